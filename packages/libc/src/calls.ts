@@ -1,0 +1,204 @@
+import { AF, AT_EMPTY_PATH, AT_FDCWD, FSCONFIG, FSMOUNT_CLOEXEC, FSOPEN_CLOEXEC, MFD, MOVE_MOUNT, MSG, O, OPEN_TREE_CLOEXEC, SCM_RIGHTS, SOCK, SOL_SOCKET } from './constants.ts';
+import { ERRNO } from './errno.ts';
+import { check } from './errors.ts';
+import { OwnedFd } from './fd.ts';
+import { addressOf, syscall } from './libc.ts';
+import { allocate, cString } from './memory.ts';
+import { SYS } from './syscalls.ts';
+
+/* Thin wrappers: convert, call, own the result. Each throws SyscallError. Every descriptor is close-on-exec. */
+
+/** openat(2). `dirFd` defaults to the working directory. */
+export function open(path: string, flags: number, options: { dirFd?: number; mode?: number } = {}): OwnedFd {
+  const name = cString(path);
+  return new OwnedFd(check('openat', syscall(SYS.openat, options.dirFd ?? AT_FDCWD, name.address, flags | O.CLOEXEC, options.mode ?? 0), { path }));
+}
+
+/**
+ * openat2(2), since 5.6: open with rules for how the path may resolve. Retried when a concurrent rename makes an
+ * in-root resolution undecidable (EAGAIN), as the man page asks.
+ *
+ * @param resolve - bits of {@link RESOLVE}
+ */
+export function openat2(dirFd: number, path: string, options: { flags: number; mode?: number; resolve: number }): OwnedFd {
+  const name = cString(path);
+  const how = allocate(24);
+  how.bytes.writeBigUInt64LE(BigInt(options.flags | O.CLOEXEC), 0);
+  how.bytes.writeBigUInt64LE(BigInt(options.mode ?? 0), 8);
+  how.bytes.writeBigUInt64LE(BigInt(options.resolve), 16);
+  for (let attempt = 0; ; attempt++) {
+    const result = syscall(SYS.openat2, dirFd, name.address, how.address, 24);
+    if (result === -ERRNO.EAGAIN! && attempt < 128) continue;
+    return new OwnedFd(check('openat2', result, { path }));
+  }
+}
+
+/** pipe2(2). */
+export function pipe(flags = 0): { read: OwnedFd; write: OwnedFd } {
+  const fds = new Int32Array(2);
+  check('pipe2', syscall(SYS.pipe2, addressOf(fds), flags | O.CLOEXEC));
+  return { read: new OwnedFd(fds[0]!), write: new OwnedFd(fds[1]!) };
+}
+
+/** socketpair(2) of AF_UNIX. */
+export function socketPair(type: number): [OwnedFd, OwnedFd] {
+  const fds = new Int32Array(2);
+  check('socketpair', syscall(SYS.socketpair, AF.UNIX, type | SOCK.CLOEXEC, 0, addressOf(fds)));
+  return [new OwnedFd(fds[0]!), new OwnedFd(fds[1]!)];
+}
+
+/** read(2) into `bytes`; the number of bytes, or a negated errno. */
+export function readInto(fd: number, bytes: Uint8Array): number {
+  return syscall(SYS.read, fd, addressOf(bytes), bytes.byteLength);
+}
+
+/** write(2) of all bytes of a small message; throws on error, returns the count. */
+export function write(fd: number, bytes: Uint8Array): number {
+  return check('write', syscall(SYS.write, fd, addressOf(bytes), bytes.byteLength));
+}
+
+/** What {@link receive} got. */
+export interface ReceivedMessage {
+  readonly bytes: Buffer;
+  readonly fds: readonly OwnedFd[];
+}
+
+/**
+ * recvmsg(2) without waiting, with the descriptors that came along (SCM_RIGHTS).
+ *
+ * @returns `undefined` when nothing is there now; empty `bytes` at the end of the connection
+ */
+export function receive(fd: number, maxBytes: number, maxFds = 0): ReceivedMessage | undefined {
+  const data = allocate(maxBytes);
+  const control = allocate(maxFds > 0 ? 16 + 8 * Math.ceil(maxFds / 2) : 0);
+  const iov = allocate(16);
+  iov.bytes.writeBigUInt64LE(BigInt(data.address), 0);
+  iov.bytes.writeBigUInt64LE(BigInt(maxBytes), 8);
+  const header = allocate(56);
+  header.bytes.writeBigUInt64LE(BigInt(iov.address), 16);
+  header.bytes.writeBigUInt64LE(1n, 24);
+  if (maxFds > 0) {
+    header.bytes.writeBigUInt64LE(BigInt(control.address), 32);
+    header.bytes.writeBigUInt64LE(BigInt(control.bytes.length), 40);
+  }
+  const count = syscall(SYS.recvmsg, fd, header.address, MSG.DONTWAIT | MSG.CMSG_CLOEXEC);
+  if (count === -ERRNO.EAGAIN!) return undefined;
+  if (count === -ERRNO.ECONNRESET!) return { bytes: Buffer.alloc(0), fds: [] };
+  check('recvmsg', count);
+  const fds: OwnedFd[] = [];
+  const controlLength = Number(header.bytes.readBigUInt64LE(40));
+  if (controlLength >= 20 && control.bytes.readInt32LE(8) === SOL_SOCKET && control.bytes.readInt32LE(12) === SCM_RIGHTS) {
+    const end = Number(control.bytes.readBigUInt64LE(0));
+    for (let at = 16; at + 4 <= end; at += 4) fds.push(new OwnedFd(control.bytes.readInt32LE(at)));
+  }
+  return { bytes: data.bytes.subarray(0, count), fds };
+}
+
+/** memfd_create(2) holding `content`, executable, sealed against every change when `seals` are given. */
+export function memfd(name: string, content: Uint8Array, options: { executable?: boolean; seals?: number } = {}): OwnedFd {
+  const label = cString(name, 'name');
+  const flags = MFD.CLOEXEC | MFD.ALLOW_SEALING;
+  // MFD_EXEC is since 6.3; before, every memfd is executable and the flag is EINVAL.
+  let fd = options.executable ? syscall(SYS.memfd_create, label.address, flags | MFD.EXEC) : -ERRNO.EINVAL!;
+  if (fd === -ERRNO.EINVAL!) fd = syscall(SYS.memfd_create, label.address, flags);
+  const owned = new OwnedFd(check('memfd_create', fd));
+  for (let done = 0; done < content.length; ) done += write(owned.fd, content.subarray(done));
+  if (options.seals) check('fcntl', syscall(SYS.fcntl, owned.fd, 1033, options.seals));
+  return owned;
+}
+
+/** pidfd_open(2), since 5.3. */
+export function pidfdOpen(pid: number): OwnedFd {
+  return new OwnedFd(check('pidfd_open', syscall(SYS.pidfd_open, pid, 0)));
+}
+
+/** pidfd_send_signal(2), since 5.1. Returns false when the process is gone. */
+export function pidfdSendSignal(pidfd: number, signal: number): boolean {
+  const result = syscall(SYS.pidfd_send_signal, pidfd, signal, 0, 0);
+  if (result === -ERRNO.ESRCH!) return false;
+  check('pidfd_send_signal', result);
+  return true;
+}
+
+/**
+ * setns(2). In Node only network, IPC, UTS, cgroup and (for children) pid and time namespaces can be joined, and only
+ * for the calling thread.
+ */
+export function setns(fd: number, kinds: number): void {
+  check('setns', syscall(SYS.setns, fd, kinds));
+}
+
+/** ioctl(2) with a number or an address as argument; the result or a negated errno. */
+export function ioctl(fd: number, request: number, argument = 0): number {
+  return syscall(SYS.ioctl, fd, request, argument);
+}
+
+/** fsopen(2), since 5.2: a context in which a file system is configured. */
+export function fsopen(type: string): OwnedFd {
+  return new OwnedFd(check('fsopen', syscall(SYS.fsopen, cString(type, 'type').address, FSOPEN_CLOEXEC), { args: { type } }));
+}
+
+/** fsconfig(2) with a string value, or a flag when there is none. */
+export function fsconfig(context: number, key: string, value?: string): void {
+  const name = cString(key, 'key');
+  const text = value === undefined ? undefined : cString(value, key);
+  check('fsconfig', syscall(SYS.fsconfig, context, text ? FSCONFIG.SET_STRING : FSCONFIG.SET_FLAG, name.address, text?.address ?? 0, 0), { args: { key, value } });
+}
+
+/** fsconfig(FSCONFIG_CMD_CREATE): make the superblock. */
+export function fsconfigCreate(context: number): void {
+  check('fsconfig', syscall(SYS.fsconfig, context, FSCONFIG.CMD_CREATE, 0, 0, 0));
+}
+
+/** fsmount(2): a detached mount of a configured context. `attributes` are bits of {@link MOUNT_ATTR}. */
+export function fsmount(context: number, attributes = 0): OwnedFd {
+  return new OwnedFd(check('fsmount', syscall(SYS.fsmount, context, FSMOUNT_CLOEXEC, attributes)));
+}
+
+/** open_tree(2), since 5.2. With OPEN_TREE_CLONE the result is a detached copy of the mount. */
+export function openTree(dirFd: number, path: string, flags: number): OwnedFd {
+  return new OwnedFd(check('open_tree', syscall(SYS.open_tree, dirFd, cString(path).address, flags | OPEN_TREE_CLOEXEC), { path }));
+}
+
+/** move_mount(2) of a mount given by descriptor onto a place given by descriptor: no path can be swapped under us. */
+export function moveMount(from: number, to: number): void {
+  const empty = cString('');
+  check('move_mount', syscall(SYS.move_mount, from, empty.address, to, empty.address, MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH));
+}
+
+/** mount_setattr(2), since 5.12, on a mount given by descriptor. */
+export function mountSetattr(
+  fd: number,
+  attributes: { set?: number; clear?: number; propagation?: number; userNamespace?: number },
+  flags = 0,
+): void {
+  const attr = allocate(32);
+  attr.bytes.writeBigUInt64LE(BigInt(attributes.set ?? 0), 0);
+  attr.bytes.writeBigUInt64LE(BigInt(attributes.clear ?? 0), 8);
+  attr.bytes.writeBigUInt64LE(BigInt(attributes.propagation ?? 0), 16);
+  attr.bytes.writeBigUInt64LE(BigInt(attributes.userNamespace ?? 0), 24);
+  check('mount_setattr', syscall(SYS.mount_setattr, fd, cString('').address, AT_EMPTY_PATH | flags, attr.address, 32));
+}
+
+/** mount(2). */
+export function mount(source: string, target: string, type: string, flags: number, data = ''): void {
+  const [from, to, kind, text] = [cString(source, 'source'), cString(target, 'target'), cString(type, 'type'), cString(data, 'options')];
+  check('mount', syscall(SYS.mount, from.address, to.address, kind.address, flags, text.address), { path: source, dest: target, args: { type, flags, data } });
+}
+
+/** umount2(2). */
+export function umount(target: string, flags = 0): void {
+  check('umount2', syscall(SYS.umount2, cString(target, 'target').address, flags), { path: target });
+}
+
+/** The magic number (`f_type`) of the file system behind a descriptor: fstatfs(2). */
+export function fileSystemMagic(fd: number): number {
+  const buffer = allocate(120);
+  check('fstatfs', syscall(SYS.fstatfs, fd, buffer.address));
+  return Number(buffer.bytes.readBigInt64LE(0));
+}
+
+/** prctl(2); the result or a negated errno. */
+export function prctl(option: number, a = 0, b = 0, c = 0, d = 0): number {
+  return syscall(SYS.prctl, option, a, b, c, d);
+}

@@ -1,0 +1,120 @@
+import { errnoMessage, errnoName } from './errno.ts';
+import { hintFor } from './hints.ts';
+
+/** Base of every error this library throws. Match on {@link NsError.code}; it does not change within a major version. */
+export class NsError extends Error {
+  /** Stable identifier, such as `ERR_NS_CONTAINER_NOT_RUNNING`, or an errno name for a {@link SyscallError}. */
+  readonly code: string;
+  /** What to do next, when that is known. */
+  readonly hint?: string;
+
+  constructor(code: string, message: string, options: { hint?: string | undefined; cause?: unknown } = {}) {
+    super(options.hint ? `${message}. ${options.hint}` : message, 'cause' in options ? { cause: options.cause } : undefined);
+    this.name = new.target.name;
+    this.code = code;
+    if (options.hint !== undefined) this.hint = options.hint;
+  }
+}
+
+/** Where in a container's setup a system call failed. */
+export interface FailedStep {
+  /** Position, from 1. */
+  readonly number: number;
+  /** How many steps the plan has. */
+  readonly of: number;
+  /** The step's `op`. */
+  readonly op: string;
+}
+
+/** What a {@link SyscallError} knows besides the errno. */
+export interface SyscallContext {
+  readonly path?: string | undefined;
+  readonly dest?: string | undefined;
+  /** Decoded arguments: flags by name, strings as text. */
+  readonly args?: Readonly<Record<string, unknown>> | undefined;
+  readonly step?: FailedStep | undefined;
+  /** What was being done, in words; the message begins with it. */
+  readonly doing?: string | undefined;
+  readonly hint?: string | undefined;
+  readonly cause?: unknown;
+}
+
+/** A system call that failed, in the shape of Node's own errors: `code` is the errno's name, `errno` is negative. */
+export class SyscallError extends NsError {
+  /** Negated errno. */
+  readonly errno: number;
+  readonly syscall: string;
+  readonly path?: string;
+  readonly dest?: string;
+  readonly args?: Readonly<Record<string, unknown>>;
+  readonly step?: FailedStep;
+
+  /**
+   * @param syscall - name of the call
+   * @param errno - of either sign
+   */
+  constructor(syscall: string, errno: number, context: SyscallContext = {}) {
+    const { path, dest, args, step, doing } = context;
+    const subject = doing ?? [syscall, path && `'${path}'`, dest && `-> '${dest}'`].filter(Boolean).join(' ');
+    const where = step ? ` (step ${step.number} of ${step.of}, ${step.op}${doing ? `: ${syscall}` : ''})` : doing ? ` (${syscall})` : '';
+    const hint = context.hint ?? hintFor(syscall, errnoName(errno), step?.op);
+    super(errnoName(errno), `${subject}: ${errnoName(errno)} ${errnoMessage(errno)}${where}`, {
+      hint,
+      ...('cause' in context ? { cause: context.cause } : {}),
+    });
+    this.errno = -Math.abs(errno);
+    this.syscall = syscall;
+    if (path !== undefined) this.path = path;
+    if (dest !== undefined) this.dest = dest;
+    if (args !== undefined) this.args = args;
+    if (step !== undefined) this.step = step;
+  }
+}
+
+/** Input that cannot be right, found before anything was done. Code `ERR_NS_INVALID_SPEC`. */
+export class SpecError extends NsError {
+  /** Path of the field, `limits.memory`. */
+  readonly field: string;
+  /** What would have been accepted. */
+  readonly expected: string;
+  readonly received: unknown;
+
+  constructor(field: string, expected: string, received: unknown, hint?: string) {
+    super('ERR_NS_INVALID_SPEC', `${field}: expected ${expected}, received ${describe(received)}`, { hint });
+    this.field = field;
+    this.expected = expected;
+    this.received = received;
+  }
+}
+
+/** Something this kernel, machine or user cannot do. Code `ERR_NS_UNAVAILABLE`. */
+export class UnavailableError extends NsError {
+  /** What was asked for, `cgroup controller io`. */
+  readonly feature: string;
+
+  /**
+   * @param feature - what was asked for
+   * @param why - what is missing
+   * @param fix - the next action
+   */
+  constructor(feature: string, why: string, fix?: string) {
+    super('ERR_NS_UNAVAILABLE', `${feature} is not available here: ${why}`, { hint: fix });
+    this.feature = feature;
+  }
+}
+
+function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}...` : value);
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'function') return 'a function';
+  if (typeof value === 'object' && value !== null) {
+    return Array.isArray(value) ? `an array of ${value.length}` : `an object with keys ${Object.keys(value).join(', ') || '(none)'}`;
+  }
+  return String(value);
+}
+
+/** Returns a result that is not an error, throws a {@link SyscallError} for a negated errno. */
+export function check(name: string, result: number, context?: SyscallContext): number {
+  if (result < 0) throw new SyscallError(name, result, context);
+  return result;
+}

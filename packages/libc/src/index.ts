@@ -1,0 +1,8 @@
+export * from './calls.ts';
+export * from './constants.ts';
+export { ERRNO, errnoMessage, errnoName } from './errno.ts';
+export { check, type FailedStep, NsError, SpecError, type SyscallContext, SyscallError, UnavailableError } from './errors.ts';
+export { OwnedFd } from './fd.ts';
+export { addressOf, errno, type FdWatch, libc, syscall, watchFd } from './libc.ts';
+export { allocate, cString, type Memory } from './memory.ts';
+export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';

@@ -1,0 +1,27 @@
+import { SpecError } from './errors.ts';
+import { addressOf } from './libc.ts';
+
+/** Bytes with their address: keep the object for as long as the kernel may use the address. */
+export interface Memory {
+  readonly bytes: Buffer;
+  readonly address: number;
+}
+
+/** Zeroed memory of its own (never a slice of Node's buffer pool). */
+export function allocate(size: number): Memory {
+  const bytes = Buffer.from(new ArrayBuffer(Math.max(size, 1)), 0, size);
+  return { bytes, address: addressOf(bytes) };
+}
+
+/**
+ * A NUL-terminated copy of a string.
+ *
+ * @throws SpecError when the text itself contains a NUL byte: the kernel would see only what stands before it
+ */
+export function cString(text: string | Uint8Array, field = 'path'): Memory {
+  const source = typeof text === 'string' ? Buffer.from(text) : text;
+  if (source.includes(0)) throw new SpecError(field, 'text without NUL bytes', typeof text === 'string' ? text : Buffer.from(text).toString());
+  const memory = allocate(source.length + 1);
+  memory.bytes.set(source);
+  return memory;
+}
