@@ -1,1 +1,1 @@
-export {};
+export { needs, notRoot } from './needs.ts';
