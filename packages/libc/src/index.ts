@@ -6,3 +6,25 @@ export { OwnedFd } from './fd.ts';
 export { addressOf, errno, type FdWatch, libc, syscall, watchFd } from './libc.ts';
 export { allocate, cString, type Memory } from './memory.ts';
 export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';
+export { type DirectoryEntry, readDirectory } from './directory.ts';
+export { decodeFileName, encodeFileName } from './file-names.ts';
+export {
+  chmodAt,
+  chmodFd,
+  chownAt,
+  closeFd,
+  linkAt,
+  mkdirAt,
+  mknodAt,
+  openAt,
+  RENAME,
+  readlinkAt,
+  renameAt,
+  type Stat,
+  statAt,
+  statFd,
+  symlinkAt,
+  unlinkAt,
+  utimesAt,
+} from './files.ts';
+export { getXattr, listXattrs, removeXattr, setXattr } from './xattr.ts';
