@@ -8,11 +8,13 @@ const shared: Config = {
   testEnvironment: 'node',
   testEnvironmentOptions: { customExportConditions: ['@ns/source', 'node', 'node-addons'] },
   modulePathIgnorePatterns: ['/dist/'],
+  cacheDirectory: '<rootDir>/node_modules/.cache/jest',
 };
 
 const config: Config = {
-  // A worker that grew is replaced after each file: namespace calls of one root test never reach the next.
-  workerIdleMemoryLimit: 1,
+  // Every worker uses more than two bytes, so it is replaced after each file: what one root test does to its namespaces
+  // never reaches the next. (Up to 1 the number would be a share of the machine's memory.)
+  workerIdleMemoryLimit: 2,
   projects: [
     {
       ...shared,
