@@ -1,1 +1,40 @@
-export {};
+export { type BindOptions, bindMount, createBind, mountFileSystem } from './bind.ts';
+export {
+  attachMount,
+  cloneMount,
+  contextMessages,
+  createMount,
+  idmapMount,
+  type NewMount,
+  type Place,
+  setMountAttributes,
+  withMessages,
+} from './detached-mount.ts';
+export { mountAttributeNames, mountFlagNames } from './flag-names.ts';
+export {
+  type MountAttributes,
+  type MountOptionEffect,
+  type MountOptions,
+  mountOptionTable,
+  parseMountOptions,
+} from './mount-options.ts';
+export {
+  type MountInfo,
+  type MountPropagation,
+  mountsBelow,
+  parseMountinfo,
+  parseMountinfoLine,
+  readMountinfo,
+  unescapeField,
+} from './parse-mountinfo.ts';
+export {
+  makePrivate,
+  makeShared,
+  makeSlave,
+  makeUnbindable,
+  type Propagation,
+  propagationBits,
+  setPropagation,
+} from './propagation.ts';
+export { openRoot, type ResolveOptions, resolveInRoot } from './resolve-in-root.ts';
+export { type UnmountMode, unmount, unmountAll } from './unmount.ts';
