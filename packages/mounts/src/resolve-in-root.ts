@@ -10,7 +10,6 @@ import {
   RESOLVE,
   readlinkAt,
   S,
-  SpecError,
   SyscallError,
   statFd,
   UnavailableError,
@@ -91,7 +90,6 @@ export function resolveInRoot(rootFd: number, path: string, options: ResolveOpti
     const { parent, depth } = deepestDirectory(rootFd, wanted, resolve);
     using directory = parent;
     const name = wanted[depth]!;
-    if (name === '..') throw new SpecError('path', 'no .. below a directory that does not exist', path);
 
     const link = readlinkAt(directory.fd, name);
     if (link !== undefined) {
