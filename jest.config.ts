@@ -4,7 +4,12 @@ import type { Config } from 'jest';
 // Tests run on the sources: the `@ns/source` export condition points into src/, swc strips the types.
 const shared: Config = {
   extensionsToTreatAsEsm: ['.ts'],
-  transform: { '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript' } }, module: { type: 'es6' } }] },
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      { jsc: { target: 'es2022', parser: { syntax: 'typescript' } }, module: { type: 'es6' } },
+    ],
+  },
   testEnvironment: 'node',
   testEnvironmentOptions: { customExportConditions: ['@ns/source', 'node', 'node-addons'] },
   modulePathIgnorePatterns: ['/dist/'],
@@ -22,7 +27,11 @@ const config: Config = {
       testMatch: ['<rootDir>/packages/*/test/**/*.test.ts'],
       testPathIgnorePatterns: ['/node_modules/', '\\.root\\.test\\.ts$'],
     },
-    { ...shared, displayName: 'root', testMatch: ['<rootDir>/packages/*/test/**/*.root.test.ts', '<rootDir>/examples/test/**/*.root.test.ts'] },
+    {
+      ...shared,
+      displayName: 'root',
+      testMatch: ['<rootDir>/packages/*/test/**/*.root.test.ts', '<rootDir>/examples/test/**/*.root.test.ts'],
+    },
   ],
 };
 export default config;

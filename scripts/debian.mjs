@@ -34,7 +34,9 @@ const crossPackages = {
 export function installDebianPackages() {
   const wanted = [...packages, ...(crossPackages[process.arch] ?? [])];
   if (!existsSync('/usr/bin/apt-get')) {
-    console.log(`Not a Debian or Ubuntu machine: tests that need ${wanted.map(([name]) => name).join(', ')} are skipped where these are missing.`);
+    console.log(
+      `Not a Debian or Ubuntu machine: tests that need ${wanted.map(([name]) => name).join(', ')} are skipped where these are missing.`,
+    );
     return;
   }
   const missing = notInstalled(wanted);
@@ -45,7 +47,9 @@ export function installDebianPackages() {
   const names = missing.map(([name]) => name);
   const privilege = rootPrefix();
   if (!privilege) {
-    console.log(`This needs root, and sudo wants a password or is missing. Going on without; to install them: sudo apt-get install ${names.join(' ')}`);
+    console.log(
+      `This needs root, and sudo wants a password or is missing. Going on without; to install them: sudo apt-get install ${names.join(' ')}`,
+    );
     return;
   }
   const apt = (...args) => run([...privilege, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q', ...args]);
@@ -58,9 +62,11 @@ export function installDebianPackages() {
 }
 
 function notInstalled(wanted) {
-  const { stdout } = spawnSync('dpkg-query', ['-W', '-f', '${Package} ${db:Status-Status}\n', ...wanted.map(([name]) => name)], { encoding: 'utf8' });
-  const installed = new Set(stdout.split('\n').filter((line) => line.endsWith(' installed')).map((line) => line.split(' ')[0]));
-  return wanted.filter(([name]) => !installed.has(name));
+  const format = ['Package', 'db:Status-Status'].map((field) => `\${${field}}`).join(' ');
+  const names = wanted.map(([name]) => name);
+  const { stdout } = spawnSync('dpkg-query', ['-W', '-f', `${format}\n`, ...names], { encoding: 'utf8' });
+  const lines = new Set(stdout.split('\n'));
+  return wanted.filter(([name]) => !lines.has(`${name} installed`));
 }
 
 /** The words before a command that make it run as root; `undefined` when there is no way without asking. */
@@ -71,7 +77,11 @@ function rootPrefix() {
 
 /** Quiet unless it fails: apt is talkative. */
 function run([command, ...args]) {
-  const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 64 << 20 });
+  const { status, stdout, stderr } = spawnSync(command, args, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    maxBuffer: 64 << 20,
+  });
   if (status !== 0) console.log(`${args.join(' ')} failed:\n${stderr || stdout}`);
   return status;
 }

@@ -14,7 +14,8 @@ const kinds = {
         return `${type} on ${fields[4]} (root ${fields[3]})`;
       }),
   // systemd makes and removes units whenever it likes; ours are never named like one.
-  cgroup: () => directoriesBelow('/sys/fs/cgroup').filter((path) => !/\.(slice|scope|service|socket|mount)(\/|$)/.test(path)),
+  cgroup: () =>
+    directoriesBelow('/sys/fs/cgroup').filter((path) => !/\.(slice|scope|service|socket|mount)(\/|$)/.test(path)),
   'network namespace': () => list('/run/netns'),
   'network interface': () => list('/sys/class/net'),
   'state directory': () => list('/run/ns'),
@@ -34,7 +35,9 @@ export function snapshot() {
  */
 export async function leaksSince(before, marker) {
   for (let attempt = 0; ; attempt++) {
-    const leaks = Object.entries(kinds).flatMap(([kind, look]) => without(look(), before[kind]).map((line) => `${kind}: ${line}`));
+    const leaks = Object.entries(kinds).flatMap(([kind, look]) =>
+      without(look(), before[kind]).map((line) => `${kind}: ${line}`),
+    );
     leaks.push(...strayProcesses(marker));
     if (leaks.length === 0 || attempt === 20) return leaks;
     await delay(100);
@@ -48,7 +51,9 @@ function strayProcesses(marker) {
     try {
       const program = readlinkSync(`/proc/${pid}/exe`);
       if (!program.startsWith('/memfd:ns-') && !readFileSync(`/proc/${pid}/environ`).includes(marker)) continue;
-      stray.push(`process: ${pid} ${readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim() || program}`);
+      stray.push(
+        `process: ${pid} ${readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim() || program}`,
+      );
     } catch {
       // It ended while we looked, is a kernel thread, or belongs to somebody else.
     }

@@ -42,7 +42,8 @@ function missingNpmPackage() {
     if (path === '' || optional) continue;
     const found = installed[path];
     if (!found) return `${path} is missing`;
-    if (found.version !== version || (found.link && found.resolved !== resolved)) return `${path} is not ${version ?? resolved}`;
+    if (found.version !== version || (found.link && found.resolved !== resolved))
+      return `${path} is not ${version ?? resolved}`;
   }
   return undefined;
 }

@@ -69,7 +69,9 @@ async function runProject(project) {
 
 /** Names of the tests that were skipped; each ends with its reason. */
 function skippedTests({ testResults }) {
-  return testResults.flatMap((file) => file.assertionResults.filter((test) => test.status === 'pending').map((test) => test.fullName));
+  return testResults.flatMap((file) =>
+    file.assertionResults.filter((test) => test.status === 'pending').map((test) => test.fullName),
+  );
 }
 
 function testEnvironment() {
@@ -90,7 +92,9 @@ function testEnvironment() {
 
 /** Files the tests made and did not remove. */
 function leftFiles() {
-  return [stateRoot, temporary].flatMap((directory) => readdirSync(directory).map((name) => `file: ${join(directory, name)}`));
+  return [stateRoot, temporary].flatMap((directory) =>
+    readdirSync(directory).map((name) => `file: ${join(directory, name)}`),
+  );
 }
 
 function add(counts) {

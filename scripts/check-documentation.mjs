@@ -1,0 +1,122 @@
+// What readers rely on: every export of a package has a doc comment, and the code they copy compiles. That is ```ts
+// blocks of every README.md and of doc comments. Each block is a module of its own beside the file it stands in, kept in
+// memory, with blank lines before it so that errors name the real line.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const { options } = ts.parseJsonConfigFileContent(
+  ts.readConfigFile(join(root, 'tsconfig.test.json'), ts.sys.readFile).config,
+  ts.sys,
+  root,
+);
+const directories = [
+  root,
+  ...readdirSync(join(root, 'packages')).map((name) => join(root, 'packages', name)),
+  join(root, 'examples'),
+  join(root, 'bench'),
+];
+
+/** Virtual file name -> { text, origin }. */
+const blocks = new Map();
+const host = ts.createCompilerHost(options);
+const { fileExists, readFile } = host;
+host.fileExists = (path) => blocks.has(path) || fileExists(path);
+host.readFile = (path) => blocks.get(path)?.text ?? readFile(path);
+
+const indexes = directories.map((directory) => join(directory, 'src/index.ts')).filter((path) => existsSync(path));
+const sources = ts.createProgram(indexes, options, host);
+for (const directory of directories) {
+  collect(join(directory, 'README.md'), directory, (text) => fences(text));
+  if (directory === root) continue;
+  const names = exportedNames(join(directory, 'src/index.ts'));
+  for (const file of sourcesIn(join(directory, 'src'))) {
+    collect(file, directory, (text) =>
+      examples(text).map((block) => ({ ...block, prelude: importsFor(block.code, directory, names) })),
+    );
+  }
+}
+
+const program = ts.createProgram([...blocks.keys()], options, host, sources);
+const wrongBlocks = [...blocks].flatMap(([path, { origin }]) =>
+  ts.getPreEmitDiagnostics(program, program.getSourceFile(path)).map((diagnostic) => {
+    const { line } = diagnostic.file.getLineAndCharacterOfPosition(diagnostic.start);
+    return `${relative(root, origin)}:${line + 1}: ${ts.flattenDiagnosticMessageText(diagnostic.messageText, '\n  ')}`;
+  }),
+);
+const problems = [...indexes.flatMap(undocumentedExports), ...wrongBlocks];
+console.log(problems.join('\n'));
+process.exitCode = problems.length > 0 ? 1 : 0;
+
+/** Adds the blocks of one file. */
+function collect(origin, directory, extract) {
+  if (!existsSync(origin)) return;
+  for (const { code, line, prelude = '' } of extract(readFileSync(origin, 'utf8'))) {
+    const text = `export {}; ${prelude}${'\n'.repeat(line)}${code}`;
+    blocks.set(join(directory, `documentation-block-${blocks.size}.ts`), { text, origin });
+  }
+}
+
+/** ```ts blocks of Markdown, with the number of lines above their code. */
+function fences(markdown) {
+  const found = [];
+  let open;
+  for (const [index, line] of markdown.split('\n').entries()) {
+    if (open && line.trim() === '```') {
+      found.push({ code: open.lines.join('\n'), line: open.line });
+      open = undefined;
+    } else if (open) open.lines.push(line);
+    else if (line.trim() === '```ts') open = { line: index + 1, lines: [] };
+  }
+  return found;
+}
+
+/** ```ts blocks of the doc comments of a source file. */
+function examples(source) {
+  const onlyComments = source.split('\n').map((line) => /^\s*\*(?!\/) ?(.*)$/.exec(line)?.[1] ?? '');
+  return fences(onlyComments.join('\n'));
+}
+
+/** An example in a doc comment speaks of its own package: names it uses without importing anything are imported. */
+function importsFor(code, directory, names) {
+  if (/^\s*import\b/m.test(code)) return '';
+  const used = names.filter((name) => new RegExp(`\\b${name}\\b`).test(code));
+  const { name } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'));
+  return used.length > 0 ? `import { ${used.join(', ')} } from '${name}'; ` : '';
+}
+
+function exportedNames(index) {
+  return exportsOf(index).map(({ name }) => name);
+}
+
+/** Exports without a doc comment. Constants are documented by the header they are grouped under. */
+function undocumentedExports(index) {
+  const checker = sources.getTypeChecker();
+  return exportsOf(index)
+    .map((symbol) => (symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol))
+    .filter(
+      (symbol) => !(symbol.flags & ts.SymbolFlags.Variable) && symbol.getDocumentationComment(checker).length === 0,
+    )
+    .map((symbol) => {
+      const [declaration] = symbol.declarations;
+      const file = declaration.getSourceFile();
+      const { line } = file.getLineAndCharacterOfPosition(declaration.getStart());
+      return `${relative(root, file.fileName)}:${line + 1}: ${symbol.name} is exported without a doc comment`;
+    });
+}
+
+function exportsOf(index) {
+  const checker = sources.getTypeChecker();
+  const symbol = checker.getSymbolAtLocation(sources.getSourceFile(index));
+  return symbol ? checker.getExportsOfModule(symbol) : [];
+}
+
+function sourcesIn(directory) {
+  return existsSync(directory)
+    ? readdirSync(directory, { recursive: true })
+        .filter((name) => name.endsWith('.ts'))
+        .map((name) => join(directory, name))
+    : [];
+}
