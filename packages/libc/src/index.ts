@@ -5,6 +5,7 @@ export { check, type FailedStep, NsError, SpecError, type SyscallContext, Syscal
 export { OwnedFd } from './fd.ts';
 export { addressOf, errno, type FdWatch, libc, syscall, watchFd } from './libc.ts';
 export { allocate, cString, type Memory } from './memory.ts';
+export { ResourceStack } from './resource-stack.ts';
 export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';
 export { type DirectoryEntry, readDirectory } from './directory.ts';
 export { decodeFileName, encodeFileName } from './file-names.ts';

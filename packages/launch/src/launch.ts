@@ -1,0 +1,265 @@
+import { Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
+import { ERRNO, type FdWatch, memfd, O, OwnedFd, open, pidfdOpen, pipe, ResourceStack, receive, SOCK, SYS, SyscallError, socketPair, syscall, watchFd, WNOHANG, write } from '@ns/libc';
+import { describeFailure } from './explain.ts';
+import { type FdLayout, Lowering, type Step } from './lowering.ts';
+import { posixSpawn } from './posix-spawn.ts';
+import { decodeRecord, RECORD_SIZE, type ResourceUsage, type StageRecord } from './records.ts';
+import { SIGNAL_KILL_CHILD, SIGNALS, signalName } from './signals.ts';
+import { stageImage } from './stage-image.ts';
+
+/** Where a standard stream of the payload leads: a pipe to us, /dev/null, or a descriptor of ours. */
+export type Stdio = 'pipe' | 'null' | number;
+
+/** What {@link launch} needs. */
+export interface LaunchOptions {
+  /** What the new process does, from its first instruction to `exec`. */
+  readonly steps: readonly Step[];
+  /** stdin, stdout, stderr. Default: null, pipe, pipe. */
+  readonly stdio?: readonly [Stdio, Stdio, Stdio];
+  /** Descriptors that the payload finds as 3, 4, … They stay the caller's. */
+  readonly extraFds?: readonly number[];
+  /** Descriptors that steps refer to by name. They stay the caller's. */
+  readonly fds?: Readonly<Record<string, number>>;
+}
+
+/** How a launched process ended. */
+export interface Exit {
+  /** 0–255, or null when a signal ended it. */
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** It was ended because its time was up. */
+  readonly timedOut: boolean;
+  /** The step that failed: the program never ran. */
+  readonly failure: SyscallError | undefined;
+  /** Of the process and all descendants that were waited for. */
+  readonly usage: ResourceUsage | undefined;
+}
+
+/**
+ * Starts a process from a list of steps. Returns as soon as the process exists, which takes well under a millisecond;
+ * what happens in it is told by the promises and streams of the result.
+ *
+ * Nothing of the caller leaks into the process but what is named: environment, descriptors, signal dispositions and
+ * mask, and session are fresh.
+ *
+ * @throws SyscallError when no process can be made; what happens later, {@link Launched.exited} reports
+ */
+export function launch(options: LaunchOptions): Launched {
+  const { steps, stdio = ['null', 'pipe', 'pipe'], extraFds = [], fds = {} } = options;
+  const layout: FdLayout = { extra: extraFds.length, named: Object.keys(fds) };
+  const lowering = new Lowering(layout);
+  lowering.lower(steps);
+  const program = lowering.finish();
+
+  using owned = new ResourceStack();
+  const programFd = owned.use(memfd('ns-program', program.bytes));
+  const [status, stageStatus] = socketPair(SOCK.SEQPACKET);
+  owned.use(stageStatus);
+  using rollback = new ResourceStack();
+  rollback.use(status);
+  const ends = stdio.map((kind, fd): { here?: OwnedFd; there: number } => {
+    if (typeof kind === 'number') return { there: kind };
+    if (kind === 'null') return { there: owned.use(open('/dev/null', O.RDWR)).fd };
+    const { read, write } = pipe();
+    const [here, there] = fd === 0 ? [write, read] : [read, write];
+    rollback.use(here);
+    return { here, there: owned.use(there).fd };
+  });
+
+  const inherited = [...ends.map(({ there }) => there), programFd.fd, ...extraFds, stageStatus.fd, ...Object.values(fds)];
+  const pid = posixSpawn(stageImage().procPath, 'ns-monitor', inherited);
+  rollback.release();
+  return new Launched(pid, status, ends.map(({ here }) => here) as Ends, { steps, layout, stepOf: program.stepOf });
+}
+
+type Ends = [OwnedFd | undefined, OwnedFd | undefined, OwnedFd | undefined];
+
+interface Origin {
+  readonly steps: readonly Step[];
+  readonly layout: FdLayout;
+  readonly stepOf: Uint16Array;
+}
+
+/** A process that was started by {@link launch}. */
+export class Launched {
+  /** Pid of the monitor, in the caller's pid namespace. */
+  readonly monitorPid: number;
+  /** The other ends of the standard streams; null where there is no pipe. */
+  readonly stdin: Writable | null;
+  readonly stdout: Readable | null;
+  readonly stderr: Readable | null;
+  /** Settles when the first process exists: its pid as the caller sees it. */
+  readonly started: Promise<number>;
+  /** Settles at a `park` step. */
+  readonly ready: Promise<void>;
+  /** Settles when the program has replaced the stage. */
+  readonly executed: Promise<void>;
+  /** Settles when monitor and process are gone. Never rejects: a failed setup is in {@link Exit.failure}. */
+  readonly exited: Promise<Exit>;
+  /** Notification descriptor of a seccomp filter with a listener. */
+  readonly seccompListener: Promise<OwnedFd>;
+
+  /** The first process, when it exists; the caller's pid namespace. */
+  pid: number | undefined;
+  /** Refers to the first process, also after its pid was given to another. */
+  pidfd: OwnedFd | undefined;
+
+  readonly #status: OwnedFd;
+  readonly #watch: FdWatch;
+  readonly #origin: Origin;
+  readonly #started = deferred<number>();
+  readonly #ready = deferred<void>();
+  readonly #executed = deferred<void>();
+  readonly #exited = deferred<Exit>();
+  readonly #listener = deferred<OwnedFd>();
+  #failure: SyscallError | undefined;
+  #timedOut = false;
+  #payloadStatus: number | undefined;
+  #exitRecord: StageRecord | undefined;
+  #gone = false;
+
+  constructor(pid: number, status: OwnedFd, ends: Ends, origin: Origin) {
+    this.monitorPid = pid;
+    this.#status = status;
+    this.#origin = origin;
+    const [stdin, stdout, stderr] = ends;
+    this.stdin = stdin ? new Socket({ fd: stdin.release(), readable: false, writable: true }) : null;
+    this.stdout = stdout ? new Socket({ fd: stdout.release(), readable: true, writable: false }) : null;
+    this.stderr = stderr ? new Socket({ fd: stderr.release(), readable: true, writable: false }) : null;
+    this.started = this.#started.promise;
+    this.ready = this.#ready.promise;
+    this.executed = this.#executed.promise;
+    this.exited = this.#exited.promise;
+    this.seccompListener = this.#listener.promise;
+    this.#watch = watchFd(status.fd, { readable: true }, () => this.#drain());
+  }
+
+  /** Lets a parked process go on. */
+  go(): void {
+    if (!this.#gone) write(this.#status.fd, Buffer.from('.'));
+  }
+
+  /** Sends a signal, through init to the program. Returns false when the process is gone. */
+  signal(signal: NodeJS.Signals): boolean {
+    return this.#signalMonitor(signal === 'SIGKILL' ? SIGNAL_KILL_CHILD : SIGNALS[signal]);
+  }
+
+  /** Ends the process and, where it is pid 1 of a pid namespace, everything in it. */
+  kill(): boolean {
+    return this.#signalMonitor(SIGNAL_KILL_CHILD);
+  }
+
+  #signalMonitor(signal: number): boolean {
+    if (this.#gone) return false;
+    // We have not waited for the monitor yet, so the pid is still its own.
+    return syscall(SYS.kill, this.monitorPid, signal) === 0;
+  }
+
+  #drain(): void {
+    for (;;) {
+      const message = receive(this.#status.fd, RECORD_SIZE, 1);
+      if (!message) return;
+      if (message.bytes.length === 0) {
+        this.#watch.close();
+        this.#status.close();
+        this.#reap();
+        return;
+      }
+      const record = decodeRecord(message.bytes);
+      if (record) this.#handle(record, message.fds[0]);
+    }
+  }
+
+  #handle(record: StageRecord, fd: OwnedFd | undefined): void {
+    switch (record.kind) {
+      case 'failure':
+        this.#failure = describeFailure(this.#origin.steps, this.#origin.layout, record.index, record.value);
+        break;
+      case 'started':
+        this.pid = record.value;
+        this.pidfd = fd;
+        this.#started.resolve(record.value);
+        return;
+      case 'ready':
+        this.#ready.resolve();
+        break;
+      case 'executing':
+        if (!this.#failure) this.#executed.resolve();
+        break;
+      case 'timeout':
+        this.#timedOut = true;
+        break;
+      case 'payloadExit':
+        this.#payloadStatus = record.value;
+        break;
+      case 'exit':
+        this.#exitRecord = record;
+        break;
+      case 'seccompListener':
+        if (fd) this.#listener.resolve(fd);
+        return;
+      case 'terminal':
+        break;
+    }
+    fd?.close();
+  }
+
+  /** The status socket has ended: nobody of ours holds it any more. The monitor is exiting or gone. */
+  #reap(): void {
+    const wait = () => syscall(SYS.wait4, this.monitorPid, 0, WNOHANG, 0) !== 0;
+    if (wait()) this.#awaitFirstProcess();
+    else whenEnded(pidfdOpen(this.monitorPid), () => (wait(), this.#awaitFirstProcess()));
+  }
+
+  /** The kernel ends the container's first process when its monitor was killed, but not at the same instant. */
+  #awaitFirstProcess(): void {
+    this.#gone = true;
+    if (this.#exitRecord || !this.pidfd) this.#settle();
+    else whenEnded(this.pidfd.duplicate(), () => this.#settle());
+  }
+
+  #settle(): void {
+    const status = this.#payloadStatus ?? this.#exitRecord?.value;
+    const ended = status === undefined ? { exitCode: null, signal: 'SIGKILL' as const } : decodeWaitStatus(status);
+    const exit: Exit = { ...ended, timedOut: this.#timedOut, failure: this.#failure, usage: this.#exitRecord?.usage };
+    this.pidfd?.close();
+    const early = this.#failure ?? new SyscallError('wait4', ERRNO.ECHILD!, { doing: 'process ended during its setup' });
+    this.#started.reject(early);
+    this.#ready.reject(early);
+    this.#executed.reject(early);
+    this.#listener.reject(early);
+    this.#exited.resolve(exit);
+  }
+}
+
+/** Calls back once when the process of a pidfd has ended; owns and closes it. */
+function whenEnded(pidfd: OwnedFd, callback: () => void): void {
+  const watch = watchFd(pidfd.fd, { readable: true }, () => {
+    watch.close();
+    pidfd.close();
+    callback();
+  });
+}
+
+/** exit code and signal of a wait status: wait(2). */
+function decodeWaitStatus(status: number): { exitCode: number | null; signal: NodeJS.Signals | null } {
+  const signal = status & 0x7f;
+  return signal === 0 ? { exitCode: (status >> 8) & 0xff, signal: null } : { exitCode: null, signal: signalName(signal) ?? (`SIG${signal}` as NodeJS.Signals) };
+}
+
+interface Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
+  reject(reason: unknown): void;
+}
+
+/** A promise with its handles outside. Its rejection is somebody's to handle only if somebody asked. */
+function deferred<T>(): Deferred<T> {
+  let handles!: Pick<Deferred<T>, 'resolve' | 'reject'>;
+  const promise = new Promise<T>((resolve, reject) => {
+    handles = { resolve, reject };
+  });
+  promise.catch(() => {});
+  return { promise, ...handles };
+}

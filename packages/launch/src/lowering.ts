@@ -1,0 +1,92 @@
+import { Assembler, type Program, type Slot } from './program.ts';
+import { type MountStep, mountLowerings } from './steps/mount.ts';
+import { type ProcessStep, processLowerings } from './steps/process.ts';
+import { type SecurityStep, securityLowerings } from './steps/security.ts';
+import { type SupervisionStep, supervisionLowerings } from './steps/supervision.ts';
+
+/** One intent in the setup of a process. The union is discriminated by `op`. */
+export type Step = ProcessStep | MountStep | SecurityStep | SupervisionStep;
+
+/** A table of functions, one per `op`: a step that nothing lowers is a type error. */
+export type Lowerings<S extends { op: string }> = { readonly [Op in S['op']]: (step: Extract<S, { op: Op }>, to: Lowering) => void };
+
+const lowerings: Lowerings<Step> = { ...processLowerings, ...mountLowerings, ...securityLowerings, ...supervisionLowerings };
+
+/** Which descriptors a launch hands to the stage. */
+export interface FdLayout {
+  /** How many become descriptors 3 and up of the payload. */
+  readonly extra: number;
+  /** Names by which steps refer to the others. */
+  readonly named: readonly string[];
+}
+
+/** The stage finds its program here (stage/stage.c). */
+export const PROGRAM_FD = 3;
+
+/** A step with its depth in the tree, in the order of execution. */
+export interface NumberedStep {
+  readonly step: Step;
+  readonly depth: number;
+}
+
+/** Turns steps into instructions and remembers which came from which. */
+export class Lowering {
+  readonly asm: Assembler;
+  readonly layout: FdLayout;
+  readonly steps: NumberedStep[] = [];
+  readonly #handles = new Map<string, Slot>();
+  #depth = 0;
+
+  constructor(layout: FdLayout, options: { arch?: string; trace?: boolean } = {}) {
+    this.asm = new Assembler(options);
+    this.layout = layout;
+  }
+
+  /** Number in the stage of the payload's n-th extra descriptor, before it is moved to 3 + n. */
+  extraFd(index: number): number {
+    return PROGRAM_FD + 1 + index;
+  }
+
+  /** The status socket: after the program and the payload's own descriptors. */
+  get statusFd(): number {
+    return this.extraFd(this.layout.extra);
+  }
+
+  /** Number in the stage of a named descriptor. */
+  fd(name: string): number {
+    const index = this.layout.named.indexOf(name);
+    if (index < 0) throw new RangeError(`a step refers to a descriptor '${name}' that the launch does not hand over`);
+    return this.statusFd + 1 + index;
+  }
+
+  /** A variable shared between steps: a descriptor that one step opens and later ones use. */
+  handle(name: string): Slot {
+    let slot = this.#handles.get(name);
+    if (!slot) {
+      slot = this.asm.slot(-1);
+      this.#handles.set(name, slot);
+    }
+    return slot;
+  }
+
+  lower(steps: readonly Step[]): void {
+    for (const step of steps) {
+      this.asm.beginStep(this.steps.length);
+      this.steps.push({ step, depth: this.#depth });
+      (lowerings[step.op] as (step: Step, to: Lowering) => void)(step, this);
+    }
+  }
+
+  /** Lowers the steps of a child process; what follows belongs to the surrounding step again. */
+  lowerChild(steps: readonly Step[]): void {
+    const surrounding = this.steps.length - 1;
+    this.#depth++;
+    this.lower(steps);
+    this.#depth--;
+    this.asm.beginStep(surrounding);
+  }
+
+  finish(): Program {
+    return this.asm.finish(this.statusFd);
+  }
+}

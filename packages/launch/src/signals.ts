@@ -1,0 +1,17 @@
+import { constants } from 'node:os';
+
+/** Signal numbers by name. */
+export const SIGNALS: Readonly<Record<NodeJS.Signals, number>> = constants.signals;
+
+const names = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]));
+// SIGIOT and SIGPOLL are second names for the same numbers.
+names.set(constants.signals.SIGABRT, 'SIGABRT');
+names.set(constants.signals.SIGIO, 'SIGIO');
+
+/** The name of a signal number; undefined for real-time signals, which have none. */
+export function signalName(number: number): NodeJS.Signals | undefined {
+  return names.get(number);
+}
+
+/** A control signal to our own monitor, never to the payload: "end the container with SIGKILL". */
+export const SIGNAL_KILL_CHILD = 50;

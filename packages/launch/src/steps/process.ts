@@ -1,0 +1,226 @@
+import { AF, AT_FDCWD, CLONE, MSG, O, PR, RESOLVE, SOCK } from '@ns/libc';
+import type { Lowering, Lowerings } from '../lowering.ts';
+import { Label, Slot } from '../program.ts';
+import { SIGNALS } from '../signals.ts';
+
+const KEYCTL_JOIN_SESSION_KEYRING = 1; // <linux/keyctl.h>
+const SIOCSIFFLAGS = 0x8914; // <linux/sockios.h>
+const IFF_UP = 1; // <net/if.h>
+
+/** The eight kinds of namespace, as `/proc/PID/ns` names them. */
+export type NamespaceKind = 'mnt' | 'uts' | 'ipc' | 'pid' | 'net' | 'user' | 'cgroup' | 'time';
+
+/** CLONE_NEW* flags by kind. */
+export const namespaceFlags: Readonly<Record<NamespaceKind, number>> = {
+  mnt: CLONE.NEWNS,
+  uts: CLONE.NEWUTS,
+  ipc: CLONE.NEWIPC,
+  pid: CLONE.NEWPID,
+  net: CLONE.NEWNET,
+  user: CLONE.NEWUSER,
+  cgroup: CLONE.NEWCGROUP,
+  time: CLONE.NEWTIME,
+};
+
+/** RLIMIT_* of <asm-generic/resource.h>, in the kernel's order. */
+export const rlimits = {
+  cpu: 0,
+  fsize: 1,
+  data: 2,
+  stack: 3,
+  core: 4,
+  rss: 5,
+  nproc: 6,
+  nofile: 7,
+  memlock: 8,
+  as: 9,
+  locks: 10,
+  sigpending: 11,
+  msgqueue: 12,
+  nice: 13,
+  rtprio: 14,
+  rttime: 15,
+} as const;
+
+/** Name of a resource limit, as ulimits are named: `nofile`, `nproc`, … */
+export type RlimitName = keyof typeof rlimits;
+
+/** Steps that shape the process itself. */
+export type ProcessStep =
+  /** Die by SIGKILL when the process (thread) that started this one ends; `parent` is its pid, when it is known. */
+  | { readonly op: 'dieWithParent'; readonly parent?: number }
+  /** Be the leader of a new session without a controlling terminal: setsid(2). */
+  | { readonly op: 'newSession' }
+  /** The name `ps` shows: at most 15 bytes. */
+  | { readonly op: 'processName'; readonly name: string }
+  /** Refuse ptrace and /proc/PID/mem to everyone without CAP_SYS_PTRACE over us (CVE-2016-9962). */
+  | { readonly op: 'notDumpable' }
+  /** Move into a cgroup through its `cgroup.procs`. */
+  | { readonly op: 'joinCgroup'; readonly procs: string }
+  /** Leave namespaces for new ones. pid and time count for children only. */
+  | { readonly op: 'unshare'; readonly namespaces: readonly NamespaceKind[] }
+  /** Enter existing namespaces: by a pidfd (several at once) or a namespace descriptor. */
+  | { readonly op: 'setns'; readonly fd: string; readonly namespaces: readonly NamespaceKind[] }
+  /** Clock offsets of the time namespace that children will enter, in ns. */
+  | { readonly op: 'timeOffsets'; readonly monotonicNs: number; readonly boottimeNs: number }
+  /** A session keyring of its own, so that the caller's keys stay the caller's. */
+  | { readonly op: 'sessionKeyring'; readonly name: string }
+  | { readonly op: 'oomScoreAdj'; readonly value: number }
+  /** `required: false`: a limit that may not be raised stays as it is. */
+  | { readonly op: 'rlimit'; readonly name: RlimitName; readonly soft: number; readonly hard: number; readonly required: boolean }
+  | { readonly op: 'umask'; readonly mask: number }
+  | { readonly op: 'hostname'; readonly name: string }
+  | { readonly op: 'domainname'; readonly name: string }
+  /** Bring a network interface up. */
+  | { readonly op: 'linkUp'; readonly name: string }
+  /** A kernel parameter of this process's namespaces, through the container's own procfs. */
+  | { readonly op: 'sysctl'; readonly key: string; readonly value: string; readonly required: boolean }
+  /** The working directory, checked to be inside the root. `create`: make it when it is missing, as Docker does. */
+  | { readonly op: 'workingDirectory'; readonly path: string; readonly create: boolean }
+  /** Standard streams read from and written to the container's own /dev/null. */
+  | { readonly op: 'stdioNull'; readonly fds: readonly number[] }
+  /** Give the pipes of the standard streams to the payload's user, who may then open /dev/stdout. */
+  | { readonly op: 'stdioOwner'; readonly fds: readonly number[]; readonly uid: number; readonly gid: number };
+
+export const processLowerings: Lowerings<ProcessStep> = {
+  dieWithParent({ parent }, { asm, statusFd }) {
+    asm.call('prctl', [PR.SET_PDEATHSIG, SIGNALS.SIGKILL]);
+    const alive = new Label();
+    // The parent may have died before the request was made: then no signal will ever come.
+    if (parent !== undefined) {
+      const ppid = asm.slot();
+      asm.call('getppid', [], { store: ppid });
+      asm.jumpIfEqual(ppid, parent, alive);
+      asm.call('exit_group', [125]);
+    } else {
+      // In a new pid namespace getppid says 0; a closed status socket tells the same.
+      const peeked = asm.slot();
+      asm.call('recvfrom', [statusFd, asm.bytes(8), 1, MSG.PEEK | MSG.DONTWAIT, 0, 0], { store: peeked, tolerate: ['EAGAIN'], otherwise: alive });
+      asm.jumpIfUnequal(peeked, 0, alive);
+      asm.call('exit_group', [125]);
+    }
+    asm.place(alive);
+  },
+
+  newSession(_, { asm }) {
+    // EPERM: already a group leader, which only a process started that way is.
+    asm.call('setsid', [], { tolerate: ['EPERM'] });
+  },
+
+  processName({ name }, { asm }) {
+    asm.call('prctl', [PR.SET_NAME, asm.string(name)]);
+  },
+
+  notDumpable(_, { asm }) {
+    asm.call('prctl', [PR.SET_DUMPABLE, 0]);
+  },
+
+  joinCgroup({ procs }, { asm }) {
+    writeFile({ asm }, procs, '0');
+  },
+
+  unshare({ namespaces }, { asm }) {
+    asm.call('unshare', [namespaces.reduce((flags, kind) => flags | namespaceFlags[kind], 0)]);
+  },
+
+  setns({ fd, namespaces }, to) {
+    to.asm.call('setns', [to.fd(fd), namespaces.reduce((flags, kind) => flags | namespaceFlags[kind], 0)]);
+  },
+
+  timeOffsets({ monotonicNs, boottimeNs }, { asm }) {
+    const offset = (clock: string, ns: number) => `${clock} ${Math.floor(ns / 1e9)} ${((ns % 1e9) + 1e9) % 1e9}\n`;
+    writeFile({ asm }, '/proc/self/timens_offsets', offset('monotonic', monotonicNs) + offset('boottime', boottimeNs));
+  },
+
+  sessionKeyring({ name }, { asm }) {
+    // ENOSYS: a kernel without keyrings; EDQUOT: the user's key quota is used up, which is no reason not to start.
+    asm.call('keyctl', [KEYCTL_JOIN_SESSION_KEYRING, asm.string(name)], { tolerate: ['ENOSYS', 'EDQUOT'] });
+  },
+
+  oomScoreAdj({ value }, { asm }) {
+    writeFile({ asm }, '/proc/self/oom_score_adj', String(value));
+  },
+
+  rlimit({ name, soft, hard, required }, { asm }) {
+    const limit = asm.words([soft, hard].map((value) => (value === Number.POSITIVE_INFINITY ? -1 : value)));
+    asm.call('prlimit64', [0, rlimits[name], limit, 0], required ? {} : { tolerate: ['EPERM'] });
+  },
+
+  umask({ mask }, { asm }) {
+    asm.call('umask', [mask]);
+  },
+
+  hostname({ name }, { asm }) {
+    asm.call('sethostname', [asm.string(name), Buffer.byteLength(name)]);
+  },
+
+  domainname({ name }, { asm }) {
+    asm.call('setdomainname', [asm.string(name), Buffer.byteLength(name)]);
+  },
+
+  linkUp({ name }, { asm }) {
+    const socket = asm.slot();
+    const request = Buffer.alloc(40); // struct ifreq: name, then flags
+    request.write(name);
+    request.writeUInt16LE(IFF_UP, 16);
+    asm.call('socket', [AF.INET, SOCK.DGRAM | SOCK.CLOEXEC, 0], { store: socket });
+    asm.call('ioctl', [socket, SIOCSIFFLAGS, asm.bytes(request)]);
+    asm.call('close', [socket]);
+  },
+
+  sysctl({ key, value, required }, to) {
+    const { asm } = to;
+    const file = asm.slot();
+    const done = new Label();
+    const options = required ? {} : { tolerate: ['ENOENT', 'EACCES'], otherwise: done };
+    // Through the descriptor of the procfs we mounted, never by the path /proc, which the image could have shaped.
+    const how = asm.words([O.WRONLY | O.CLOEXEC, 0, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_XDEV]);
+    asm.call('openat2', [to.handle('proc'), asm.string(`sys/${key.replaceAll('.', '/')}`), how, 24], { ...options, store: file });
+    asm.call('write', [file, asm.string(value), Buffer.byteLength(value)]);
+    asm.call('close', [file]);
+    asm.place(done);
+  },
+
+  workingDirectory({ path, create }, { asm }) {
+    const parts = path.split('/').filter(Boolean);
+    if (create) {
+      const there = new Label();
+      const missing = new Label();
+      asm.call('chdir', [asm.string(path)], { tolerate: ['ENOENT'], otherwise: missing });
+      asm.jump(there);
+      asm.place(missing);
+      parts.forEach((_, i) => {
+        asm.call('mkdirat', [AT_FDCWD, asm.string(`/${parts.slice(0, i + 1).join('/')}`), 0o755], { tolerate: ['EEXIST', 'EROFS'] });
+      });
+      asm.place(there);
+    }
+    asm.call('chdir', [asm.string(path)]);
+    // A directory outside the root shows as "(unreachable)/…" (CVE-2024-21626).
+    const where = asm.bytes(4096);
+    const inside = new Label();
+    asm.call('getcwd', [where, 4096]);
+    asm.jumpIfEqual(new Slot(where), '/'.charCodeAt(0), inside, 0xff);
+    asm.fail('EXDEV');
+    asm.place(inside);
+  },
+
+  stdioNull({ fds }, { asm }) {
+    const file = asm.slot();
+    asm.call('openat', [AT_FDCWD, asm.string('/dev/null'), O.RDWR | O.CLOEXEC | O.NOFOLLOW], { store: file });
+    for (const fd of fds) asm.call('dup3', [file, fd, 0]);
+    asm.call('close', [file]);
+  },
+
+  stdioOwner({ fds, uid, gid }, { asm }) {
+    // EPERM, EROFS: a descriptor of the caller's that belongs to somebody else stays his.
+    for (const fd of fds) asm.call('fchown', [fd, uid, gid], { tolerate: ['EPERM', 'EROFS'] });
+  },
+};
+
+/** Writes a short text to a file of procfs or cgroupfs. */
+function writeFile({ asm }: Pick<Lowering, 'asm'>, path: string, text: string): void {
+  const file = asm.slot();
+  asm.call('openat', [AT_FDCWD, asm.string(path), O.WRONLY | O.CLOEXEC | O.NOFOLLOW], { store: file });
+  asm.call('write', [file, asm.string(text), Buffer.byteLength(text)]);
+  asm.call('close', [file]);
+}

@@ -1,0 +1,135 @@
+import { LINUX_CAPABILITY_VERSION_3, O, PR, PR_CAP_AMBIENT, AT_FDCWD, SECCOMP } from '@ns/libc';
+import type { Lowerings } from '../lowering.ts';
+import { Label } from '../program.ts';
+import { sendRecord } from '../send-record.ts';
+import { SIGNALS } from '../signals.ts';
+
+/** Steps that take privileges away, and the last one: the program itself. */
+export type SecurityStep =
+  /** Capabilities outside `keep` can never be had again, not even from a file (capabilities(7), bounding set). */
+  | { readonly op: 'boundingSet'; readonly keep: bigint; readonly lastCapability: number }
+  /** User, group and supplementary groups: `groups` empty clears the list, undefined leaves it (setgroups denied in the user namespace). */
+  | { readonly op: 'credentials'; readonly uid: number; readonly gid: number; readonly groups?: readonly number[] }
+  /** The thread's sets. Inheritable and ambient are empty unless given (CVE-2022-24769). */
+  | { readonly op: 'capabilities'; readonly permitted: bigint; readonly effective: bigint; readonly inheritable?: bigint; readonly ambient?: readonly number[] }
+  /** execve(2) grants no privileges from now on. */
+  | { readonly op: 'noNewPrivileges' }
+  /** A seccomp filter: an array of struct sock_filter. `listener`: hand the notification descriptor to the caller. */
+  | { readonly op: 'seccomp'; readonly filter: Uint8Array; readonly flags: number; readonly listener?: boolean }
+  /** Enforce a Landlock ruleset given by descriptor. */
+  | { readonly op: 'landlock'; readonly ruleset: string }
+  /** The AppArmor profile or SELinux label that execve will switch to. */
+  | { readonly op: 'execLabel'; readonly file: string; readonly label: string }
+  /** Close every descriptor the program shall not have, for real: close-on-exec alone leaves them usable as paths until then (CVE-2024-21626). */
+  | { readonly op: 'closeFds' }
+  /** Empty signal mask: it was full so that no signal is lost during the setup. */
+  | { readonly op: 'unblockSignals' }
+  /** Become the program. `candidates` are tried in order, as a shell does with PATH. */
+  | { readonly op: 'exec'; readonly candidates: readonly string[]; readonly argv: readonly string[]; readonly env: readonly string[] };
+
+export const securityLowerings: Lowerings<SecurityStep> = {
+  boundingSet({ keep, lastCapability }, { asm }) {
+    for (let capability = 0; capability <= lastCapability; capability++) {
+      // EINVAL: a capability this kernel does not know.
+      if (!((keep >> BigInt(capability)) & 1n)) asm.call('prctl', [PR.CAPBSET_DROP, capability, 0, 0, 0], { tolerate: ['EINVAL'] });
+    }
+  },
+
+  credentials({ uid, gid, groups }, { asm }) {
+    // Permitted capabilities survive the change of user until capset has its say.
+    asm.call('prctl', [PR.SET_KEEPCAPS, 1, 0, 0, 0]);
+    if (groups) asm.call('setgroups', [groups.length, groups.length > 0 ? asm.bytes(Buffer.from(Uint32Array.from(groups).buffer)) : 0]);
+    asm.call('setresgid', [gid, gid, gid]);
+    asm.call('setresuid', [uid, uid, uid]);
+    asm.call('prctl', [PR.SET_KEEPCAPS, 0, 0, 0, 0]);
+    // The kernel clears both when credentials change.
+    asm.call('prctl', [PR.SET_DUMPABLE, 0, 0, 0, 0]);
+    asm.call('prctl', [PR.SET_PDEATHSIG, SIGNALS.SIGKILL, 0, 0, 0]);
+  },
+
+  capabilities({ permitted, effective, inheritable = 0n, ambient = [] }, { asm }) {
+    const header = Buffer.alloc(8);
+    header.writeUInt32LE(LINUX_CAPABILITY_VERSION_3, 0);
+    const data = Buffer.alloc(24); // two struct __user_cap_data_struct: low and high halves
+    for (const half of [0, 1]) {
+      [effective, permitted, inheritable].forEach((set, i) => {
+        data.writeUInt32LE(Number((set >> BigInt(32 * half)) & 0xffffffffn), half * 12 + i * 4);
+      });
+    }
+    asm.call('capset', [asm.bytes(header), asm.bytes(data)]);
+    asm.call('prctl', [PR.CAP_AMBIENT, PR_CAP_AMBIENT.CLEAR_ALL, 0, 0, 0]);
+    for (const capability of ambient) asm.call('prctl', [PR.CAP_AMBIENT, PR_CAP_AMBIENT.RAISE, capability, 0, 0]);
+  },
+
+  noNewPrivileges(_, { asm }) {
+    asm.call('prctl', [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
+  },
+
+  seccomp({ filter, flags, listener }, to) {
+    const { asm } = to;
+    const program = asm.words([filter.length / 8, asm.bytes(filter)]); // struct sock_fprog
+    if (!listener) {
+      asm.call('seccomp', [SECCOMP.SET_MODE_FILTER, flags, program]);
+      return;
+    }
+    const fd = asm.slot();
+    asm.call('seccomp', [SECCOMP.SET_MODE_FILTER, flags | SECCOMP.FILTER_FLAG_NEW_LISTENER, program], { store: fd });
+    sendRecord(to, { kind: 'seccompListener' }, fd);
+  },
+
+  landlock({ ruleset }, to) {
+    to.asm.call('landlock_restrict_self', [to.fd(ruleset), 0]);
+  },
+
+  execLabel({ file, label }, { asm }) {
+    const attribute = asm.slot();
+    asm.call('openat', [AT_FDCWD, asm.string(file), O.WRONLY | O.CLOEXEC | O.NOFOLLOW], { store: attribute });
+    asm.call('write', [attribute, asm.string(label), Buffer.byteLength(label)]);
+    asm.call('close', [attribute]);
+  },
+
+  closeFds(_, to) {
+    const { asm, layout, statusFd } = to;
+    for (let i = 0; i < layout.extra; i++) asm.call('dup3', [to.extraFd(i), 3 + i, 0]);
+    // All but the status socket, which reports a failing execve and is close-on-exec itself.
+    asm.call('close_range', [3 + layout.extra, statusFd - 1, 0]);
+    asm.call('close_range', [statusFd + 1, 0xffffffff, 0]);
+  },
+
+  unblockSignals(_, { asm }) {
+    asm.call('rt_sigprocmask', [SIG_SETMASK, asm.bytes(8), 0, 8]);
+  },
+
+  exec({ candidates, argv, env }, { asm }) {
+    const [argvAddress, envAddress] = [asm.strings(argv), asm.strings(env)];
+    const denied = asm.slot();
+    candidates.forEach((path, i) => {
+      const failed = asm.slot();
+      const next = new Label();
+      const last = i === candidates.length - 1;
+      const search = last && candidates.length === 1 ? {} : { tolerate: 'any' as const, otherwise: next };
+      asm.call('execve', [asm.string(path), argvAddress, envAddress], { ...search, store: failed });
+      asm.place(next);
+      if (candidates.length === 1) return;
+      // As execvp(3): not there means look further, no permission is remembered, anything else is final.
+      const further = new Label();
+      asm.jumpIfEqual(failed, -ENOENT, further);
+      asm.jumpIfEqual(failed, -ENOTDIR, further);
+      asm.copy(denied.address, failed.address, 8);
+      asm.jumpIfEqual(failed, -EACCES, further);
+      asm.call('execve', [asm.string(path), argvAddress, envAddress]);
+      asm.place(further);
+    });
+    if (candidates.length === 1) return;
+    const nowhere = new Label();
+    asm.jumpIfEqual(denied, 0, nowhere);
+    asm.fail('EACCES');
+    asm.place(nowhere);
+    asm.fail('ENOENT');
+  },
+};
+
+const SIG_SETMASK = 2;
+const ENOENT = 2;
+const EACCES = 13;
+const ENOTDIR = 20;

@@ -1,0 +1,219 @@
+import { __WALL, AT_FDCWD, CLONE, LINUX_CAPABILITY_VERSION_3, O, PR, WNOHANG } from '@ns/libc';
+import type { Lowering, Lowerings, Step } from '../lowering.ts';
+import { Label, Slot } from '../program.ts';
+import type { RecordKind } from '../records.ts';
+import { sendRecord } from '../send-record.ts';
+import { SIGNAL_KILL_CHILD, SIGNALS } from '../signals.ts';
+import { type NamespaceKind, namespaceFlags } from './process.ts';
+
+/** One range of a user namespace's id map. */
+export interface IdRange {
+  readonly container: number;
+  readonly host: number;
+  readonly size: number;
+}
+
+/** Steps that start and watch processes. */
+export type SupervisionStep =
+  /**
+   * Start a process that runs `child`, then watch it to its end.
+   *
+   * A `monitor` stays outside: it reports the child's pid and pidfd, forwards signals, ends it after `timeoutMs`, and
+   * reports how it ended. An `init` is pid 1 of the container: it reaps orphans, forwards signals, and ends when its
+   * child does; the kernel then ends everything else in the pid namespace.
+   */
+  | {
+      readonly op: 'clone';
+      readonly supervisor: 'monitor' | 'init';
+      readonly namespaces: readonly NamespaceKind[];
+      readonly child: readonly Step[];
+      readonly timeoutMs?: number;
+      /** Descriptor of a cgroup v2 directory the child is born in (since 5.7). */
+      readonly intoCgroup?: string;
+      /** Id maps of a new user namespace, written by the monitor. */
+      readonly idMaps?: { readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[]; readonly denySetgroups: boolean };
+    }
+  /** Tell the caller that everything is prepared and wait for the word to go on; end when the caller is gone. */
+  | { readonly op: 'park' }
+  /** Tell the caller something. */
+  | { readonly op: 'report'; readonly kind: RecordKind };
+
+export const supervisionLowerings: Lowerings<SupervisionStep> = {
+  clone(step, to) {
+    const { asm } = to;
+    const child = new Label();
+    const pid = asm.slot();
+    const pidfd = asm.slot();
+    const mapped = step.idMaps && newPipe(to);
+
+    const monitor = step.supervisor === 'monitor';
+    // The init sleeps until its child has executed the program (or failed to): then "started" is a fact, not a hope.
+    const base = monitor ? CLONE.PIDFD : CLONE.VFORK;
+    const namespaces = [...step.namespaces, ...(step.idMaps ? (['user'] as const) : [])].reduce((flags, kind) => flags + namespaceFlags[kind], 0);
+    // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup
+    const flags = base + namespaces + (step.intoCgroup ? CLONE.INTO_CGROUP : 0);
+    const cgroup = step.intoCgroup ? to.fd(step.intoCgroup) : 0;
+    const args = asm.words([flags, monitor ? pidfd.address : 0, 0, 0, SIGNALS.SIGCHLD, 0, 0, 0, 0, 0, cgroup]);
+    asm.call('clone3', [args, 88], { store: pid });
+    asm.jumpIfEqual(pid, 0, child);
+
+    if (mapped && step.idMaps) writeIdMaps(to, pid, step.idMaps, mapped);
+    (monitor ? superviseAsMonitor : superviseAsInit)(to, pid, pidfd, step.timeoutMs);
+
+    asm.place(child);
+    if (mapped) waitForIdMaps(to, mapped);
+    to.lowerChild(step.child);
+  },
+
+  park(_, to) {
+    const { asm, statusFd } = to;
+    const received = asm.slot();
+    const go = new Label();
+    sendRecord(to, { kind: 'ready' });
+    const again = new Label();
+    asm.place(again);
+    asm.call('recvfrom', [statusFd, asm.bytes(8), 1, 0, 0, 0], { store: received, tolerate: ['EINTR'], otherwise: again });
+    asm.jumpIfUnequal(received, 0, go);
+    asm.call('exit_group', [125]);
+    asm.place(go);
+  },
+
+  report({ kind }, to) {
+    sendRecord(to, { kind });
+  },
+};
+
+/** Waits for signals and the child's end, outside the container. */
+function superviseAsMonitor(to: Lowering, pid: Slot, pidfd: Slot, timeoutMs: number | undefined): void {
+  const { asm } = to;
+  sendRecord(to, { kind: 'started', value: pid }, pidfd);
+  closeAllButStatus(to);
+  if (timeoutMs !== undefined) {
+    const seconds = Math.floor(timeoutMs / 1000);
+    asm.call('setitimer', [0, asm.words([0, 0, seconds, Math.max(1, Math.round((timeoutMs - seconds * 1000) * 1000))]), 0]);
+  }
+  const status = asm.bytes(8);
+  const usage = asm.bytes(144);
+  const [next, alarm, killed, reap] = [new Label(), new Label(), new Label(), new Label()];
+  const signal = waitForSignal(to, next);
+  asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
+  asm.jumpIfEqual(signal, SIGNALS.SIGALRM, alarm);
+  asm.jumpIfEqual(signal, SIGNAL_KILL_CHILD, killed);
+  // Unreaped, the child's pid cannot have been given to another process.
+  asm.call('kill', [pid, signal], { tolerate: 'any' });
+  asm.jump(next);
+
+  asm.place(alarm);
+  sendRecord(to, { kind: 'timeout' });
+  asm.place(killed);
+  asm.call('kill', [pid, SIGNALS.SIGKILL], { tolerate: 'any' });
+  asm.jump(next);
+
+  asm.place(reap);
+  const reaped = asm.slot();
+  asm.call('wait4', [pid, status, WNOHANG | __WALL, usage], { store: reaped });
+  asm.jumpIfEqual(reaped, 0, next);
+  sendRecord(to, { kind: 'exit', value: new Slot(status), usage });
+  asm.call('exit_group', [0]);
+}
+
+/** Waits for signals and for orphans, as pid 1. */
+function superviseAsInit(to: Lowering, pid: Slot): void {
+  const { asm } = to;
+  sendRecord(to, { kind: 'executing', value: pid });
+  closeAllButStatus(to);
+  // Signalling a payload that runs as another user is all that is left to do.
+  asm.call('prctl', [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
+  const killOnly = 1 << CAP_KILL;
+  asm.call('capset', [asm.words([LINUX_CAPABILITY_VERSION_3]), asm.bytes(Buffer.from(Uint32Array.of(killOnly, killOnly, 0, 0, 0, 0).buffer))], { tolerate: ['EPERM'] });
+
+  const status = asm.bytes(8);
+  const [next, reap] = [new Label(), new Label()];
+  const signal = waitForSignal(to, next);
+  asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
+  asm.call('kill', [pid, signal], { tolerate: 'any' });
+  asm.jump(next);
+
+  asm.place(reap);
+  const reaped = asm.slot();
+  asm.call('wait4', [-1, status, WNOHANG | __WALL, 0], { store: reaped, tolerate: ['ECHILD'], otherwise: next });
+  asm.jumpIfEqual(reaped, 0, next);
+  asm.jumpIfUnequal(reaped, pid, reap);
+  sendRecord(to, { kind: 'payloadExit', value: new Slot(status) });
+  const code = asm.slot();
+  asm.copy(code.address, status + 1, 1);
+  asm.call('exit_group', [code]);
+}
+
+/** The next signal to arrive. All are blocked since the stage was spawned, so none is lost. */
+function waitForSignal({ asm }: Lowering, next: Label): Slot {
+  const signal = asm.slot();
+  asm.place(next);
+  asm.call('rt_sigtimedwait', [asm.words([-1]), 0, 0, 8], { store: signal, tolerate: ['EINTR'], otherwise: next });
+  return signal;
+}
+
+function closeAllButStatus({ asm, statusFd }: Lowering): void {
+  // The streams end when the last process of the container closes them, not when we do.
+  asm.call('close_range', [0, statusFd - 1, 0]);
+  asm.call('close_range', [statusFd + 1, 0xffffffff, 0]);
+}
+
+interface Pipe {
+  readonly read: Slot;
+  readonly write: Slot;
+}
+
+function newPipe({ asm }: Lowering): Pipe {
+  const fds = asm.bytes(8);
+  const [read, write] = [asm.slot(), asm.slot()];
+  asm.call('pipe2', [fds, O.CLOEXEC]);
+  asm.copy(read.address, fds, 4);
+  asm.copy(write.address, fds + 4, 4);
+  return { read, write };
+}
+
+/** Maps are written from outside, by the process whose capabilities count: user_namespaces(7). */
+function writeIdMaps(
+  to: Lowering,
+  pid: Slot,
+  { uids, gids, denySetgroups }: { uids: readonly IdRange[]; gids: readonly IdRange[]; denySetgroups: boolean },
+  mapped: Pipe,
+): void {
+  const { asm } = to;
+  const [proc, directory] = [asm.slot(), asm.slot()];
+  const name = asm.bytes(24);
+  const text = (ranges: readonly IdRange[]) => ranges.map(({ container, host, size }) => `${container} ${host} ${size}\n`).join('');
+  asm.decimal(name, pid);
+  const directoryFlags = O.PATH | O.DIRECTORY | O.CLOEXEC;
+  asm.call('openat', [AT_FDCWD, asm.string('/proc'), directoryFlags], { store: proc });
+  asm.call('openat', [proc, name, directoryFlags], { store: directory });
+  const write = (file: string, content: string) => {
+    const fd = asm.slot();
+    asm.call('openat', [directory, asm.string(file), O.WRONLY | O.CLOEXEC], { store: fd });
+    asm.call('write', [fd, asm.string(content), content.length]);
+    asm.call('close', [fd]);
+  };
+  // Before gid_map: an unprivileged user may write gid_map only with setgroups denied (CVE-2014-8989).
+  if (denySetgroups) write('setgroups', 'deny');
+  write('uid_map', text(uids));
+  write('gid_map', text(gids));
+  asm.call('write', [mapped.write, asm.string('.'), 1]);
+}
+
+function waitForIdMaps({ asm }: Lowering, mapped: Pipe): void {
+  const [again, go] = [new Label(), new Label()];
+  const received = asm.slot();
+  asm.call('close', [mapped.write]);
+  asm.place(again);
+  asm.call('read', [mapped.read, asm.bytes(8), 1], { store: received, tolerate: ['EINTR'], otherwise: again });
+  asm.jumpIfUnequal(received, 0, go);
+  asm.call('exit_group', [125]);
+  asm.place(go);
+  asm.call('close', [mapped.read]);
+  // Ids of the new namespace: until now we were its overflow user.
+  asm.call('setresgid', [0, 0, 0]);
+  asm.call('setresuid', [0, 0, 0]);
+}
+
+const CAP_KILL = 5;
