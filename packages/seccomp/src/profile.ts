@@ -1,0 +1,64 @@
+import type { ScmpAction } from './actions.ts';
+
+/** How an argument is compared. `MASKED_EQ` is `(argument & value) === valueTwo`. */
+export type ScmpOperator =
+  | 'SCMP_CMP_NE'
+  | 'SCMP_CMP_LT'
+  | 'SCMP_CMP_LE'
+  | 'SCMP_CMP_EQ'
+  | 'SCMP_CMP_GE'
+  | 'SCMP_CMP_GT'
+  | 'SCMP_CMP_MASKED_EQ';
+
+/** A condition on one argument, compared as an unsigned 64-bit number. */
+export interface ProfileArgument {
+  /** Which argument, from 0 to 5. */
+  readonly index: number;
+  /** A number above 2^53 must be a bigint or decimal text ({@link parseProfile} makes it so). */
+  readonly value: number | bigint | string;
+  readonly valueTwo?: number | bigint | string | undefined;
+  readonly op: ScmpOperator;
+}
+
+/** When a rule counts (Docker's extension of the runtime specification). */
+export interface ProfileCondition {
+  readonly caps?: readonly string[] | null | undefined;
+  /** Go's architecture names: `amd64`, `arm64`, `x86`. */
+  readonly arches?: readonly string[] | null | undefined;
+  /** `major.minor`. */
+  readonly minKernel?: string | undefined;
+}
+
+/** One entry of a profile's `syscalls`. */
+export interface ProfileRule {
+  readonly names?: readonly string[] | undefined;
+  /** Old form of `names` with a single name. */
+  readonly name?: string | undefined;
+  readonly action: ScmpAction;
+  /** errno of `SCMP_ACT_ERRNO`, message of `SCMP_ACT_TRACE`. Default EPERM. */
+  readonly errnoRet?: number | null | undefined;
+  /** All must hold; conditions on the same argument make the rule one rule per condition, as runc has it. */
+  readonly args?: readonly ProfileArgument[] | null | undefined;
+  readonly includes?: ProfileCondition | null | undefined;
+  readonly excludes?: ProfileCondition | null | undefined;
+  readonly comment?: string | undefined;
+}
+
+/** A profile in the form of the OCI runtime specification (`linux.seccomp`) or of Docker (`--security-opt seccomp=`). */
+export interface SeccompProfile {
+  readonly defaultAction: ScmpAction;
+  readonly defaultErrnoRet?: number | null | undefined;
+  /** ABIs besides the machine's own, `SCMP_ARCH_*`. */
+  readonly architectures?: readonly string[] | null | undefined;
+  /** Docker's form of `architectures`: which ABIs to add on which machine. */
+  readonly archMap?:
+    | readonly { readonly architecture: string; readonly subArchitectures?: readonly string[] | null | undefined }[]
+    | null
+    | undefined;
+  /** `SECCOMP_FILTER_FLAG_TSYNC`, `_LOG`, `_SPEC_ALLOW`, `_WAIT_KILLABLE_RECV`. */
+  readonly flags?: readonly string[] | null | undefined;
+  /** Path of a socket where an agent waits for the notification descriptor: a matter of the runtime, not of the filter. */
+  readonly listenerPath?: string | undefined;
+  readonly listenerMetadata?: string | undefined;
+  readonly syscalls?: readonly ProfileRule[] | null | undefined;
+}

@@ -1,0 +1,133 @@
+import { dockerDefaultProfile } from './generated/docker-default-profile.ts';
+import { lowWordEquals, lowWordExcept } from './low-word.ts';
+import type { ProfileRule, SeccompProfile } from './profile.ts';
+
+export { dockerProfileVersion } from './generated/docker-default-profile.ts';
+
+const AF = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16, ALG: 38, VSOCK: 40 } as const;
+const NETLINK_ROUTE = 0;
+const TIOCSTI = 0x5412;
+const TIOCLINUX = 0x541c;
+const S_IFMT = 0o170000;
+
+const allow = (names: readonly string[], ...args: NonNullable<ProfileRule['args']>): ProfileRule => ({
+  names,
+  action: 'SCMP_ACT_ALLOW',
+  args,
+});
+
+const dockerRules = dockerDefaultProfile.syscalls ?? [];
+const rulesFor = (name: string) => dockerRules.filter(({ names }) => names?.length === 1 && names[0] === name);
+
+const hardened: SeccompProfile = {
+  ...dockerDefaultProfile,
+  syscalls: [
+    ...dockerRules.filter((rule) => !rulesFor('socket').includes(rule)),
+    ...lowWordExcept(0, [AF.ALG, AF.VSOCK]).map((family) => allow(['socket'], family)),
+  ],
+};
+
+// What Docker allows to everybody, and a program that computes, serves or builds can do without.
+const NOT_FOR_UNTRUSTED: ReadonlySet<string> = new Set([
+  // Looking into and steering other processes, and comparing kernel addresses through them.
+  'ptrace',
+  'process_vm_readv',
+  'process_vm_writev',
+  'process_madvise',
+  'process_mrelease',
+  'kcmp',
+  'pidfd_getfd',
+  // Files by handle instead of by path.
+  'name_to_handle_at',
+  'open_by_handle_at',
+  // Kernel subsystems with a history of escalation and another way to do the same.
+  'io_setup',
+  'io_submit',
+  'io_cancel',
+  'io_destroy',
+  'io_getevents',
+  'io_pgetevents',
+  'io_pgetevents_time64',
+  'vmsplice',
+  'remap_file_pages',
+  'modify_ldt',
+  'memfd_secret',
+  'fanotify_mark',
+  'fanotify_init',
+  'mq_open',
+  'mq_unlink',
+  'mq_notify',
+  'mq_timedsend',
+  'mq_timedreceive',
+  'mq_timedsend_time64',
+  'mq_timedreceive_time64',
+  'mq_getsetattr',
+  // What tunes the machine rather than the program.
+  'adjtimex',
+  'clock_adjtime',
+  'clock_adjtime64',
+  'ioprio_set',
+  'mlockall',
+  'sched_setattr',
+  'personality',
+  'syslog',
+  'vhangup',
+  // i386's one door to all socket calls, whose arguments a filter cannot see.
+  'socketcall',
+  // Replaced below by narrower rules.
+  'socket',
+  'ioctl',
+  'mknod',
+  'mknodat',
+  'clone',
+  'clone3',
+]);
+
+const strict: SeccompProfile = {
+  ...dockerDefaultProfile,
+  syscalls: [
+    // Without Docker's rules for capabilities: a process that holds one by mistake gains no call by it.
+    ...dockerRules
+      .filter(({ includes, action, args }) => action === 'SCMP_ACT_ALLOW' && !includes?.caps && !args?.length)
+      .map((rule) => ({ ...rule, names: (rule.names ?? []).filter((name) => !NOT_FOR_UNTRUSTED.has(name)) }))
+      .filter(({ names }) => names.length > 0),
+    ...rulesFor('clone'),
+    {
+      names: ['clone3'],
+      action: 'SCMP_ACT_ERRNO',
+      errnoRet: 38,
+      comment: 'its flags lie in memory; ENOSYS makes libc take clone',
+    },
+    ...[AF.UNIX, AF.INET, AF.INET6].map((family) => allow(['socket'], lowWordEquals(0, family))),
+    // getifaddrs(3) needs the routing family of netlink; the others (nftables, audit, xfrm) are left out.
+    allow(['socket'], lowWordEquals(0, AF.NETLINK), lowWordEquals(2, NETLINK_ROUTE)),
+    // TIOCSTI and TIOCLINUX type into a terminal that is shared with another session. CVE-2017-5226
+    ...lowWordExcept(1, [TIOCSTI, TIOCLINUX]).map((request) => allow(['ioctl'], request)),
+    // Plain files, pipes and sockets, but no device nodes.
+    ...[0, 0o100000, 0o010000, 0o140000].flatMap((type) => [
+      allow(['mknod'], { index: 1, op: 'SCMP_CMP_MASKED_EQ', value: S_IFMT, valueTwo: type }),
+      allow(['mknodat'], { index: 2, op: 'SCMP_CMP_MASKED_EQ', value: S_IFMT, valueTwo: type }),
+    ]),
+    allow(['personality'], lowWordEquals(0, 0)),
+    allow(['personality'], lowWordEquals(0, 0xffffffff)),
+  ],
+};
+
+/** Profiles that come with this package: plain data in the form of the OCI runtime specification with Docker's extensions. */
+export const profiles: {
+  /**
+   * Docker's default profile, with one hole closed: its rules for socket(2) compare 64 bits where the kernel takes 32, so
+   * `socket(AF_VSOCK | 1 << 32)` passes them. Here AF_ALG and AF_VSOCK are refused whatever the upper half.
+   */
+  readonly default: SeccompProfile;
+  /** Docker's default profile as it is published ({@link dockerProfileVersion}). */
+  readonly docker: SeccompProfile;
+  /**
+   * For code nobody has read. Docker's list without debugging and reading other processes, asynchronous I/O contexts,
+   * POSIX message queues, file handles, device nodes, typing into terminals, and without what capabilities would add; sockets
+   * are UNIX, IPv4, IPv6 and netlink's routing family.
+   */
+  readonly strict: SeccompProfile;
+  /** Allows everything, as `--security-opt seccomp=unconfined` does. Whoever means it had better install no filter at all. */
+  readonly unconfined: SeccompProfile;
+} = { default: hardened, docker: dockerDefaultProfile, strict, unconfined: { defaultAction: 'SCMP_ACT_ALLOW' } };

@@ -1,0 +1,120 @@
+import { architectures, type SeccompArch } from './architectures.ts';
+import { multiplexed, syscallTable } from './syscall-table.ts';
+import type { ArgumentCheck, ValidRule } from './validate-profile.ts';
+
+/** What decides when its checks hold. */
+export interface ConditionalRule {
+  readonly result: number;
+  readonly checks: readonly ArgumentCheck[];
+  /** Position in the profile's `syscalls`. */
+  readonly index: number;
+}
+
+/** The rules of one system call: one that always decides, or some tried in order. */
+export type SyscallRules =
+  | { readonly always: ConditionalRule }
+  | { readonly always?: undefined; readonly tried: readonly ConditionalRule[] };
+
+/** Everything a profile says about one ABI. */
+export interface RuleTable {
+  readonly arch: SeccompArch;
+  readonly bySyscall: ReadonlyMap<number, SyscallRules>;
+  /** The largest number the profile names, whatever it says about it; -1 when it names none. */
+  readonly highest: number;
+  /** Names that are no system call of this ABI. */
+  readonly unknown: readonly string[];
+}
+
+/**
+ * Resolves the names of rules to an ABI's numbers and settles which rule counts, as libseccomp does:
+ * - a rule whose action is the default one is left out, so that it never takes anything from another;
+ * - a rule without conditions decides alone, the first of several;
+ * - of rules with conditions each that holds decides. Where two of different actions hold, the one that compares
+ *   the higher argument, then equality before order, then the larger value decides.
+ */
+export function buildRuleTable(rules: readonly ValidRule[], defaultResult: number, arch: SeccompArch): RuleTable {
+  const { bits, multiplexers } = architectures[arch];
+  const { numbers } = syscallTable(arch);
+  const tried = new Map<number, ConditionalRule[]>();
+  const always = new Map<number, ConditionalRule>();
+  const unknown: string[] = [];
+  let highest = -1;
+
+  const add = (number: number, rule: ConditionalRule) => {
+    if (rule.checks.length === 0) {
+      if (!always.has(number)) always.set(number, rule);
+      return;
+    }
+    const list = tried.get(number);
+    if (list) list.push(rule);
+    else tried.set(number, [rule]);
+  };
+
+  for (const { names, result, checks: exact, index } of rules) {
+    const checks = (bits === 32 ? exact.map(lowerHalf) : exact).filter((check) => !holdsAlways(check));
+    for (const name of names) {
+      const number = numbers.get(name);
+      const indirect = multiplexers && multiplexed.get(name);
+      if (number === undefined && !indirect) unknown.push(name);
+      if (number !== undefined && number > highest) highest = number;
+      if (result === defaultResult) continue;
+      if (number !== undefined) add(number, { result, checks, index });
+      // The multiplexer's other arguments lie in memory, where a filter cannot look: only the kind of call is checked.
+      if (indirect) {
+        const call: ArgumentCheck = { arg: 0, op: 'SCMP_CMP_EQ', value: BigInt(indirect.call), mask: FULL };
+        add(multiplexers[indirect.multiplexer], {
+          result,
+          checks: [call, ...checks.filter(({ arg }) => arg !== 0)],
+          index,
+        });
+      }
+    }
+  }
+  const bySyscall = new Map<number, SyscallRules>();
+  for (const [number, rules] of tried) bySyscall.set(number, { tried: inOrder(rules) });
+  for (const [number, rule] of always) bySyscall.set(number, { always: rule });
+  return { arch, bySyscall, highest, unknown };
+}
+
+const FULL = (1n << 64n) - 1n;
+const LOW = 0xffffffffn;
+
+/** A 32-bit ABI passes 32-bit arguments: the upper half of a value means nothing there. */
+function lowerHalf(check: ArgumentCheck): ArgumentCheck {
+  return {
+    ...check,
+    value: check.value & LOW,
+    mask: check.op === 'SCMP_CMP_MASKED_EQ' ? check.mask & LOW : check.mask,
+  };
+}
+
+function holdsAlways({ op, mask, value }: ArgumentCheck): boolean {
+  return op === 'SCMP_CMP_MASKED_EQ' ? mask === 0n : op === 'SCMP_CMP_GE' && value === 0n;
+}
+
+/** Order matters only between different actions; equal ones stay as they were. */
+function inOrder(rules: ConditionalRule[]): ConditionalRule[] {
+  const first = rules[0]!;
+  return rules.every(({ result }) => result === first.result)
+    ? rules
+    : rules.toSorted((a, b) => compareChecks(leading(a), leading(b)));
+}
+
+function leading({ checks }: ConditionalRule): ArgumentCheck {
+  return checks.reduce((first, check) => (check.arg < first.arg ? check : first));
+}
+
+function compareChecks(a: ArgumentCheck, b: ArgumentCheck): number {
+  if (a.arg !== b.arg) return b.arg - a.arg;
+  const kind = rank(b.op) - rank(a.op);
+  if (kind !== 0 || a.value === b.value) return kind;
+  // Of two upper bounds the smaller is the narrower condition, of everything else the larger.
+  const smallerFirst = rank(a.op) === 2;
+  return a.value < b.value === smallerFirst ? -1 : 1;
+}
+
+function rank(op: ArgumentCheck['op']): number {
+  if (op === 'SCMP_CMP_LT' || op === 'SCMP_CMP_LE') return 2;
+  if (op === 'SCMP_CMP_GT' || op === 'SCMP_CMP_GE') return 1;
+  return 3;
+}

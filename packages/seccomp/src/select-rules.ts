@@ -1,0 +1,67 @@
+import { SpecError } from '@ns/libc';
+import { architectures, type SeccompArch } from './architectures.ts';
+import type { ProfileCondition } from './profile.ts';
+import type { ValidProfile, ValidRule } from './validate-profile.ts';
+
+/** The machine and process a profile is compiled for. */
+export interface Target {
+  readonly arch: SeccompArch;
+  /** Capabilities in the process's bounding set. */
+  readonly capabilities: ReadonlySet<string>;
+  /** `[major, minor]`. */
+  readonly kernelVersion: readonly [number, number];
+}
+
+/** The rules whose `includes` and `excludes` let them count for a target, by Docker's rules. */
+export function selectRules(rules: readonly ValidRule[], target: Target): ValidRule[] {
+  return rules.filter(({ includes, excludes }) => {
+    const { caps = [], arches = [], minKernel } = includes;
+    return (
+      caps!.every((cap) => target.capabilities.has(cap)) &&
+      (arches!.length === 0 || namesArch(arches!, target.arch)) &&
+      (minKernel === undefined || atLeast(target.kernelVersion, minKernel)) &&
+      !excluded(excludes, target)
+    );
+  });
+}
+
+// One match excludes, while includes must match in full.
+function excluded({ caps = [], arches = [], minKernel }: ProfileCondition, target: Target): boolean {
+  return (
+    caps!.some((cap) => target.capabilities.has(cap)) ||
+    namesArch(arches!, target.arch) ||
+    (minKernel !== undefined && atLeast(target.kernelVersion, minKernel))
+  );
+}
+
+function namesArch(names: readonly string[], arch: SeccompArch): boolean {
+  return names.includes(arch) || architectures[arch].aliases.some((alias) => names.includes(alias));
+}
+
+function atLeast([major, minor]: readonly [number, number], minimum: string): boolean {
+  const [wantedMajor = 0, wantedMinor = 0] = minimum.split('.').map(Number);
+  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
+}
+
+/** The ABIs a filter has to know: the machine's own, and those the profile adds. */
+export function selectArchitectures(profile: ValidProfile, native: SeccompArch): SeccompArch[] {
+  const added = profile.archMap ? (profile.archMap.get(native) ?? []) : profile.architectures;
+  const selected = [...new Set([native, ...added])];
+  const foreign = selected.find((arch) => architectures[arch].bigEndian !== architectures[native].bigEndian);
+  if (foreign) {
+    throw new SpecError(
+      'seccomp.architectures',
+      `architectures of the byte order of ${native}`,
+      foreign,
+      'One filter holds one byte order; use archMap to name sets by machine',
+    );
+  }
+  return selected;
+}
+
+/** The first two numbers of a kernel release such as `6.18.44-fc`. */
+export function parseKernelVersion(release: string, field: string): [number, number] {
+  const match = /^(\d{1,5})\.(\d{1,5})/.exec(release);
+  if (!match) throw new SpecError(field, 'a kernel release such as "6.1"', release);
+  return [Number(match[1]), Number(match[2])];
+}
