@@ -3,6 +3,7 @@ export * from './constants.ts';
 export { ERRNO, errnoMessage, errnoName } from './errno.ts';
 export { check, type FailedStep, NsError, SpecError, type SyscallContext, SyscallError, UnavailableError } from './errors.ts';
 export { OwnedFd } from './fd.ts';
+export { nearest, onlyKnownKeys } from './known-keys.ts';
 export { addressOf, errno, type FdWatch, libc, syscall, watchFd } from './libc.ts';
 export { allocate, cString, type Memory } from './memory.ts';
 export { ResourceStack } from './resource-stack.ts';
