@@ -1,7 +1,7 @@
 import type { Architecture } from './architectures.ts';
 import { type Assembler, BPF, type Label } from './assembler.ts';
 import type { ConditionalRule } from './rule-table.ts';
-import { mergeRanges, search } from './search.ts';
+import { Ranges, search } from './search.ts';
 import type { ArgumentCheck } from './validate-profile.ts';
 
 const U32 = 0xffffffffn;
@@ -157,11 +157,11 @@ class ArgumentCode {
     most: bigint,
     before: Label,
   ): Label {
-    const ranges = new Map([[0, before]]);
-    // A later bound at the same place replaces the earlier one: it is the state the value is in from there on.
-    for (const { start, label } of bounds) if (start <= most) ranges.set(Number(start), label);
-    const merged = mergeRanges([...ranges].map(([start, label]) => ({ start, label })));
-    return merged.length === 1 ? merged[0]!.label : this.#load(arg, half, search(this.#assembler, merged));
+    const ranges = new Ranges();
+    ranges.from(0, before);
+    for (const { start, label } of bounds) if (start <= most) ranges.from(Number(start), label);
+    const [only, ...others] = ranges.list;
+    return others.length === 0 ? only!.label : this.#load(arg, half, search(this.#assembler, ranges));
   }
 
   #masked({ arg, mask, value }: ArgumentCheck, holds: Label, fails: Label): Label {

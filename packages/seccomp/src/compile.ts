@@ -1,15 +1,14 @@
 import { release } from 'node:os';
 import { ERRNO, SpecError } from '@ns/libc';
 import { SECCOMP_RET } from './actions.ts';
-import { architectures, parseArch, X32_SYSCALL_BIT } from './architectures.ts';
-import { compileRules } from './argument-checks.ts';
-import { Assembler, BPF, type Label } from './assembler.ts';
+import { architectures, parseArch } from './architectures.ts';
+import { Assembler, BPF } from './assembler.ts';
 import { attachFilterMethods, type SeccompFilter } from './filter.ts';
+import { numberRanges } from './number-ranges.ts';
 import type { SeccompProfile } from './profile.ts';
 import { buildRuleTable, type RuleTable } from './rule-table.ts';
-import { mergeRanges, type Range, search } from './search.ts';
+import { search } from './search.ts';
 import { parseKernelVersion, selectArchitectures, selectRules, type Target } from './select-rules.ts';
-import { syscallTable } from './syscall-table.ts';
 import { SECCOMP_FILTER_FLAG, type ValidProfile, validateProfile } from './validate-profile.ts';
 
 /** For whom a profile is compiled. */
@@ -60,8 +59,8 @@ export function compile(profile: SeccompProfile, options: CompileOptions = {}): 
   const audits = new Set(tables.map(({ arch }) => architectures[arch].audit));
   for (const audit of [...audits].toReversed()) {
     const same = tables.filter(({ arch }) => architectures[arch].audit === audit);
-    const ranges = numberRanges(assembler, same, resolved);
-    start = assembler.jump(BPF.JEQ_K, audit, assembler.load(OFFSET_NR, search(assembler, ranges)), start);
+    const found = search(assembler, numberRanges(assembler, same, resolved));
+    start = assembler.jump(BPF.JEQ_K, audit, assembler.load(OFFSET_NR, found), start);
   }
   start = assembler.load(OFFSET_ARCH, start);
 
@@ -110,70 +109,6 @@ function capabilitySet(capabilities: Iterable<string>): Set<string> {
   }
   return set;
 }
-
-/** The space of numbers the kernel shows for one architecture, cut where the verdict changes. */
-function numberRanges(assembler: Assembler, tables: readonly RuleTable[], resolved: ResolvedProfile): Range[] {
-  const { defaultResult } = resolved.valid;
-  const byArch = new Map(tables.map((table) => [table.arch, table]));
-  const lone = tables[0]!;
-  const x86_64 = byArch.get('x86_64');
-  const x32 = byArch.get('x32');
-  if (!x86_64 && !x32) return mergeRanges(tableRanges(assembler, lone, resolved, 0));
-
-  const refused: Range = { start: 0, label: assembler.ret(SECCOMP_RET.KILL_PROCESS) };
-  const low = x86_64 ? tableRanges(assembler, x86_64, resolved, 0) : [refused];
-  const high = x32
-    ? tableRanges(assembler, x32, resolved, X32_SYSCALL_BIT)
-    : // -1 is what a tracer writes to skip a call, not a call of x32.
-      [
-        { ...refused, start: X32_SYSCALL_BIT },
-        { start: 0xffffffff, label: assembler.ret(defaultResult) },
-      ];
-  return mergeRanges([...low, ...high.map((range) => ({ ...range, weight: RARE }))]);
-}
-
-const RARE = 1 / 64;
-const HOT = 8;
-
-function tableRanges(assembler: Assembler, table: RuleTable, resolved: ResolvedProfile, start: number): Range[] {
-  const { valid, newerResult } = resolved;
-  const otherwise = assembler.ret(valid.defaultResult);
-  const { names } = syscallTable(table.arch);
-  const abi = architectures[table.arch];
-  const newer = newerResult !== undefined && table.highest >= 0 ? assembler.ret(newerResult) : undefined;
-  // s390 shows number 0 for every number it does not know.
-  const ranges: Range[] =
-    newer !== undefined && abi.table.startsWith('s390')
-      ? [
-          { start: 0, label: newer },
-          { start: 1, label: otherwise },
-        ]
-      : [{ start, label: otherwise }];
-  const numbers = [...table.bySyscall.keys()].sort((a, b) => a - b);
-  for (const number of numbers) {
-    const rules = table.bySyscall.get(number)!;
-    const label: Label = rules.always
-      ? assembler.ret(rules.always.result)
-      : compileRules(assembler, abi, rules.tried, otherwise);
-    if (ranges.at(-1)!.start === number) ranges.pop();
-    ranges.push(
-      { start: number, label, weight: hotSyscalls.has(names.get(number)!) ? HOT : 1 },
-      { start: number + 1, label: otherwise },
-    );
-  }
-  if (newer === undefined) return ranges;
-  return [...ranges.filter((range) => range.start <= table.highest), { start: table.highest + 1, label: newer }];
-}
-
-/**
- * Calls a busy program makes most. Since 5.11 the kernel remembers which numbers are allowed whatever their arguments and
- * skips the filter for them; before that, and under actions other than ALLOW, every call runs it.
- */
-const hotSyscalls: ReadonlySet<string> = new Set(
-  'read write close futex epoll_wait epoll_pwait poll ppoll recvfrom sendto recvmsg sendmsg readv writev pread64 pwrite64 mmap munmap madvise openat newfstatat fstat lseek fcntl clock_gettime gettimeofday getpid gettid nanosleep clock_nanosleep rt_sigprocmask sched_yield'.split(
-    ' ',
-  ),
-);
 
 function returnsNotify(rules: {
   always?: { result: number } | undefined;

@@ -35,44 +35,40 @@ export interface RuleTable {
 export function buildRuleTable(rules: readonly ValidRule[], defaultResult: number, arch: SeccompArch): RuleTable {
   const { bits, multiplexers } = architectures[arch];
   const { numbers } = syscallTable(arch);
-  const tried = new Map<number, ConditionalRule[]>();
-  const always = new Map<number, ConditionalRule>();
+  const bySyscall = new Map<number, { always: ConditionalRule } | { always?: undefined; tried: ConditionalRule[] }>();
   const unknown: string[] = [];
   let highest = -1;
 
   const add = (number: number, rule: ConditionalRule) => {
-    if (rule.checks.length === 0) {
-      if (!always.has(number)) always.set(number, rule);
-      return;
-    }
-    const list = tried.get(number);
-    if (list) list.push(rule);
-    else tried.set(number, [rule]);
+    const known = bySyscall.get(number);
+    if (known?.always) return;
+    if (known) known.tried.push(rule);
+    else bySyscall.set(number, { tried: [rule] });
   };
 
   for (const { names, result, checks: exact, index } of rules) {
     const checks = (bits === 32 ? exact.map(lowerHalf) : exact).filter((check) => !holdsAlways(check));
+    const rule = { result, checks, index };
+    const alone = { always: rule };
     for (const name of names) {
       const number = numbers.get(name);
       const indirect = multiplexers && multiplexed.get(name);
       if (number === undefined && !indirect) unknown.push(name);
       if (number !== undefined && number > highest) highest = number;
       if (result === defaultResult) continue;
-      if (number !== undefined) add(number, { result, checks, index });
+      if (number !== undefined) {
+        if (checks.length > 0) add(number, rule);
+        else if (!bySyscall.get(number)?.always) bySyscall.set(number, alone);
+      }
       // The multiplexer's other arguments lie in memory, where a filter cannot look: only the kind of call is checked.
       if (indirect) {
         const call: ArgumentCheck = { arg: 0, op: 'SCMP_CMP_EQ', value: BigInt(indirect.call), mask: FULL };
-        add(multiplexers[indirect.multiplexer], {
-          result,
-          checks: [call, ...checks.filter(({ arg }) => arg !== 0)],
-          index,
-        });
+        const others = checks.filter(({ arg }) => arg !== 0);
+        add(multiplexers[indirect.multiplexer], { result, checks: [call, ...others], index });
       }
     }
   }
-  const bySyscall = new Map<number, SyscallRules>();
-  for (const [number, rules] of tried) bySyscall.set(number, { tried: inOrder(rules) });
-  for (const [number, rule] of always) bySyscall.set(number, { always: rule });
+  for (const rules of bySyscall.values()) if (!rules.always) rules.tried = inOrder(rules.tried);
   return { arch, bySyscall, highest, unknown };
 }
 

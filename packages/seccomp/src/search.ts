@@ -1,32 +1,36 @@
 import { type Assembler, BPF, type Label } from './assembler.ts';
 
-/** From `start` up to the start of the next range, `label` decides. */
-export interface Range {
+interface Range {
   readonly start: number;
   readonly label: Label;
-  /** How often it is asked for, relative to the others. Default 1. */
-  readonly weight?: number;
+  weight: number;
 }
 
-/** Joins neighbours with the same target: what is left are the places where the decision changes. */
-export function mergeRanges(ranges: readonly Range[]): Range[] {
-  const merged: Range[] = [];
-  for (const range of ranges) {
-    const last = merged.at(-1);
-    if (last?.label === range.label)
-      merged[merged.length - 1] = { ...last, weight: (last.weight ?? 1) + (range.weight ?? 1) };
-    else merged.push(range);
+/** A space of words cut into ranges of equal treatment: from each start up to the next one its label decides. */
+export class Ranges {
+  readonly list: Range[] = [];
+
+  /**
+   * From `start` on `label` decides, until something else is said about a higher start. Starts come in ascending order; the
+   * last word about the same one counts.
+   *
+   * @param weight - how often the range is asked for, relative to the others
+   */
+  from(start: number, label: Label, weight = 1): void {
+    if (this.list.at(-1)?.start === start) this.list.pop();
+    const last = this.list.at(-1);
+    if (last?.label === label) last.weight += weight;
+    else this.list.push({ start, label, weight });
   }
-  return merged;
 }
 
 /**
  * A binary search for the loaded word over `ranges`, which begin at the lowest possible value. Halves are of equal weight,
  * not of equal count, so that frequent values are found in fewer steps.
  */
-export function search(assembler: Assembler, ranges: readonly Range[]): Label {
+export function search(assembler: Assembler, { list: ranges }: Ranges): Label {
   const sums = [0];
-  for (const { weight = 1 } of ranges) sums.push(sums.at(-1)! + weight);
+  for (const [index, { weight }] of ranges.entries()) sums.push(sums[index]! + weight);
 
   const between = (from: number, to: number): Label => {
     const [first, second, third] = [ranges[from]!, ranges[from + 1], ranges[from + 2]];
