@@ -1,1 +1,10 @@
-export {};
+export type { Change, DeletedChange, FileSummary, PresentChange } from './change.ts';
+export { ChangeStream } from './change-stream.ts';
+export type { Comparison } from './compare-files.ts';
+export { type DiffLayerOptions, diffLayer } from './diff-layer.ts';
+export { type DiffTreesOptions, diffTrees } from './diff-trees.ts';
+export type { DirectoryPlace } from './directory-place.ts';
+export type { FileType } from './file-type.ts';
+export { createOverlay, MAX_LOWER_LAYERS, type MountOverlayOptions, mountOverlay } from './mount-overlay.ts';
+export { type OverlayOptions, type OverlayParameter, overlayParameters } from './overlay-options.ts';
+export type { WhiteoutForm } from './whiteouts.ts';

@@ -1,0 +1,75 @@
+import { type Change, summarize } from './change.ts';
+import { ChangeStream } from './change-stream.ts';
+import { type NamedFile, sameFile } from './compare-files.ts';
+import { type DirectoryPlace, openDirectory } from './directory-place.ts';
+import { findChanges } from './find-changes.ts';
+import { LowerView } from './lower-view.ts';
+import type { Steps } from './time-slices.ts';
+import { walkLayer } from './walk-layer.ts';
+import { overlayXattr, type WhiteoutForm } from './whiteouts.ts';
+
+/** How {@link diffLayer} reads a layer. */
+export interface DiffLayerOptions {
+  /** Default `overlay`: the kernel's marks alone, so that a file somebody named `.wh.x` is just that. */
+  readonly whiteouts?: WhiteoutForm;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * What was changed through an overlay mount, read from its upper directory: work in proportion to the changes, not to the
+ * tree. Reads the upper (and looks up single names in the lowers) through descriptors; no link is followed.
+ *
+ * With `lowers` the answer is exact: a directory that is in the upper only because something below it changed is left out, a
+ * file that was opened for writing and not written is too, and what an opaque directory hides is listed as deleted.
+ * Without, `modified` means that overlayfs marked the file as copied up; a file that replaced another by rename(2) counts
+ * as `added`, and `deleted` paths have no type.
+ *
+ * Privilege: reading `trusted.*` attributes needs CAP_SYS_ADMIN in the initial user namespace (not for `userxattr` layers).
+ *
+ * @param upper - the `upperdir`; best when nothing writes to it
+ * @param lowers - the `lowerdir`s, topmost first, or a directory that shows them merged
+ * @returns awaitable (array) and async-iterable
+ *
+ * @example
+ * for await (const { kind, path } of diffLayer('/scratch/upper', ['/layers/2', '/layers/1'])) report(kind, path);
+ */
+export function diffLayer(
+  upper: DirectoryPlace,
+  lowers?: DirectoryPlace | readonly DirectoryPlace[],
+  options: DiffLayerOptions = {},
+): ChangeStream {
+  const { whiteouts = 'overlay', signal } = options;
+  if (lowers === undefined) return new ChangeStream(() => changesByMarks(upper, whiteouts), signal);
+  const list = Array.isArray(lowers) ? (lowers as readonly DirectoryPlace[]) : [lowers as DirectoryPlace];
+  return new ChangeStream(() => changesAgainst(upper, list, whiteouts), signal);
+}
+
+function* changesAgainst(
+  upper: DirectoryPlace,
+  lowers: readonly DirectoryPlace[],
+  whiteouts: WhiteoutForm,
+): Steps<Change> {
+  using after = openDirectory(upper);
+  using before = new LowerView(lowers);
+  yield* findChanges({ after, before, whiteouts, whole: false, isSame: isMereCopy });
+}
+
+/** Overlayfs copies a file up, with its times, when it is opened for writing. Times can be forged, so the bytes decide. */
+function isMereCopy(before: NamedFile, after: NamedFile): boolean {
+  const { stat: x } = before;
+  const { stat: y } = after;
+  return x.mtimeSec === y.mtimeSec && x.mtimeNsec === y.mtimeNsec && sameFile(before, after, 'content');
+}
+
+function* changesByMarks(upper: DirectoryPlace, whiteouts: WhiteoutForm): Steps<Change> {
+  using root = openDirectory(upper);
+  for (const { path, dirFd, name, stat, whiteout } of walkLayer(root, { whiteouts })) {
+    if (whiteout) yield { kind: 'deleted', path: `/${path}` };
+    else
+      yield {
+        kind: overlayXattr(dirFd, name, 'origin') === undefined ? 'added' : 'modified',
+        path: `/${path}`,
+        ...summarize(stat),
+      };
+  }
+}

@@ -1,0 +1,108 @@
+import { closeFd, type OwnedFd, readDirectory, type Stat, statAt, statFd } from '@ns/libc';
+import { openChildDirectory } from './directory-place.ts';
+import { isDirectory } from './file-type.ts';
+import {
+  directoryMarks,
+  hiddenBy,
+  isDeviceWhiteout,
+  isXattrWhiteout,
+  OPAQUE_MARKER,
+  WHITEOUT_META_PREFIX,
+  type WhiteoutForm,
+} from './whiteouts.ts';
+
+/** A path of a layer or tree, at the moment it is visited: `dirFd` is open until the next one is asked for. */
+export interface LayerEntry {
+  /** From the root, without a leading slash. */
+  readonly path: string;
+  /** Path of the directory it is in, empty for the root. */
+  readonly parent: string;
+  readonly name: string;
+  readonly dirFd: number;
+  readonly stat: Stat;
+  /** It says that `path` is deleted; `stat` is that of the mark. */
+  readonly whiteout: boolean;
+  /** A directory that hides everything of the layers below. */
+  readonly opaque: boolean;
+}
+
+/** How {@link walkLayer} reads what it finds. */
+export interface WalkOptions {
+  /** Marks to understand; `none` for a plain tree, in which a device 0/0 is a device. */
+  readonly whiteouts: WhiteoutForm | 'none';
+  /** Also below directories where another file system is mounted. Default: the mount point is visited, nothing below it. */
+  readonly crossMounts?: boolean;
+}
+
+interface Frame {
+  readonly fd: number;
+  readonly path: string;
+  readonly names: readonly string[];
+  next: number;
+  readonly mayHoldXattrWhiteouts: boolean;
+}
+
+const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+function openFrame(dirFd: number, name: string, path: string, mayHoldXattrWhiteouts: boolean): Frame | undefined {
+  const fd = openChildDirectory(dirFd, name);
+  // Removed or replaced since it was listed.
+  if (fd < 0) return undefined;
+  const names = readDirectory(fd)
+    .map((entry) => entry.name)
+    .sort(byCodeUnit);
+  return { fd, path, names, next: 0, mayHoldXattrWhiteouts };
+}
+
+/**
+ * Every path below `root`, a directory before what is in it, names in code unit order, which makes all that is derived
+ * from it reproducible. Links are never followed: each step goes from a descriptor to one of its own names. Holds one
+ * descriptor per level. The consumer decides about a directory's contents by calling `next('skip')`.
+ */
+export function* walkLayer(root: OwnedFd, options: WalkOptions): Generator<LayerEntry, void, 'skip' | undefined> {
+  const { whiteouts: form, crossMounts = false } = options;
+  const marked = form !== 'none';
+  const rootMount = statFd(root.fd).mountId;
+  const stack: Frame[] = [];
+  try {
+    const first = openFrame(root.fd, '.', '', marked && directoryMarks(root.fd, '').mayHoldXattrWhiteouts);
+    if (first) stack.push(first);
+    for (let frame = stack.at(-1); frame; frame = stack.at(-1)) {
+      const name = frame.names[frame.next++];
+      if (name === undefined) {
+        closeFd(frame.fd);
+        stack.pop();
+        continue;
+      }
+      const stat = statAt(frame.fd, name);
+      if (!stat) continue;
+      const { fd: dirFd, path: parent } = frame;
+      if (form === 'oci' && name.startsWith('.wh.')) {
+        const hidden = hiddenBy(name);
+        if (hidden !== undefined)
+          yield { path: join(parent, hidden), parent, name: hidden, dirFd, stat, whiteout: true, opaque: false };
+        if (hidden !== undefined || name.startsWith(WHITEOUT_META_PREFIX)) continue;
+      }
+      const path = join(parent, name);
+      if (!isDirectory(stat)) {
+        const whiteout =
+          marked && (isDeviceWhiteout(stat) || (frame.mayHoldXattrWhiteouts && isXattrWhiteout(dirFd, name, stat)));
+        yield { path, parent, name, dirFd, stat, whiteout, opaque: false };
+        continue;
+      }
+      const marks = marked ? directoryMarks(dirFd, name) : { opaque: false, mayHoldXattrWhiteouts: false };
+      const opaque = marks.opaque || (form === 'oci' && statAt(dirFd, `${name}/${OPAQUE_MARKER}`) !== undefined);
+      const answer = yield { path, parent, name, dirFd, stat, whiteout: false, opaque };
+      if (answer === 'skip' || (!crossMounts && stat.mountId !== rootMount)) continue;
+      const child = openFrame(dirFd, name, path, marks.mayHoldXattrWhiteouts);
+      if (child) stack.push(child);
+    }
+  } finally {
+    for (const { fd } of stack) closeFd(fd);
+  }
+}
+
+/** `name` below `parent`, both without a leading slash. */
+export function join(parent: string, name: string): string {
+  return parent === '' ? name : `${parent}/${name}`;
+}
