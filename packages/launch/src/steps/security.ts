@@ -16,8 +16,8 @@ export type SecurityStep =
   | { readonly op: 'noNewPrivileges' }
   /** A seccomp filter: an array of struct sock_filter. `listener`: hand the notification descriptor to the caller. */
   | { readonly op: 'seccomp'; readonly filter: Uint8Array; readonly flags: number; readonly listener?: boolean }
-  /** Enforce a Landlock ruleset given by descriptor. */
-  | { readonly op: 'landlock'; readonly ruleset: string }
+  /** Enforce a Landlock ruleset given by descriptor. `flags`: LANDLOCK_RESTRICT_SELF_* (since 6.15). */
+  | { readonly op: 'landlock'; readonly ruleset: string; readonly flags?: number }
   /** The AppArmor profile or SELinux label that execve will switch to. */
   | { readonly op: 'execLabel'; readonly file: string; readonly label: string }
   /** Close every descriptor the program shall not have, for real: close-on-exec alone leaves them usable as paths until then (CVE-2024-21626). */
@@ -77,8 +77,8 @@ export const securityLowerings: Lowerings<SecurityStep> = {
     sendRecord(to, { kind: 'seccompListener' }, fd);
   },
 
-  landlock({ ruleset }, to) {
-    to.asm.call('landlock_restrict_self', [to.fd(ruleset), 0]);
+  landlock({ ruleset, flags = 0 }, to) {
+    to.asm.call('landlock_restrict_self', [to.fd(ruleset), flags]);
   },
 
   execLabel({ file, label }, { asm }) {
