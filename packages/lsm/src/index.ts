@@ -1,1 +1,1 @@
-export {};
+export { LandlockRuleset } from './landlock/ruleset.ts';
