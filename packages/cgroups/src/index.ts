@@ -1,1 +1,37 @@
-export {};
+export type { MissingPolicy } from './apply-limits.ts';
+export { Cgroup, type CreateOptions, type JoinPlan } from './cgroup.ts';
+export type { Absence, AbsentLimit } from './change.ts';
+export type { CpuLimits, CpuQuota } from './controllers/cpu.ts';
+export type { CpusetLimits } from './controllers/cpuset.ts';
+export type { HugetlbLimits } from './controllers/hugetlb.ts';
+export type { IoDeviceLimits, IoLimits } from './controllers/io.ts';
+export type { MemoryLimits } from './controllers/memory.ts';
+export type { MiscLimits } from './controllers/misc.ts';
+export type { NetClsLimits, NetPrioLimits } from './controllers/net.ts';
+export type { PidsLimits } from './controllers/pids.ts';
+export type { RdmaDeviceLimits, RdmaLimits } from './controllers/rdma.ts';
+export { sharesToWeight, weightToShares } from './cpu-weight.ts';
+export { type DeviceRule, defaultDeviceRules } from './device-policy.ts';
+export { type DockerLimits, fromDockerLimits } from './docker-limits.ts';
+export { CgroupBusyError, CgroupExistsError, CgroupGoneError } from './errors.ts';
+export {
+  type CgroupHost,
+  type CgroupHostTexts,
+  type CgroupMode,
+  type Controller,
+  detectCgroups,
+  type Hierarchy,
+  onlyV1,
+  parseCgroupHost,
+} from './host.ts';
+export { type Limits, parseLimits } from './limits.ts';
+export type { Parent } from './placement.ts';
+export { parseSize, type Size } from './size.ts';
+export type { CpuStats } from './stats/cpu.ts';
+export type { HugetlbStats } from './stats/hugetlb.ts';
+export type { IoCounters, IoStats } from './stats/io.ts';
+export type { MemoryEvents, MemoryStats, SwapStats } from './stats/memory.ts';
+export type { NetworkStats } from './stats/network.ts';
+export type { PidsStats } from './stats/pids.ts';
+export type { Pressure, PressureStats, Stall } from './stats/pressure.ts';
+export type { Stats, StatsOptions } from './stats.ts';

@@ -1,0 +1,56 @@
+import { SyscallError } from '@ns/libc';
+import type { AbsentLimit, Change, Write } from './change.ts';
+import type { CgroupDirectory } from './directory.ts';
+
+/** How a file is written: at once while the cgroup is empty, aside when processes in it can make the write wait. */
+type WriteFile = (file: string, value: string) => boolean | Promise<boolean>;
+
+/**
+ * Writes changes in order.
+ *
+ * @returns the limits that could not be set because this kernel lacks the file
+ * @throws SyscallError when the kernel refuses a value; what was written before stays
+ */
+export async function applyChanges(
+  directory: CgroupDirectory,
+  changes: readonly Change[],
+  occupancy: 'empty' | 'occupied',
+): Promise<readonly AbsentLimit[]> {
+  const writeFile: WriteFile =
+    occupancy === 'empty'
+      ? (file, value) => directory.write(file, value)
+      : (file, value) => directory.writeAside(file, value);
+  const missing: AbsentLimit[] = [];
+  for (const change of changes) {
+    const notSet =
+      'absent' in change
+        ? change.absent
+        : 'write' in change
+          ? await applyWrite(change.write, writeFile)
+          : await applyEitherOrder(change.eitherOrder, writeFile);
+    if (notSet) missing.push(notSet);
+  }
+  return missing;
+}
+
+async function applyWrite(
+  { field, file, value, ifMissing }: Write,
+  writeFile: WriteFile,
+): Promise<AbsentLimit | undefined> {
+  if (await writeFile(file, value)) return undefined;
+  return { field, ...(ifMissing ?? { why: `this kernel has no ${file}` }) };
+}
+
+async function applyEitherOrder(
+  [first, second]: readonly [Write, Write],
+  writeFile: WriteFile,
+): Promise<AbsentLimit | undefined> {
+  try {
+    const missing = await applyWrite(first, writeFile);
+    if (missing) return missing;
+  } catch (error) {
+    if (!(error instanceof SyscallError) || error.code !== 'EINVAL') throw error;
+    return (await applyWrite(second, writeFile)) ?? (await applyWrite(first, writeFile));
+  }
+  return applyWrite(second, writeFile);
+}

@@ -1,0 +1,290 @@
+import { type OwnedFd, SpecError } from '@ns/libc';
+import { applyLimits, type MissingPolicy } from './apply-limits.ts';
+import type { Absence, AbsentLimit } from './change.ts';
+import { Directories } from './directories.ts';
+import { CgroupDirectory } from './directory.ts';
+import { CgroupGoneError } from './errors.ts';
+import { freeze, isFrozen, thaw } from './freeze.ts';
+import { type CgroupHost, type Controller, detectCgroups, type Hierarchy } from './host.ts';
+import { kill } from './kill.ts';
+import { type Limits, parseLimits, type RequestedLimits } from './limits.ts';
+import { makeLeaf } from './make-leaf.ts';
+import { parseCgroupName } from './name.ts';
+import { oomKills } from './oom.ts';
+import { markOwner, ownerOf } from './owner.ts';
+import { type Parent, type Place, placeIn } from './placement.ts';
+import { processesBelow } from './processes.ts';
+import { remove } from './remove.ts';
+import { readStats, type Stats, type StatsOptions } from './stats.ts';
+import { openDirectory } from './tree.ts';
+
+/** How a cgroup is made. */
+export interface CreateOptions {
+  /**
+   * Controllers to count with, besides those that limit. On v1 and hybrid hosts each is a tree of its own, and joining
+   * costs little: 20 µs each after the first. Default: none.
+   */
+  account?: readonly Controller[];
+  /** A limit whose controller is absent is an error (default), or is listed in {@link Cgroup.missing}. */
+  missing?: MissingPolicy;
+  /** See {@link Parent}. */
+  parent?: Parent;
+  /** Process whose end makes the cgroup prunable: a pid, or `'none'` for never. Default: this process. */
+  owner?: number | 'none';
+  /** Default: {@link detectCgroups}. */
+  host?: CgroupHost;
+}
+
+/** What to give a new process so that it starts inside the cgroup. */
+export interface JoinPlan extends Disposable {
+  /** For `CLONE_INTO_CGROUP` (since 5.7): the directory in the v2 tree. */
+  readonly cloneInto: OwnedFd | undefined;
+  /** `cgroup.procs` files into which the new process itself writes `0` before anything else. */
+  readonly procs: readonly string[];
+}
+
+/**
+ * A cgroup: one directory on v2, one in each tree in use on v1 and hybrid hosts, spoken to in the words of cgroup v2.
+ *
+ * Root, or a delegated subtree. All methods are idempotent where that makes sense; after {@link remove} the others throw
+ * `ERR_NS_CGROUP_GONE`.
+ *
+ * @example
+ * ```ts
+ * await using cg = await Cgroup.create('jobs/42', { memory: { max: '1GiB' }, pids: { max: 64 }, cpu: { max: 0.5 } });
+ * await cg.add(child.pid);
+ * console.log((await cg.stats()).memory?.peakBytes);
+ * ```
+ */
+export class Cgroup implements AsyncDisposable {
+  /** As given to {@link Cgroup.create}. */
+  readonly name: string;
+  readonly host: CgroupHost;
+  /** Limits that could not be set, with `missing: 'warn'`. */
+  readonly missing: readonly AbsentLimit[];
+  readonly #directories: Directories;
+  readonly #given: ReadonlyMap<Hierarchy, number>;
+
+  private constructor(
+    name: string,
+    host: CgroupHost,
+    directories: Directories,
+    given: ReadonlyMap<Hierarchy, number>,
+    missing: readonly AbsentLimit[],
+  ) {
+    this.name = name;
+    this.host = host;
+    this.missing = missing;
+    this.#directories = directories;
+    this.#given = given;
+  }
+
+  /**
+   * Makes a cgroup with its parents and sets its limits. Nothing is left behind when that fails.
+   *
+   * @param name - relative path beneath the {@link Parent}, `'jobs/42'`
+   * @throws SpecError `ERR_NS_INVALID_SPEC` for bad names and values
+   * @throws CgroupExistsError `ERR_NS_CGROUP_EXISTS`
+   * @throws CgroupBusyError `ERR_NS_CGROUP_BUSY` when a parent holds processes (v2)
+   * @throws UnavailableError `ERR_NS_UNAVAILABLE` for an absent controller, or without permission to make cgroups
+   * @throws SyscallError when the kernel refuses a value
+   */
+  static async create(name: string, limits: Limits = {}, options: CreateOptions = {}): Promise<Cgroup> {
+    const components = parseCgroupName(name);
+    const requested = parseLimits(limits);
+    const host = options.host ?? detectCgroups();
+    const owner = options.owner === 'none' ? undefined : ownerOf(options.owner ?? process.pid);
+    const { trees, missing } = treesFor(host, requested, options.account ?? []);
+    const given = new Map<Hierarchy, number>();
+    const made: CgroupDirectory[] = [];
+    try {
+      for (const [hierarchy, controllers] of trees) {
+        const place: Place = placeIn(hierarchy, options.parent);
+        given.set(hierarchy, place.given);
+        const leaf = await makeLeaf(hierarchy, place, components, controllers, owner);
+        made.push(leaf.directory);
+        for (const [controller, absence] of leaf.missing) missing.set(controller, absence);
+      }
+      const directories = new Directories(made);
+      const unset = await applyLimits(directories, requested, missing, 'empty', options.missing ?? 'error');
+      return new Cgroup(name, host, directories, given, unset);
+    } catch (error) {
+      using directories = new Directories(made);
+      if (made.length > 0) await remove(directories, given);
+      throw error;
+    }
+  }
+
+  /**
+   * Takes hold of a cgroup that exists, made by this process or another.
+   *
+   * @throws CgroupGoneError when it is in no tree
+   */
+  static async open(name: string, options: Pick<CreateOptions, 'parent' | 'host'> = {}): Promise<Cgroup> {
+    const components = parseCgroupName(name);
+    const host = options.host ?? detectCgroups();
+    const given = new Map<Hierarchy, number>();
+    const found = host.hierarchies.flatMap((hierarchy) => {
+      const place = placeIn(hierarchy, options.parent);
+      const path = [...place.components, ...components];
+      const fd = openDirectory(hierarchy, path);
+      given.set(hierarchy, place.given);
+      return fd ? [new CgroupDirectory(hierarchy, path, fd)] : [];
+    });
+    if (found.length === 0) throw new CgroupGoneError(name, 'open');
+    return new Cgroup(name, host, new Directories(found), given, []);
+  }
+
+  /** Absolute path of the directory in each tree, the v2 tree first. */
+  get paths(): readonly string[] {
+    return this.#inJoinOrder().map((directory) => directory.path);
+  }
+
+  /** Absolute path of the directory that has a controller's files, `undefined` when the cgroup is not in its tree. */
+  pathOf(controller: Controller): string | undefined {
+    return this.#directories.of(controller)?.path;
+  }
+
+  /**
+   * Changes limits; those not named stay. Processes may be running.
+   *
+   * @returns the limits that could not be set, with `missing: 'warn'`
+   */
+  async update(limits: Limits, options: { missing?: MissingPolicy } = {}): Promise<readonly AbsentLimit[]> {
+    const requested = parseLimits(limits);
+    const missing = new Map<Controller, Absence>();
+    for (const { controller } of requested.controllers) {
+      if (this.#directories.of(controller)) continue;
+      const why = this.host.controllers.has(controller)
+        ? {
+            why: 'the cgroup was made without it',
+            fix: `Create it with a limit of ${controller}, or account: ['${controller}']`,
+          }
+        : noController(controller);
+      missing.set(controller, why);
+    }
+    return applyLimits(this.#directories, requested, missing, 'occupied', options.missing ?? 'error');
+  }
+
+  /**
+   * Moves a process, with all its threads, into the cgroup. The kernel waits for an RCU grace period (10 ms and more)
+   * unless another move just happened: start processes with {@link joinPlan} where it matters.
+   *
+   * @throws SyscallError `ESRCH` when there is no such process
+   */
+  async add(pid: number): Promise<void> {
+    if (!Number.isInteger(pid) || pid <= 0) throw new SpecError('pid', 'a process id', pid);
+    for (const directory of this.#inJoinOrder()) await directory.writeAside('cgroup.procs', String(pid));
+  }
+
+  /** How a new process is born inside. Close what it holds (`using`) once the process is started. */
+  joinPlan(): JoinPlan {
+    const { unified, all } = this.#directories;
+    const cloneInto = unified?.duplicateFd();
+    return {
+      cloneInto,
+      procs: all.filter((directory) => directory !== unified).map((directory) => `${directory.path}/cgroup.procs`),
+      [Symbol.dispose]: () => cloneInto?.close(),
+    };
+  }
+
+  /** Processes in the cgroup and below, as this pid namespace numbers them. */
+  async processes(): Promise<readonly number[]> {
+    return processesBelow(this.#directories.control);
+  }
+
+  /** See {@link Stats}. */
+  async stats(options: StatsOptions = {}): Promise<Stats> {
+    return readStats(this.#directories, options);
+  }
+
+  /** See {@link oomKills}: processes of this very cgroup that were killed for memory. */
+  oomKills(): number | undefined {
+    return oomKills(this.#directories);
+  }
+
+  /** Stops every process, and waits until they stand still. v2: since 5.2; v1: the freezer controller. */
+  freeze(options: { timeoutMs?: number } = {}): Promise<void> {
+    return freeze(this.#directories, options.timeoutMs);
+  }
+
+  /** Lets frozen processes run again. */
+  thaw(options: { timeoutMs?: number } = {}): Promise<void> {
+    return thaw(this.#directories, options.timeoutMs);
+  }
+
+  /** Whether it is frozen, itself or by a parent. */
+  get frozen(): boolean {
+    return isFrozen(this.#directories);
+  }
+
+  /**
+   * Kills every process in the cgroup and below and waits until none is left. Idempotent.
+   *
+   * @throws CgroupBusyError when a process does not die in time
+   */
+  kill(options: { timeoutMs?: number } = {}): Promise<void> {
+    return kill(this.#directories, options.timeoutMs);
+  }
+
+  /**
+   * Removes the cgroup with its children once no process is in it. Idempotent.
+   *
+   * @throws CgroupBusyError when processes are still there after `timeoutMs` (default 5,000)
+   */
+  remove(options: { timeoutMs?: number } = {}): Promise<void> {
+    return remove(this.#directories, this.#given, options.timeoutMs);
+  }
+
+  /** Makes another process the one whose end makes the cgroup prunable. */
+  setOwner(pid: number): void {
+    const owner = ownerOf(pid);
+    for (const directory of this.#directories.all) markOwner(directory.fd, owner);
+  }
+
+  /** Lets go of the descriptors; the cgroup stays. Idempotent. */
+  close(): void {
+    this.#directories[Symbol.dispose]();
+  }
+
+  /** Kills, removes, closes. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+    await this.remove();
+    this.close();
+  }
+
+  // The tree that shows who is inside comes first: a process that did not get further can be found and killed.
+  #inJoinOrder(): readonly CgroupDirectory[] {
+    const { control, all } = this.#directories;
+    return [control, ...all.filter((directory) => directory !== control)];
+  }
+}
+
+/** Which trees the cgroup must be in, and with which controllers. */
+function treesFor(
+  host: CgroupHost,
+  requested: RequestedLimits,
+  account: readonly Controller[],
+): { trees: ReadonlyMap<Hierarchy, Controller[]>; missing: Map<Controller, Absence> } {
+  const trees = new Map<Hierarchy, Controller[]>();
+  const missing = new Map<Controller, Absence>();
+  // Every cgroup needs one tree by which its processes are found, frozen and killed.
+  const control = host.unified ?? host.controllers.get('freezer') ?? host.hierarchies[0]!;
+  trees.set(control, []);
+  const wanted = new Set([...requested.controllers.map(({ controller }) => controller), ...account]);
+  if (requested.devices && host.controllers.has('devices')) wanted.add('devices');
+  for (const controller of wanted) {
+    const hierarchy = host.controllers.get(controller);
+    if (!hierarchy) missing.set(controller, noController(controller));
+    else trees.set(hierarchy, [...(trees.get(hierarchy) ?? []), controller]);
+  }
+  return { trees, missing };
+}
+
+function noController(controller: Controller): Absence {
+  return {
+    why: `no cgroup tree of this machine has the ${controller} controller`,
+    fix: `See /proc/cgroups: it is not built into the kernel, disabled with cgroup_disable=${controller}, or not mounted`,
+  };
+}

@@ -1,0 +1,141 @@
+import { SpecError } from '@ns/libc';
+import { integer } from './change.ts';
+import type { CpuLimits } from './controllers/cpu.ts';
+import type { HugetlbLimits } from './controllers/hugetlb.ts';
+import type { IoDeviceLimits } from './controllers/io.ts';
+import type { MemoryLimits } from './controllers/memory.ts';
+import { sharesToWeight } from './cpu-weight.ts';
+import { onlyKnownKeys } from './known-keys.ts';
+import type { Limits } from './limits.ts';
+import { parseSize, type Size } from './size.ts';
+
+/** Limits in Docker's words. */
+export interface DockerLimits {
+  memory?: Size;
+  /** Memory plus swap, as Docker counts; -1 or `'max'`: unlimited swap. Default: twice `memory`. */
+  memorySwap?: Size;
+  memoryReservation?: Size;
+  memoryHigh?: Size;
+  /** 0 to 100, v1 only. */
+  memorySwappiness?: number;
+  cpus?: number;
+  /** 2 to 262,144; 1,024 is the default weight of 100. */
+  cpuShares?: number;
+  cpuQuotaUs?: number;
+  cpuPeriodUs?: number;
+  cpusetCpus?: string;
+  cpusetMems?: string;
+  pids?: number | 'max';
+  io?: readonly IoDeviceLimits[];
+  /** 10 to 1,000, Docker's `--blkio-weight`. */
+  blkioWeight?: number;
+  hugepages?: HugetlbLimits;
+  unified?: Readonly<Record<string, string>>;
+}
+
+const keys: readonly (keyof DockerLimits)[] = [
+  'memory',
+  'memorySwap',
+  'memoryReservation',
+  'memoryHigh',
+  'memorySwappiness',
+  'cpus',
+  'cpuShares',
+  'cpuQuotaUs',
+  'cpuPeriodUs',
+  'cpusetCpus',
+  'cpusetMems',
+  'pids',
+  'io',
+  'blkioWeight',
+  'hugepages',
+  'unified',
+];
+
+/**
+ * Translates Docker's words into {@link Limits}. Pure.
+ *
+ * Conversions: `cpuShares` -> `cpu.weight` on the curve through (2, 1), (1024, 100), (262144, 10000); `memorySwap` minus
+ * `memory` -> `memory.swapMax`; `memoryReservation` -> `memory.low`; `pids` and `cpuQuotaUs` of 0 or -1 -> unlimited,
+ * as in Docker.
+ *
+ * @throws SpecError for unknown keys and contradictions
+ */
+export function fromDockerLimits(limits: DockerLimits, field = 'limits'): Limits {
+  const unchecked: unknown = limits;
+  onlyKnownKeys(unchecked, keys, field);
+  const memory = memoryLimits(limits, field);
+  const cpu = cpuLimits(limits, field);
+  const { cpusetCpus, cpusetMems, pids, io, blkioWeight, hugepages, unified } = limits;
+  return {
+    ...(Object.keys(memory).length > 0 ? { memory } : {}),
+    ...(Object.keys(cpu).length > 0 ? { cpu } : {}),
+    ...(cpusetCpus === undefined && cpusetMems === undefined
+      ? {}
+      : { cpuset: { ...given('cpus', cpusetCpus), ...given('mems', cpusetMems) } }),
+    ...(pids === undefined ? {} : { pids: { max: pids === 0 || pids === -1 ? 'max' : pids } }),
+    ...(io === undefined && blkioWeight === undefined
+      ? {}
+      : { io: { ...given('devices', io), ...given('weight', blkioWeight && blkioToIoWeight(blkioWeight, field)) } }),
+    ...given('hugetlb', hugepages),
+    ...given('unified', unified),
+  };
+}
+
+function given<Key extends string, Value>(key: Key, value: Value | undefined): { [K in Key]?: Value } {
+  return (value === undefined ? {} : { [key]: value }) as { [K in Key]?: Value };
+}
+
+function memoryLimits(limits: DockerLimits, field: string): MemoryLimits {
+  const { memory, memorySwap, memoryReservation, memoryHigh, memorySwappiness } = limits;
+  const max = memory === undefined ? undefined : parseSize(memory, `${field}.memory`);
+  return {
+    ...given('max', memory),
+    ...given('swapMax', swapMax(max, memorySwap, `${field}.memorySwap`)),
+    ...given('low', memoryReservation),
+    ...given('high', memoryHigh),
+    ...given('swappiness', memorySwappiness),
+  };
+}
+
+function swapMax(max: number | undefined, memorySwap: Size | undefined, field: string): Size | undefined {
+  if (memorySwap === undefined) return max === undefined ? undefined : orMaxSize(max);
+  if (memorySwap === -1) return 'max';
+  const total = parseSize(memorySwap, field);
+  if (max === undefined)
+    throw new SpecError(field, 'memory to be given too', memorySwap, 'memorySwap counts memory and swap together');
+  if (total < max)
+    throw new SpecError(field, `at least memory (${max})`, memorySwap, 'memorySwap counts memory and swap together');
+  return total === Number.POSITIVE_INFINITY ? 'max' : total - max;
+}
+
+function orMaxSize(bytes: number): Size {
+  return bytes === Number.POSITIVE_INFINITY ? 'max' : bytes;
+}
+
+function cpuLimits(limits: DockerLimits, field: string): CpuLimits {
+  const { cpus, cpuShares, cpuQuotaUs, cpuPeriodUs } = limits;
+  const byTime = cpuQuotaUs !== undefined || cpuPeriodUs !== undefined;
+  if (cpus !== undefined && byTime) {
+    throw new SpecError(
+      `${field}.cpus`,
+      'either cpus or cpuQuotaUs and cpuPeriodUs',
+      cpus,
+      'They are two ways to say the same',
+    );
+  }
+  const unlimited = cpuQuotaUs === undefined || cpuQuotaUs === 0 || cpuQuotaUs === -1;
+  const weight =
+    cpuShares === undefined ? undefined : sharesToWeight(integer(2, 262_144)(cpuShares, `${field}.cpuShares`));
+  return {
+    ...(byTime
+      ? { max: { quotaUs: unlimited ? 'max' : cpuQuotaUs, ...given('periodUs', cpuPeriodUs) } }
+      : given('max', cpus)),
+    ...given('weight', weight),
+  };
+}
+
+/** Docker's range is the one BFQ had when it was new; the scale, with 100 as the default, is that of `io.weight`. */
+function blkioToIoWeight(weight: number, field: string): number {
+  return integer(10, 1_000)(weight, `${field}.blkioWeight`);
+}

@@ -1,0 +1,22 @@
+import type { Directories } from './directories.ts';
+import { parseFlatKeyed } from './keyed-files.ts';
+
+/**
+ * How many processes of this very cgroup, children not counted, the kernel killed for memory. The verdict "out of
+ * memory" is this number, read before the cgroup is removed: an exit status of 137 says only SIGKILL.
+ *
+ * Counted whether its own limit, a parent's or the machine's memory was the cause. v2: `memory.events.local` (since
+ * 5.2; before, `memory.events`, the same in a cgroup without children); v1: `memory.oom_control` (since 4.13).
+ *
+ * @returns `undefined` when the cgroup is not in the memory controller's tree or was removed
+ */
+export function oomKills(directories: Directories): number | undefined {
+  const memory = directories.of('memory');
+  if (!memory || memory.gone) return undefined;
+  const files = memory.hierarchy.version === 2 ? ['memory.events.local', 'memory.events'] : ['memory.oom_control'];
+  for (const file of files) {
+    const count = parseFlatKeyed(memory.read(file) ?? '').get('oom_kill');
+    if (count !== undefined) return count;
+  }
+  return undefined;
+}

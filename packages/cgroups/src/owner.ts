@@ -1,0 +1,67 @@
+import { readFileSync, readlinkSync } from 'node:fs';
+import { ERRNO, getXattr, SpecError, SyscallError, setXattr } from '@ns/libc';
+
+/** Who a cgroup belongs to: when that process is gone, `prune()` may take the cgroup. */
+export interface Owner {
+  readonly pid: number;
+  /** Field 22 of `/proc/PID/stat`: with it a reused pid is never mistaken. */
+  readonly startTime: number;
+  /** `pid:[4026531836]`: a pid means something only there. */
+  readonly pidNamespace: string;
+}
+
+/* The mark is an extended attribute of the directory itself: it appears with the cgroup, vanishes with it, and needs no
+   state file that could be stale. user.* on cgroup directories is since 5.7; before, trusted.* works for root. */
+const attributes = ['user.ns.owner', 'trusted.ns.owner'];
+
+/** The owner record of a running process. */
+export function ownerOf(pid: number): Owner {
+  const startTime = startTimeOf(pid);
+  if (startTime === undefined) throw new SpecError('owner', 'a running process', pid);
+  return { pid, startTime, pidNamespace: pidNamespace() };
+}
+
+function startTimeOf(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
+  } catch {
+    return undefined;
+  }
+}
+
+let ownPidNamespace: string | undefined;
+
+function pidNamespace(): string {
+  ownPidNamespace ??= readlinkSync('/proc/self/ns/pid');
+  return ownPidNamespace;
+}
+
+/** `false` when the directory is gone already. File systems and users that cannot mark are no error: prune() then leaves it. */
+export function markOwner(directoryFd: number, owner: Owner): boolean {
+  const value = Buffer.from(`${owner.pid} ${owner.startTime} ${owner.pidNamespace}`);
+  for (const attribute of attributes) {
+    const result = setXattr(directoryFd, '', attribute, value);
+    if (result === 0) return true;
+    if (result === -ERRNO.ENOENT! || result === -ERRNO.ENODEV!) return false;
+    if (result !== -ERRNO.EOPNOTSUPP! && result !== -ERRNO.EPERM! && result !== -ERRNO.EACCES!) {
+      throw new SyscallError('setxattr', result, { doing: 'mark the owner of a cgroup' });
+    }
+  }
+  return true;
+}
+
+/** Who made the cgroup, `undefined` for one without a mark. */
+export function readOwner(directoryFd: number): Owner | undefined {
+  for (const attribute of attributes) {
+    const value = getXattr(directoryFd, '', attribute);
+    const match = value && /^(\d+) (\d+) (pid:\[\d+\])$/.exec(value.toString('latin1'));
+    if (match) return { pid: Number(match[1]), startTime: Number(match[2]), pidNamespace: match[3]! };
+  }
+  return undefined;
+}
+
+/** Whether the owner certainly ended. Of a pid namespace we do not see nothing is certain. */
+export function isDead(owner: Owner): boolean {
+  return owner.pidNamespace === pidNamespace() && startTimeOf(owner.pid) !== owner.startTime;
+}

@@ -1,0 +1,44 @@
+import type { CgroupDirectory } from './directory.ts';
+import { parseFlatKeyed } from './keyed-files.ts';
+import { watchFile } from './watch-file.ts';
+
+/**
+ * Waits until a key of `cgroup.events` has a value, woken by the kernel.
+ *
+ * @returns whether it came to be in time; a removed cgroup counts as neither populated nor frozen
+ */
+export async function waitForCgroupEvent(
+  directory: CgroupDirectory,
+  key: 'populated' | 'frozen',
+  value: 0 | 1,
+  timeoutMs: number,
+): Promise<boolean> {
+  let settle: (reached: boolean) => void = () => {};
+  const reached = new Promise<boolean>((resolve) => {
+    settle = resolve;
+  });
+  using _watch = watchFile(directory, 'cgroup.events', (text) => {
+    if (text === undefined) settle(value === 0);
+    else if (parseFlatKeyed(text).get(key) === value) settle(true);
+  });
+  const timer = setTimeout(settle, timeoutMs, false);
+  try {
+    return await reached;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Asks again and again, with pauses that double from 1 ms to 50 ms: for what v1 does not announce.
+ *
+ * @returns whether the answer became true in time
+ */
+export async function waitUntil(holds: () => boolean, timeoutMs: number): Promise<boolean> {
+  const end = performance.now() + timeoutMs;
+  for (let pauseMs = 1; !holds(); pauseMs = Math.min(pauseMs * 2, 50)) {
+    if (performance.now() >= end) return false;
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
+  return true;
+}
