@@ -36,11 +36,16 @@ interface Instruction {
 export class Assembler {
   readonly #reversed: Instruction[] = [];
   readonly #shared = new Map<string, Label>();
+  readonly #verdicts = new Map<number, Label>();
   readonly #relays = new Map<Label, Label>();
 
   /** Ends the filter with a verdict. */
   ret(value: number): Label {
-    return this.#share(`ret ${value}`, () => this.#push(BPF.RET_K, 0, 0, value));
+    const known = this.#verdicts.get(value);
+    if (known !== undefined) return known;
+    const label = this.#push(BPF.RET_K, 0, 0, value);
+    this.#verdicts.set(value, label);
+    return label;
   }
 
   /** Loads a word of `struct seccomp_data`, goes on at `next`. */

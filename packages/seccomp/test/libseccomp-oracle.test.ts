@@ -1,0 +1,201 @@
+import {
+  compile,
+  type ProfileRule,
+  profiles,
+  type SeccompFilter,
+  type SeccompProfile,
+  simulate,
+  syscallNames,
+} from '@ns/seccomp';
+import { needs } from '@ns/testing';
+import { architectures, type SeccompArch } from '../src/architectures.ts';
+import { syscallTable } from '../src/syscall-table.ts';
+import { libseccompProgram, noLibseccomp } from './libseccomp.ts';
+
+const oracle = needs(noLibseccomp);
+const U64 = (1n << 64n) - 1n;
+
+const machines = [
+  { arch: 'x86_64', goArch: 'amd64', abis: ['x86_64', 'x86', 'x32'] },
+  { arch: 'x86', goArch: 'x86', abis: ['x86'] },
+  { arch: 'aarch64', goArch: 'arm64', abis: ['aarch64', 'arm'] },
+  { arch: 'arm', goArch: 'arm', abis: ['arm'] },
+  { arch: 'riscv64', goArch: 'riscv64', abis: ['riscv64'] },
+  { arch: 'ppc64le', goArch: 'ppc64le', abis: ['ppc64le'] },
+  { arch: 'mipsel', goArch: 'mipsle', abis: ['mipsel'] },
+] as const satisfies readonly { arch: SeccompArch; goArch: string; abis: readonly SeccompArch[] }[];
+
+/** Numbers that an ABI may see: all it has, the holes between them, some above, and the extremes. */
+function numbersOf(abi: SeccompArch): number[] {
+  const { offset } = architectures[abi];
+  const known = [...syscallTable(abi).names.keys()];
+  const dense = Array.from({ length: 620 }, (_, index) => offset + index);
+  return [
+    ...new Set([
+      ...dense,
+      ...known,
+      ...known.map((number) => number + 1),
+      0x3fffffff,
+      0x7fffffff,
+      0x80000000,
+      0xffffffff,
+    ]),
+  ];
+}
+
+/** Values around every bound that a profile's rules for a name have, with other upper halves. */
+function interestingValues(rules: readonly ProfileRule[], index: number): bigint[] {
+  const values = rules
+    .flatMap(({ args }) => (args ?? []).filter((arg) => arg.index === index))
+    .flatMap(({ value, valueTwo }) => [BigInt(value), BigInt(valueTwo ?? 0), BigInt(value) ^ BigInt(valueTwo ?? 0)]);
+  const around = values.flatMap((value) => [value - 1n, value, value + 1n]).map((value) => value & U64);
+  return [
+    ...new Set([
+      0n,
+      1n,
+      U64,
+      ...around,
+      ...around.map((value) => value | (1n << 32n)),
+      ...around.map((value) => value ^ (1n << 63n)),
+    ]),
+  ];
+}
+
+/** Every case in which the two programs differ. */
+function differences(
+  profile: SeccompProfile,
+  filter: SeccompFilter,
+  theirs: Uint8Array,
+  abis: readonly SeccompArch[],
+): string[] {
+  const found: string[] = [];
+  const compare = (abi: SeccompArch, nr: number, args: bigint[]) => {
+    const data = { nr, arch: architectures[abi].audit, args };
+    const [ours, expected] = [simulate(filter, data).value, simulate(theirs, data).value];
+    if (ours !== expected)
+      found.push(
+        `${abi} ${syscallTable(abi).names.get(nr)} ${nr}(${args.join(', ')}): ${ours.toString(16)}, libseccomp ${expected.toString(16)}`,
+      );
+  };
+  for (const abi of abis) {
+    for (const nr of numbersOf(abi)) compare(abi, nr, []);
+    const conditional = (profile.syscalls ?? []).filter(({ args }) => args && args.length > 0);
+    for (const name of new Set(conditional.flatMap(({ names }) => names ?? []))) {
+      const nr = syscallTable(abi).numbers.get(name);
+      if (nr === undefined) continue;
+      const rules = conditional.filter(({ names }) => names!.includes(name));
+      const used = [0, 1, 2, 3, 4, 5].filter((index) =>
+        rules.some(({ args }) => args!.some((arg) => arg.index === index)),
+      );
+      for (const index of used) {
+        for (const value of interestingValues(rules, index)) {
+          for (const other of used)
+            for (const second of other === index ? [0n] : interestingValues(rules, other)) {
+              const args = [0n, 0n, 0n, 0n, 0n, 0n];
+              args[other] = second;
+              args[index] = value;
+              compare(abi, nr, args);
+            }
+        }
+      }
+    }
+    for (const [multiplexer, most] of [
+      ['socketcall', 22],
+      ['ipc', 26],
+    ] as const) {
+      const nr = architectures[abi].multiplexers?.[multiplexer];
+      for (let call = 0; nr !== undefined && call < most; call++) compare(abi, nr, [BigInt(call)]);
+    }
+  }
+  return found;
+}
+
+/** The profile without what the installed libseccomp is too old to know. */
+function without(profile: SeccompProfile, unknown: readonly string[]): SeccompProfile {
+  const gone = new Set(unknown);
+  const rules = (profile.syscalls ?? []).map((rule) => ({
+    ...rule,
+    names: (rule.names ?? []).filter((name) => !gone.has(name)),
+  }));
+  return { ...profile, syscalls: rules.filter(({ names }) => names.length > 0) };
+}
+
+function check(profile: SeccompProfile, machine: (typeof machines)[number], capabilities: string[] = []): string[] {
+  const { program, unknown } = libseccompProgram(profile, {
+    architectures: machine.abis.map((abi) => abi.toUpperCase()),
+    goArch: machine.goArch,
+    capabilities,
+  });
+  const known = without(profile, unknown);
+  const filter = compile(
+    { ...known, archMap: null, architectures: machine.abis.map((abi) => `SCMP_ARCH_${abi.toUpperCase()}`) },
+    { arch: machine.arch, capabilities, newerSyscalls: 'default-action', kernelVersion: '6.1' },
+  );
+  return differences(known, filter, program, machine.abis);
+}
+
+describe.each(machines)('the same as libseccomp on $arch', (machine) => {
+  oracle("Docker's profile", () => {
+    expect(check(profiles.docker, machine)).toEqual([]);
+  });
+
+  oracle("Docker's profile with capabilities", () => {
+    expect(check(profiles.docker, machine, ['CAP_SYS_ADMIN', 'CAP_SYS_PTRACE', 'CAP_BPF', 'CAP_SYS_TIME'])).toEqual([]);
+  });
+
+  oracle('the default and the strict profile', () => {
+    expect(check(profiles.default, machine)).toEqual([]);
+    expect(check(profiles.strict, machine)).toEqual([]);
+  });
+
+  oracle('a list of refusals with every comparison', () => {
+    expect(check(everyComparison, machine)).toEqual([]);
+  });
+
+  oracle('every action', () => {
+    expect(check(everyAction, machine)).toEqual([]);
+  });
+});
+
+const everyComparison: SeccompProfile = {
+  defaultAction: 'SCMP_ACT_ALLOW',
+  syscalls: (['EQ', 'NE', 'LT', 'LE', 'GT', 'GE', 'MASKED_EQ'] as const).flatMap((op, position): ProfileRule[] => {
+    const name = ['read', 'write', 'close', 'fcntl', 'ioctl', 'lseek', 'dup'][position]!;
+    const arg = (index: number, value: bigint) => ({
+      index,
+      op: `SCMP_CMP_${op}` as const,
+      value: String(value),
+      valueTwo: String(value & 0xff0f0000000fn),
+    });
+    return [
+      { names: [name], action: 'SCMP_ACT_ERRNO', errnoRet: 5, args: [arg(0, 7n), arg(2, 0x1_0000_0000n)] },
+      { names: [name], action: 'SCMP_ACT_ERRNO', errnoRet: 5, args: [arg(1, 0xffff_ffff_ffff_fff0n)] },
+      {
+        names: [name],
+        action: 'SCMP_ACT_ERRNO',
+        errnoRet: 5,
+        args: [arg(3, 0x1234_5678_9abc_def0n), arg(4, 0xffff_ffffn), arg(5, 1n)],
+      },
+    ];
+  }),
+};
+
+const everyAction: SeccompProfile = {
+  defaultAction: 'SCMP_ACT_ERRNO',
+  defaultErrnoRet: 38,
+  syscalls: [
+    { names: ['read'], action: 'SCMP_ACT_ALLOW' },
+    { names: ['write'], action: 'SCMP_ACT_LOG' },
+    { names: ['openat'], action: 'SCMP_ACT_NOTIFY' },
+    { names: ['close'], action: 'SCMP_ACT_TRAP' },
+    { names: ['dup'], action: 'SCMP_ACT_TRACE', errnoRet: 513 },
+    { names: ['ptrace'], action: 'SCMP_ACT_KILL' },
+    { names: ['mount'], action: 'SCMP_ACT_KILL_PROCESS' },
+    { names: ['umount2'], action: 'SCMP_ACT_ERRNO', errnoRet: 13 },
+    { names: ['bind', 'semget'], action: 'SCMP_ACT_ERRNO', errnoRet: 13 },
+  ],
+};
+
+test('the tables hold every call of the installed libc of this project', () => {
+  expect(syscallNames('x86_64')).toContain('listns');
+});

@@ -1,0 +1,86 @@
+import { spawnSync } from 'node:child_process';
+import type { ProfileArgument, ProfileRule, SeccompProfile } from '@ns/seccomp';
+
+const PYTHON = '/usr/bin/python3';
+
+// Reads {default, architectures, rules} and writes the program that libseccomp makes of them, then the names it did not know.
+const EXPORT = `
+import json, seccomp, sys, tempfile
+spec = json.load(sys.stdin)
+ACTIONS = {'ALLOW': seccomp.ALLOW, 'KILL': seccomp.KILL, 'KILL_THREAD': seccomp.KILL, 'KILL_PROCESS': seccomp.KILL_PROCESS,
+           'TRAP': seccomp.TRAP, 'LOG': seccomp.LOG, 'NOTIFY': seccomp.NOTIFY}
+def action(a):
+    name, value = a
+    name = name.removeprefix('SCMP_ACT_')
+    if name == 'ERRNO': return seccomp.ERRNO(value)
+    if name == 'TRACE': return seccomp.TRACE(value)
+    return ACTIONS[name]
+f = seccomp.SyscallFilter(defaction=action(spec['default']))
+f.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.KILL_PROCESS)
+if spec.get('optimize'): f.set_attr(seccomp.Attr.CTL_OPTIMIZE, 2)
+archs = [getattr(seccomp.Arch, a) for a in spec['architectures']]
+for a in archs:
+    if not f.exist_arch(a): f.add_arch(a)
+if seccomp.Arch.X86_64 not in archs: f.remove_arch(seccomp.Arch.X86_64)
+unknown = []
+for names, act, args in spec['rules']:
+    if action(act) == action(spec['default']): continue
+    for name in names:
+        try: seccomp.resolve_syscall(seccomp.Arch.X86_64, name)
+        except (ValueError, RuntimeError): unknown.append(name); continue
+        if seccomp.resolve_syscall(seccomp.Arch.X86_64, name) == -1: unknown.append(name); continue
+        f.add_rule(action(act), name, *[seccomp.Arg(i, getattr(seccomp, op), int(a), int(b)) for i, op, a, b in args])
+with tempfile.TemporaryFile() as out:
+    f.export_bpf(out)
+    out.seek(0)
+    json.dump({'program': out.read().hex(), 'unknown': unknown}, sys.stdout)
+`;
+
+/** Why libseccomp cannot be asked, or `undefined`. */
+export const noLibseccomp: string | undefined =
+  spawnSync(PYTHON, ['-c', 'import seccomp']).status === 0 ? undefined : 'python3-seccomp is not installed';
+
+export interface LibseccompOptions {
+  /** libseccomp's names in the order in which they are added, `X86_64`. */
+  readonly architectures: readonly string[];
+  /** Which rules count: the machine is described by Docker's name for it. */
+  readonly goArch: string;
+  readonly capabilities?: readonly string[];
+  readonly optimize?: boolean;
+}
+
+/** The program libseccomp makes of a profile when it is called as runc calls it, and the names it did not know. */
+export function libseccompProgram(
+  profile: SeccompProfile,
+  options: LibseccompOptions,
+): { program: Buffer; unknown: string[] } {
+  const { capabilities = [], goArch, architectures, optimize } = options;
+  const rules = (profile.syscalls ?? []).filter(
+    ({ includes, excludes }) =>
+      (includes?.caps ?? []).every((cap) => capabilities.includes(cap)) &&
+      !(excludes?.caps ?? []).some((cap) => capabilities.includes(cap)) &&
+      (includes?.arches ?? [goArch]).includes(goArch) &&
+      !(excludes?.arches ?? []).includes(goArch),
+  );
+  const input = {
+    default: [profile.defaultAction, profile.defaultErrnoRet ?? 1],
+    architectures,
+    optimize,
+    rules: rules.flatMap((rule) =>
+      alternatives(rule).map((args) => [rule.names, [rule.action, rule.errnoRet ?? 1], args.map(argument)]),
+    ),
+  };
+  const python = spawnSync(PYTHON, ['-c', EXPORT], { input: JSON.stringify(input), maxBuffer: 1 << 26 });
+  if (python.status !== 0) throw new Error(`libseccomp: ${python.stderr}`);
+  const { program, unknown } = JSON.parse(String(python.stdout)) as { program: string; unknown: string[] };
+  return { program: Buffer.from(program, 'hex'), unknown };
+}
+
+function alternatives({ args }: ProfileRule): (readonly ProfileArgument[])[] {
+  const list = args ?? [];
+  return new Set(list.map(({ index }) => index)).size < list.length ? list.map((arg) => [arg]) : [list];
+}
+
+function argument({ index, op, value, valueTwo }: ProfileArgument): [number, string, string, string] {
+  return [index, op.replace('SCMP_CMP_', ''), String(value), String(valueTwo ?? 0)];
+}
