@@ -1,6 +1,25 @@
 import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
-import { ERRNO, type FdWatch, memfd, O, OwnedFd, open, pidfdOpen, pipe, ResourceStack, receive, SOCK, SYS, SyscallError, socketPair, syscall, watchFd, WNOHANG, write } from '@ns/libc';
+import {
+  ERRNO,
+  type FdWatch,
+  memfd,
+  O,
+  type OwnedFd,
+  open,
+  pidfdOpen,
+  pipe,
+  ResourceStack,
+  receive,
+  SOCK,
+  SYS,
+  SyscallError,
+  socketPair,
+  syscall,
+  WNOHANG,
+  watchFd,
+  write,
+} from '@ns/libc';
 import { describeFailure } from './explain.ts';
 import { type FdLayout, Lowering, type Step } from './lowering.ts';
 import { posixSpawn } from './posix-spawn.ts';
@@ -67,8 +86,14 @@ export function launch(options: LaunchOptions): Launched {
     return { here, there: owned.use(there).fd };
   });
 
-  const inherited = [...ends.map(({ there }) => there), programFd.fd, ...extraFds, stageStatus.fd, ...Object.values(fds)];
-  const pid = posixSpawn(stageImage().procPath, 'ns-monitor', inherited);
+  const inherited = [
+    ...ends.map(({ there }) => there),
+    programFd.fd,
+    ...extraFds,
+    stageStatus.fd,
+    ...Object.values(fds),
+  ];
+  const pid = posixSpawn(stageImage().fd, 'ns-monitor', inherited);
   rollback.release();
   return new Launched(pid, status, ends.map(({ here }) => here) as Ends, { steps, layout, stepOf: program.stepOf });
 }
@@ -224,7 +249,8 @@ export class Launched {
     const ended = status === undefined ? { exitCode: null, signal: 'SIGKILL' as const } : decodeWaitStatus(status);
     const exit: Exit = { ...ended, timedOut: this.#timedOut, failure: this.#failure, usage: this.#exitRecord?.usage };
     this.pidfd?.close();
-    const early = this.#failure ?? new SyscallError('wait4', ERRNO.ECHILD!, { doing: 'process ended during its setup' });
+    const early =
+      this.#failure ?? new SyscallError('wait4', ERRNO.ECHILD!, { doing: 'process ended during its setup' });
     this.#started.reject(early);
     this.#ready.reject(early);
     this.#executed.reject(early);
@@ -245,7 +271,9 @@ function whenEnded(pidfd: OwnedFd, callback: () => void): void {
 /** exit code and signal of a wait status: wait(2). */
 function decodeWaitStatus(status: number): { exitCode: number | null; signal: NodeJS.Signals | null } {
   const signal = status & 0x7f;
-  return signal === 0 ? { exitCode: (status >> 8) & 0xff, signal: null } : { exitCode: null, signal: signalName(signal) ?? (`SIG${signal}` as NodeJS.Signals) };
+  return signal === 0
+    ? { exitCode: (status >> 8) & 0xff, signal: null }
+    : { exitCode: null, signal: signalName(signal) ?? (`SIG${signal}` as NodeJS.Signals) };
 }
 
 interface Deferred<T> {

@@ -1,3 +1,4 @@
+import { SpecError } from '@ns/libc';
 import { Assembler, type Program, type Slot } from './program.ts';
 import { type MountStep, mountLowerings } from './steps/mount.ts';
 import { type ProcessStep, processLowerings } from './steps/process.ts';
@@ -8,9 +9,16 @@ import { type SupervisionStep, supervisionLowerings } from './steps/supervision.
 export type Step = ProcessStep | MountStep | SecurityStep | SupervisionStep;
 
 /** A table of functions, one per `op`: a step that nothing lowers is a type error. */
-export type Lowerings<S extends { op: string }> = { readonly [Op in S['op']]: (step: Extract<S, { op: Op }>, to: Lowering) => void };
+export type Lowerings<S extends { op: string }> = {
+  readonly [Op in S['op']]: (step: Extract<S, { op: Op }>, to: Lowering) => void;
+};
 
-const lowerings: Lowerings<Step> = { ...processLowerings, ...mountLowerings, ...securityLowerings, ...supervisionLowerings };
+const lowerings: Lowerings<Step> = {
+  ...processLowerings,
+  ...mountLowerings,
+  ...securityLowerings,
+  ...supervisionLowerings,
+};
 
 /** Which descriptors a launch hands to the stage. */
 export interface FdLayout {
@@ -19,6 +27,8 @@ export interface FdLayout {
   /** Names by which steps refer to the others. */
   readonly named: readonly string[];
 }
+
+const CLOSE_RANGE_CLOEXEC = 4; // <linux/close_range.h>, since 5.11
 
 /** The stage finds its program here (stage/stage.c). */
 export const PROGRAM_FD = 3;
@@ -40,6 +50,8 @@ export class Lowering {
   constructor(layout: FdLayout, options: { arch?: string; trace?: boolean } = {}) {
     this.asm = new Assembler(options);
     this.layout = layout;
+    // The dup2 of posix_spawn took close-on-exec away. A payload that held the status socket could forge its own end.
+    this.asm.call('close_range', [this.statusFd, 0xffffffff, CLOSE_RANGE_CLOEXEC]);
   }
 
   /** Number in the stage of the payload's n-th extra descriptor, before it is moved to 3 + n. */
@@ -55,7 +67,7 @@ export class Lowering {
   /** Number in the stage of a named descriptor. */
   fd(name: string): number {
     const index = this.layout.named.indexOf(name);
-    if (index < 0) throw new RangeError(`a step refers to a descriptor '${name}' that the launch does not hand over`);
+    if (index < 0) throw new SpecError('fds', `a descriptor named ${name}, to which a step refers`, this.layout.named);
     return this.statusFd + 1 + index;
   }
 
@@ -71,6 +83,8 @@ export class Lowering {
 
   lower(steps: readonly Step[]): void {
     for (const step of steps) {
+      if (!Object.hasOwn(lowerings, step.op))
+        throw new SpecError('step.op', `one of ${Object.keys(lowerings).join(', ')}`, step.op);
       this.asm.beginStep(this.steps.length);
       this.steps.push({ step, depth: this.#depth });
       (lowerings[step.op] as (step: Step, to: Lowering) => void)(step, this);

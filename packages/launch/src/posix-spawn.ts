@@ -22,17 +22,19 @@ const emptyEnvironment = new BigUint64Array(1);
  * posix_spawn(3) of a program with an empty environment, all signals blocked and at their default, and exactly the given
  * descriptors. glibc makes the child with CLONE_VM | CLONE_VFORK and runs no code of ours in it.
  *
+ * @param executable - descriptor of the program, which is executed through /proc/self/fd
  * @param fds - index: number in the child; value: number here. Each becomes inheritable in the child only.
  * @returns the pid, which the caller must wait for
  */
-export function posixSpawn(path: string, name: string, fds: readonly number[]): number {
+export function posixSpawn(executable: number, name: string, fds: readonly number[]): number {
   const argument = cString(name, 'name');
   const argv = BigUint64Array.of(BigInt(argument.address), 0n);
   libc.posix_spawn_file_actions_init(fileActions);
   try {
     // A source number that is also a target would be overwritten before its turn: move those out of the way first.
-    const free = Math.max(fds.length, ...fds) + 1;
+    const free = Math.max(fds.length, executable, ...fds) + 1;
     const sources = fds.map((fd, target) => (fd !== target && fd < fds.length ? duplicate(fd, free + target) : fd));
+    const path = `/proc/self/fd/${executable < fds.length ? duplicate(executable, free + fds.length) : executable}`;
     sources.forEach((source, target) => void libc.posix_spawn_file_actions_adddup2(fileActions, source, target));
     const error = libc.posix_spawn(pid, path, fileActions, attributes, argv, emptyEnvironment);
     if (error !== 0) throw new SyscallError('posix_spawn', error, { path });

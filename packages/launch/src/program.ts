@@ -1,8 +1,9 @@
-import { cString, ERRNO, type SyscallName, syscallNumbers } from '@ns/libc';
+import { cString, ERRNO, SpecError, type SyscallName, syscallNumbers } from '@ns/libc';
 
 /* The wire format of stage/stage.c: change both together. */
 
 const BASE = 0x10000000;
+const SPAN = 0x04000000;
 const HEADER_SIZE = 8;
 const INSTRUCTION_SIZE = 64;
 const ANY_ERRNO = 0xffff;
@@ -131,7 +132,7 @@ export class Assembler {
   /** A system call. Ends the program with a report when it fails with an errno that is not tolerated. */
   call(name: SyscallName, operands: readonly Operand[], options: CallOptions = {}): void {
     const number = this.#numbers[name];
-    if (number === undefined) throw new RangeError(`this architecture has no system call ${name}`);
+    if (number === undefined) throw new SpecError('call', 'a system call of this architecture', name);
     this.#emit(name, number, operands, options);
   }
 
@@ -161,7 +162,7 @@ export class Assembler {
 
   /** Ends the program with an errno of our own. */
   fail(errno: string): void {
-    this.#emit('fail', OP.fail, [ERRNO[errno]!], {});
+    this.#emit('fail', OP.fail, [errnoOf(errno)], {});
   }
 
   /**
@@ -171,11 +172,13 @@ export class Assembler {
    */
   finish(statusFd: number): Program {
     for (const { at, label } of this.#jumps) {
-      if (label.index < 0) throw new RangeError('a jump to a label that was never placed');
+      if (label.index < 0) throw new SpecError('label', 'a label that was placed', at);
       this.#code.writeUInt16LE(label.index, at * INSTRUCTION_SIZE + 8);
     }
     const codeOffset = (this.#dataEnd + 7) & ~7;
-    const bytes = Buffer.allocUnsafeSlow(codeOffset + this.#count * INSTRUCTION_SIZE);
+    const size = codeOffset + this.#count * INSTRUCTION_SIZE;
+    if (size > SPAN) throw new SpecError('steps', `strings and calls of at most ${SPAN} bytes together`, size);
+    const bytes = Buffer.allocUnsafeSlow(size);
     this.#data.copy(bytes, 0, 0, codeOffset);
     this.#code.copy(bytes, codeOffset, 0, this.#count * INSTRUCTION_SIZE);
     bytes.writeUInt32LE(codeOffset, 0);
@@ -191,15 +194,17 @@ export class Assembler {
   #reserve(size: number): number {
     const at = (this.#dataEnd + 7) & ~7;
     this.#dataEnd = at + size;
-    while (this.#dataEnd + 8 > this.#data.length) this.#data = Buffer.concat([this.#data, Buffer.alloc(this.#data.length)]);
+    while (this.#dataEnd + 8 > this.#data.length)
+      this.#data = Buffer.concat([this.#data, Buffer.alloc(this.#data.length)]);
     return at;
   }
 
   #emit(name: SyscallName | PseudoOp, op: number, operands: readonly Operand[], options: CallOptions): void {
     const index = this.#count++;
-    if (index >= ANY_ERRNO) throw new RangeError('a program has at most 65,534 instructions');
+    if (index >= ANY_ERRNO) throw new SpecError('steps', `at most ${ANY_ERRNO} system calls and jumps`, index + 1);
     const at = index * INSTRUCTION_SIZE;
-    if (at + INSTRUCTION_SIZE > this.#code.length) this.#code = Buffer.concat([this.#code, Buffer.alloc(this.#code.length)]);
+    if (at + INSTRUCTION_SIZE > this.#code.length)
+      this.#code = Buffer.concat([this.#code, Buffer.alloc(this.#code.length)]);
     if (index >= this.#stepOf.length) {
       const larger = new Uint16Array(this.#stepOf.length * 2);
       larger.set(this.#stepOf);
@@ -228,7 +233,10 @@ export class Assembler {
 }
 
 function errnoOf(name: string | undefined): number {
-  return name === undefined ? 0 : ERRNO[name]!;
+  if (name === undefined) return 0;
+  const number = ERRNO[name];
+  if (number === undefined) throw new SpecError('errno', 'the name of an errno', name);
+  return number;
 }
 
 function writeWord(buffer: Buffer, value: number | bigint, at: number): void {
@@ -236,6 +244,8 @@ function writeWord(buffer: Buffer, value: number | bigint, at: number): void {
     buffer.writeBigUInt64LE(BigInt.asUintN(64, value), at);
     return;
   }
+  // NaN would become 0 without a word: for a user id, root.
+  if (!Number.isSafeInteger(value)) throw new SpecError('operand', 'an integer', value);
   buffer.writeUInt32LE(value >>> 0, at);
   // Flooring keeps two's complement for negative numbers: -100 is 0xffffffff_ffffff9c.
   buffer.writeUInt32LE(Math.floor(value / 2 ** 32) >>> 0, at + 4);

@@ -1,4 +1,4 @@
-import { LINUX_CAPABILITY_VERSION_3, O, PR, PR_CAP_AMBIENT, AT_FDCWD, SECCOMP } from '@ns/libc';
+import { AT_FDCWD, LINUX_CAPABILITY_VERSION_3, O, PR, PR_CAP_AMBIENT, SECCOMP, SpecError } from '@ns/libc';
 import type { Lowerings } from '../lowering.ts';
 import { Label } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
@@ -11,7 +11,13 @@ export type SecurityStep =
   /** User, group and supplementary groups: `groups` empty clears the list, undefined leaves it (setgroups denied in the user namespace). */
   | { readonly op: 'credentials'; readonly uid: number; readonly gid: number; readonly groups?: readonly number[] }
   /** The thread's sets. Inheritable and ambient are empty unless given (CVE-2022-24769). */
-  | { readonly op: 'capabilities'; readonly permitted: bigint; readonly effective: bigint; readonly inheritable?: bigint; readonly ambient?: readonly number[] }
+  | {
+      readonly op: 'capabilities';
+      readonly permitted: bigint;
+      readonly effective: bigint;
+      readonly inheritable?: bigint;
+      readonly ambient?: readonly number[];
+    }
   /** execve(2) grants no privileges from now on. */
   | { readonly op: 'noNewPrivileges' }
   /** A seccomp filter: an array of struct sock_filter. `listener`: hand the notification descriptor to the caller. */
@@ -25,20 +31,39 @@ export type SecurityStep =
   /** Empty signal mask: it was full so that no signal is lost during the setup. */
   | { readonly op: 'unblockSignals' }
   /** Become the program. `candidates` are tried in order, as a shell does with PATH. */
-  | { readonly op: 'exec'; readonly candidates: readonly string[]; readonly argv: readonly string[]; readonly env: readonly string[] };
+  | {
+      readonly op: 'exec';
+      readonly candidates: readonly string[];
+      readonly argv: readonly string[];
+      readonly env: readonly string[];
+    };
 
 export const securityLowerings: Lowerings<SecurityStep> = {
   boundingSet({ keep, lastCapability }, { asm }) {
     for (let capability = 0; capability <= lastCapability; capability++) {
       // EINVAL: a capability this kernel does not know.
-      if (!((keep >> BigInt(capability)) & 1n)) asm.call('prctl', [PR.CAPBSET_DROP, capability, 0, 0, 0], { tolerate: ['EINVAL'] });
+      if (!((keep >> BigInt(capability)) & 1n))
+        asm.call('prctl', [PR.CAPBSET_DROP, capability, 0, 0, 0], { tolerate: ['EINVAL'] });
     }
   },
 
   credentials({ uid, gid, groups }, { asm }) {
+    for (const [field, id] of [
+      ['uid', uid],
+      ['gid', gid],
+      ...(groups ?? []).map((group) => ['groups', group] as const),
+    ] as const) {
+      // The kernel looks at 32 bits, and at all ones as "no change": either would leave us root (CVE-2016-3697).
+      if (!Number.isInteger(id) || id < 0 || id > 0xfffffffe)
+        throw new SpecError(field, 'an integer from 0 to 4294967294', id);
+    }
     // Permitted capabilities survive the change of user until capset has its say.
     asm.call('prctl', [PR.SET_KEEPCAPS, 1, 0, 0, 0]);
-    if (groups) asm.call('setgroups', [groups.length, groups.length > 0 ? asm.bytes(Buffer.from(Uint32Array.from(groups).buffer)) : 0]);
+    if (groups)
+      asm.call('setgroups', [
+        groups.length,
+        groups.length > 0 ? asm.bytes(Buffer.from(Uint32Array.from(groups).buffer)) : 0,
+      ]);
     asm.call('setresgid', [gid, gid, gid]);
     asm.call('setresuid', [uid, uid, uid]);
     asm.call('prctl', [PR.SET_KEEPCAPS, 0, 0, 0, 0]);
