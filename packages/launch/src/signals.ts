@@ -15,3 +15,6 @@ export function signalName(number: number): NodeJS.Signals | undefined {
 
 /** A control signal to our own monitor, never to the payload: "end the container with SIGKILL". */
 export const SIGNAL_KILL_CHILD = 50;
+
+/** Another, passed on to the payload as SIGSTOP: the real one would stop the monitor, and with it the timeout. */
+export const SIGNAL_STOP_CHILD = 51;

@@ -1,4 +1,4 @@
-import { AF, AT_FDCWD, CLONE, MSG, O, PR, RESOLVE, SOCK } from '@ns/libc';
+import { AF, AT_FDCWD, CLONE, O, PR, RESOLVE, SOCK } from '@ns/libc';
 import type { Lowering, Lowerings } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import { SIGNALS } from '../signals.ts';
@@ -6,6 +6,7 @@ import { SIGNALS } from '../signals.ts';
 const KEYCTL_JOIN_SESSION_KEYRING = 1; // <linux/keyctl.h>
 const SIOCSIFFLAGS = 0x8914; // <linux/sockios.h>
 const IFF_UP = 1; // <net/if.h>
+const POLLIN = 1; // <poll.h>
 
 /** The eight kinds of namespace, as `/proc/PID/ns` names them. */
 export type NamespaceKind = 'mnt' | 'uts' | 'ipc' | 'pid' | 'net' | 'user' | 'cgroup' | 'time';
@@ -67,7 +68,13 @@ export type ProcessStep =
   | { readonly op: 'sessionKeyring'; readonly name: string }
   | { readonly op: 'oomScoreAdj'; readonly value: number }
   /** `required: false`: a limit that may not be raised stays as it is. */
-  | { readonly op: 'rlimit'; readonly name: RlimitName; readonly soft: number; readonly hard: number; readonly required: boolean }
+  | {
+      readonly op: 'rlimit';
+      readonly name: RlimitName;
+      readonly soft: number;
+      readonly hard: number;
+      readonly required: boolean;
+    }
   | { readonly op: 'umask'; readonly mask: number }
   | { readonly op: 'hostname'; readonly name: string }
   | { readonly op: 'domainname'; readonly name: string }
@@ -83,7 +90,8 @@ export type ProcessStep =
   | { readonly op: 'stdioOwner'; readonly fds: readonly number[]; readonly uid: number; readonly gid: number };
 
 export const processLowerings: Lowerings<ProcessStep> = {
-  dieWithParent({ parent }, { asm, statusFd }) {
+  dieWithParent({ parent }, to) {
+    const { asm } = to;
     asm.call('prctl', [PR.SET_PDEATHSIG, SIGNALS.SIGKILL]);
     const alive = new Label();
     // The parent may have died before the request was made: then no signal will ever come.
@@ -93,10 +101,12 @@ export const processLowerings: Lowerings<ProcessStep> = {
       asm.jumpIfEqual(ppid, parent, alive);
       asm.call('exit_group', [125]);
     } else {
-      // In a new pid namespace getppid says 0; a closed status socket tells the same.
-      const peeked = asm.slot();
-      asm.call('recvfrom', [statusFd, asm.bytes(8), 1, MSG.PEEK | MSG.DONTWAIT, 0, 0], { store: peeked, tolerate: ['EAGAIN'], otherwise: alive });
-      asm.jumpIfUnequal(peeked, 0, alive);
+      // In a new pid namespace getppid says 0; the pidfd that the supervisor opened of itself tells the same.
+      const ended = asm.slot();
+      const request = asm.words([POLLIN * 2 ** 32]); // struct pollfd: descriptor, events
+      asm.copy(request, to.handle('supervisor').address, 4);
+      asm.call('ppoll', [request, 1, asm.words([0, 0]), 0, 0], { store: ended });
+      asm.jumpIfEqual(ended, 0, alive);
       asm.call('exit_group', [125]);
     }
     asm.place(alive);
@@ -175,7 +185,10 @@ export const processLowerings: Lowerings<ProcessStep> = {
     const options = required ? {} : { tolerate: ['ENOENT', 'EACCES'], otherwise: done };
     // Through the descriptor of the procfs we mounted, never by the path /proc, which the image could have shaped.
     const how = asm.words([O.WRONLY | O.CLOEXEC, 0, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_XDEV]);
-    asm.call('openat2', [to.handle('proc'), asm.string(`sys/${key.replaceAll('.', '/')}`), how, 24], { ...options, store: file });
+    asm.call('openat2', [to.handle('proc'), asm.string(`sys/${key.replaceAll('.', '/')}`), how, 24], {
+      ...options,
+      store: file,
+    });
     asm.call('write', [file, asm.string(value), Buffer.byteLength(value)]);
     asm.call('close', [file]);
     asm.place(done);
@@ -190,7 +203,9 @@ export const processLowerings: Lowerings<ProcessStep> = {
       asm.jump(there);
       asm.place(missing);
       parts.forEach((_, i) => {
-        asm.call('mkdirat', [AT_FDCWD, asm.string(`/${parts.slice(0, i + 1).join('/')}`), 0o755], { tolerate: ['EEXIST', 'EROFS'] });
+        asm.call('mkdirat', [AT_FDCWD, asm.string(`/${parts.slice(0, i + 1).join('/')}`), 0o755], {
+          tolerate: ['EEXIST', 'EROFS'],
+        });
       });
       asm.place(there);
     }

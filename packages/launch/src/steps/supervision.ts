@@ -3,7 +3,7 @@ import type { Lowering, Lowerings, Step } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import type { RecordKind } from '../records.ts';
 import { sendRecord } from '../send-record.ts';
-import { SIGNAL_KILL_CHILD, SIGNALS } from '../signals.ts';
+import { SIGNAL_KILL_CHILD, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
 import { type NamespaceKind, namespaceFlags } from './process.ts';
 
 /** One range of a user namespace's id map. */
@@ -31,7 +31,11 @@ export type SupervisionStep =
       /** Descriptor of a cgroup v2 directory the child is born in (since 5.7). */
       readonly intoCgroup?: string;
       /** Id maps of a new user namespace, written by the monitor. */
-      readonly idMaps?: { readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[]; readonly denySetgroups: boolean };
+      readonly idMaps?: {
+        readonly uids: readonly IdRange[];
+        readonly gids: readonly IdRange[];
+        readonly denySetgroups: boolean;
+      };
     }
   /** Tell the caller that everything is prepared and wait for the word to go on; end when the caller is gone. */
   | { readonly op: 'park' }
@@ -45,11 +49,15 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     const pid = asm.slot();
     const pidfd = asm.slot();
     const mapped = step.idMaps && newPipe(to);
+    if (step.child.some(({ op }) => op === 'dieWithParent')) openSelf(to);
 
     const monitor = step.supervisor === 'monitor';
     // The init sleeps until its child has executed the program (or failed to): then "started" is a fact, not a hope.
     const base = monitor ? CLONE.PIDFD : CLONE.VFORK;
-    const namespaces = [...step.namespaces, ...(step.idMaps ? (['user'] as const) : [])].reduce((flags, kind) => flags + namespaceFlags[kind], 0);
+    const namespaces = [...step.namespaces, ...(step.idMaps ? (['user'] as const) : [])].reduce(
+      (flags, kind) => flags + namespaceFlags[kind],
+      0,
+    );
     // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup
     const flags = base + namespaces + (step.intoCgroup ? CLONE.INTO_CGROUP : 0);
     const cgroup = step.intoCgroup ? to.fd(step.intoCgroup) : 0;
@@ -58,7 +66,9 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     asm.jumpIfEqual(pid, 0, child);
 
     if (mapped && step.idMaps) writeIdMaps(to, pid, step.idMaps, mapped);
-    (monitor ? superviseAsMonitor : superviseAsInit)(to, pid, pidfd, step.timeoutMs);
+    const stop = step.child.some(({ op }) => op === 'clone') ? SIGNAL_STOP_CHILD : SIGNALS.SIGSTOP;
+    if (monitor) superviseAsMonitor(to, { pid, pidfd, stop, timeoutMs: step.timeoutMs });
+    else superviseAsInit(to, { pid, stop });
 
     asm.place(child);
     if (mapped) waitForIdMaps(to, mapped);
@@ -72,7 +82,11 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     sendRecord(to, { kind: 'ready' });
     const again = new Label();
     asm.place(again);
-    asm.call('recvfrom', [statusFd, asm.bytes(8), 1, 0, 0, 0], { store: received, tolerate: ['EINTR'], otherwise: again });
+    asm.call('recvfrom', [statusFd, asm.bytes(8), 1, 0, 0, 0], {
+      store: received,
+      tolerate: ['EINTR'],
+      otherwise: again,
+    });
     asm.jumpIfUnequal(received, 0, go);
     asm.call('exit_group', [125]);
     asm.place(go);
@@ -83,28 +97,53 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
   },
 };
 
+/** A child that is watched. */
+interface Child {
+  readonly pid: Slot;
+  /** What it is sent for SIGNAL_STOP_CHILD: the same again when it is an init itself. */
+  readonly stop: number;
+}
+
+/** A pidfd of this process, by which its child learns whether it is still there. */
+function openSelf(to: Lowering): void {
+  const { asm } = to;
+  const self = asm.slot();
+  asm.call('getpid', [], { store: self });
+  asm.call('pidfd_open', [self, 0], { store: to.handle('supervisor') });
+}
+
 /** Waits for signals and the child's end, outside the container. */
-function superviseAsMonitor(to: Lowering, pid: Slot, pidfd: Slot, timeoutMs: number | undefined): void {
+function superviseAsMonitor(
+  to: Lowering,
+  { pid, pidfd, stop, timeoutMs }: Child & { pidfd: Slot; timeoutMs: number | undefined },
+): void {
   const { asm } = to;
   sendRecord(to, { kind: 'started', value: pid }, pidfd);
   closeAllButStatus(to);
   if (timeoutMs !== undefined) {
-    const seconds = Math.floor(timeoutMs / 1000);
-    asm.call('setitimer', [0, asm.words([0, 0, seconds, Math.max(1, Math.round((timeoutMs - seconds * 1000) * 1000))]), 0]);
+    const microseconds = Math.max(1, Math.round(timeoutMs * 1000));
+    asm.call('setitimer', [ITIMER_REAL, asm.words([0, 0, Math.floor(microseconds / 1e6), microseconds % 1e6]), 0]);
   }
   const status = asm.bytes(8);
   const usage = asm.bytes(144);
-  const [next, alarm, killed, reap] = [new Label(), new Label(), new Label(), new Label()];
+  const [next, forward, killed, reap] = [new Label(), new Label(), new Label(), new Label()];
   const signal = waitForSignal(to, next);
   asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
-  asm.jumpIfEqual(signal, SIGNALS.SIGALRM, alarm);
   asm.jumpIfEqual(signal, SIGNAL_KILL_CHILD, killed);
-  // Unreaped, the child's pid cannot have been given to another process.
-  asm.call('kill', [pid, signal], { tolerate: 'any' });
+  if (timeoutMs !== undefined) {
+    // A SIGALRM may also have been meant for the payload: the time is up when the timer has run out.
+    const left = asm.bytes(32);
+    asm.jumpIfUnequal(signal, SIGNALS.SIGALRM, forward);
+    asm.call('getitimer', [ITIMER_REAL, left]);
+    asm.jumpIfUnequal(new Slot(left + 16), 0, forward);
+    asm.jumpIfUnequal(new Slot(left + 24), 0, forward);
+    sendRecord(to, { kind: 'timeout' });
+    asm.jump(killed);
+  }
+  asm.place(forward);
+  forwardSignal(to, signal, { pid, stop });
   asm.jump(next);
 
-  asm.place(alarm);
-  sendRecord(to, { kind: 'timeout' });
   asm.place(killed);
   asm.call('kill', [pid, SIGNALS.SIGKILL], { tolerate: 'any' });
   asm.jump(next);
@@ -118,20 +157,27 @@ function superviseAsMonitor(to: Lowering, pid: Slot, pidfd: Slot, timeoutMs: num
 }
 
 /** Waits for signals and for orphans, as pid 1. */
-function superviseAsInit(to: Lowering, pid: Slot): void {
+function superviseAsInit(to: Lowering, { pid, stop }: Child): void {
   const { asm } = to;
   sendRecord(to, { kind: 'executing', value: pid });
   closeAllButStatus(to);
   // Signalling a payload that runs as another user is all that is left to do.
   asm.call('prctl', [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
   const killOnly = 1 << CAP_KILL;
-  asm.call('capset', [asm.words([LINUX_CAPABILITY_VERSION_3]), asm.bytes(Buffer.from(Uint32Array.of(killOnly, killOnly, 0, 0, 0, 0).buffer))], { tolerate: ['EPERM'] });
+  asm.call(
+    'capset',
+    [
+      asm.words([LINUX_CAPABILITY_VERSION_3]),
+      asm.bytes(Buffer.from(Uint32Array.of(killOnly, killOnly, 0, 0, 0, 0).buffer)),
+    ],
+    { tolerate: ['EPERM'] },
+  );
 
   const status = asm.bytes(8);
   const [next, reap] = [new Label(), new Label()];
   const signal = waitForSignal(to, next);
   asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
-  asm.call('kill', [pid, signal], { tolerate: 'any' });
+  forwardSignal(to, signal, { pid, stop });
   asm.jump(next);
 
   asm.place(reap);
@@ -151,6 +197,15 @@ function waitForSignal({ asm }: Lowering, next: Label): Slot {
   asm.place(next);
   asm.call('rt_sigtimedwait', [asm.words([-1]), 0, 0, 8], { store: signal, tolerate: ['EINTR'], otherwise: next });
   return signal;
+}
+
+function forwardSignal({ asm }: Lowering, signal: Slot, { pid, stop }: Child): void {
+  const send = new Label();
+  asm.jumpIfUnequal(signal, SIGNAL_STOP_CHILD, send);
+  asm.copy(signal.address, asm.words([stop]), 8);
+  asm.place(send);
+  // Unreaped, the child's pid cannot have been given to another process.
+  asm.call('kill', [pid, signal], { tolerate: 'any' });
 }
 
 function closeAllButStatus({ asm, statusFd }: Lowering): void {
@@ -183,7 +238,8 @@ function writeIdMaps(
   const { asm } = to;
   const [proc, directory] = [asm.slot(), asm.slot()];
   const name = asm.bytes(24);
-  const text = (ranges: readonly IdRange[]) => ranges.map(({ container, host, size }) => `${container} ${host} ${size}\n`).join('');
+  const text = (ranges: readonly IdRange[]) =>
+    ranges.map(({ container, host, size }) => `${container} ${host} ${size}\n`).join('');
   asm.decimal(name, pid);
   const directoryFlags = O.PATH | O.DIRECTORY | O.CLOEXEC;
   asm.call('openat', [AT_FDCWD, asm.string('/proc'), directoryFlags], { store: proc });
@@ -217,3 +273,4 @@ function waitForIdMaps({ asm }: Lowering, mapped: Pipe): void {
 }
 
 const CAP_KILL = 5;
+const ITIMER_REAL = 0;
