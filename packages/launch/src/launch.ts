@@ -1,6 +1,7 @@
 import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import {
+  allocate,
   ERRNO,
   type FdWatch,
   memfd,
@@ -23,8 +24,8 @@ import {
 import { describeFailure } from './explain.ts';
 import { type FdLayout, Lowering, type Step } from './lowering.ts';
 import { posixSpawn } from './posix-spawn.ts';
-import { decodeRecord, RECORD_SIZE, type ResourceUsage, type StageRecord } from './records.ts';
-import { SIGNAL_KILL_CHILD, SIGNALS, signalName } from './signals.ts';
+import { decodeRecord, decodeUsage, RECORD_SIZE, type ResourceUsage, type StageRecord } from './records.ts';
+import { SIGNAL_KILL_CHILD, SIGNAL_STOP_CHILD, SIGNALS, signalName } from './signals.ts';
 import { stageImage } from './stage-image.ts';
 
 /** Where a standard stream of the payload leads: a pipe to us, /dev/null, or a descriptor of ours. */
@@ -95,7 +96,7 @@ export function launch(options: LaunchOptions): Launched {
   ];
   const pid = posixSpawn(stageImage().fd, 'ns-monitor', inherited);
   rollback.release();
-  return new Launched(pid, status, ends.map(({ here }) => here) as Ends, { steps, layout, stepOf: program.stepOf });
+  return new Launched(pid, status, ends.map(({ here }) => here) as Ends, { steps, layout });
 }
 
 type Ends = [OwnedFd | undefined, OwnedFd | undefined, OwnedFd | undefined];
@@ -103,14 +104,16 @@ type Ends = [OwnedFd | undefined, OwnedFd | undefined, OwnedFd | undefined];
 interface Origin {
   readonly steps: readonly Step[];
   readonly layout: FdLayout;
-  readonly stepOf: Uint16Array;
 }
 
 /** A process that was started by {@link launch}. */
 export class Launched {
-  /** Pid of the monitor, in the caller's pid namespace. */
+  /** Pid of the monitor, in the caller's pid namespace; of the program itself when no step starts another process. */
   readonly monitorPid: number;
-  /** The other ends of the standard streams; null where there is no pipe. */
+  /**
+   * The other ends of the standard streams; null where there is no pipe. An output stream holds its descriptor until it
+   * was read to its end or destroyed.
+   */
   readonly stdin: Writable | null;
   readonly stdout: Readable | null;
   readonly stderr: Readable | null;
@@ -118,7 +121,7 @@ export class Launched {
   readonly started: Promise<number>;
   /** Settles at a `park` step. */
   readonly ready: Promise<void>;
-  /** Settles when the program has replaced the stage. */
+  /** Settles when the program has replaced the stage; under a monitor without an init, which cannot tell, at the end. */
   readonly executed: Promise<void>;
   /** Settles when monitor and process are gone. Never rejects: a failed setup is in {@link Exit.failure}. */
   readonly exited: Promise<Exit>;
@@ -133,6 +136,8 @@ export class Launched {
   readonly #status: OwnedFd;
   readonly #watch: FdWatch;
   readonly #origin: Origin;
+  readonly #supervised: boolean;
+  readonly #hasInit: boolean;
   readonly #started = deferred<number>();
   readonly #ready = deferred<void>();
   readonly #executed = deferred<void>();
@@ -142,12 +147,16 @@ export class Launched {
   #timedOut = false;
   #payloadStatus: number | undefined;
   #exitRecord: StageRecord | undefined;
+  #monitorEnd: { readonly status: number; readonly usage: ResourceUsage } | undefined;
   #gone = false;
 
   constructor(pid: number, status: OwnedFd, ends: Ends, origin: Origin) {
     this.monitorPid = pid;
     this.#status = status;
     this.#origin = origin;
+    const clone = origin.steps.find((step) => step.op === 'clone');
+    this.#supervised = clone !== undefined;
+    this.#hasInit = clone?.child.some(({ op }) => op === 'clone') ?? false;
     const [stdin, stdout, stderr] = ends;
     this.stdin = stdin ? new Socket({ fd: stdin.release(), readable: false, writable: true }) : null;
     this.stdout = stdout ? new Socket({ fd: stdout.release(), readable: true, writable: false }) : null;
@@ -157,6 +166,10 @@ export class Launched {
     this.executed = this.#executed.promise;
     this.exited = this.#exited.promise;
     this.seccompListener = this.#listener.promise;
+    if (!this.#supervised) {
+      this.pid = pid;
+      this.#started.resolve(pid);
+    }
     this.#watch = watchFd(status.fd, { readable: true }, () => this.#drain());
   }
 
@@ -167,18 +180,14 @@ export class Launched {
 
   /** Sends a signal, through init to the program. Returns false when the process is gone. */
   signal(signal: NodeJS.Signals): boolean {
-    return this.#signalMonitor(signal === 'SIGKILL' ? SIGNAL_KILL_CHILD : SIGNALS[signal]);
+    if (this.#gone) return false;
+    // We have not waited for the monitor yet, so the pid is still its own.
+    return syscall(SYS.kill, this.monitorPid, (this.#supervised && controlSignals[signal]) || SIGNALS[signal]) === 0;
   }
 
   /** Ends the process and, where it is pid 1 of a pid namespace, everything in it. */
   kill(): boolean {
-    return this.#signalMonitor(SIGNAL_KILL_CHILD);
-  }
-
-  #signalMonitor(signal: number): boolean {
-    if (this.#gone) return false;
-    // We have not waited for the monitor yet, so the pid is still its own.
-    return syscall(SYS.kill, this.monitorPid, signal) === 0;
+    return this.signal('SIGKILL');
   }
 
   #drain(): void {
@@ -230,11 +239,24 @@ export class Launched {
     fd?.close();
   }
 
-  /** The status socket has ended: nobody of ours holds it any more. The monitor is exiting or gone. */
+  /** The status socket has ended: nobody of ours holds it any more. */
   #reap(): void {
-    const wait = () => syscall(SYS.wait4, this.monitorPid, 0, WNOHANG, 0) !== 0;
-    if (wait()) this.#awaitFirstProcess();
-    else whenEnded(pidfdOpen(this.monitorPid), () => (wait(), this.#awaitFirstProcess()));
+    if (!this.#supervised && !this.#failure) this.#executed.resolve();
+    if (this.#waitForMonitor()) this.#awaitFirstProcess();
+    else {
+      whenEnded(pidfdOpen(this.monitorPid), () => {
+        this.#waitForMonitor();
+        this.#awaitFirstProcess();
+      });
+    }
+  }
+
+  /** Whether the monitor is gone; if so, it is reaped. */
+  #waitForMonitor(): boolean {
+    const end = allocate(8 + 144);
+    const result = syscall(SYS.wait4, this.monitorPid, end.address, WNOHANG, end.address + 8);
+    if (result > 0) this.#monitorEnd = { status: end.bytes.readInt32LE(0), usage: decodeUsage(end.bytes.subarray(8)) };
+    return result !== 0;
   }
 
   /** The kernel ends the container's first process when its monitor was killed, but not at the same instant. */
@@ -245,10 +267,18 @@ export class Launched {
   }
 
   #settle(): void {
-    const status = this.#payloadStatus ?? this.#exitRecord?.value;
-    const ended = status === undefined ? { exitCode: null, signal: 'SIGKILL' as const } : decodeWaitStatus(status);
-    const exit: Exit = { ...ended, timedOut: this.#timedOut, failure: this.#failure, usage: this.#exitRecord?.usage };
+    // A monitor that reported nothing was killed, and took its child with it.
+    const status = this.#payloadStatus ?? this.#exitRecord?.value ?? this.#monitorEnd?.status ?? SIGNALS.SIGKILL;
+    const exit: Exit = {
+      ...decodeWaitStatus(status),
+      timedOut: this.#timedOut,
+      failure: this.#failure,
+      usage: (this.#supervised ? this.#exitRecord : this.#monitorEnd)?.usage,
+    };
     this.pidfd?.close();
+    // Nobody reads it any more.
+    this.stdin?.destroy();
+    if (this.#exitRecord && !this.#failure && !this.#hasInit) this.#executed.resolve();
     const early =
       this.#failure ?? new SyscallError('wait4', ERRNO.ECHILD!, { doing: 'process ended during its setup' });
     this.#started.reject(early);
@@ -258,6 +288,12 @@ export class Launched {
     this.#exited.resolve(exit);
   }
 }
+
+/** Signals that would act on a monitor itself go to it under another number. */
+const controlSignals: Partial<Record<NodeJS.Signals, number>> = {
+  SIGKILL: SIGNAL_KILL_CHILD,
+  SIGSTOP: SIGNAL_STOP_CHILD,
+};
 
 /** Calls back once when the process of a pidfd has ended; owns and closes it. */
 function whenEnded(pidfd: OwnedFd, callback: () => void): void {

@@ -1,5 +1,15 @@
 /** What the stage reports over the status socket. The first word of each message; 0 is the stage's own failure report. */
-export const recordKinds = { failure: 0, started: 1, ready: 2, executing: 3, payloadExit: 4, exit: 5, timeout: 6, seccompListener: 7, terminal: 8 } as const;
+export const recordKinds = {
+  failure: 0,
+  started: 1,
+  ready: 2,
+  executing: 3,
+  payloadExit: 4,
+  exit: 5,
+  timeout: 6,
+  seccompListener: 7,
+  terminal: 8,
+} as const;
 
 /** Name of a record. */
 export type RecordKind = keyof typeof recordKinds;
@@ -28,7 +38,9 @@ export interface StageRecord {
   readonly usage: ResourceUsage | undefined;
 }
 
-const kindOf = new Map<number, RecordKind>(Object.entries(recordKinds).map(([name, number]) => [number, name as RecordKind]));
+const kindOf = new Map<number, RecordKind>(
+  Object.entries(recordKinds).map(([name, number]) => [number, name as RecordKind]),
+);
 
 /** Decodes a message; undefined for one that is none of ours. */
 export function decodeRecord(bytes: Buffer): StageRecord | undefined {
@@ -42,7 +54,8 @@ export function decodeRecord(bytes: Buffer): StageRecord | undefined {
   };
 }
 
-function decodeUsage(rusage: Buffer): ResourceUsage {
+/** Decodes a struct rusage. */
+export function decodeUsage(rusage: Buffer): ResourceUsage {
   const word = (index: number) => Number(rusage.readBigInt64LE(index * 8));
   const milliseconds = (index: number) => word(index) * 1000 + word(index + 1) / 1000;
   return {
