@@ -74,12 +74,15 @@ export function planLandlock(
 ): LandlockPlan {
   checkLandlockSpec(spec);
   const { enforce = 'named', support = landlockSupport() } = options;
-  if (!['named', 'all', 'best-effort'].includes(enforce)) throw new SpecError('enforce', "'named', 'all' or 'best-effort'", enforce);
+  if (!['named', 'all', 'best-effort'].includes(enforce))
+    throw new SpecError('enforce', "'named', 'all' or 'best-effort'", enforce);
   const { abi } = support;
   const gaps: LandlockGap[] = [
     ...(spec.files ? fileGaps(abi) : []),
     ...(spec.network && abi < networkRights.bind_tcp.abi ? [gap('network', networkRights.bind_tcp.abi)] : []),
-    ...(spec.scopes ?? []).filter((name) => scopes[name].abi > abi).map((name) => gap(`scopes.${name}`, scopes[name].abi)),
+    ...(spec.scopes ?? [])
+      .filter((name) => scopes[name].abi > abi)
+      .map((name) => gap(`scopes.${name}`, scopes[name].abi)),
   ];
   const logging = loggingOf(spec, abi);
   gaps.push(...logging.gaps);
@@ -87,7 +90,10 @@ export function planLandlock(
 
   const handledAccessFs = spec.files ? rightBits(fileRights, rightsAt(fileRights, abi).known) : 0;
   const handledAccessNet = spec.network ? rightBits(networkRights, rightsAt(networkRights, abi).known) : 0;
-  const scoped = rightBits(scopes, (spec.scopes ?? []).filter((name) => scopes[name].abi <= abi));
+  const scoped = rightBits(
+    scopes,
+    (spec.scopes ?? []).filter((name) => scopes[name].abi <= abi),
+  );
   return {
     handledAccessFs,
     handledAccessNet,
@@ -109,7 +115,10 @@ function fileGaps(abi: number): LandlockGap[] {
   if (abi === 0) return [gap('files', 1)];
   return rightsAt(fileRights, abi).unknown.map((right) =>
     // Before ABI 2 no file could be moved to another directory, whatever the rules.
-    gap(`files: ${right}`, fileRights[right].abi, { named: false, effect: right === 'refer' ? 'always refused' : 'unrestricted' }),
+    gap(`files: ${right}`, fileRights[right].abi, {
+      named: false,
+      effect: right === 'refer' ? 'always refused' : 'unrestricted',
+    }),
   );
 }
 
@@ -124,7 +133,11 @@ function loggingOf({ logging = {} }: LandlockSpec, abi: number): { flags: number
   return { flags, gaps };
 }
 
-function refuseGaps(gaps: readonly LandlockGap[], enforce: LandlockEnforcement, { abi, why, fix }: LandlockSupport): void {
+function refuseGaps(
+  gaps: readonly LandlockGap[],
+  enforce: LandlockEnforcement,
+  { abi, why, fix }: LandlockSupport,
+): void {
   if (enforce === 'best-effort') return;
   const refused = gaps.find(({ named }) => named || enforce === 'all');
   if (!refused) return;

@@ -1,5 +1,24 @@
-import { allocate, AT_FDCWD, check, O, OwnedFd, openat2, RESOLVE, S, statFd, SYS, SyscallError, syscall } from '@ns/libc';
-import { type LandlockEnforcement, type LandlockGap, type LandlockPathRule, type LandlockPlan, planLandlock } from './plan.ts';
+import {
+  AT_FDCWD,
+  allocate,
+  check,
+  O,
+  OwnedFd,
+  openat2,
+  RESOLVE,
+  S,
+  SYS,
+  SyscallError,
+  statFd,
+  syscall,
+} from '@ns/libc';
+import {
+  type LandlockEnforcement,
+  type LandlockGap,
+  type LandlockPathRule,
+  type LandlockPlan,
+  planLandlock,
+} from './plan.ts';
 import type { LandlockSpec } from './spec.ts';
 
 const LANDLOCK_RULE_PATH_BENEATH = 1;
@@ -78,7 +97,9 @@ export class LandlockRuleset implements Disposable {
     for (const { port, access } of plan.ports) {
       attribute.bytes.writeBigUInt64LE(BigInt(access), 0);
       attribute.bytes.writeBigUInt64LE(BigInt(port), 8);
-      check('landlock_add_rule', syscall(SYS.landlock_add_rule, fd.fd, LANDLOCK_RULE_NET_PORT, attribute.address, 0), { args: { port } });
+      check('landlock_add_rule', syscall(SYS.landlock_add_rule, fd.fd, LANDLOCK_RULE_NET_PORT, attribute.address, 0), {
+        args: { port },
+      });
     }
     return new LandlockRuleset(plan, fd);
   }
@@ -109,7 +130,12 @@ function createRuleset({ handledAccessFs, handledAccessNet, scoped }: LandlockPl
   return new OwnedFd(check('landlock_create_ruleset', result));
 }
 
-function addPath(ruleset: number, { path, access, fileAccess }: LandlockPathRule, missing: 'refuse' | 'skip', root: number | undefined): void {
+function addPath(
+  ruleset: number,
+  { path, access, fileAccess }: LandlockPathRule,
+  missing: 'refuse' | 'skip',
+  root: number | undefined,
+): void {
   using place = openPath(path, missing, root);
   if (!place) return;
   const allowed = (statFd(place.fd).mode & S.IFMT) === S.IFDIR ? access : fileAccess;
@@ -117,7 +143,11 @@ function addPath(ruleset: number, { path, access, fileAccess }: LandlockPathRule
   const attribute = allocate(12); // struct landlock_path_beneath_attr, packed
   attribute.bytes.writeBigUInt64LE(BigInt(allowed), 0);
   attribute.bytes.writeInt32LE(place.fd, 8);
-  check('landlock_add_rule', syscall(SYS.landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, attribute.address, 0), { path });
+  check(
+    'landlock_add_rule',
+    syscall(SYS.landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, attribute.address, 0),
+    { path },
+  );
 }
 
 function openPath(path: string, missing: 'refuse' | 'skip', root: number | undefined): OwnedFd | undefined {
@@ -128,6 +158,10 @@ function openPath(path: string, missing: 'refuse' | 'skip', root: number | undef
     const gone = error instanceof SyscallError && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
     if (!gone) throw error;
     if (missing === 'skip') return undefined;
-    throw new SyscallError('openat2', error.errno, { path, doing: `allow '${path}' in a Landlock ruleset`, hint: "Give files.missingPaths: 'skip' to leave such paths out" });
+    throw new SyscallError('openat2', error.errno, {
+      path,
+      doing: `allow '${path}' in a Landlock ruleset`,
+      hint: "Give files.missingPaths: 'skip' to leave such paths out",
+    });
   }
 }

@@ -1,5 +1,12 @@
 import { onlyKnownKeys, SpecError } from '@ns/libc';
-import { fileRights, fileRightsOf, type LandlockFileRight, type LandlockScope, loggingFlags, scopes } from './rights.ts';
+import {
+  fileRights,
+  fileRightsOf,
+  type LandlockFileRight,
+  type LandlockScope,
+  loggingFlags,
+  scopes,
+} from './rights.ts';
 
 /** Which files may be used, and how. What no list allows is refused. A path stands for everything below it. */
 export interface LandlockFiles {
@@ -106,7 +113,8 @@ function checkNetwork(value: unknown, field: string): void {
 function checkLogging(value: unknown, field: string): void {
   onlyKnownKeys(value, Object.keys(loggingFlags), field);
   for (const [key, wanted] of Object.entries(value)) {
-    if (wanted !== undefined && typeof wanted !== 'boolean') throw new SpecError(`${field}.${key}`, 'true or false', wanted);
+    if (wanted !== undefined && typeof wanted !== 'boolean')
+      throw new SpecError(`${field}.${key}`, 'true or false', wanted);
   }
 }
 

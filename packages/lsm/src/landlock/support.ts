@@ -43,6 +43,8 @@ export function landlockSupport(): LandlockSupport {
   }
   // Since 6.15; EINVAL before.
   const errata = Math.max(0, syscall(SYS.landlock_create_ruleset, 0, 0, LANDLOCK_CREATE_RULESET_ERRATA));
-  const fixedErrata = Array.from({ length: 31 }, (_, index) => index + 1).filter((number) => errata & (1 << (number - 1)));
+  const fixedErrata = Array.from({ length: 31 }, (_, index) => index + 1).filter(
+    (number) => errata & (1 << (number - 1)),
+  );
   return { abi: version, fixedErrata };
 }

@@ -1,0 +1,59 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { NsError, UnavailableError } from '@ns/libc';
+import type { ExecLabel } from '../exec-label.ts';
+import { checkProfileName } from './profile-name.ts';
+import { appArmorSupport } from './support.ts';
+
+/**
+ * What a process writes to run the next program under a profile (aa_change_onexec(3)). The profile must be loaded;
+ * otherwise the write fails with ENOENT. `unconfined` is a profile, too.
+ *
+ * With no_new_privs set, a process that has a profile may only go to a narrower one: then use `stack`. One without may go
+ * to any (since 4.17).
+ *
+ * @param options.mode - `'change'` (default) leaves the current profile, `'stack'` adds to it: both must allow
+ * @throws SpecError for a name that cannot be one
+ * @throws UnavailableError when the kernel has no AppArmor
+ */
+export function appArmorExecLabel(profile: string, options: { readonly mode?: 'change' | 'stack' } = {}): ExecLabel {
+  checkProfileName(profile, 'apparmor');
+  const { available, why, fix } = appArmorSupport();
+  if (!available) throw new UnavailableError('AppArmor', why ?? 'it is off', fix);
+  // Since 5.8 each module has a directory of its own; before, and still, the first one answers in attr/ itself.
+  const file = ['/proc/thread-self/attr/apparmor/exec', '/proc/thread-self/attr/exec'].find((path) => existsSync(path));
+  if (!file) throw new UnavailableError('AppArmor', 'procfs has no attr/exec', 'Mount procfs at /proc');
+  return { file, label: `${options.mode === 'stack' ? 'stack' : 'exec'} ${profile}` };
+}
+
+/** The profile a process runs under. */
+export interface AppArmorConfinement {
+  /** Name of the profile; `unconfined` without one. */
+  readonly profile: string;
+  /** `enforce`, `complain`, …; `undefined` without a profile. */
+  readonly mode: string | undefined;
+}
+
+/**
+ * The profile of a process: `/proc/PID/attr/apparmor/current`.
+ *
+ * @param pid - default: this process
+ * @returns `undefined` when the kernel has no AppArmor
+ * @throws NsError `ERR_NS_NO_PROCESS` when there is no such process
+ */
+export function appArmorConfinement(pid: number | 'self' = 'self'): AppArmorConfinement | undefined {
+  if (!appArmorSupport().available) return undefined;
+  for (const file of ['attr/apparmor/current', 'attr/current']) {
+    try {
+      return parseConfinement(readFileSync(`/proc/${pid}/${file}`, 'utf8'));
+    } catch {
+      // The first file is since 5.8; both are gone with the process.
+    }
+  }
+  throw new NsError('ERR_NS_NO_PROCESS', `process ${pid} does not exist`);
+}
+
+/** Reads `docker-default (enforce)` or `unconfined`, as the kernel writes them. */
+export function parseConfinement(text: string): AppArmorConfinement {
+  const [, profile, mode] = /^(.+?)(?: \((\w+)\))?[\n\0]*$/.exec(text) ?? [];
+  return { profile: profile ?? 'unconfined', mode };
+}

@@ -1,0 +1,62 @@
+import { O, open, SyscallError, UnavailableError, write } from '@ns/libc';
+import type { ExecLabel } from '../exec-label.ts';
+import { parseSelinuxContext } from './context.ts';
+import { selinuxSupport } from './support.ts';
+
+/**
+ * What a process writes to run the next program under a label (setexeccon(3)). The policy must allow the transition;
+ * with no_new_privs it must allow `nnp_transition` as well (since 4.14).
+ *
+ * @throws SpecError when the label cannot be one
+ * @throws UnavailableError when the kernel does not run SELinux
+ */
+export function selinuxExecLabel(label: string): ExecLabel {
+  parseSelinuxContext(label, 'selinux.process');
+  requireSelinux();
+  return { file: '/proc/thread-self/attr/exec', label };
+}
+
+/** A mount option as fsconfig(2) takes it, and as the data of mount(2) does. */
+export interface MountLabel {
+  readonly key: 'context' | 'fscontext' | 'defcontext' | 'rootcontext';
+  readonly value: string;
+  /** `context="…"`: in a string of options the commas between categories need quotes. */
+  readonly option: string;
+}
+
+/**
+ * The option that gives files of a mount a label.
+ *
+ * @param options.key - `'context'` (default): all files have it and setting others is refused. The other keys: mount(8)
+ * @throws SpecError when the label cannot be one
+ * @throws UnavailableError when the kernel does not run SELinux
+ */
+export function selinuxMountLabel(label: string, options: { readonly key?: MountLabel['key'] } = {}): MountLabel {
+  parseSelinuxContext(label, 'selinux.mount');
+  requireSelinux();
+  const { key = 'context' } = options;
+  return { key, value: label, option: `${key}="${label}"` };
+}
+
+/**
+ * Whether the loaded policy knows a context: a write to /sys/fs/selinux/context.
+ *
+ * @throws UnavailableError when the kernel does not run SELinux
+ */
+export function isSelinuxContextKnown(label: string): boolean {
+  parseSelinuxContext(label);
+  requireSelinux();
+  using file = open('/sys/fs/selinux/context', O.RDWR);
+  try {
+    write(file.fd, Buffer.from(`${label}\0`));
+    return true;
+  } catch (error) {
+    if (error instanceof SyscallError && error.code === 'EINVAL') return false;
+    throw error;
+  }
+}
+
+function requireSelinux(): void {
+  const { available, why, fix } = selinuxSupport();
+  if (!available) throw new UnavailableError('SELinux', why ?? 'it is off', fix);
+}
