@@ -33,7 +33,8 @@ const descriptions: Descriptions = {
   stdioOwner: ({ fds, uid, gid }) => `give descriptor ${list(fds.map(String))} to ${uid}:${gid}`,
   propagation: ({ propagation }) => `make every mount ${propagation}, so that nothing mounted here reaches the host`,
   mountScratch: ({ options }) => `make a scratch file system${mountOptions(options)}`,
-  hideLayer: ({ directories, files }) => `hide ${list([...directories.map(({ path }) => path), ...files], 12)}`,
+  coverLayer: ({ directories, absent, files }) =>
+    `cover ${list([...directories.map(({ path }) => path), ...absent], 12)} and place ${list(files.map(({ path }) => path))}`,
   mountOverlay: ({ target, lower, upper }) => `mount overlay of ${list(lower)} on ${target}${upper ? '' : ', without an upper layer'}`,
   bindRoot: ({ source, attributes: names }) => `use ${source} itself as the root${attributes(names)}`,
   mount: ({ type, target, options, attributes: names }) => `mount ${type} on ${target}${attributes(names)}${mountOptions(options)}`,

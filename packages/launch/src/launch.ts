@@ -111,10 +111,9 @@ export class Launched {
   /** Pid of the monitor, in the caller's pid namespace; of the program itself when no step starts another process. */
   readonly monitorPid: number;
   /**
-   * The other ends of the standard streams; null where there is no pipe. An output stream holds its descriptor until it
+   * The other ends of the output streams; null where there is no pipe. A stream holds its descriptor until it
    * was read to its end or destroyed.
    */
-  readonly stdin: Writable | null;
   readonly stdout: Readable | null;
   readonly stderr: Readable | null;
   /** Settles when the first process exists: its pid as the caller sees it. */
@@ -135,6 +134,8 @@ export class Launched {
 
   readonly #status: OwnedFd;
   readonly #watch: FdWatch;
+  #stdinEnd: OwnedFd | undefined;
+  #stdin: Writable | undefined;
   readonly #origin: Origin;
   readonly #supervised: boolean;
   readonly #hasInit: boolean;
@@ -158,7 +159,7 @@ export class Launched {
     this.#supervised = clone !== undefined;
     this.#hasInit = clone?.child.some(({ op }) => op === 'clone') ?? false;
     const [stdin, stdout, stderr] = ends;
-    this.stdin = stdin ? new Socket({ fd: stdin.release(), readable: false, writable: true }) : null;
+    this.#stdinEnd = stdin;
     this.stdout = stdout ? new Socket({ fd: stdout.release(), readable: true, writable: false }) : null;
     this.stderr = stderr ? new Socket({ fd: stderr.release(), readable: true, writable: false }) : null;
     this.started = this.#started.promise;
@@ -171,6 +172,20 @@ export class Launched {
       this.#started.resolve(pid);
     }
     this.#watch = watchFd(status.fd, { readable: true }, () => this.#drain());
+  }
+
+  /** Writes to the process; null when its stdin is no pipe of ours, or was closed unused. */
+  get stdin(): Writable | null {
+    if (this.#stdinEnd && !this.#stdin)
+      this.#stdin = new Socket({ fd: this.#stdinEnd.release(), readable: false, writable: true });
+    return this.#stdin ?? null;
+  }
+
+  /** Ends the process's input unless {@link stdin} was asked for. */
+  closeUnusedStdin(): void {
+    if (this.#stdin) return;
+    this.#stdinEnd?.close();
+    this.#stdinEnd = undefined;
   }
 
   /** Lets a parked process go on. */
@@ -277,7 +292,8 @@ export class Launched {
     };
     this.pidfd?.close();
     // Nobody reads it any more.
-    this.stdin?.destroy();
+    this.closeUnusedStdin();
+    this.#stdin?.destroy();
     if (this.#exitRecord && !this.#failure && !this.#hasInit) this.#executed.resolve();
     const early =
       this.#failure ?? new SyscallError('wait4', ERRNO.ECHILD!, { doing: 'process ended during its setup' });

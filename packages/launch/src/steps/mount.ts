@@ -55,9 +55,23 @@ export type MountStep =
   | { readonly op: 'propagation'; readonly propagation: Propagation }
   /** A tmpfs for upper layers and empty directories. It is mounted over "/", which path lookups do not see: they start below it. */
   | { readonly op: 'mountScratch'; readonly options: Readonly<Record<string, string>> }
-  /** A lower layer that takes paths of the layers below out of view, without a mount for each. */
-  | { readonly op: 'hideLayer'; readonly parents: readonly LayerDirectory[]; readonly directories: readonly LayerDirectory[]; readonly files: readonly string[]; readonly xattr: 'trusted' | 'user' }
-  /** A union file system as the root, or at `target` inside it. `'hide'` names the hide layer. */
+  /**
+   * A lower layer of our own above the others: it takes paths out of view, puts plain directories where mounts go, and
+   * places files, all without a mount for each. Overlays name it `cover`.
+   */
+  | {
+      readonly op: 'coverLayer';
+      /** Directories on the way, parents first. */
+      readonly parents: readonly LayerDirectory[];
+      /** Empty directories: what is below does not show. */
+      readonly directories: readonly LayerDirectory[];
+      /** Files that shall not exist. */
+      readonly absent: readonly string[];
+      readonly files: readonly { readonly path: string; readonly content: string }[];
+      /** Which extended attributes the overlay will read: `user` in a user namespace. */
+      readonly xattr: 'trusted' | 'user';
+    }
+  /** A union file system as the root, or at `target` inside it. Relative paths name layers in the scratch. */
   | {
       readonly op: 'mountOverlay';
       readonly target: string;
@@ -155,21 +169,27 @@ export const mountLowerings: Lowerings<MountStep> = {
     asm.call('fchdir', [scratch]);
   },
 
-  hideLayer({ parents, directories, files, xattr }, { asm }) {
-    const inLayer = (path: string) => asm.string(`hide${path}`);
+  coverLayer({ parents, directories, absent, files, xattr }, { asm }) {
+    const inLayer = (path: string) => asm.string(`cover${path}`);
     const directory = ({ path, mode, uid, gid }: LayerDirectory) => {
       asm.call('mkdirat', [AT_FDCWD, inLayer(path), mode]);
       if (uid !== 0 || gid !== 0) asm.call('fchownat', [AT_FDCWD, inLayer(path), uid, gid, AT_SYMLINK_NOFOLLOW]);
       // mkdir takes no sticky or set-id bits.
       if (mode & 0o7000) asm.call('fchmodat', [AT_FDCWD, inLayer(path), mode]);
     };
-    asm.call('mkdirat', [AT_FDCWD, asm.string('hide'), 0o755]);
+    asm.call('mkdirat', [AT_FDCWD, asm.string('cover'), 0o755]);
     for (const parent of parents) directory(parent);
-    for (const hidden of directories) {
-      directory(hidden);
-      asm.call('setxattr', [inLayer(hidden.path), asm.string(`${xattr}.overlay.opaque`), asm.string('y'), 1, 0]);
+    for (const covered of directories) {
+      directory(covered);
+      asm.call('setxattr', [inLayer(covered.path), asm.string(`${xattr}.overlay.opaque`), asm.string('y'), 1, 0]);
     }
-    for (const file of files) asm.call('mknodat', [AT_FDCWD, inLayer(file), S.IFCHR, 0]);
+    for (const path of absent) asm.call('mknodat', [AT_FDCWD, inLayer(path), S.IFCHR, 0]); // a whiteout
+    for (const { path, content } of files) {
+      const file = asm.slot();
+      asm.call('openat', [AT_FDCWD, inLayer(path), O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC, 0o644], { store: file });
+      asm.call('write', [file, asm.string(content), Buffer.byteLength(content)]);
+      asm.call('close', [file]);
+    }
   },
 
   mountOverlay({ target, lower, upper, options, attributes, appendLower }, to) {
@@ -316,8 +336,10 @@ export const mountLowerings: Lowerings<MountStep> = {
     const { asm } = to;
     const dot = asm.string('.');
     asm.call('fchdir', [to.handle('root')]);
-    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one at "/", where the unmount finds it.
+    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one at "/", and the scratch on top of
+    // that. An unmount takes the topmost.
     asm.call('pivot_root', [dot, dot]);
+    asm.call('umount2', [dot, MNT_DETACH]);
     asm.call('umount2', [dot, MNT_DETACH]);
     asm.call('chdir', [asm.string('/')]);
   },

@@ -80,7 +80,7 @@ export type ProcessStep =
   | { readonly op: 'domainname'; readonly name: string }
   /** Bring a network interface up. */
   | { readonly op: 'linkUp'; readonly name: string }
-  /** A kernel parameter of this process's namespaces, through the container's own procfs. */
+  /** A kernel parameter of this process's namespaces, through the container's own procfs. In `key` a slash is a dot inside a name. */
   | { readonly op: 'sysctl'; readonly key: string; readonly value: string; readonly required: boolean }
   /** The working directory, checked to be inside the root. `create`: make it when it is missing, as Docker does. */
   | { readonly op: 'workingDirectory'; readonly path: string; readonly create: boolean }
@@ -185,7 +185,7 @@ export const processLowerings: Lowerings<ProcessStep> = {
     const options = required ? {} : { tolerate: ['ENOENT', 'EACCES'], otherwise: done };
     // Through the descriptor of the procfs we mounted, never by the path /proc, which the image could have shaped.
     const how = asm.words([O.WRONLY | O.CLOEXEC, 0, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_XDEV]);
-    asm.call('openat2', [to.handle('proc'), asm.string(`sys/${key.replaceAll('.', '/')}`), how, 24], {
+    asm.call('openat2', [to.handle('proc'), asm.string(`sys/${key.replace(/[./]/g, (character) => (character === '.' ? '/' : '.'))}`), how, 24], {
       ...options,
       store: file,
     });
