@@ -114,3 +114,10 @@ export function parseArch(name: unknown, field: string): SeccompArch {
   if (!arch) throw new SpecError(field, `an architecture (${Object.keys(rows).join(', ')}, or SCMP_ARCH_...)`, name);
   return arch;
 }
+
+/** The ABI of a call as the kernel shows it. x86_64 and x32 are one architecture there, told apart by bit 30 of the number. */
+export function abiOf(audit: number, nr: number): SeccompArch | undefined {
+  // -1 is a call a tracer has struck out, not one of x32.
+  if (audit === architectures.x32.audit) return nr >= X32_SYSCALL_BIT && nr !== 0xffffffff ? 'x32' : 'x86_64';
+  return (Object.keys(rows) as SeccompArch[]).find((name) => architectures[name].audit === audit);
+}

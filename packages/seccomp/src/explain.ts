@@ -1,5 +1,5 @@
 import { type Decision, decisionOf, SECCOMP_RET } from './actions.ts';
-import { architectures, type SeccompArch } from './architectures.ts';
+import { abiOf, architectures, type SeccompArch } from './architectures.ts';
 import { type CompileOptions, resolveProfile } from './compile.ts';
 import { type SimulatedCall, toSeccompData } from './filter.ts';
 import type { ProfileRule, SeccompProfile } from './profile.ts';
@@ -42,7 +42,8 @@ export function explain(
   const described = typeof call === 'string' ? { syscall: call } : call;
   const { valid, target, tables, newerResult } = resolveProfile(profile, options);
   const { nr, arch: audit, args } = toSeccompData(described, target.arch);
-  const table = tableOf(tables, audit, nr);
+  const abi = abiOf(audit, nr);
+  const table = tables.find(({ arch }) => arch === abi);
   const name = typeof described.syscall === 'string' ? described.syscall : undefined;
   const mentioned = valid.rules
     .filter(({ names }) => name !== undefined && names.includes(name))
@@ -82,15 +83,6 @@ function decide(
     checks.every((check) => holds(check, args[check.arg] ?? 0n, bits)),
   );
   return rule ? { result: rule.result, reason: 'rule', rule } : { result: defaultResult, reason: 'default' };
-}
-
-/** x86_64 and x32 are one architecture to the kernel, told apart by bit 30. */
-function tableOf(tables: readonly RuleTable[], audit: number, nr: number): RuleTable | undefined {
-  const candidates = tables.filter(({ arch }) => architectures[arch].audit === audit);
-  return (
-    candidates.find(({ arch }) => (arch === 'x32') === nr >= architectures.x32.offset) ??
-    (candidates[0]?.arch.startsWith('x') ? undefined : candidates[0])
-  );
 }
 
 function rulesOf(table: RuleTable, nr: number): readonly ConditionalRule[] {

@@ -1,0 +1,16 @@
+import { SpecError } from '@ns/libc';
+import type { SeccompProfile } from './profile.ts';
+
+/**
+ * A profile under which the named calls are put to a handler, whatever the profile says about them otherwise.
+ *
+ * The process that installs the filter must be able to hand over the listener: `sendmsg`, `write` and `close` had better not be
+ * named when it sends the descriptor itself, as `@ns/launch` does.
+ *
+ * @throws SpecError when there is no name
+ */
+export function withNotify(profile: SeccompProfile, names: readonly string[]): SeccompProfile {
+  if (names.length === 0) throw new SpecError('names', 'at least one system call', names);
+  // The first rule without conditions decides alone.
+  return { ...profile, syscalls: [{ names, action: 'SCMP_ACT_NOTIFY' }, ...(profile.syscalls ?? [])] };
+}
