@@ -19,7 +19,8 @@ const descriptions: Descriptions = {
   joinCgroup: ({ procs }) => `join the cgroup of ${procs}, before there is anything to account`,
   unshare: ({ namespaces }) => `leave for new namespaces: ${list(namespaces, 8)}`,
   setns: ({ fd, namespaces }) => `enter the ${list(namespaces, 8)} namespace of ${fd}`,
-  timeOffsets: ({ monotonicNs, boottimeNs }) => `shift the clocks by ${monotonicNs} ns (monotonic) and ${boottimeNs} ns (boot time)`,
+  timeOffsets: ({ monotonicNs, boottimeNs }) =>
+    `shift the clocks by ${monotonicNs} ns (monotonic) and ${boottimeNs} ns (boot time)`,
   sessionKeyring: ({ name }) => `join the new session keyring ${name}`,
   oomScoreAdj: ({ value }) => `set oom_score_adj to ${value}`,
   rlimit: ({ name, soft, hard }) => `limit ${name} to ${soft} (hard ${hard})`,
@@ -28,34 +29,47 @@ const descriptions: Descriptions = {
   domainname: ({ name }) => `set the domain name to ${name}`,
   linkUp: ({ name }) => `bring ${name} up`,
   sysctl: ({ key, value }) => `set ${key} to ${value}`,
-  workingDirectory: ({ path, create }) => `go to ${path}${create ? ', made if it is missing,' : ''} and check that it is inside the root`,
+  workingDirectory: ({ path, create }) =>
+    `go to ${path}${create ? ', made if it is missing,' : ''} and check that it is inside the root`,
   stdioNull: ({ fds }) => `connect descriptor ${list(fds.map(String))} to the container's own /dev/null`,
   stdioOwner: ({ fds, uid, gid }) => `give descriptor ${list(fds.map(String))} to ${uid}:${gid}`,
   propagation: ({ propagation }) => `make every mount ${propagation}, so that nothing mounted here reaches the host`,
   mountScratch: ({ options }) => `make a scratch file system${mountOptions(options)}`,
   coverLayer: ({ directories, absent, files }) =>
     `cover ${list([...directories.map(({ path }) => path), ...absent], 12)} and place ${list(files.map(({ path }) => path))}`,
-  mountOverlay: ({ target, lower, upper }) => `mount overlay of ${list(lower)} on ${target}${upper ? '' : ', without an upper layer'}`,
+  mountOverlay: ({ target, lower, upper }) =>
+    `mount overlay of ${list(lower)} on ${target}${upper ? '' : ', without an upper layer'}`,
   bindRoot: ({ source, attributes: names }) => `use ${source} itself as the root${attributes(names)}`,
-  mount: ({ type, target, options, attributes: names }) => `mount ${type} on ${target}${attributes(names)}${mountOptions(options)}`,
-  mountDev: ({ nodes }) => `mount a tmpfs on /dev with ${list(nodes.map(({ name }) => name), 12)}`,
-  bind: ({ source, target, attributes: names }) => `bind ${typeof source === 'string' ? source : source.fd} to ${target}${attributes(names)}`,
+  mount: ({ type, target, options, attributes: names }) =>
+    `mount ${type} on ${target}${attributes(names)}${mountOptions(options)}`,
+  mountDev: ({ nodes }) =>
+    `mount a tmpfs on /dev with ${list(
+      nodes.map(({ name }) => name),
+      12,
+    )}`,
+  bind: ({ source, target, attributes: names }) =>
+    `bind ${typeof source === 'string' ? source : source.fd} to ${target}${attributes(names)}`,
   file: ({ target, content }) => `place a file of ${Buffer.byteLength(content)} bytes at ${target}`,
   mask: ({ paths }) => `mask ${list(paths, 20)}`,
   readonlyPaths: ({ paths }) => `make ${list(paths, 20)} read-only`,
   readonlyRoot: () => 'make the root read-only',
   pivotRoot: () => 'make the root "/" and let go of the old one',
   boundingSet: ({ keep }) => `drop capabilities outside ${keep.toString(16)} from the bounding set`,
-  credentials: ({ uid, gid, groups }) => `become user ${uid}, group ${gid}${groups ? `, groups [${groups.join(', ')}]` : ''}`,
-  capabilities: ({ effective }) => `keep the capabilities ${effective.toString(16)}, inheritable and ambient sets empty`,
+  credentials: ({ uid, gid, groups }) =>
+    `become user ${uid}, group ${gid}${groups ? `, groups [${groups.join(', ')}]` : ''}`,
+  capabilities: ({ effective }) =>
+    `keep the capabilities ${effective.toString(16)}, inheritable and ambient sets empty`,
   noNewPrivileges: () => 'set no_new_privs: execve grants nothing from here on',
-  seccomp: ({ filter, listener }) => `load a seccomp filter of ${filter.length / 8} instructions${listener ? ' and hand over its listener' : ''}, as late as possible`,
+  seccomp: ({ filter, listener }) =>
+    `load a seccomp filter of ${filter.length / 8} instructions${listener ? ' and hand over its listener' : ''}, as late as possible`,
   landlock: ({ ruleset }) => `enforce the Landlock ruleset ${ruleset}`,
   execLabel: ({ label }) => `execute under the label ${label}`,
-  closeFds: () => 'close every descriptor that is not the program\'s',
+  closeFds: () => "close every descriptor that is not the program's",
   unblockSignals: () => 'unblock all signals',
-  exec: ({ argv, candidates }) => `execute ${argv[0]}${candidates.length > 1 ? `, looked for in ${candidates.length} places` : ''}`,
-  clone: ({ supervisor, namespaces }) => `start a process${namespaces.length > 0 ? ` in new namespaces (${list(namespaces, 8)})` : ''} and watch it as its ${supervisor}`,
+  exec: ({ argv, candidates }) =>
+    `execute ${argv[0]}${candidates.length > 1 ? `, looked for in ${candidates.length} places` : ''}`,
+  clone: ({ supervisor, namespaces }) =>
+    `start a process${namespaces.length > 0 ? ` in new namespaces (${list(namespaces, 8)})` : ''} and watch it as its ${supervisor}`,
   park: () => 'wait until the caller says start',
   report: ({ kind }) => `report: ${kind}`,
 };

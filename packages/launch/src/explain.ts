@@ -32,7 +32,9 @@ export class Explanation {
       .flatMap(({ number, depth, step, description, calls }) => {
         const indent = '  '.repeat(depth);
         const line = `${String(number).padStart(width)}  ${indent}${step.op}: ${description}`;
-        return options.calls === false ? [line] : [line, ...calls.map((call) => `${' '.repeat(width + 6)}${indent}${call}`)];
+        return options.calls === false
+          ? [line]
+          : [line, ...calls.map((call) => `${' '.repeat(width + 6)}${indent}${call}`)];
       })
       .join('\n');
   }
@@ -47,15 +49,27 @@ export function explain(steps: readonly Step[], layout: FdLayout, arch?: string)
   const { lowering, trace, stepOf, strings } = traced(steps, layout, arch);
   const calls = lowering.steps.map((): string[] => []);
   trace.forEach((call, index) => {
-    if (call.name !== 'jumpEqual' && call.name !== 'jumpUnequal' && call.name !== 'copy') calls[stepOf[index]!]!.push(formatCall(call, strings));
+    if (call.name !== 'jumpEqual' && call.name !== 'jumpUnequal' && call.name !== 'copy')
+      calls[stepOf[index]!]!.push(formatCall(call, strings));
   });
   return new Explanation(
-    lowering.steps.map(({ step, depth }, i) => ({ number: i + 1, depth, step, description: describeStep(step), calls: calls[i]! })),
+    lowering.steps.map(({ step, depth }, i) => ({
+      number: i + 1,
+      depth,
+      step,
+      description: describeStep(step),
+      calls: calls[i]!,
+    })),
   );
 }
 
 /** The error for an instruction that failed: made by lowering the same steps again, readably this time. */
-export function describeFailure(steps: readonly Step[], layout: FdLayout, instruction: number, errno: number): SyscallError {
+export function describeFailure(
+  steps: readonly Step[],
+  layout: FdLayout,
+  instruction: number,
+  errno: number,
+): SyscallError {
   const { lowering, trace, stepOf, strings } = traced(steps, layout);
   const stepIndex = stepOf[instruction] ?? 0;
   const { step } = lowering.steps[stepIndex]!;

@@ -7,8 +7,17 @@ const prefixed = (prefix: string, flags: Readonly<Record<string, number>>): Read
   Object.fromEntries(Object.entries(flags).map(([name, value]) => [`${prefix}${name}`, value]));
 
 const open = prefixed('O_', libc.O);
-const at = { AT_SYMLINK_NOFOLLOW: libc.AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH: libc.AT_EMPTY_PATH, AT_RECURSIVE: libc.AT_RECURSIVE };
-const tree = { OPEN_TREE_CLONE: 1, OPEN_TREE_CLOEXEC: libc.OPEN_TREE_CLOEXEC, AT_EMPTY_PATH: libc.AT_EMPTY_PATH, AT_RECURSIVE: libc.AT_RECURSIVE };
+const at = {
+  AT_SYMLINK_NOFOLLOW: libc.AT_SYMLINK_NOFOLLOW,
+  AT_EMPTY_PATH: libc.AT_EMPTY_PATH,
+  AT_RECURSIVE: libc.AT_RECURSIVE,
+};
+const tree = {
+  OPEN_TREE_CLONE: 1,
+  OPEN_TREE_CLOEXEC: libc.OPEN_TREE_CLOEXEC,
+  AT_EMPTY_PATH: libc.AT_EMPTY_PATH,
+  AT_RECURSIVE: libc.AT_RECURSIVE,
+};
 const fileType = prefixed('S_', libc.S);
 
 /** What the arguments of a call are, in its man page's order. A call that is missing prints numbers. */
@@ -32,7 +41,13 @@ const signatures: Readonly<Record<string, readonly Kind[]>> = {
   openat: ['fd', 'text', open, 'octal'],
   openat2: ['fd', 'text', 'pointer', 'number'],
   pivot_root: ['text', 'text'],
-  prctl: [Object.fromEntries(Object.entries(libc.PR).map(([name, value]) => [`PR_${name}`, value])), 'number', 'number', 'number', 'number'],
+  prctl: [
+    Object.fromEntries(Object.entries(libc.PR).map(([name, value]) => [`PR_${name}`, value])),
+    'number',
+    'number',
+    'number',
+    'number',
+  ],
   sethostname: ['text', 'number'],
   setdomainname: ['text', 'number'],
   setns: ['fd', prefixed('CLONE_', libc.CLONE)],
@@ -49,13 +64,22 @@ const enumerations = new Set(['prctl', 'fsconfig']);
 /** A call as strace prints it; the value a variable will have is shown as `$<address>`. */
 export function formatCall({ name, operands, options }: TracedCall, strings: ReadonlyMap<number, string>): string {
   const kinds = signatures[name] ?? [];
-  const values = operands.map((operand, i) => formatOperand(operand, kinds[i] ?? 'number', strings, enumerations.has(name)));
+  const values = operands.map((operand, i) =>
+    formatOperand(operand, kinds[i] ?? 'number', strings, enumerations.has(name)),
+  );
   const stored = options.store ? ` -> ${slotName(options.store)}` : '';
-  const tolerated = options.tolerate ? ` (may fail: ${options.tolerate === 'any' ? 'any error' : options.tolerate.join(', ')})` : '';
+  const tolerated = options.tolerate
+    ? ` (may fail: ${options.tolerate === 'any' ? 'any error' : options.tolerate.join(', ')})`
+    : '';
   return `${name}(${values.join(', ')})${stored}${tolerated}`;
 }
 
-function formatOperand(operand: Operand, kind: Kind, strings: ReadonlyMap<number, string>, enumeration: boolean): string {
+function formatOperand(
+  operand: Operand,
+  kind: Kind,
+  strings: ReadonlyMap<number, string>,
+  enumeration: boolean,
+): string {
   if (operand instanceof Slot) return slotName(operand);
   const value = Number(operand);
   if (kind === 'text' || kind === 'pointer') {
@@ -63,7 +87,10 @@ function formatOperand(operand: Operand, kind: Kind, strings: ReadonlyMap<number
     return text !== undefined ? JSON.stringify(text) : value === 0 ? 'NULL' : `0x${value.toString(16)}`;
   }
   if (kind === 'fd') return value === libc.AT_FDCWD ? 'AT_FDCWD' : String(value);
-  if (kind === 'octal') return value > 0o7777 ? `${formatFlags(value & 0o170000, fileType, true)}|0${(value & 0o7777).toString(8)}` : `0${value.toString(8)}`;
+  if (kind === 'octal')
+    return value > 0o7777
+      ? `${formatFlags(value & 0o170000, fileType, true)}|0${(value & 0o7777).toString(8)}`
+      : `0${value.toString(8)}`;
   if (kind === 'number') return String(value);
   return formatFlags(value, kind, enumeration);
 }

@@ -1,10 +1,18 @@
 export { describeStep } from './describe-step.ts';
 export { type ExplainedStep, Explanation, explain } from './explain.ts';
-export { type Exit, Launched, type LaunchOptions, launch, type Stdio } from './launch.ts';
+export { type Exit, Launched, type LaunchOptions, launch } from './launch.ts';
 export type { FdLayout, Step } from './lowering.ts';
 export type { ResourceUsage } from './records.ts';
 export { SIGNALS, signalName } from './signals.ts';
-export type { DeviceNode, LayerDirectory, MountAttribute, MountStep, OverlayUpper, Propagation } from './steps/mount.ts';
+export { StandardStreams, type Stdio } from './standard-streams.ts';
+export type {
+  DeviceNode,
+  LayerDirectory,
+  MountAttribute,
+  MountStep,
+  OverlayUpper,
+  Propagation,
+} from './steps/mount.ts';
 export { type NamespaceKind, namespaceFlags, type ProcessStep, type RlimitName, rlimits } from './steps/process.ts';
 export type { SecurityStep } from './steps/security.ts';
 export type { IdRange, SupervisionStep } from './steps/supervision.ts';

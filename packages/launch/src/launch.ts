@@ -1,15 +1,11 @@
-import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import {
   allocate,
   ERRNO,
   type FdWatch,
   memfd,
-  O,
   type OwnedFd,
-  open,
   pidfdOpen,
-  pipe,
   ResourceStack,
   receive,
   SOCK,
@@ -27,16 +23,14 @@ import { posixSpawn } from './posix-spawn.ts';
 import { decodeRecord, decodeUsage, RECORD_SIZE, type ResourceUsage, type StageRecord } from './records.ts';
 import { SIGNAL_KILL_CHILD, SIGNAL_STOP_CHILD, SIGNALS, signalName } from './signals.ts';
 import { stageImage } from './stage-image.ts';
-
-/** Where a standard stream of the payload leads: a pipe to us, /dev/null, or a descriptor of ours. */
-export type Stdio = 'pipe' | 'null' | number;
+import { StandardStreams, type Stdio } from './standard-streams.ts';
 
 /** What {@link launch} needs. */
 export interface LaunchOptions {
   /** What the new process does, from its first instruction to `exec`. */
   readonly steps: readonly Step[];
   /** stdin, stdout, stderr. Default: null, pipe, pipe. */
-  readonly stdio?: readonly [Stdio, Stdio, Stdio];
+  readonly stdio?: readonly [Stdio, Stdio, Stdio] | StandardStreams;
   /** Descriptors that the payload finds as 3, 4, … They stay the caller's. */
   readonly extraFds?: readonly number[];
   /** Descriptors that steps refer to by name. They stay the caller's. */
@@ -78,28 +72,14 @@ export function launch(options: LaunchOptions): Launched {
   owned.use(stageStatus);
   using rollback = new ResourceStack();
   rollback.use(status);
-  const ends = stdio.map((kind, fd): { here?: OwnedFd; there: number } => {
-    if (typeof kind === 'number') return { there: kind };
-    if (kind === 'null') return { there: owned.use(open('/dev/null', O.RDWR)).fd };
-    const { read, write } = pipe();
-    const [here, there] = fd === 0 ? [write, read] : [read, write];
-    rollback.use(here);
-    return { here, there: owned.use(there).fd };
-  });
+  const streams = stdio instanceof StandardStreams ? stdio : new StandardStreams(stdio);
+  owned.defer(() => streams.closeInherited());
 
-  const inherited = [
-    ...ends.map(({ there }) => there),
-    programFd.fd,
-    ...extraFds,
-    stageStatus.fd,
-    ...Object.values(fds),
-  ];
+  const inherited = [...streams.inherited, programFd.fd, ...extraFds, stageStatus.fd, ...Object.values(fds)];
   const pid = posixSpawn(stageImage().fd, 'ns-monitor', inherited);
   rollback.release();
-  return new Launched(pid, status, ends.map(({ here }) => here) as Ends, { steps, layout });
+  return new Launched(pid, status, streams, { steps, layout });
 }
-
-type Ends = [OwnedFd | undefined, OwnedFd | undefined, OwnedFd | undefined];
 
 interface Origin {
   readonly steps: readonly Step[];
@@ -110,12 +90,8 @@ interface Origin {
 export class Launched {
   /** Pid of the monitor, in the caller's pid namespace; of the program itself when no step starts another process. */
   readonly monitorPid: number;
-  /**
-   * The other ends of the output streams; null where there is no pipe. A stream holds its descriptor until it
-   * was read to its end or destroyed.
-   */
-  readonly stdout: Readable | null;
-  readonly stderr: Readable | null;
+  /** The standard streams. */
+  readonly streams: StandardStreams;
   /** Settles when the first process exists: its pid as the caller sees it. */
   readonly started: Promise<number>;
   /** Settles at a `park` step. */
@@ -134,8 +110,6 @@ export class Launched {
 
   readonly #status: OwnedFd;
   readonly #watch: FdWatch;
-  #stdinEnd: OwnedFd | undefined;
-  #stdin: Writable | undefined;
   readonly #origin: Origin;
   readonly #supervised: boolean;
   readonly #hasInit: boolean;
@@ -151,17 +125,14 @@ export class Launched {
   #monitorEnd: { readonly status: number; readonly usage: ResourceUsage } | undefined;
   #gone = false;
 
-  constructor(pid: number, status: OwnedFd, ends: Ends, origin: Origin) {
+  constructor(pid: number, status: OwnedFd, streams: StandardStreams, origin: Origin) {
     this.monitorPid = pid;
     this.#status = status;
     this.#origin = origin;
     const clone = origin.steps.find((step) => step.op === 'clone');
     this.#supervised = clone !== undefined;
     this.#hasInit = clone?.child.some(({ op }) => op === 'clone') ?? false;
-    const [stdin, stdout, stderr] = ends;
-    this.#stdinEnd = stdin;
-    this.stdout = stdout ? new Socket({ fd: stdout.release(), readable: true, writable: false }) : null;
-    this.stderr = stderr ? new Socket({ fd: stderr.release(), readable: true, writable: false }) : null;
+    this.streams = streams;
     this.started = this.#started.promise;
     this.ready = this.#ready.promise;
     this.executed = this.#executed.promise;
@@ -174,18 +145,16 @@ export class Launched {
     this.#watch = watchFd(status.fd, { readable: true }, () => this.#drain());
   }
 
-  /** Writes to the process; null when its stdin is no pipe of ours, or was closed unused. */
   get stdin(): Writable | null {
-    if (this.#stdinEnd && !this.#stdin)
-      this.#stdin = new Socket({ fd: this.#stdinEnd.release(), readable: false, writable: true });
-    return this.#stdin ?? null;
+    return this.streams.stdin;
   }
 
-  /** Ends the process's input unless {@link stdin} was asked for. */
-  closeUnusedStdin(): void {
-    if (this.#stdin) return;
-    this.#stdinEnd?.close();
-    this.#stdinEnd = undefined;
+  get stdout(): Readable | null {
+    return this.streams.stdout;
+  }
+
+  get stderr(): Readable | null {
+    return this.streams.stderr;
   }
 
   /** Lets a parked process go on. */
@@ -292,8 +261,7 @@ export class Launched {
     };
     this.pidfd?.close();
     // Nobody reads it any more.
-    this.closeUnusedStdin();
-    this.#stdin?.destroy();
+    this.streams.destroyStdin();
     if (this.#exitRecord && !this.#failure && !this.#hasInit) this.#executed.resolve();
     const early =
       this.#failure ?? new SyscallError('wait4', ERRNO.ECHILD!, { doing: 'process ended during its setup' });

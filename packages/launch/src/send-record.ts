@@ -7,7 +7,11 @@ import { RECORD_SIZE, type RecordKind, recordKinds } from './records.ts';
  * Instructions that send a record to the caller, with a descriptor if there is one (SCM_RIGHTS). That the caller is gone
  * is no error: whoever must end then has PR_SET_PDEATHSIG.
  */
-export function sendRecord({ asm, statusFd }: Lowering, record: { kind: RecordKind; value?: Slot; usage?: number }, descriptor?: Slot): void {
+export function sendRecord(
+  { asm, statusFd }: Lowering,
+  record: { kind: RecordKind; value?: Slot; usage?: number },
+  descriptor?: Slot,
+): void {
   const size = record.usage === undefined ? 16 : RECORD_SIZE;
   const message = asm.words([recordKinds[record.kind], 0, ...Array<number>((size - 16) / 8).fill(0)]);
   if (record.value) asm.copy(message + 8, record.value.address, 8);

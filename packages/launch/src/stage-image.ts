@@ -10,7 +10,12 @@ let image: OwnedFd | undefined;
 export function stageImage(): OwnedFd {
   if (!image || image.closed) {
     const stage = stages[process.arch as keyof typeof stages];
-    if (!stage) throw new UnavailableError('starting processes', `there is no stage for ${process.arch}`, 'Use an x86_64 or aarch64 machine');
+    if (!stage)
+      throw new UnavailableError(
+        'starting processes',
+        `there is no stage for ${process.arch}`,
+        'Use an x86_64 or aarch64 machine',
+      );
     image = memfd('ns-stage', Buffer.from(stage.base64, 'base64'), {
       executable: true,
       seals: F_SEAL.SEAL | F_SEAL.SHRINK | F_SEAL.GROW | F_SEAL.WRITE,

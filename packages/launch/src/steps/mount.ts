@@ -20,10 +20,26 @@ import type { Lowering, Lowerings } from '../lowering.ts';
 import { Label, type Operand, type Slot } from '../program.ts';
 
 /** A mount's attributes: bits of MOUNT_ATTR_* by name. */
-export type MountAttribute = 'ro' | 'nosuid' | 'nodev' | 'noexec' | 'noatime' | 'strictatime' | 'nodiratime' | 'nosymfollow';
+export type MountAttribute =
+  | 'ro'
+  | 'nosuid'
+  | 'nodev'
+  | 'noexec'
+  | 'noatime'
+  | 'strictatime'
+  | 'nodiratime'
+  | 'nosymfollow';
 
 /** How mount and unmount events travel. */
-export type Propagation = 'private' | 'rprivate' | 'slave' | 'rslave' | 'shared' | 'rshared' | 'unbindable' | 'runbindable';
+export type Propagation =
+  | 'private'
+  | 'rprivate'
+  | 'slave'
+  | 'rslave'
+  | 'shared'
+  | 'rshared'
+  | 'unbindable'
+  | 'runbindable';
 
 /** A device node in /dev. */
 export interface DeviceNode {
@@ -120,7 +136,14 @@ export type MountStep =
       readonly propagation?: Propagation;
     }
   /** A new file inside the root with given content, on a tmpfs of its own: it never touches a disk. */
-  | { readonly op: 'file'; readonly target: string; readonly content: string; readonly mode: number; readonly uid: number; readonly gid: number }
+  | {
+      readonly op: 'file';
+      readonly target: string;
+      readonly content: string;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+    }
   /** Files read as empty, directories are empty and read-only. A path that does not exist is left out. */
   | { readonly op: 'mask'; readonly paths: readonly string[] }
   /** Paths become read-only and keep their other attributes. */
@@ -198,8 +221,10 @@ export const mountLowerings: Lowerings<MountStep> = {
       ? lower.map((path) => ['lowerdir+', path])
       : [['lowerdir', lower.map((path) => path.replace(/[\\:,]/g, '\\$&')).join(':')]];
     if (upper) {
-      const { upper: upperPath, work } = 'scratch' in upper ? { upper: `${upper.scratch}.upper`, work: `${upper.scratch}.work` } : upper;
-      if ('scratch' in upper) for (const path of [upperPath, work]) asm.call('mkdirat', [AT_FDCWD, asm.string(path), 0o755]);
+      const { upper: upperPath, work } =
+        'scratch' in upper ? { upper: `${upper.scratch}.upper`, work: `${upper.scratch}.work` } : upper;
+      if ('scratch' in upper)
+        for (const path of [upperPath, work]) asm.call('mkdirat', [AT_FDCWD, asm.string(path), 0o755]);
       all.push(['upperdir', upperPath], ['workdir', work]);
     }
     all.push(...Object.entries(options));
@@ -211,7 +236,9 @@ export const mountLowerings: Lowerings<MountStep> = {
   bindRoot({ source, attributes }, to) {
     const { asm } = to;
     const root = to.handle('root');
-    asm.call('open_tree', [AT_FDCWD, asm.string(source), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE], { store: root });
+    asm.call('open_tree', [AT_FDCWD, asm.string(source), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE], {
+      store: root,
+    });
     if (attributes.length > 0) setAttributes(to, root, bits(attributes), true);
     attach(to, root, '/');
   },
@@ -222,7 +249,13 @@ export const mountLowerings: Lowerings<MountStep> = {
     const skip = new Label();
     newMount(to, type, options, bits(attributes), mount, optional && { tolerate: optional, otherwise: skip });
     const place = resolveTarget(to, target, 'directory', plain ? PLAIN : IN_ROOT);
-    asm.call('move_mount', [mount, asm.string(''), place, asm.string(''), MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH]);
+    asm.call('move_mount', [
+      mount,
+      asm.string(''),
+      place,
+      asm.string(''),
+      MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
+    ]);
     asm.place(skip);
   },
 
@@ -231,24 +264,44 @@ export const mountLowerings: Lowerings<MountStep> = {
     const dev = to.handle('dev');
     newMount(to, 'tmpfs', options, MOUNT_ATTR.NOSUID | MOUNT_ATTR.NOEXEC | MOUNT_ATTR.STRICTATIME, dev);
     for (const name of directories) asm.call('mkdirat', [dev, asm.string(name), 0o755]);
-    for (const [name, destination] of Object.entries(links)) asm.call('symlinkat', [asm.string(destination), dev, asm.string(name)]);
+    for (const [name, destination] of Object.entries(links))
+      asm.call('symlinkat', [asm.string(destination), dev, asm.string(name)]);
     for (const { name, type, major, minor, mode, uid, gid } of nodes) {
       if (bindNodes) {
         asm.call('mknodat', [dev, asm.string(name), S.IFREG | 0o644, 0]);
       } else {
-        asm.call('mknodat', [dev, asm.string(name), { c: S.IFCHR, b: S.IFBLK, p: S.IFIFO }[type] | mode, makeDevice(major, minor)]);
+        asm.call('mknodat', [
+          dev,
+          asm.string(name),
+          { c: S.IFCHR, b: S.IFBLK, p: S.IFIFO }[type] | mode,
+          makeDevice(major, minor),
+        ]);
         if (uid !== 0 || gid !== 0) asm.call('fchownat', [dev, asm.string(name), uid, gid, AT_SYMLINK_NOFOLLOW]);
       }
     }
     const place = resolveTarget(to, '/dev', 'directory', PLAIN);
-    asm.call('move_mount', [dev, asm.string(''), place, asm.string(''), MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH]);
+    asm.call('move_mount', [
+      dev,
+      asm.string(''),
+      place,
+      asm.string(''),
+      MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
+    ]);
     if (!bindNodes) return;
     for (const { name } of nodes) {
       const node = asm.slot();
       const file = asm.slot();
-      asm.call('open_tree', [AT_FDCWD, asm.string(`/dev/${name}`), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC], { store: node });
+      asm.call('open_tree', [AT_FDCWD, asm.string(`/dev/${name}`), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC], {
+        store: node,
+      });
       asm.call('openat', [dev, asm.string(name), O.PATH | O.NOFOLLOW | O.CLOEXEC], { store: file });
-      asm.call('move_mount', [node, asm.string(''), file, asm.string(''), MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH]);
+      asm.call('move_mount', [
+        node,
+        asm.string(''),
+        file,
+        asm.string(''),
+        MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
+      ]);
     }
   },
 
@@ -257,14 +310,30 @@ export const mountLowerings: Lowerings<MountStep> = {
     let mount: Operand;
     if (typeof source === 'string') {
       mount = asm.slot();
-      asm.call('open_tree', [AT_FDCWD, asm.string(source), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0)], { store: mount });
+      asm.call(
+        'open_tree',
+        [AT_FDCWD, asm.string(source), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0)],
+        { store: mount },
+      );
     } else {
       mount = to.fd(source.fd);
     }
     // Attributes first, place second: there is no moment at which the mount is there and writable.
-    setAttributes(to, mount, bits(attributes), recursive, propagation ? propagationFlags[propagation] & ~MS.REC : MS.PRIVATE);
+    setAttributes(
+      to,
+      mount,
+      bits(attributes),
+      recursive,
+      propagation ? propagationFlags[propagation] & ~MS.REC : MS.PRIVATE,
+    );
     const place = resolveTarget(to, target, type, IN_ROOT);
-    asm.call('move_mount', [mount, asm.string(''), place, asm.string(''), MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH]);
+    asm.call('move_mount', [
+      mount,
+      asm.string(''),
+      place,
+      asm.string(''),
+      MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
+    ]);
   },
 
   file({ target, content, mode, uid, gid }, to) {
@@ -272,7 +341,13 @@ export const mountLowerings: Lowerings<MountStep> = {
     const mount = asm.slot();
     const file = asm.slot();
     const tree = asm.slot();
-    newMount(to, 'tmpfs', { mode: '0755', size: String(Buffer.byteLength(content) + 65536), nr_inodes: '3' }, MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV, mount);
+    newMount(
+      to,
+      'tmpfs',
+      { mode: '0755', size: String(Buffer.byteLength(content) + 65536), nr_inodes: '3' },
+      MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV,
+      mount,
+    );
     asm.call('openat', [mount, asm.string('file'), O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC, mode], { store: file });
     asm.call('write', [file, asm.string(content), Buffer.byteLength(content)]);
     asm.call('fchown', [file, uid, gid]);
@@ -283,7 +358,13 @@ export const mountLowerings: Lowerings<MountStep> = {
     asm.call('move_mount', [mount, asm.string(''), to.handle('scratch'), asm.string('files'), MOVE_MOUNT.F_EMPTY_PATH]);
     asm.call('open_tree', [mount, asm.string('file'), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC], { store: tree });
     const place = resolveTarget(to, target, 'file', IN_ROOT);
-    asm.call('move_mount', [tree, asm.string(''), place, asm.string(''), MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH]);
+    asm.call('move_mount', [
+      tree,
+      asm.string(''),
+      place,
+      asm.string(''),
+      MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
+    ]);
   },
 
   mask({ paths }, to) {
@@ -302,15 +383,33 @@ export const mountLowerings: Lowerings<MountStep> = {
     for (const path of paths) {
       const [place, cover] = [asm.slot(), asm.slot()];
       const [isFile, covered, done] = [new Label(), new Label(), new Label()];
-      asm.call('openat2', [to.handle('root'), asm.string(path), asDirectory, 24], { store: place, tolerate: ['ENOENT', 'ENOTDIR'], otherwise: isFile });
-      asm.call('open_tree', [empty, asm.string(''), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH], { store: cover });
+      asm.call('openat2', [to.handle('root'), asm.string(path), asDirectory, 24], {
+        store: place,
+        tolerate: ['ENOENT', 'ENOTDIR'],
+        otherwise: isFile,
+      });
+      asm.call('open_tree', [empty, asm.string(''), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH], {
+        store: cover,
+      });
       asm.jump(covered);
       asm.place(isFile);
       asm.jumpIfEqual(place, -ENOENT, done);
-      asm.call('openat2', [to.handle('root'), asm.string(path), asFile, 24], { store: place, tolerate: ['ENOENT', 'ENOTDIR'], otherwise: done });
-      asm.call('open_tree', [nothing, asm.string(''), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH], { store: cover });
+      asm.call('openat2', [to.handle('root'), asm.string(path), asFile, 24], {
+        store: place,
+        tolerate: ['ENOENT', 'ENOTDIR'],
+        otherwise: done,
+      });
+      asm.call('open_tree', [nothing, asm.string(''), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH], {
+        store: cover,
+      });
       asm.place(covered);
-      asm.call('move_mount', [cover, asm.string(''), place, asm.string(''), MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH]);
+      asm.call('move_mount', [
+        cover,
+        asm.string(''),
+        place,
+        asm.string(''),
+        MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
+      ]);
       asm.place(done);
     }
   },
@@ -320,10 +419,24 @@ export const mountLowerings: Lowerings<MountStep> = {
     const how = asm.words([O.PATH | O.CLOEXEC, 0, IN_ROOT]);
     for (const path of paths) {
       const [place, cover, skip] = [asm.slot(), asm.slot(), new Label()];
-      asm.call('openat2', [to.handle('root'), asm.string(path), how, 24], { store: place, tolerate: ['ENOENT', 'ENOTDIR'], otherwise: skip });
-      asm.call('open_tree', [place, asm.string(''), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE], { store: cover });
+      asm.call('openat2', [to.handle('root'), asm.string(path), how, 24], {
+        store: place,
+        tolerate: ['ENOENT', 'ENOTDIR'],
+        otherwise: skip,
+      });
+      asm.call(
+        'open_tree',
+        [place, asm.string(''), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE],
+        { store: cover },
+      );
       setAttributes(to, cover, MOUNT_ATTR.RDONLY, true);
-      asm.call('move_mount', [cover, asm.string(''), place, asm.string(''), MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH]);
+      asm.call('move_mount', [
+        cover,
+        asm.string(''),
+        place,
+        asm.string(''),
+        MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
+      ]);
       asm.place(skip);
     }
   },
@@ -380,7 +493,13 @@ function newMount(
 function setAttributes({ asm }: Lowering, mount: Operand, set: number, recursive: boolean, propagation = 0): void {
   // Setting any atime mode means clearing the field first (mount_setattr(2)).
   const clear = set & MOUNT_ATTR._ATIME ? MOUNT_ATTR._ATIME : 0;
-  asm.call('mount_setattr', [mount, asm.string(''), AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), asm.words([set, clear, propagation, 0]), 32]);
+  asm.call('mount_setattr', [
+    mount,
+    asm.string(''),
+    AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0),
+    asm.words([set, clear, propagation, 0]),
+    32,
+  ]);
 }
 
 /** Puts a detached mount in its place: the root into the scratch, everything else inside the root. */
@@ -391,7 +510,13 @@ function attach(to: Lowering, mount: Operand, target: string): void {
     asm.call('move_mount', [mount, asm.string(''), to.handle('scratch'), asm.string('root'), MOVE_MOUNT.F_EMPTY_PATH]);
   } else {
     const place = resolveTarget(to, target, 'directory', IN_ROOT);
-    asm.call('move_mount', [mount, asm.string(''), place, asm.string(''), MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH]);
+    asm.call('move_mount', [
+      mount,
+      asm.string(''),
+      place,
+      asm.string(''),
+      MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
+    ]);
   }
 }
 
@@ -414,10 +539,13 @@ function resolveTarget(to: Lowering, path: string, type: 'file' | 'directory', r
   let parent: Slot = root;
   parts.forEach((part, i) => {
     const last = i === parts.length - 1;
-    if (last && type === 'file') asm.call('mknodat', [parent, asm.string(part), S.IFREG | 0o644, 0], { tolerate: ['EEXIST'] });
+    if (last && type === 'file')
+      asm.call('mknodat', [parent, asm.string(part), S.IFREG | 0o644, 0], { tolerate: ['EEXIST'] });
     else asm.call('mkdirat', [parent, asm.string(part), 0o755], { tolerate: ['EEXIST'] });
     const next = last ? place : asm.slot();
-    asm.call('openat2', [root, asm.string(`/${parts.slice(0, i + 1).join('/')}`), last ? how : directoryHow, 24], { store: next });
+    asm.call('openat2', [root, asm.string(`/${parts.slice(0, i + 1).join('/')}`), last ? how : directoryHow, 24], {
+      store: next,
+    });
     parent = next;
   });
   asm.place(found);

@@ -185,10 +185,19 @@ export const processLowerings: Lowerings<ProcessStep> = {
     const options = required ? {} : { tolerate: ['ENOENT', 'EACCES'], otherwise: done };
     // Through the descriptor of the procfs we mounted, never by the path /proc, which the image could have shaped.
     const how = asm.words([O.WRONLY | O.CLOEXEC, 0, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_XDEV]);
-    asm.call('openat2', [to.handle('proc'), asm.string(`sys/${key.replace(/[./]/g, (character) => (character === '.' ? '/' : '.'))}`), how, 24], {
-      ...options,
-      store: file,
-    });
+    asm.call(
+      'openat2',
+      [
+        to.handle('proc'),
+        asm.string(`sys/${key.replace(/[./]/g, (character) => (character === '.' ? '/' : '.'))}`),
+        how,
+        24,
+      ],
+      {
+        ...options,
+        store: file,
+      },
+    );
     asm.call('write', [file, asm.string(value), Buffer.byteLength(value)]);
     asm.call('close', [file]);
     asm.place(done);

@@ -1,0 +1,71 @@
+import { Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
+import { O, type OwnedFd, open, pipe, ResourceStack } from '@ns/libc';
+
+/** Where a standard stream of the payload leads: a pipe to us, /dev/null, or a descriptor of ours. */
+export type Stdio = 'pipe' | 'null' | number;
+
+/**
+ * stdin, stdout and stderr of a process that is yet to be started. Their pipes exist at once, so streams can be handed
+ * out before there is a process.
+ */
+export class StandardStreams {
+  /**
+   * The other ends of the output streams; null where there is no pipe. A stream holds its descriptor until it was read
+   * to its end or destroyed.
+   */
+  readonly stdout: Readable | null;
+  readonly stderr: Readable | null;
+  /** What the process inherits as 0, 1 and 2. */
+  readonly inherited: readonly number[];
+  readonly #inherited: ResourceStack;
+  #stdinEnd: OwnedFd | undefined;
+  #stdin: Writable | undefined;
+
+  constructor(kinds: readonly [Stdio, Stdio, Stdio]) {
+    using rollback = new ResourceStack();
+    const inherited = new ResourceStack();
+    rollback.use(inherited);
+    const ends = kinds.map((kind, fd): { here?: OwnedFd; there: number } => {
+      if (typeof kind === 'number') return { there: kind };
+      if (kind === 'null') return { there: inherited.use(open('/dev/null', O.RDWR)).fd };
+      const { read, write } = pipe();
+      const [here, there] = fd === 0 ? [write, read] : [read, write];
+      rollback.use(here);
+      return { here, there: inherited.use(there).fd };
+    });
+    rollback.release();
+    const [stdin, stdout, stderr] = ends.map(({ here }) => here);
+    this.#inherited = inherited;
+    this.inherited = ends.map(({ there }) => there);
+    this.#stdinEnd = stdin;
+    this.stdout = stdout ? new Socket({ fd: stdout.release(), readable: true, writable: false }) : null;
+    this.stderr = stderr ? new Socket({ fd: stderr.release(), readable: true, writable: false }) : null;
+  }
+
+  /** Writes to the process; null when its stdin is no pipe of ours, or was closed unused. */
+  get stdin(): Writable | null {
+    if (this.#stdinEnd && !this.#stdin) {
+      this.#stdin = new Socket({ fd: this.#stdinEnd.release(), readable: false, writable: true });
+    }
+    return this.#stdin ?? null;
+  }
+
+  /** Ends the process's input unless {@link stdin} was asked for. */
+  closeUnusedStdin(): void {
+    if (this.#stdin) return;
+    this.#stdinEnd?.close();
+    this.#stdinEnd = undefined;
+  }
+
+  /** Lets go of what the process has inherited by now, or never will. Idempotent. */
+  closeInherited(): void {
+    this.#inherited[Symbol.dispose]();
+  }
+
+  /** Nobody writes to the process any more: it is gone. */
+  destroyStdin(): void {
+    this.closeUnusedStdin();
+    this.#stdin?.destroy();
+  }
+}
