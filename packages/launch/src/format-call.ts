@@ -24,7 +24,9 @@ const fileType = prefixed('S_', libc.S);
 const signatures: Readonly<Record<string, readonly Kind[]>> = {
   chdir: ['text'],
   clone3: ['pointer', 'number'],
+  close_range: ['fd', 'number', { CLOSE_RANGE_CLOEXEC: 4 }],
   execve: ['text', 'pointer', 'pointer'],
+  fchmod: ['fd', 'octal'],
   fchmodat: ['fd', 'text', 'octal'],
   fchown: ['fd', 'number', 'number'],
   fchownat: ['fd', 'text', 'number', 'number', at],
@@ -54,6 +56,7 @@ const signatures: Readonly<Record<string, readonly Kind[]>> = {
   setxattr: ['text', 'text', 'text', 'number', 'number'],
   symlinkat: ['text', 'fd', 'text'],
   umount2: ['text', { MNT_FORCE: 1, MNT_DETACH: 2, MNT_EXPIRE: 4, UMOUNT_NOFOLLOW: 8 }],
+  umask: ['octal'],
   unshare: [prefixed('CLONE_', libc.CLONE)],
   write: ['fd', 'text', 'number'],
 };
