@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { SpecError, UnavailableError } from '@ns/libc';
 import {
   AppArmorProfileError,
   appArmorExecLabel,
@@ -10,7 +11,6 @@ import {
   defaultAppArmorProfile,
   userNamespaceProfile,
 } from '@ns/lsm';
-import { SpecError, UnavailableError } from '@ns/libc';
 import { needs } from '@ns/testing';
 import { parseConfinement } from '../src/apparmor/exec-label.ts';
 import { parseLoadedProfiles } from '../src/apparmor/policy.ts';
@@ -109,10 +109,13 @@ test('support is read from sysfs and sysctl, and its absence explained', () => {
   expect(appArmorSupport(root)).toEqual({ available: true, restrictsUserNamespaces: true });
 });
 
-needs(appArmorSupport().available ? 'AppArmor is here' : undefined)('a profile is refused where there is no AppArmor', () => {
-  expect(() => appArmorExecLabel('ns-default')).toThrow(UnavailableError);
-  expect(() => appArmorExecLabel('a\0b')).toThrow(SpecError);
-});
+needs(appArmorSupport().available ? 'AppArmor is here' : undefined)(
+  'a profile is refused where there is no AppArmor',
+  () => {
+    expect(() => appArmorExecLabel('ns-default')).toThrow(UnavailableError);
+    expect(() => appArmorExecLabel('a\0b')).toThrow(SpecError);
+  },
+);
 
 test('what the kernel prints is read', () => {
   expect(parseLoadedProfiles('docker-default (enforce)\n/usr/bin/man (complain)\na (b) (unconfined)\n')).toEqual([
@@ -124,7 +127,9 @@ test('what the kernel prints is read', () => {
   expect(parseConfinement('unconfined\n\0')).toEqual({ profile: 'unconfined', mode: undefined });
 });
 
-function fakeRoot(files: Record<string, string>): { root: string; write(path: string, text: string): void } & Disposable {
+function fakeRoot(
+  files: Record<string, string>,
+): { root: string; write(path: string, text: string): void } & Disposable {
   const root = mkdtempSync(join(tmpdir(), 'ns-lsm-'));
   const write = (path: string, text: string) => {
     mkdirSync(dirname(join(root, path)), { recursive: true });

@@ -1,5 +1,5 @@
-import { type LandlockSpec, type LandlockSupport, planLandlock } from '@ns/lsm';
 import { SpecError, UnavailableError } from '@ns/libc';
+import { type LandlockSpec, type LandlockSupport, planLandlock } from '@ns/lsm';
 import fc from 'fast-check';
 
 const kernel = (abi: number): LandlockSupport => ({ abi, fixedErrata: [] });
@@ -79,7 +79,9 @@ test('what the spec names must be enforceable, what came later need not', () => 
     "landlock (network) is not available here: it needs Linux 6.7 (Landlock ABI 4), this kernel has ABI 3. Use a newer kernel, or give enforce: 'best-effort' to go on without",
   );
   expect(() => planLandlock({ scopes: ['signal'] }, { support: kernel(5) })).toThrow('scopes.signal');
-  expect(() => planLandlock({ ...files, logging: { newExec: true } }, { support: kernel(6) })).toThrow('logging.newExec');
+  expect(() => planLandlock({ ...files, logging: { newExec: true } }, { support: kernel(6) })).toThrow(
+    'logging.newExec',
+  );
 });
 
 test('all means all', () => {
@@ -100,7 +102,12 @@ test('the first ABI refuses moves between directories whatever the rules say', (
 });
 
 test('a kernel without Landlock says why and what to do', () => {
-  const support: LandlockSupport = { abi: 0, fixedErrata: [], why: 'Landlock was not enabled', fix: 'Add landlock to lsm=' };
+  const support: LandlockSupport = {
+    abi: 0,
+    fixedErrata: [],
+    why: 'Landlock was not enabled',
+    fix: 'Add landlock to lsm=',
+  };
   expect(() => planLandlock(files, { support })).toThrow(
     "landlock (files) is not available here: Landlock was not enabled. Add landlock to lsm=, or give enforce: 'best-effort'",
   );

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { SpecError, UnavailableError } from '@ns/libc';
 import {
   categoryPairLevel,
   containerLabels,
@@ -11,7 +12,6 @@ import {
   selinuxMountLabel,
   selinuxSupport,
 } from '@ns/lsm';
-import { SpecError, UnavailableError } from '@ns/libc';
 import { needs } from '@ns/testing';
 
 test.each([
