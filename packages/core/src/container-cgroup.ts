@@ -1,0 +1,38 @@
+import { Cgroup, type DockerLimits, fromDockerLimits } from '@ns/cgroups';
+import type { Exit } from '@ns/launch';
+import type { Ending } from './container-process.ts';
+
+/**
+ * The cgroup of a container.
+ *
+ * @param account - controllers to count with although nothing limits them
+ * @throws UnavailableError for a limit whose controller is absent
+ */
+export function createContainerCgroup(
+  id: string,
+  limits: DockerLimits | undefined,
+  account: ('memory' | 'pids' | 'cpu' | 'io')[] = [],
+): Promise<Cgroup> {
+  return Cgroup.create(`ns-${id}`, fromDockerLimits(limits ?? {}), { account });
+}
+
+/** What a process used and whether memory was its end: read before the cgroup goes away, which this does too. */
+export async function closeAccounts(exit: Exit, cgroup: Cgroup | undefined): Promise<Ending> {
+  const { usage } = exit;
+  const stats = await cgroup?.stats();
+  const oom = (cgroup?.oomKills() ?? 0) > 0;
+  await cgroup?.[Symbol.asyncDispose]();
+  return {
+    // Somebody else's SIGKILL after a survived shortage is not an OOM kill; one of our processes that died of it is.
+    oom: oom && exit.exitCode !== 0,
+    usage: {
+      cpuUserMs: usage?.cpuUserMs,
+      cpuSystemMs: usage?.cpuSystemMs,
+      // A process that ended during its setup has no figure yet: the kernel says 0.
+      memoryPeakBytes: stats?.memory?.peakBytes ?? (usage?.maxResidentBytes || undefined),
+      ioReadBytes: usage?.ioReadBytes,
+      ioWriteBytes: usage?.ioWriteBytes,
+      pidsPeak: stats?.pids?.peak,
+    },
+  };
+}

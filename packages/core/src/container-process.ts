@@ -1,0 +1,269 @@
+import { finished, type Readable, type Writable } from 'node:stream';
+import { parseSize } from '@ns/cgroups';
+import { type Exit, type Launched, StandardStreams } from '@ns/launch';
+import { defaultMaxOutputBytes } from './defaults.ts';
+import { ContainerStartError, ProcessFailedError } from './errors.ts';
+import { CapturedOutput, type OutputChunk } from './output.ts';
+import type { Result, Usage } from './result.ts';
+import type { ContainerSpec, MaxOutput } from './types.ts';
+
+/** What a process was asked to do with its output and its end. */
+export interface ProcessOptions {
+  readonly command: readonly string[];
+  readonly stdin?: ContainerSpec['stdin'] | undefined;
+  readonly maxOutput?: MaxOutput | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly check?: boolean | undefined;
+  readonly encoding?: 'utf8' | 'buffer' | undefined;
+  readonly buffer?: boolean | undefined;
+}
+
+/** A process that was started, and what to do when it has ended. */
+export interface Running {
+  readonly launched: Launched;
+  /** Reads the last figures and frees what belongs to the process; called once, after its end. */
+  finish(exit: Exit): Promise<Ending>;
+}
+
+/** What is known about an end besides its status. */
+export interface Ending {
+  /** A process of the command was killed because the memory limit was reached. */
+  readonly oom: boolean;
+  readonly usage: Usage;
+}
+
+/**
+ * A command in a container: a promise of its {@link Result}, with streams, in the manner of execa.
+ *
+ * @example
+ * const process = run('sh', ['-c', 'echo out; echo err >&2']);
+ * for await (const { fd, data } of process) console.log(fd, data.toString());
+ * const { exitCode } = await process;
+ */
+export class ContainerProcess<Output extends string | Buffer = string>
+  implements PromiseLike<Result<Output>>, AsyncIterable<OutputChunk>
+{
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Settles when the program runs; rejects when it never did. */
+  readonly started: Promise<void>;
+  readonly #streams: StandardStreams;
+  readonly #result: Promise<Result<Output>>;
+  #launched: Launched | undefined;
+  #pendingSignal: NodeJS.Signals | undefined;
+  #iterated = false;
+
+  /** @param start - starts the process with the given streams; what it throws, the promise rejects with */
+  constructor(options: ProcessOptions, start: (streams: StandardStreams) => Running | Promise<Running>) {
+    this.#streams = new StandardStreams([options.stdin === 'null' ? 'null' : 'pipe', 'pipe', 'pipe']);
+    this.stdout = this.#streams.stdout!;
+    this.stderr = this.#streams.stderr!;
+    const running = this.#start(options, start);
+    this.started = Promise.resolve(running).then(
+      (there) => there?.launched.executed ?? Promise.reject(options.signal?.reason),
+    );
+    this.started.catch(() => {});
+    this.#result = this.#supervise(running, options);
+  }
+
+  /** Pid of the container's first process, in the caller's pid namespace; undefined until it exists. */
+  get pid(): number | undefined {
+    return this.#launched?.pid;
+  }
+
+  /** Write to the command here. Ask for it in the same turn in which the process was made, or give `stdin: 'pipe'`. */
+  get stdin(): Writable {
+    const stdin = this.#streams.stdin;
+    if (!stdin) throw new TypeError("stdin is closed: give `stdin: 'pipe'` to write to it later");
+    return stdin;
+  }
+
+  /** Sends a signal to the command, SIGTERM by default. Returns false when it is gone. SIGKILL ends the whole container. */
+  kill(signal: NodeJS.Signals = 'SIGTERM'): boolean {
+    if (this.#launched) return this.#launched.signal(signal);
+    this.#pendingSignal ??= signal;
+    return true;
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: awaiting a process is the point, as in execa
+  // biome-ignore format: one line reads best
+  then<A = Result<Output>, B = never>(onFulfilled?: ((value: Result<Output>) => A | PromiseLike<A>) | null, onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<A | B> {
+    return this.#result.then(onFulfilled, onRejected);
+  }
+
+  catch<B = never>(onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<Result<Output> | B> {
+    return this.#result.catch(onRejected);
+  }
+
+  finally(onFinally?: (() => void) | null): Promise<Result<Output>> {
+    return this.#result.finally(onFinally);
+  }
+
+  /** Output as it comes, both streams in one. A slow reader slows the command down. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<OutputChunk, void, undefined> {
+    if (this.#iterated) throw new TypeError('a process can be iterated once');
+    this.#iterated = true;
+    yield* mergeStreams(this.stdout, this.stderr);
+    await this.#result;
+  }
+
+  /** Synchronous wherever it can be: the process exists before the caller's next line runs. */
+  #start(
+    options: ProcessOptions,
+    start: (streams: StandardStreams) => Running | Promise<Running>,
+  ): Running | undefined | Promise<Running> {
+    if (options.signal?.aborted) return undefined;
+    const adopt = (running: Running) => {
+      this.#launched = running.launched;
+      if (this.#pendingSignal) running.launched.signal(this.#pendingSignal);
+      return running;
+    };
+    try {
+      const running = start(this.#streams);
+      return running instanceof Promise ? running.then(adopt) : adopt(running);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  async #supervise(starting: Running | undefined | Promise<Running>, options: ProcessOptions): Promise<Result<Output>> {
+    const startedAt = performance.now();
+    const { bytes = defaultMaxOutputBytes, onExceed = 'drop-tail' } = options.maxOutput ?? {};
+    let cause: 'abort' | 'output-limit' | undefined;
+    const end = (why: 'abort' | 'output-limit') => {
+      cause ??= why;
+      this.kill('SIGKILL');
+    };
+    const onAbort = () => end('abort');
+    options.signal?.addEventListener('abort', onAbort, { once: true });
+    const output = new CapturedOutput(
+      parseSize(bytes, 'maxOutput.bytes'),
+      onExceed,
+      () => onExceed === 'kill' && end('output-limit'),
+    );
+    const collected =
+      options.buffer === false
+        ? [ended(this.stdout), ended(this.stderr)]
+        : [output.collect(this.stdout, 1), output.collect(this.stderr, 2)];
+    feed(this.#streams, options.stdin);
+    try {
+      const running = await starting;
+      if (!running) return neverStarted(options);
+      const exit = await running.launched.exited;
+      const ending = await running.finish(exit);
+      const failure = cause === undefined ? exit.failure : undefined;
+      if (failure && failure.step?.op !== 'exec') throw new ContainerStartError(failure);
+      await Promise.all(collected);
+      const notExecuted = failure && new ContainerStartError(failure);
+      const encode = (fd: 1 | 2) => (options.encoding === 'buffer' ? output.bytes(fd) : output.text(fd)) as Output;
+      const result: Result<Output> = {
+        exitCode: notExecuted ? notExecuted.exitCode : exit.exitCode,
+        signal: exit.signal,
+        reason: cause ?? (exit.timedOut ? 'timeout' : ending.oom ? 'oom' : exit.signal ? 'signal' : 'exit'),
+        stdout: encode(1),
+        stderr: notExecuted ? (explainNotExecuted(notExecuted, options) as Output) : encode(2),
+        truncated: output.truncated,
+        durationMs: performance.now() - startedAt,
+        usage: ending.usage,
+      };
+      if (options.check && (result.exitCode !== 0 || result.reason !== 'exit'))
+        throw new ProcessFailedError(options.command[0]!, result);
+      return result;
+    } finally {
+      options.signal?.removeEventListener('abort', onAbort);
+      this.#streams.closeInherited();
+      this.#streams.destroyStdin();
+      // At the end of their data already, unless there never was a process.
+      if (!this.#launched) for (const stream of [this.stdout, this.stderr]) stream.destroy();
+    }
+  }
+}
+
+/** What a shell prints when a command is not there. */
+function explainNotExecuted(error: ContainerStartError, { command, encoding }: ProcessOptions): string | Buffer {
+  const text = `${command[0]}: ${error.exitCode === 127 ? 'command not found' : 'cannot be executed'} (${error.errnoCode})\n`;
+  return encoding === 'buffer' ? Buffer.from(text) : text;
+}
+
+function neverStarted<Output extends string | Buffer>({ encoding }: ProcessOptions): Result<Output> {
+  const empty = (encoding === 'buffer' ? Buffer.alloc(0) : '') as Output;
+  const usage = {
+    cpuUserMs: undefined,
+    cpuSystemMs: undefined,
+    memoryPeakBytes: undefined,
+    ioReadBytes: undefined,
+    ioWriteBytes: undefined,
+    pidsPeak: undefined,
+  };
+  return {
+    exitCode: null,
+    signal: null,
+    reason: 'abort',
+    stdout: empty,
+    stderr: empty,
+    truncated: false,
+    durationMs: 0,
+    usage,
+  };
+}
+
+/** Connects stdin to what was given; without anything it is closed unless somebody took it by the end of this turn. */
+function feed(streams: StandardStreams, stdin: ContainerSpec['stdin']): void {
+  if (stdin === 'null' || stdin === 'pipe') return;
+  if (stdin === undefined) {
+    queueMicrotask(() => streams.closeUnusedStdin());
+    return;
+  }
+  const pipe = streams.stdin;
+  if (!pipe) return;
+  // A command that ends without reading all of its input is no error of ours.
+  pipe.on('error', () => {});
+  if (typeof stdin === 'string' || Buffer.isBuffer(stdin)) pipe.end(stdin);
+  else stdin.on('error', () => pipe.end()).pipe(pipe);
+}
+
+function ended(stream: Readable): Promise<void> {
+  return new Promise((resolve) => {
+    finished(stream, { writable: false }, () => resolve());
+  });
+}
+
+const HIGH_WATER_MARK = 1024 * 1024;
+
+/** Chunks of both streams in the order they came; the streams pause while the consumer is behind. */
+async function* mergeStreams(stdout: Readable, stderr: Readable): AsyncGenerator<OutputChunk, void, undefined> {
+  const queue: OutputChunk[] = [];
+  let queued = 0;
+  let open = 2;
+  let wake = () => {};
+  for (const [fd, stream] of [
+    [1, stdout],
+    [2, stderr],
+  ] as const) {
+    stream.on('data', (data: Buffer) => {
+      queue.push({ fd, data });
+      queued += data.length;
+      if (queued > HIGH_WATER_MARK) stream.pause();
+      wake();
+    });
+    stream.once('close', () => {
+      open--;
+      wake();
+    });
+    stream.on('error', () => {});
+  }
+  for (;;) {
+    const chunk = queue.shift();
+    if (chunk) {
+      queued -= chunk.data.length;
+      if (queued <= HIGH_WATER_MARK) for (const stream of [stdout, stderr]) stream.resume();
+      yield chunk;
+    } else if (open === 0) {
+      return;
+    } else {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+  }
+}

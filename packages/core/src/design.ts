@@ -1,0 +1,115 @@
+import { randomBytes } from 'node:crypto';
+import { CapabilitySet, resolveCapabilities } from '@ns/capabilities';
+import { parseSize } from '@ns/cgroups';
+import type { ResourceStack } from '@ns/libc';
+import { defaultPath, defaultShmSize, maskedPaths, readonlyPaths } from './defaults.ts';
+import { resolveDevice } from './devices.ts';
+import { type Host, readHost } from './host.ts';
+import { resolveMount } from './mounts.ts';
+import { resolveNamespaces } from './namespaces.ts';
+import type { ContainerDesign } from './plan/container-plan.ts';
+import type { PlacedFile } from './plan/root-steps.ts';
+import { resolveRlimits } from './rlimits.ts';
+import { resolveRoot } from './rootfs.ts';
+import { chooseFilter } from './seccomp-choice.ts';
+import { resolveSysctls } from './sysctls.ts';
+import type { ContainerSpec } from './types.ts';
+import { resolveUser } from './user.ts';
+
+/** What a design needs from whoever starts it. */
+export interface DesignContext {
+  readonly id: string;
+  readonly park: boolean;
+  readonly nullFds: readonly number[];
+  readonly pipeFds: readonly number[];
+  readonly cgroupProcs: readonly string[];
+  readonly cgroupFd: boolean;
+  /** Receives descriptors that were opened, */
+  readonly owner: ResourceStack;
+  /** and their numbers under the names steps use. */
+  readonly fds: Record<string, number>;
+}
+
+/** 64 hexadecimal digits, as Docker's. */
+export function newId(): string {
+  return randomBytes(32).toString('hex');
+}
+
+/** Decides everything a specification leaves open. Looks at the host; changes nothing. */
+export function designContainer(spec: ContainerSpec, context: DesignContext, host: Host = readHost()): ContainerDesign {
+  const { privileged = false } = spec;
+  const root = resolveRoot(spec);
+  const user = resolveUser(spec.user, spec.groups, root.layers);
+  const namespaces = resolveNamespaces(spec, context.owner, context.fds);
+  const userNamespace = namespaces.idMaps !== undefined;
+  const hostname = spec.hostname ?? context.id.slice(0, 12);
+  const env = { PATH: defaultPath, HOSTNAME: hostname, HOME: user.home, ...spec.env };
+  const request = privileged
+    ? { add: ['ALL'], ...(Array.isArray(spec.capabilities) ? {} : spec.capabilities) }
+    : spec.capabilities;
+  const { set } = resolveCapabilities(
+    request,
+    userNamespace ? CapabilitySet.all() : CapabilitySet.fromMask(host.boundingSet),
+  );
+  const filter = chooseFilter(privileged ? (spec.seccomp ?? 'unconfined') : spec.seccomp, [...set.names()]);
+  return {
+    id: context.id,
+    argv: spec.command,
+    candidates: candidatesFor(spec.command[0]!, env.PATH),
+    env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+    cwd: spec.cwd ?? '/',
+    user,
+    hostname,
+    domainname: spec.domainname,
+    umask: spec.umask ?? 0o022,
+    init: spec.init ?? true,
+    root,
+    files: namespaces.created.includes('net') ? networkFiles(hostname, spec) : [],
+    namespaces,
+    mounts: (spec.mounts ?? []).map(resolveMount),
+    devices: (spec.devices ?? []).map(resolveDevice),
+    shmBytes: parseSize(spec.shmSize ?? defaultShmSize, 'shmSize'),
+    maskedPaths: spec.maskedPaths ?? (privileged ? [] : maskedPaths),
+    readonlyPaths: spec.readonlyPaths ?? (privileged ? [] : readonlyPaths),
+    sysctls: resolveSysctls(spec.sysctls, namespaces.created, { userNamespace }),
+    rlimits: resolveRlimits(spec),
+    oomScoreAdj: spec.oomScoreAdj,
+    capabilities: set.mask,
+    noNewPrivileges: spec.noNewPrivileges ?? !privileged,
+    seccomp: filter && { filter, flags: filter.flags, listener: false },
+    landlock: false,
+    execLabel: undefined,
+    cgroupProcs: context.cgroupProcs,
+    cgroupFd: context.cgroupFd,
+    timeoutMs: spec.timeout,
+    dieWithParent: spec.lifetime?.dieWithParent ?? true,
+    nullFds: context.nullFds,
+    pipeFds: context.pipeFds,
+    park: context.park,
+  };
+}
+
+/** Paths to try for a program: itself when it has a slash, else below each directory of PATH. */
+function candidatesFor(program: string, path: string): string[] {
+  if (program.includes('/')) return [program];
+  return path.split(':').map((directory) => `${directory || '.'}/${program}`);
+}
+
+/** /etc/hostname, /etc/hosts and /etc/resolv.conf, as Docker gives them. */
+function networkFiles(hostname: string, { extraHosts = {}, dns }: ContainerSpec): PlacedFile[] {
+  const hosts = [
+    '127.0.0.1\tlocalhost',
+    '::1\tlocalhost ip6-localhost ip6-loopback',
+    'fe00::\tip6-localnet',
+    'ff00::\tip6-mcastprefix',
+    'ff02::1\tip6-allnodes',
+    'ff02::2\tip6-allrouters',
+    `127.0.1.1\t${hostname}`,
+    ...Object.entries(extraHosts).map(([name, address]) => `${address}\t${name}`),
+  ];
+  return [
+    { path: '/etc/hostname', content: `${hostname}\n` },
+    { path: '/etc/hosts', content: `${hosts.join('\n')}\n` },
+    ...(dns ? [{ path: '/etc/resolv.conf', content: dns.map((address) => `nameserver ${address}\n`).join('') }] : []),
+  ];
+}

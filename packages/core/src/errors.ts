@@ -1,0 +1,80 @@
+import { NsError, type SyscallError } from '@ns/libc';
+import type { Result } from './result.ts';
+
+/** A command whose result is a failure, thrown with `{ check: true }`. It has all fields of the {@link Result}. Code `ERR_NS_PROCESS_FAILED`. */
+export class ProcessFailedError<Output extends string | Buffer = string> extends NsError implements Result<Output> {
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly reason: Result['reason'];
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly truncated: boolean;
+  readonly durationMs: number;
+  readonly usage: Result['usage'];
+
+  constructor(command: string, result: Result<Output>) {
+    super('ERR_NS_PROCESS_FAILED', `${command} ${describeEnd(result)}${lastLines(result.stderr)}`);
+    this.exitCode = result.exitCode;
+    this.signal = result.signal;
+    this.reason = result.reason;
+    this.stdout = result.stdout;
+    this.stderr = result.stderr;
+    this.truncated = result.truncated;
+    this.durationMs = result.durationMs;
+    this.usage = result.usage;
+  }
+}
+
+/** A container that could not be made or started. `cause` is the system call that failed, with its step. Code `ERR_NS_CONTAINER_START`. */
+export class ContainerStartError extends NsError {
+  /** errno name of the failed call. */
+  readonly errnoCode: string;
+  /** What a shell would report: 127 when the command was not found, 126 when it cannot be executed. */
+  readonly exitCode: number;
+  readonly step: SyscallError['step'];
+  readonly syscall: string;
+
+  constructor(cause: SyscallError) {
+    const command = cause.step?.op === 'exec';
+    const code = !command
+      ? 'ERR_NS_CONTAINER_START'
+      : isNotFound(cause)
+        ? 'ERR_NS_COMMAND_NOT_FOUND'
+        : 'ERR_NS_COMMAND_NOT_EXECUTABLE';
+    super(code, `the container could not be started: ${cause.message}`, { cause });
+    this.errnoCode = cause.code;
+    this.exitCode = !command ? 125 : isNotFound(cause) ? 127 : 126;
+    this.step = cause.step;
+    this.syscall = cause.syscall;
+  }
+}
+
+/** An operation that the container's state does not allow. */
+export class ContainerStateError extends NsError {
+  readonly status: string;
+  constructor(code: `ERR_NS_CONTAINER_${string}`, id: string, status: string, wanted: string, hint?: string) {
+    super(code, `container ${id} is ${status}: cannot ${wanted}`, { hint });
+    this.status = status;
+  }
+}
+
+function isNotFound(error: SyscallError): boolean {
+  return error.code === 'ENOENT' || error.code === 'ENOTDIR';
+}
+
+function describeEnd({ reason, exitCode, signal }: Result<string | Buffer>): string {
+  const ends: Record<Result['reason'], string> = {
+    exit: `exited with code ${exitCode}`,
+    signal: `was ended by ${signal}`,
+    timeout: 'ran out of time and was killed',
+    abort: 'was aborted',
+    oom: 'was killed because its memory limit was reached',
+    'output-limit': 'wrote more output than allowed and was killed',
+  };
+  return ends[reason];
+}
+
+function lastLines(output: string | Buffer): string {
+  const text = output.toString().trimEnd();
+  return text === '' ? '' : `:\n${text.slice(-2000)}`;
+}

@@ -1,0 +1,80 @@
+import { lstatSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { parseMountinfo } from '@ns/mounts';
+
+/** Facts of this machine that a plan depends on. Plans are pure functions of a specification and these. */
+export interface Host {
+  /** Number of the highest capability the kernel knows. */
+  readonly lastCapability: number;
+  /** Capabilities that this process could pass on. */
+  readonly boundingSet: bigint;
+  readonly kernel: readonly [major: number, minor: number];
+  /** Effective user id of this process. */
+  readonly uid: number;
+  /** Other mounts with data, for a view of the host's own file system. */
+  readonly dataMounts: readonly { readonly path: string; readonly readonly: boolean }[];
+  /** Type and ownership of a path of the host; undefined when there is none. */
+  stat(path: string): HostFile | undefined;
+}
+
+/** What {@link Host.stat} knows. */
+export interface HostFile {
+  readonly type: 'directory' | 'file' | 'link' | 'other';
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+// File systems whose files can be the lower layer of an overlay and are the machine's own data.
+const dataFileSystems = new Set([
+  'ext2',
+  'ext3',
+  'ext4',
+  'xfs',
+  'btrfs',
+  'f2fs',
+  'tmpfs',
+  'zfs',
+  'squashfs',
+  'erofs',
+  'overlay',
+  'bcachefs',
+]);
+const replacedPaths = ['/proc', '/sys', '/dev', '/run', '/root', '/home', '/boot'];
+
+let constant: Pick<Host, 'lastCapability' | 'boundingSet' | 'kernel' | 'uid'> | undefined;
+let mounts: { text: string; data: Host['dataMounts'] } | undefined;
+
+/** Reads the facts. What cannot change while this process lives is read once. */
+export function readHost(): Host {
+  constant ??= {
+    lastCapability: Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8')),
+    boundingSet: BigInt(`0x${/^CapBnd:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]}`),
+    kernel: release().split('.').slice(0, 2).map(Number) as [number, number],
+    uid: process.geteuid!(),
+  };
+  const text = readFileSync('/proc/self/mountinfo', 'utf8');
+  if (mounts?.text !== text) mounts = { text, data: dataMounts(text) };
+  return { ...constant, dataMounts: mounts.data, stat: statHostFile };
+}
+
+/** Does this kernel have at least the given version? */
+export function kernelAtLeast({ kernel }: Pick<Host, 'kernel'>, major: number, minor: number): boolean {
+  return kernel[0] > major || (kernel[0] === major && kernel[1] >= minor);
+}
+
+function dataMounts(mountinfo: string): Host['dataMounts'] {
+  const found = new Map<string, boolean>();
+  for (const { target, type, options } of parseMountinfo(mountinfo)) {
+    const inside = replacedPaths.some((path) => target === path || target.startsWith(`${path}/`));
+    if (target !== '/' && !inside && dataFileSystems.has(type)) found.set(target, options.includes('ro'));
+  }
+  return [...found].map(([path, readonly]) => ({ path, readonly })).sort((a, b) => a.path.localeCompare(b.path));
+}
+
+function statHostFile(path: string): HostFile | undefined {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (!stat) return undefined;
+  const type = stat.isDirectory() ? 'directory' : stat.isFile() ? 'file' : stat.isSymbolicLink() ? 'link' : 'other';
+  return { type, mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid };
+}

@@ -1,0 +1,69 @@
+import type { NamespaceKind } from '@ns/launch';
+import { O, type OwnedFd, open, type ResourceStack, SpecError } from '@ns/libc';
+import type { NamespaceDesign } from './plan/container-plan.ts';
+import type { ContainerSpec } from './types.ts';
+
+/** Names in a specification, with the kernel's. */
+const kinds: Readonly<Record<string, NamespaceKind>> = {
+  user: 'user',
+  mount: 'mnt',
+  uts: 'uts',
+  ipc: 'ipc',
+  net: 'net',
+  pid: 'pid',
+  cgroup: 'cgroup',
+  time: 'time',
+};
+
+/**
+ * Decides for each kind of namespace: new, the host's, or an existing one, which is opened.
+ *
+ * @param owner - receives the opened descriptors
+ * @param fds - receives their numbers, under names that steps use
+ */
+export function resolveNamespaces(
+  spec: ContainerSpec,
+  owner: ResourceStack,
+  fds: Record<string, number>,
+): NamespaceDesign {
+  const choices = spec.namespaces ?? {};
+  const created: NamespaceKind[] = [];
+  const joined: { kind: NamespaceKind; fd: string }[] = [];
+  let timeOffsets: NamespaceDesign['timeOffsets'];
+  const join = (kind: NamespaceKind, path: string) => {
+    const fd: OwnedFd = owner.use(open(path, O.RDONLY | O.NONBLOCK));
+    const name = `namespace-${kind}`;
+    fds[name] = fd.fd;
+    joined.push({ kind, fd: name });
+  };
+  for (const [name, kind] of Object.entries(kinds)) {
+    const choice = name === 'net' ? networkChoice(spec) : choices[name as keyof typeof choices];
+    if (choice === 'host') continue;
+    if (typeof choice === 'object' && 'path' in choice) join(kind, choice.path);
+    else if (kind === 'user') continue;
+    else {
+      created.push(kind);
+      if (kind === 'time' && typeof choice === 'object') {
+        const { monotonicNs = 0, boottimeNs = 0 } = choice as { monotonicNs?: number; boottimeNs?: number };
+        timeOffsets = { monotonicNs, boottimeNs };
+      }
+    }
+  }
+  if (!created.includes('mnt'))
+    throw new SpecError(
+      'namespaces.mount',
+      "'private'",
+      choices.mount,
+      'A container without mounts of its own is the host',
+    );
+  const idMaps = spec.idMap && { ...spec.idMap, denySetgroups: false };
+  return { created, joined, idMaps, timeOffsets };
+}
+
+function networkChoice({ namespaces, network }: ContainerSpec): 'private' | 'host' | { path: string } {
+  if (network !== undefined && namespaces?.net !== undefined) {
+    throw new SpecError('network', 'either network or namespaces.net', network);
+  }
+  const choice = network ?? namespaces?.net ?? 'none';
+  return choice === 'none' ? 'private' : choice;
+}

@@ -1,0 +1,232 @@
+import type { DeviceNode, IdRange, MountStep, NamespaceKind, RlimitName, Step } from '@ns/launch';
+import { deviceLinks, deviceNodes } from '../defaults.ts';
+import type { Host } from '../host.ts';
+import type { ResolvedRoot } from '../rootfs.ts';
+import type { ResolvedUser } from '../user.ts';
+import { type PlacedFile, rootSteps } from './root-steps.ts';
+
+/** A container with everything decided: what {@link containerPlan} turns into steps. */
+export interface ContainerDesign {
+  readonly id: string;
+  readonly argv: readonly string[];
+  /** Where to look for the program, in order. */
+  readonly candidates: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly user: ResolvedUser;
+  readonly hostname: string;
+  readonly domainname: string | undefined;
+  readonly umask: number;
+  readonly init: boolean;
+  readonly root: ResolvedRoot;
+  readonly files: readonly PlacedFile[];
+  readonly namespaces: NamespaceDesign;
+  readonly mounts: readonly MountStep[];
+  readonly devices: readonly DeviceNode[];
+  readonly shmBytes: number;
+  readonly maskedPaths: readonly string[];
+  readonly readonlyPaths: readonly string[];
+  readonly sysctls: readonly { readonly key: string; readonly value: string; readonly required: boolean }[];
+  readonly rlimits: readonly {
+    readonly name: RlimitName;
+    readonly soft: number;
+    readonly hard: number;
+    readonly required: boolean;
+  }[];
+  readonly oomScoreAdj: number | undefined;
+  readonly capabilities: bigint;
+  readonly noNewPrivileges: boolean;
+  readonly seccomp: { readonly filter: Uint8Array; readonly flags: number; readonly listener: boolean } | undefined;
+  readonly landlock: boolean;
+  readonly execLabel: { readonly file: string; readonly label: string } | undefined;
+  /** cgroup v1: files the process writes itself into. */
+  readonly cgroupProcs: readonly string[];
+  /** cgroup v2: the process is born there. */
+  readonly cgroupFd: boolean;
+  readonly timeoutMs: number | undefined;
+  readonly dieWithParent: boolean;
+  /** Standard streams that are /dev/null, and those that are pipes of ours. */
+  readonly nullFds: readonly number[];
+  readonly pipeFds: readonly number[];
+  /** Wait for the word to start. */
+  readonly park: boolean;
+}
+
+/** Which namespaces are new, which exist. */
+export interface NamespaceDesign {
+  readonly created: readonly NamespaceKind[];
+  /** Descriptors of existing ones, by name of the launch's `fds`. */
+  readonly joined: readonly { readonly kind: NamespaceKind; readonly fd: string }[];
+  readonly idMaps:
+    | { readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[]; readonly denySetgroups: boolean }
+    | undefined;
+  readonly timeOffsets: { readonly monotonicNs: number; readonly boottimeNs: number } | undefined;
+}
+
+/**
+ * The steps that make a container. Pure: it looks at nothing but its arguments.
+ *
+ * The order is that of the hardening list in docs/security.md; where a step cannot stand elsewhere, the reason is beside it.
+ */
+export function containerPlan(design: ContainerDesign, host: Host): readonly Step[] {
+  const { namespaces } = design;
+  // A process enters a new time namespace only by being born after it was made and its clocks were set.
+  const bornInto = namespaces.created.filter(
+    (kind) => kind !== 'cgroup' && !(kind === 'time' && namespaces.timeOffsets),
+  );
+  return [
+    ...(design.dieWithParent ? [{ op: 'dieWithParent', parent: process.pid } as const] : []),
+    { op: 'newSession' },
+    { op: 'processName', name: 'ns-monitor' },
+    // Before anything of the container can look at us (CVE-2016-9962). Children inherit it.
+    ...(namespaces.idMaps ? [] : [{ op: 'notDumpable' } as const]),
+    ...namespaces.joined.map(({ kind, fd }): Step => ({ op: 'setns', fd, namespaces: [kind] })),
+    ...(namespaces.timeOffsets
+      ? ([
+          { op: 'unshare', namespaces: ['time'] },
+          { op: 'timeOffsets', ...namespaces.timeOffsets },
+        ] as const)
+      : []),
+    {
+      op: 'clone',
+      supervisor: 'monitor',
+      namespaces: bornInto,
+      ...(design.timeoutMs !== undefined && { timeoutMs: design.timeoutMs }),
+      ...(design.cgroupFd && { intoCgroup: 'cgroup' }),
+      ...(namespaces.idMaps && { idMaps: namespaces.idMaps }),
+      child: initSteps(design, host),
+    },
+  ];
+}
+
+/** What the first process of the container does. */
+function initSteps(design: ContainerDesign, host: Host): Step[] {
+  const { namespaces, root } = design;
+  const isNew = (kind: NamespaceKind) => namespaces.created.includes(kind);
+  return [
+    { op: 'dieWithParent' },
+    { op: 'processName', name: 'ns-init' },
+    { op: 'newSession' },
+    ...design.cgroupProcs.map((procs): Step => ({ op: 'joinCgroup', procs })),
+    ...(design.oomScoreAdj === undefined ? [] : [{ op: 'oomScoreAdj', value: design.oomScoreAdj } as const]),
+    ...design.rlimits.map((limit): Step => ({ op: 'rlimit', ...limit })),
+    // After joining: the namespace's root is the cgroup one is in when it is made.
+    ...(isNew('cgroup') ? [{ op: 'unshare', namespaces: ['cgroup'] } as const] : []),
+    { op: 'sessionKeyring', name: `_ses.${design.id}` },
+    ...(isNew('net') ? [{ op: 'linkUp', name: 'lo' } as const] : []),
+    // Modes of what is made below are exactly those given.
+    { op: 'umask', mask: 0 },
+    { op: 'propagation', propagation: 'rslave' },
+    ...rootSteps(root, design.files, host, namespaces.idMaps !== undefined),
+    ...fileSystemSteps(design),
+    ...design.mounts,
+    // Through the procfs mounted above, while /proc/sys is still writable.
+    ...design.sysctls.map((sysctl): Step => ({ op: 'sysctl', ...sysctl })),
+    ...(isNew('uts') ? [{ op: 'hostname', name: design.hostname } as const] : []),
+    ...(isNew('uts') && design.domainname !== undefined
+      ? [{ op: 'domainname', name: design.domainname } as const]
+      : []),
+    ...(design.maskedPaths.length > 0 ? [{ op: 'mask', paths: design.maskedPaths } as const] : []),
+    ...(design.readonlyPaths.length > 0 ? [{ op: 'readonlyPaths', paths: design.readonlyPaths } as const] : []),
+    ...(root.kind === 'bind' && root.writable === 'none' ? [{ op: 'readonlyRoot' } as const] : []),
+    { op: 'pivotRoot' },
+    // The host's /dev/null must not stay reachable through a descriptor: fchmod on it would change the host's.
+    ...(design.nullFds.length > 0 ? [{ op: 'stdioNull', fds: design.nullFds } as const] : []),
+    ...(design.user.uid !== 0 && design.pipeFds.length > 0
+      ? [{ op: 'stdioOwner', fds: design.pipeFds, uid: design.user.uid, gid: design.user.gid } as const]
+      : []),
+    { op: 'workingDirectory', path: design.cwd, create: root.writable !== 'none' },
+    ...(design.park ? [{ op: 'park' } as const] : []),
+    ...(design.init
+      ? [
+          {
+            op: 'clone',
+            supervisor: 'init',
+            namespaces: [],
+            child: [{ op: 'newSession' }, ...payloadSteps(design, host)],
+          } as const,
+        ]
+      : payloadSteps(design, host)),
+  ];
+}
+
+/** proc, sys, dev and what is below it. */
+function fileSystemSteps(design: ContainerDesign): Step[] {
+  const userNamespace = design.namespaces.idMaps !== undefined;
+  const secure = ['nosuid', 'nodev', 'noexec'] as const;
+  return [
+    { op: 'mount', type: 'proc', target: '/proc', options: {}, attributes: secure, plain: true, handle: 'proc' },
+    // sysfs shows the network namespace it was mounted in; without one of our own it may be refused.
+    {
+      op: 'mount',
+      type: 'sysfs',
+      target: '/sys',
+      options: {},
+      attributes: ['ro', ...secure],
+      plain: true,
+      optional: userNamespace ? ['EPERM'] : [],
+    },
+    {
+      op: 'mountDev',
+      options: { mode: '755', size: '65536k' },
+      nodes: [...deviceNodes, ...design.devices],
+      links: deviceLinks,
+      directories: ['pts', 'shm', 'mqueue'],
+      bindNodes: userNamespace,
+    },
+    {
+      op: 'mount',
+      type: 'devpts',
+      target: '/dev/pts',
+      options: { ptmxmode: '0666', mode: '0620', ...(userNamespace ? {} : { gid: '5' }) },
+      attributes: ['nosuid', 'noexec'],
+      plain: true,
+    },
+    {
+      op: 'mount',
+      type: 'tmpfs',
+      target: '/dev/shm',
+      options: { mode: '1777', size: String(design.shmBytes) },
+      attributes: secure,
+      plain: true,
+    },
+    // ENODEV: a kernel without POSIX message queues.
+    {
+      op: 'mount',
+      type: 'mqueue',
+      target: '/dev/mqueue',
+      options: {},
+      attributes: secure,
+      plain: true,
+      optional: ['ENODEV', 'EPERM'],
+    },
+  ];
+}
+
+/** From here on privileges only go away. */
+function payloadSteps(design: ContainerDesign, host: Host): Step[] {
+  const { user, seccomp, capabilities } = design;
+  const filter: Step[] = seccomp ? [{ op: 'seccomp', ...seccomp }] : [];
+  return [
+    ...(design.execLabel ? [{ op: 'execLabel', ...design.execLabel } as const] : []),
+    // Without no_new_privs loading a filter takes CAP_SYS_ADMIN, which goes away next.
+    ...(design.noNewPrivileges ? [] : filter),
+    { op: 'boundingSet', keep: capabilities, lastCapability: host.lastCapability },
+    {
+      op: 'credentials',
+      uid: user.uid,
+      gid: user.gid,
+      ...(design.namespaces.idMaps?.denySetgroups ? {} : { groups: user.groups }),
+    },
+    // For an ordinary user execve would take them anyway; so none are left to a program that fails to execute.
+    { op: 'capabilities', permitted: capabilities, effective: user.uid === 0 ? capabilities : 0n },
+    { op: 'umask', mask: design.umask },
+    ...(design.noNewPrivileges ? [{ op: 'noNewPrivileges' } as const] : []),
+    ...(design.landlock ? [{ op: 'landlock', ruleset: 'landlock' } as const] : []),
+    { op: 'closeFds' },
+    { op: 'unblockSignals' },
+    // Last: the filter need not allow any of the above.
+    ...(design.noNewPrivileges ? filter : []),
+    { op: 'exec', candidates: design.candidates, argv: design.argv, env: design.env },
+  ];
+}

@@ -1,0 +1,107 @@
+import type { LayerDirectory, Step } from '@ns/launch';
+import { type Host, kernelAtLeast } from '../host.ts';
+import type { ResolvedRoot } from '../rootfs.ts';
+
+/** Directories that mounts of our own go on. In the covering layer they are plain ones, whatever an image has there. */
+const mountPoints = ['/proc', '/sys', '/dev'];
+
+// Some kernels are built to follow redirects of a hostile upper layer: say no to each by name.
+const overlayOptions = { redirect_dir: 'nofollow', metacopy: 'off', index: 'off', xino: 'off' };
+
+/** A file placed in the root. */
+export interface PlacedFile {
+  readonly path: string;
+  readonly content: string;
+}
+
+/** Steps that put the root file system together. */
+export function rootSteps(
+  root: ResolvedRoot,
+  files: readonly PlacedFile[],
+  host: Host,
+  userNamespace: boolean,
+): Step[] {
+  const scratchOptions: Record<string, string> = { mode: '0755' };
+  if (typeof root.writable === 'object' && 'tmpfs' in root.writable) scratchOptions.size = String(root.writable.tmpfs);
+  const scratch: Step = { op: 'mountScratch', options: scratchOptions };
+  if (root.kind === 'bind') return [scratch, { op: 'bindRoot', source: root.layers[0]!, attributes: ['nodev'] }];
+
+  const appendLower = kernelAtLeast(host, 6, 8);
+  const writable = typeof root.writable === 'object' && 'upper' in root.writable ? root.writable : undefined;
+  const upper = root.writable === 'none' ? undefined : writable;
+  const common = {
+    options: { ...overlayOptions, ...(userNamespace && { userxattr: true as const }) },
+    attributes: ['nodev'] as const,
+    appendLower,
+  };
+  const overlay = (target: string, lower: readonly string[], scratchUpper: string): Step => ({
+    op: 'mountOverlay',
+    target,
+    lower,
+    ...(root.writable !== 'none' && { upper: upper ?? { scratch: scratchUpper } }),
+    ...common,
+  });
+  const steps: Step[] = [
+    scratch,
+    coverLayer(root, files, host, userNamespace),
+    overlay('/', ['cover', ...root.layers], 'root'),
+  ];
+  if (root.host) {
+    const visible = host.dataMounts.filter(
+      ({ path }) => !root.hide.some((hidden) => path === hidden || path.startsWith(`${hidden}/`)),
+    );
+    visible.forEach(({ path, readonly }, i) => {
+      steps.push(
+        readonly || root.writable === 'none'
+          ? {
+              op: 'bind',
+              source: path,
+              target: path,
+              type: 'directory',
+              attributes: ['ro', 'nosuid', 'nodev'],
+              recursive: false,
+            }
+          : overlay(path, [path], `data-${i}`),
+      );
+    });
+  }
+  return steps;
+}
+
+/** The layer above the image's: mount points that are no links, hidden places, and files that Docker also gives. */
+function coverLayer(root: ResolvedRoot, files: readonly PlacedFile[], host: Host, userNamespace: boolean): Step {
+  const look = (path: string) =>
+    root.layers.map((layer) => host.stat(layer === '/' ? path : layer + path)).find((found) => found !== undefined);
+  const directories: LayerDirectory[] = mountPoints.map((path) => ({ path, mode: 0o755, uid: 0, gid: 0 }));
+  const absent: string[] = [];
+  const hide = root.hide.filter((path) => !root.hide.some((other) => path !== other && path.startsWith(`${other}/`)));
+  for (const path of hide) {
+    const file = look(path);
+    if (file?.type === 'directory') directories.push({ path, mode: file.mode, uid: file.uid, gid: file.gid });
+    else if (file) absent.push(path);
+  }
+  const covered = new Set(directories.map(({ path }) => path));
+  const parents = new Map<string, LayerDirectory>();
+  for (const path of [...covered, ...absent, ...files.map((file) => file.path)]) {
+    const parts = path.split('/').slice(1, -1);
+    parts.forEach((_, i) => {
+      const parent = `/${parts.slice(0, i + 1).join('/')}`;
+      if (covered.has(parent) || parents.has(parent)) return;
+      const file = look(parent);
+      parents.set(parent, {
+        path: parent,
+        mode: file?.type === 'directory' ? file.mode : 0o755,
+        uid: file?.uid ?? 0,
+        gid: file?.gid ?? 0,
+      });
+    });
+  }
+  return {
+    op: 'coverLayer',
+    parents: [...parents.values()],
+    directories,
+    absent,
+    files,
+    xattr: userNamespace ? 'user' : 'trusted',
+  };
+}

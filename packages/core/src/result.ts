@@ -1,0 +1,26 @@
+/** What a run used. A figure that the machine does not give is `undefined`, never 0. */
+export interface Usage {
+  readonly cpuUserMs: number | undefined;
+  readonly cpuSystemMs: number | undefined;
+  /** Of the cgroup; without one the largest resident set of any one process. */
+  readonly memoryPeakBytes: number | undefined;
+  readonly ioReadBytes: number | undefined;
+  readonly ioWriteBytes: number | undefined;
+  readonly pidsPeak: number | undefined;
+}
+
+/** How a command ended. */
+export interface Result<Output extends string | Buffer = string> {
+  /** 0–255; null when a signal ended it. 127 and 126 as in a shell: not found, not executable. */
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** Why it ended: by itself, by a signal, or by a limit of ours. */
+  readonly reason: 'exit' | 'signal' | 'timeout' | 'abort' | 'oom' | 'output-limit';
+  readonly stdout: Output;
+  readonly stderr: Output;
+  /** Output was dropped because of `maxOutput`. */
+  readonly truncated: boolean;
+  /** Wall-clock time from the call to the end. */
+  readonly durationMs: number;
+  readonly usage: Usage;
+}

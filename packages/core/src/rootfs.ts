@@ -1,0 +1,71 @@
+import { statSync } from 'node:fs';
+import { NsError, SpecError } from '@ns/libc';
+import { hiddenPaths } from './defaults.ts';
+import type { ContainerSpec, Writable } from './types.ts';
+
+/** Where a root comes from, with its defaults filled in. */
+export interface ResolvedRoot {
+  /** `overlay`: layers with writes elsewhere. `bind`: one directory itself. */
+  readonly kind: 'overlay' | 'bind';
+  /** Topmost first. */
+  readonly layers: readonly string[];
+  readonly writable: Writable;
+  /** It is the host's own file system. */
+  readonly host: boolean;
+  /** Paths to take out of view. */
+  readonly hide: readonly string[];
+}
+
+/**
+ * Decides what the root is made of.
+ *
+ * @throws NsError `ERR_NS_ROOTFS` when a directory is missing or is none
+ */
+export function resolveRoot({
+  rootfs = { host: true },
+  writable,
+}: Pick<ContainerSpec, 'rootfs' | 'writable'>): ResolvedRoot {
+  if (typeof rootfs === 'string') return rooted([rootfs], writable ?? 'tmpfs');
+  if ('host' in rootfs) {
+    if (writable === 'direct')
+      throw new SpecError(
+        'writable',
+        "'tmpfs', 'none' or directories",
+        writable,
+        "The host's own file system is never written: bind a directory with `mounts` instead",
+      );
+    const { hide = [], show = [] } = rootfs;
+    const hidden = [...hiddenPaths, ...hide].map(trimSlash).filter((path) => !show.map(trimSlash).includes(path));
+    return { kind: 'overlay', layers: ['/'], writable: writable ?? 'tmpfs', host: true, hide: [...new Set(hidden)] };
+  }
+  if ('dir' in rootfs) return rooted([rootfs.dir], rootfs.readonly ? 'none' : (writable ?? 'tmpfs'));
+  if (rootfs.writable === 'direct' || writable === 'direct') {
+    if (rootfs.layers.length > 1)
+      throw new SpecError(
+        'writable',
+        "'tmpfs', 'none' or directories",
+        'direct',
+        'Several layers have no one directory to write to',
+      );
+  }
+  return rooted(rootfs.layers, rootfs.writable ?? writable ?? 'tmpfs');
+}
+
+function rooted(layers: readonly string[], writable: Writable): ResolvedRoot {
+  for (const path of layers) assertDirectory(path, 'rootfs');
+  if (typeof writable === 'object' && 'upper' in writable)
+    for (const path of [writable.upper, writable.work]) assertDirectory(path, 'writable');
+  return { kind: writable === 'direct' ? 'bind' : 'overlay', layers, writable, host: false, hide: [] };
+}
+
+function assertDirectory(path: string, field: string): void {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat?.isDirectory()) return;
+  throw new NsError('ERR_NS_ROOTFS', `${field}: ${path} ${stat ? 'is not a directory' : 'does not exist'}`, {
+    hint: 'Give the path of an unpacked root file system, or { host: true } for a view of this machine',
+  });
+}
+
+function trimSlash(path: string): string {
+  return path.length > 1 ? path.replace(/\/+$/, '') : path;
+}

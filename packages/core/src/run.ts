@@ -1,0 +1,78 @@
+import type { Cgroup } from '@ns/cgroups';
+import { launch, type StandardStreams } from '@ns/launch';
+import { ResourceStack } from '@ns/libc';
+import { closeAccounts, createContainerCgroup } from './container-cgroup.ts';
+import { ContainerProcess, type Running } from './container-process.ts';
+import { designContainer, newId } from './design.ts';
+import { readHost } from './host.ts';
+import { containerPlan } from './plan/container-plan.ts';
+import type { ContainerSpec, RunOptions } from './types.ts';
+import { validateRun } from './validate-spec.ts';
+
+/**
+ * Runs one command in a container of its own and removes everything afterwards.
+ *
+ * Without options it works on any machine this library supports: the root is a copy-on-write view of the host's own file
+ * system, nothing written survives, there is no network, and the security profile is Docker's default. A non-zero exit is
+ * a result, not an exception; `{ check: true }` makes it one. A command that cannot be found ends with 127 and one that
+ * cannot be executed with 126, as in a shell.
+ *
+ * @throws SpecError (as a rejection) `ERR_NS_INVALID_SPEC`: an option is wrong
+ * @throws ContainerStartError (as a rejection) `ERR_NS_CONTAINER_START`: a step of the setup failed
+ * @throws ProcessFailedError (as a rejection) `ERR_NS_PROCESS_FAILED`: with `check`
+ *
+ * @example
+ * ```ts
+ * const { stdout } = await run('uname', ['-n'], { hostname: 'sandbox' });
+ * ```
+ */
+export function run(
+  command: string,
+  args: readonly string[],
+  options: RunOptions & { encoding: 'buffer' },
+): ContainerProcess<Buffer>;
+export function run(command: string, args?: readonly string[], options?: RunOptions): ContainerProcess;
+export function run(command: string, options: RunOptions): ContainerProcess;
+export function run(
+  argv: readonly [string, ...string[]],
+  options: RunOptions & { encoding: 'buffer' },
+): ContainerProcess<Buffer>;
+export function run(argv: readonly [string, ...string[]], options?: RunOptions): ContainerProcess;
+export function run(
+  command: string | readonly [string, ...string[]],
+  second: readonly string[] | RunOptions = [],
+  third: RunOptions = {},
+): ContainerProcess<string> | ContainerProcess<Buffer> {
+  const args = Array.isArray(second) ? second : [];
+  const options = (Array.isArray(second) ? third : second) as RunOptions;
+  const argv = typeof command === 'string' ? [command, ...args] : command;
+  return new ContainerProcess<string>({ ...options, command: argv }, (streams) =>
+    startOnce(validateRun({ ...options, command: argv }), streams),
+  );
+}
+
+function startOnce(spec: ContainerSpec, streams: StandardStreams): Running | Promise<Running> {
+  const id = newId();
+  if (!spec.limits || Object.keys(spec.limits).length === 0) return startIn(undefined, id, spec, streams);
+  return createContainerCgroup(id, spec.limits).then((cgroup) => startIn(cgroup, id, spec, streams));
+}
+
+function startIn(cgroup: Cgroup | undefined, id: string, spec: ContainerSpec, streams: StandardStreams): Running {
+  using owner = new ResourceStack();
+  const fds: Record<string, number> = {};
+  const join = cgroup && owner.use(cgroup.joinPlan());
+  if (join?.cloneInto) fds.cgroup = join.cloneInto.fd;
+  const host = readHost();
+  const context = {
+    id,
+    park: false,
+    nullFds: spec.stdin === 'null' ? [0] : [],
+    pipeFds: spec.stdin === 'null' ? [1, 2] : [0, 1, 2],
+    cgroupProcs: join?.procs ?? [],
+    cgroupFd: join?.cloneInto !== undefined,
+    owner,
+    fds,
+  };
+  const launched = launch({ steps: containerPlan(designContainer(spec, context, host), host), stdio: streams, fds });
+  return { launched, finish: (exit) => closeAccounts(exit, cgroup) };
+}

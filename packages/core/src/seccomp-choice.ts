@@ -1,0 +1,31 @@
+import { readFileSync } from 'node:fs';
+import { compile, parseProfile, profiles, type SeccompFilter, type SeccompProfile } from '@ns/seccomp';
+import type { ContainerSpec } from './types.ts';
+
+// Compiling takes milliseconds, and most containers of a program share profile and capabilities.
+const compiled = new WeakMap<SeccompProfile, Map<string, SeccompFilter>>();
+
+/**
+ * The filter of a container, compiled once for each profile and set of capabilities.
+ *
+ * @returns undefined when unconfined
+ */
+export function chooseFilter(
+  choice: ContainerSpec['seccomp'],
+  capabilities: readonly string[],
+): SeccompFilter | undefined {
+  if (choice === 'unconfined') return undefined;
+  const profile = toProfile(choice ?? 'default');
+  const perProfile = compiled.get(profile) ?? new Map<string, SeccompFilter>();
+  compiled.set(profile, perProfile);
+  const key = capabilities.join();
+  const filter = perProfile.get(key) ?? compile(profile, { capabilities });
+  perProfile.set(key, filter);
+  return filter;
+}
+
+function toProfile(choice: string | SeccompProfile): SeccompProfile {
+  if (typeof choice === 'object') return choice;
+  if (choice === 'default' || choice === 'strict') return profiles[choice];
+  return parseProfile(readFileSync(choice, 'utf8'));
+}

@@ -1,0 +1,177 @@
+import type { Readable } from 'node:stream';
+import type { DockerLimits } from '@ns/cgroups';
+import type { IdRange, NamespaceKind, Propagation, RlimitName } from '@ns/launch';
+import type { SeccompProfile } from '@ns/seccomp';
+
+/** Bytes as a number, or text with a binary unit as Docker reads it: `'256MiB'`, `'1g'`. */
+export type Size = number | string;
+
+/** The root file system. A path is the lower layer of an overlay. */
+export type Rootfs =
+  | string
+  | {
+      /** A copy-on-write view of the host's own file system, private places hidden. */
+      readonly host: true;
+      /** More paths to hide. */
+      readonly hide?: readonly string[];
+      /** Paths to take from the list of hidden ones. */
+      readonly show?: readonly string[];
+    }
+  | { readonly dir: string; readonly readonly?: boolean }
+  | {
+      /** Directories, topmost first. */
+      readonly layers: readonly string[];
+      readonly writable?: Writable;
+    };
+
+/** Where writes go. */
+export type Writable =
+  /** A tmpfs that vanishes with the container (default). */
+  | 'tmpfs'
+  /** Nowhere: the root is read-only. */
+  | 'none'
+  /** The root directory itself. */
+  | 'direct'
+  /** A tmpfs of at most this size. */
+  | { readonly tmpfs: Size }
+  /** Directories of the host that outlive the container. */
+  | { readonly upper: string; readonly work: string };
+
+/** A namespace: its own, the host's, or one that exists. */
+export type NamespaceChoice = 'private' | 'host' | { readonly path: string };
+
+/** A file system inside the container besides the root. */
+export type MountSpec =
+  | {
+      readonly type?: 'bind';
+      /** On the host; absolute. */
+      readonly source: string;
+      readonly target: string;
+      readonly readonly?: boolean;
+      readonly propagation?: Propagation;
+      /** Submounts too. Default true. */
+      readonly recursive?: boolean;
+      readonly options?: readonly ('nosuid' | 'nodev' | 'noexec')[];
+    }
+  | {
+      readonly type: 'tmpfs';
+      readonly target: string;
+      readonly size?: Size;
+      /** Permission bits, default 0o1777. */
+      readonly mode?: number;
+      readonly readonly?: boolean;
+      readonly options?: readonly ('nosuid' | 'nodev' | 'noexec')[];
+    }
+  | {
+      /** A file with this content, in memory only: for configuration and secrets. */
+      readonly type: 'file';
+      readonly target: string;
+      readonly content: string;
+      /** Permission bits, default 0o444. */
+      readonly mode?: number;
+    };
+
+/** A soft and a hard limit; one number for both. */
+export type Rlimit =
+  | number
+  | 'unlimited'
+  | { readonly soft: number | 'unlimited'; readonly hard: number | 'unlimited' };
+
+/** A device node to have in /dev. */
+export interface DeviceSpec {
+  /** On the host: `/dev/fuse`. */
+  readonly path: string;
+  /** In the container, if another. */
+  readonly target?: string;
+  /** `rwm`. */
+  readonly permissions?: string;
+}
+
+/** What a container is. Everything but `command` has a default. */
+export interface ContainerSpec {
+  /** Program and arguments. A name without a slash is looked for in the PATH of `env`, inside the container. */
+  readonly command: readonly string[];
+  /** The whole environment besides PATH, HOME and HOSTNAME: nothing of the caller's is passed on. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Absolute, inside the root; made when it is missing. Default `/`. */
+  readonly cwd?: string;
+  /** `uid`, `uid:gid`, or names of the container's own /etc/passwd and /etc/group. Default `0:0`. */
+  readonly user?: string;
+  /** Supplementary groups: numbers or names. Default: those /etc/group gives a named user. */
+  readonly groups?: readonly (number | string)[];
+  /** At most 64 bytes. Default: the first 12 characters of the id. */
+  readonly hostname?: string;
+  readonly domainname?: string;
+  /** Default 0o022. */
+  readonly umask?: number;
+  /** Default for `run`: a pipe if {@link ContainerProcess.stdin} is asked for at once, else nothing to read. */
+  readonly stdin?: 'null' | 'pipe' | Readable | string | Buffer;
+  /** A small pid 1 that reaps zombies and forwards signals. Default true. */
+  readonly init?: boolean;
+  /** [a-zA-Z0-9][a-zA-Z0-9_.-]*, unique. */
+  readonly name?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Default `{ host: true }`. */
+  readonly rootfs?: Rootfs;
+  readonly writable?: Writable;
+  readonly namespaces?: Partial<
+    Record<Exclude<NamespaceKind, 'mnt' | 'time' | 'user'> | 'mount' | 'user', NamespaceChoice>
+  > & {
+    readonly time?: 'private' | 'host' | { readonly monotonicNs?: number; readonly boottimeNs?: number };
+  };
+  /** A user namespace in which these ids are others outside. */
+  readonly idMap?: { readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[] };
+  readonly limits?: DockerLimits;
+  readonly rlimits?: Partial<Record<RlimitName, Rlimit>>;
+  /** Docker's name for `rlimits`. */
+  readonly ulimits?: Partial<Record<RlimitName, Rlimit>>;
+  /** Only parameters that belong to a namespace of the container. */
+  readonly sysctls?: Readonly<Record<string, string | number>>;
+  /** -1000 (never) to 1000 (first). */
+  readonly oomScoreAdj?: number;
+  /** Default 64 MiB. */
+  readonly shmSize?: Size;
+  readonly devices?: readonly (string | DeviceSpec)[];
+  /** Docker's fourteen, changed by `add` and `drop`; or exactly these. */
+  readonly capabilities?: { readonly add?: readonly string[]; readonly drop?: readonly string[] } | readonly string[];
+  /** Default true: execve gives no privileges. */
+  readonly noNewPrivileges?: boolean;
+  /** All capabilities, no seccomp filter, nothing masked or read-only. Default false. */
+  readonly privileged?: boolean;
+  /** Default `'default'`: Docker's profile. A string with a slash is the path of a profile. */
+  readonly seccomp?: 'default' | 'strict' | 'unconfined' | SeccompProfile | string;
+  /** Replaces the default list. */
+  readonly maskedPaths?: readonly string[];
+  readonly readonlyPaths?: readonly string[];
+  readonly mounts?: readonly MountSpec[];
+  /** `none`: loopback only. Default `none`. */
+  readonly network?: 'none' | 'host' | { readonly path: string };
+  /** Lines for /etc/hosts: name to address. */
+  readonly extraHosts?: Readonly<Record<string, string>>;
+  readonly dns?: readonly string[];
+  /** Wall-clock milliseconds for the whole container; the kernel keeps it, not this process's event loop. */
+  readonly timeout?: number;
+  readonly maxOutput?: MaxOutput;
+  readonly lifetime?: { /** Default true. */ readonly dieWithParent?: boolean };
+  readonly stopSignal?: NodeJS.Signals;
+}
+
+/** A limit on captured output, stdout and stderr together. */
+export interface MaxOutput {
+  /** Default 64 MiB. */
+  readonly bytes: Size;
+  /** `kill` ends the container; the others keep the end or the beginning. Default `drop-tail`. */
+  readonly onExceed?: 'kill' | 'drop-head' | 'drop-tail';
+}
+
+/** Options of `run` besides the command. */
+export interface RunOptions extends Omit<ContainerSpec, 'command'> {
+  /** Ends the container. The result then says `reason: 'abort'`. */
+  readonly signal?: AbortSignal;
+  /** Throw {@link ProcessFailedError} unless the exit code is 0. */
+  readonly check?: boolean;
+  /** `'buffer'`: the result has Buffers. */
+  readonly encoding?: 'utf8' | 'buffer';
+  /** Keep the output for the result. Default true. */
+  readonly buffer?: boolean;
+}

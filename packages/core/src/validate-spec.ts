@@ -1,0 +1,302 @@
+import { parseSize } from '@ns/cgroups';
+import { rlimits, SIGNALS } from '@ns/launch';
+import { SpecError } from '@ns/libc';
+import { closest } from 'fastest-levenshtein';
+import * as v from 'valibot';
+import type { ContainerSpec, RunOptions } from './types.ts';
+
+/* One schema per field of ContainerSpec; messages say what would be accepted. */
+
+const text = (expected: string) =>
+  v.pipe(
+    v.string(expected),
+    v.check((value) => !value.includes('\0'), `${expected} without NUL bytes`),
+  );
+const absolutePath = v.pipe(
+  text('an absolute path'),
+  v.check((value) => value.startsWith('/'), 'an absolute path'),
+  v.check((value) => !value.split('/').includes('..'), "a path without '..'"),
+);
+const size = v.custom<number | string>((value) => {
+  parseSize(value, 'size');
+  return true;
+}, "a number of bytes or a size such as '256MiB'");
+const integer = (min: number, max: number) => {
+  const expected = `an integer from ${min} to ${max}`;
+  return v.pipe(v.number(expected), v.integer(expected), v.minValue(min, expected), v.maxValue(max, expected));
+};
+const boolean = v.boolean('true or false');
+const oneOf = <const T extends readonly string[]>(values: T) =>
+  v.picklist(values, `one of ${values.map((value) => `'${value}'`).join(', ')}`);
+const mode = integer(0, 0o7777);
+const hostname = v.pipe(
+  text('a host name'),
+  v.check((value) => value.length > 0 && Buffer.byteLength(value) <= 64, 'a host name of 1 to 64 bytes'),
+);
+const permissions = v.array(oneOf(['nosuid', 'nodev', 'noexec']), 'an array of mount options');
+const propagation = oneOf(['private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared', 'unbindable', 'runbindable']);
+const namespaceChoice = v.union(
+  [oneOf(['private', 'host']), v.strictObject({ path: absolutePath })],
+  "'private', 'host' or { path }",
+);
+const idRange = v.strictObject({
+  container: integer(0, 2 ** 32 - 2),
+  host: integer(0, 2 ** 32 - 2),
+  size: integer(1, 2 ** 32 - 1),
+});
+const rlimitValue = v.union([integer(0, Number.MAX_SAFE_INTEGER), v.literal('unlimited')], "a number or 'unlimited'");
+const rlimit = v.union(
+  [rlimitValue, v.strictObject({ soft: rlimitValue, hard: rlimitValue })],
+  "a number, 'unlimited' or { soft, hard }",
+);
+const rlimitTable = v.strictObject(Object.fromEntries(Object.keys(rlimits).map((name) => [name, v.optional(rlimit)])));
+const writable = v.union(
+  [
+    oneOf(['tmpfs', 'none', 'direct']),
+    v.strictObject({ tmpfs: size }),
+    v.strictObject({ upper: absolutePath, work: absolutePath }),
+  ],
+  "'tmpfs', 'none', 'direct', { tmpfs: size } or { upper, work }",
+);
+const mountTarget = v.pipe(
+  absolutePath,
+  v.check((value) => value !== '/', 'a path below /'),
+);
+const mount = v.union(
+  [
+    v.strictObject({
+      type: v.optional(v.literal('bind')),
+      source: absolutePath,
+      target: mountTarget,
+      readonly: v.optional(boolean),
+      propagation: v.optional(propagation),
+      recursive: v.optional(boolean),
+      options: v.optional(permissions),
+    }),
+    v.strictObject({
+      type: v.literal('tmpfs'),
+      target: mountTarget,
+      size: v.optional(size),
+      mode: v.optional(mode),
+      readonly: v.optional(boolean),
+      options: v.optional(permissions),
+    }),
+    v.strictObject({ type: v.literal('file'), target: mountTarget, content: v.string('text'), mode: v.optional(mode) }),
+  ],
+  "a mount: { source, target, … }, { type: 'tmpfs', target, … } or { type: 'file', target, content }",
+);
+const capabilityList = v.array(text('a capability name'), 'an array of capability names');
+const environmentName = v.pipe(
+  text('a variable name'),
+  v.check((name) => name.length > 0 && !name.includes('='), 'a variable name without ='),
+);
+
+const fields = {
+  command: v.pipe(
+    v.array(text('a string'), 'an array of strings'),
+    v.check((argv) => argv.length > 0 && argv[0] !== '', 'a program name and its arguments'),
+  ),
+  env: v.optional(v.record(environmentName, text('a string'), 'an object of strings')),
+  cwd: v.optional(absolutePath),
+  user: v.optional(v.pipe(text('a user'), v.regex(/^[^:]+(:[^:]+)?$/, "'uid', 'uid:gid' or names"))),
+  groups: v.optional(
+    v.array(v.union([integer(0, 2 ** 32 - 2), text('a group name')], 'a gid or a group name'), 'an array of groups'),
+  ),
+  hostname: v.optional(hostname),
+  domainname: v.optional(hostname),
+  umask: v.optional(integer(0, 0o777)),
+  stdin: v.optional(
+    v.custom<NonNullable<ContainerSpec['stdin']>>(
+      (value) =>
+        typeof value === 'string' ||
+        Buffer.isBuffer(value) ||
+        typeof (value as { pipe?: unknown } | null)?.pipe === 'function',
+      "'null', 'pipe', text, a Buffer or a Readable",
+    ),
+  ),
+  init: v.optional(boolean),
+  name: v.optional(
+    v.pipe(text('a name'), v.regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/, 'a name of letters, digits, _ . -')),
+  ),
+  labels: v.optional(v.record(text('a label'), text('a string'), 'an object of strings')),
+  rootfs: v.optional(
+    v.union(
+      [
+        absolutePath,
+        v.strictObject({
+          host: v.literal(true),
+          hide: v.optional(v.array(absolutePath)),
+          show: v.optional(v.array(absolutePath)),
+        }),
+        v.strictObject({ dir: absolutePath, readonly: v.optional(boolean) }),
+        v.strictObject({
+          layers: v.pipe(v.array(absolutePath), v.minLength(1, 'at least one layer')),
+          writable: v.optional(writable),
+        }),
+      ],
+      'an absolute path, { host: true }, { dir } or { layers }',
+    ),
+  ),
+  writable: v.optional(writable),
+  namespaces: v.optional(
+    v.strictObject({
+      pid: v.optional(namespaceChoice),
+      net: v.optional(namespaceChoice),
+      mount: v.optional(namespaceChoice),
+      uts: v.optional(namespaceChoice),
+      ipc: v.optional(namespaceChoice),
+      user: v.optional(namespaceChoice),
+      cgroup: v.optional(namespaceChoice),
+      time: v.optional(
+        v.union(
+          [
+            oneOf(['private', 'host']),
+            v.strictObject({ monotonicNs: v.optional(v.number()), boottimeNs: v.optional(v.number()) }),
+          ],
+          "'private', 'host' or { monotonicNs, boottimeNs }",
+        ),
+      ),
+    }),
+  ),
+  idMap: v.optional(
+    v.strictObject({ uids: v.pipe(v.array(idRange), v.minLength(1)), gids: v.pipe(v.array(idRange), v.minLength(1)) }),
+  ),
+  limits: v.optional(v.custom<object>((value) => typeof value === 'object' && value !== null, 'an object of limits')),
+  rlimits: v.optional(rlimitTable),
+  ulimits: v.optional(rlimitTable),
+  sysctls: v.optional(
+    v.record(
+      text('a parameter'),
+      v.union([text('a string'), v.number()], 'a string or a number'),
+      'an object of strings',
+    ),
+  ),
+  oomScoreAdj: v.optional(integer(-1000, 1000)),
+  shmSize: v.optional(size),
+  devices: v.optional(
+    v.array(
+      v.union(
+        [
+          absolutePath,
+          v.strictObject({
+            path: absolutePath,
+            target: v.optional(absolutePath),
+            permissions: v.optional(text('rwm')),
+          }),
+        ],
+        'a device path or { path, target, permissions }',
+      ),
+    ),
+  ),
+  capabilities: v.optional(
+    v.union(
+      [capabilityList, v.strictObject({ add: v.optional(capabilityList), drop: v.optional(capabilityList) })],
+      'an array of capability names or { add, drop }',
+    ),
+  ),
+  noNewPrivileges: v.optional(boolean),
+  privileged: v.optional(boolean),
+  seccomp: v.optional(
+    v.custom<NonNullable<ContainerSpec['seccomp']>>(
+      (value) =>
+        typeof value === 'object' ||
+        ['default', 'strict', 'unconfined'].includes(value as string) ||
+        String(value).includes('/'),
+      "'default', 'strict', 'unconfined', a profile or the path of one",
+    ),
+  ),
+  maskedPaths: v.optional(v.array(absolutePath, 'an array of paths')),
+  readonlyPaths: v.optional(v.array(absolutePath, 'an array of paths')),
+  mounts: v.optional(v.array(mount, 'an array of mounts')),
+  network: v.optional(
+    v.union([oneOf(['none', 'host']), v.strictObject({ path: absolutePath })], "'none', 'host' or { path }"),
+  ),
+  extraHosts: v.optional(v.record(text('a host name'), text('an address'), 'an object of strings')),
+  dns: v.optional(v.array(text('an address'), 'an array of addresses')),
+  timeout: v.optional(
+    v.pipe(
+      v.number('milliseconds'),
+      v.minValue(1, 'milliseconds from 1'),
+      v.maxValue(2 ** 31 - 1, 'milliseconds below 2^31'),
+    ),
+  ),
+  maxOutput: v.optional(
+    v.strictObject({ bytes: size, onExceed: v.optional(oneOf(['kill', 'drop-head', 'drop-tail'])) }),
+  ),
+  lifetime: v.optional(v.strictObject({ dieWithParent: v.optional(boolean) })),
+  stopSignal: v.optional(
+    v.custom<NodeJS.Signals>(
+      (value) => typeof value === 'string' && value in SIGNALS,
+      "a signal name such as 'SIGTERM'",
+    ),
+  ),
+};
+
+const containerSchema = v.strictObject(fields);
+const runSchema = v.strictObject({
+  ...fields,
+  signal: v.optional(v.instance(AbortSignal, 'an AbortSignal')),
+  check: v.optional(boolean),
+  encoding: v.optional(oneOf(['utf8', 'buffer'])),
+  buffer: v.optional(boolean),
+});
+
+/**
+ * Checks a specification.
+ *
+ * @throws SpecError naming the field; for an unknown key also the nearest one that exists
+ */
+export function validateSpec(spec: unknown): ContainerSpec {
+  return checked(containerSchema, spec) as ContainerSpec;
+}
+
+/** Checks a command with options of `run`. Throws as {@link validateSpec}. */
+export function validateRun(spec: unknown): RunOptions & ContainerSpec {
+  return checked(runSchema, spec) as RunOptions & ContainerSpec;
+}
+
+function checked(schema: typeof containerSchema | typeof runSchema, input: unknown): unknown {
+  const result = v.safeParse(schema, withoutUndefined(input), { abortEarly: true });
+  if (result.success) return result.output;
+  throw toSpecError(result.issues[0] as Issue, schema);
+}
+
+/** An option given as `undefined` is an option not given. */
+function withoutUndefined(input: unknown): unknown {
+  if (typeof input !== 'object' || input === null) return input;
+  return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
+}
+
+interface Issue {
+  readonly type: string;
+  readonly message: string;
+  readonly expected: string | null;
+  readonly input: unknown;
+  readonly issues?: readonly Issue[];
+  readonly path?: readonly { readonly key: unknown; readonly input: unknown }[];
+}
+
+function toSpecError(issue: Issue, schema: { entries: Record<string, unknown> }): SpecError {
+  const path = (issue.path ?? []).map(({ key }) => String(key));
+  const field = path.join('.') || 'spec';
+  // In a union the alternative that got furthest knows best what is wrong.
+  const inner = issue.issues
+    ?.filter((alternative) => alternative.path)
+    .sort((a, b) => (b.path?.length ?? 0) - (a.path?.length ?? 0))[0];
+  if (inner && issue.type === 'union' && inner.expected !== 'never') {
+    const nested = toSpecError(inner, schema);
+    return new SpecError(`${field}.${nested.field}`, nested.expected, nested.received);
+  }
+  if (issue.expected === 'never') {
+    const known = path.length === 1 ? Object.keys(schema.entries) : [];
+    const hint = known.length > 0 ? `Did you mean '${closest(path[0]!, known)}'?` : undefined;
+    return new SpecError(field, 'no such option', issue.path?.at(-1)?.key, hint);
+  }
+  const expected =
+    issue.type === 'strict_object'
+      ? issue.expected === null
+        ? 'a value'
+        : `an object (${issue.expected})`
+      : issue.message;
+  return new SpecError(field, expected, issue.input);
+}
