@@ -1,1 +1,18 @@
-export {};
+export type { Address, AddressOptions } from './address.ts';
+export * as address from './address.ts';
+export type {
+  BridgeOptions,
+  BridgePortOptions,
+  Link,
+  LinkReference,
+  NewLink,
+  NewUpperLink,
+  NewVxlan,
+  OperState,
+  VethPeer,
+} from './link/index.ts';
+export * as link from './link/index.ts';
+export type { InNetns, NetnsReference } from './namespace-reference.ts';
+export { NetNamespace, type NetNamespaceOptions } from './net-namespace.ts';
+export type { Route, RouteKind, RouteSpec } from './route.ts';
+export * as route from './route.ts';

@@ -1,0 +1,268 @@
+/* <linux/rtnetlink.h> and the headers of its attributes, in kernel order. */
+
+/** Message types. */
+export const RTM = {
+  NEWLINK: 16,
+  DELLINK: 17,
+  GETLINK: 18,
+  SETLINK: 19,
+  NEWADDR: 20,
+  DELADDR: 21,
+  GETADDR: 22,
+  NEWROUTE: 24,
+  DELROUTE: 25,
+  GETROUTE: 26,
+  NEWNEIGH: 28,
+  DELNEIGH: 29,
+  GETNEIGH: 30,
+  NEWRULE: 32,
+  DELRULE: 33,
+  GETRULE: 34,
+  NEWQDISC: 36,
+  DELQDISC: 37,
+  GETQDISC: 38,
+  NEWTCLASS: 40,
+  DELTCLASS: 41,
+  GETTCLASS: 42,
+  NEWTFILTER: 44,
+  DELTFILTER: 45,
+  GETTFILTER: 46,
+  NEWNSID: 88,
+  DELNSID: 89,
+  GETNSID: 90,
+  NEWLINKPROP: 108,
+  DELLINKPROP: 109,
+  GETLINKPROP: 110,
+  NEWVLAN: 112,
+  DELVLAN: 113,
+  GETVLAN: 114,
+} as const;
+/** Multicast groups of NETLINK_ROUTE. */
+export const RTNLGRP = {
+  LINK: 1,
+  NOTIFY: 2,
+  NEIGH: 3,
+  TC: 4,
+  IPV4_IFADDR: 5,
+  IPV4_MROUTE: 6,
+  IPV4_ROUTE: 7,
+  IPV4_RULE: 8,
+  IPV6_IFADDR: 9,
+  IPV6_MROUTE: 10,
+  IPV6_ROUTE: 11,
+  IPV6_IFINFO: 12,
+  DECnet_IFADDR: 13,
+  DECnet_ROUTE: 15,
+  DECnet_RULE: 16,
+  IPV6_PREFIX: 18,
+  IPV6_RULE: 19,
+  ND_USEROPT: 20,
+  PHONET_IFADDR: 21,
+  PHONET_ROUTE: 22,
+  DCB: 23,
+  IPV4_NETCONF: 24,
+  IPV6_NETCONF: 25,
+  MDB: 26,
+  MPLS_ROUTE: 27,
+  NSID: 28,
+  MPLS_NETCONF: 29,
+  IPV4_MROUTE_R: 30,
+  IPV6_MROUTE_R: 31,
+  NEXTHOP: 32,
+  BRVLAN: 33,
+  MCTP_IFADDR: 34,
+  TUNNEL: 35,
+  STATS: 36,
+} as const;
+/** Attributes of an address message, <linux/if_addr.h>. */
+export const IFA = {
+  ADDRESS: 1,
+  LOCAL: 2,
+  LABEL: 3,
+  BROADCAST: 4,
+  ANYCAST: 5,
+  CACHEINFO: 6,
+  MULTICAST: 7,
+  FLAGS: 8,
+  RT_PRIORITY: 9,
+  TARGET_NETNSID: 10,
+  PROTO: 11,
+} as const;
+/** Flags of an address. */
+export const IFA_F = {
+  SECONDARY: 1,
+  NODAD: 2,
+  OPTIMISTIC: 4,
+  DADFAILED: 8,
+  HOMEADDRESS: 16,
+  DEPRECATED: 32,
+  TENTATIVE: 64,
+  PERMANENT: 128,
+  MANAGETEMPADDR: 256,
+  NOPREFIXROUTE: 512,
+  MCAUTOJOIN: 1024,
+  STABLE_PRIVACY: 2048,
+} as const;
+/** Attributes of a route message. */
+export const RTA = {
+  DST: 1,
+  SRC: 2,
+  IIF: 3,
+  OIF: 4,
+  GATEWAY: 5,
+  PRIORITY: 6,
+  PREFSRC: 7,
+  METRICS: 8,
+  MULTIPATH: 9,
+  PROTOINFO: 10,
+  FLOW: 11,
+  CACHEINFO: 12,
+  SESSION: 13,
+  MP_ALGO: 14,
+  TABLE: 15,
+  MARK: 16,
+  MFC_STATS: 17,
+  VIA: 18,
+  NEWDST: 19,
+  PREF: 20,
+  ENCAP_TYPE: 21,
+  ENCAP: 22,
+  EXPIRES: 23,
+  UID: 25,
+  TTL_PROPAGATE: 26,
+  IP_PROTO: 27,
+  SPORT: 28,
+  DPORT: 29,
+  NH_ID: 30,
+} as const;
+/** Inside RTA_METRICS. */
+export const RTAX = {
+  LOCK: 1,
+  MTU: 2,
+  WINDOW: 3,
+  RTT: 4,
+  RTTVAR: 5,
+  SSTHRESH: 6,
+  CWND: 7,
+  ADVMSS: 8,
+  REORDERING: 9,
+  HOPLIMIT: 10,
+  INITCWND: 11,
+  FEATURES: 12,
+  RTO_MIN: 13,
+  INITRWND: 14,
+  QUICKACK: 15,
+  CC_ALGO: 16,
+  FASTOPEN_NO_COOKIE: 17,
+} as const;
+/** Kinds of routes. */
+export const RTN = {
+  UNSPEC: 0,
+  UNICAST: 1,
+  LOCAL: 2,
+  BROADCAST: 3,
+  ANYCAST: 4,
+  MULTICAST: 5,
+  BLACKHOLE: 6,
+  UNREACHABLE: 7,
+  PROHIBIT: 8,
+  THROW: 9,
+  NAT: 10,
+  XRESOLVE: 11,
+} as const;
+/** Well-known routing tables. */
+export const RT_TABLE = { UNSPEC: 0, COMPAT: 252, DEFAULT: 253, MAIN: 254, LOCAL: 255 } as const;
+/** Scopes of routes and addresses. */
+export const RT_SCOPE = { UNIVERSE: 0, SITE: 200, LINK: 253, HOST: 254, NOWHERE: 255 } as const;
+/** Who installed a route. */
+export const RTPROT = { UNSPEC: 0, REDIRECT: 1, KERNEL: 2, BOOT: 3, STATIC: 4, RA: 9, DHCP: 16 } as const;
+/** Flags of a next hop. */
+export const RTNH_F = { DEAD: 1, PERVASIVE: 2, ONLINK: 4, OFFLOAD: 8, LINKDOWN: 16, UNRESOLVED: 32, TRAP: 64 } as const;
+/** Attributes of a rule message, <linux/fib_rules.h>. */
+export const FRA = {
+  DST: 1,
+  SRC: 2,
+  IIFNAME: 3,
+  GOTO: 4,
+  PRIORITY: 6,
+  FWMARK: 10,
+  FLOW: 11,
+  TUN_ID: 12,
+  SUPPRESS_IFGROUP: 13,
+  SUPPRESS_PREFIXLEN: 14,
+  TABLE: 15,
+  FWMASK: 16,
+  OIFNAME: 17,
+  L3MDEV: 19,
+  UID_RANGE: 20,
+  PROTOCOL: 21,
+  IP_PROTO: 22,
+  SPORT_RANGE: 23,
+  DPORT_RANGE: 24,
+} as const;
+/** What a rule does. */
+export const FR_ACT = { UNSPEC: 0, TO_TBL: 1, GOTO: 2, NOP: 3, BLACKHOLE: 6, UNREACHABLE: 7, PROHIBIT: 8 } as const;
+/** Attributes of a neighbour message, <linux/neighbour.h>. */
+export const NDA = {
+  DST: 1,
+  LLADDR: 2,
+  CACHEINFO: 3,
+  PROBES: 4,
+  VLAN: 5,
+  PORT: 6,
+  VNI: 7,
+  IFINDEX: 8,
+  MASTER: 9,
+  LINK_NETNSID: 10,
+  SRC_VNI: 11,
+  PROTOCOL: 12,
+  NH_ID: 13,
+  FDB_EXT_ATTRS: 14,
+  FLAGS_EXT: 15,
+  NDM_STATE_MASK: 16,
+  NDM_FLAGS_MASK: 17,
+} as const;
+/** States of a neighbour. */
+export const NUD = {
+  INCOMPLETE: 1,
+  REACHABLE: 2,
+  STALE: 4,
+  DELAY: 8,
+  PROBE: 16,
+  FAILED: 32,
+  NOARP: 64,
+  PERMANENT: 128,
+} as const;
+/** Flags of a neighbour. */
+export const NTF = {
+  USE: 1,
+  SELF: 2,
+  MASTER: 4,
+  PROXY: 8,
+  EXT_LEARNED: 16,
+  OFFLOADED: 32,
+  STICKY: 64,
+  ROUTER: 128,
+} as const;
+/** Attributes of a queueing discipline message. */
+export const TCA = {
+  KIND: 1,
+  OPTIONS: 2,
+  STATS: 3,
+  XSTATS: 4,
+  RATE: 5,
+  FCNT: 6,
+  STATS2: 7,
+  STAB: 8,
+  DUMP_INVISIBLE: 10,
+  CHAIN: 11,
+  HW_OFFLOAD: 12,
+  INGRESS_BLOCK: 13,
+  EGRESS_BLOCK: 14,
+  DUMP_FLAGS: 15,
+  EXT_WARN_MSG: 16,
+} as const;
+/** TCA_OPTIONS of a token bucket filter, <linux/pkt_sched.h>. */
+export const TCA_TBF = { PARMS: 1, RTAB: 2, PTAB: 3, RATE64: 4, PRATE64: 5, BURST: 6, PBURST: 7 } as const;
+/** Attributes of a namespace id message, <linux/net_namespace.h>. */
+export const NETNSA = { NONE: 0, NSID: 1, PID: 2, FD: 3, TARGET_NSID: 4, CURRENT_NSID: 5 } as const;

@@ -1,0 +1,352 @@
+import { AF, addressOf, allocate, check, ERRNO, MSG, OwnedFd, SOCK, SOL_SOCKET, SYS, syscall, watchFd } from '@ns/libc';
+import { decodeAcknowledgement } from './acknowledgement.ts';
+import { NETLINK, NETLINK_OPTION, NLM_F, NLMSG, SOL_NETLINK } from './constants/netlink.ts';
+import { DumpInterruptedError, MalformedMessageError, NetlinkError, OverrunError } from './errors.ts';
+import { explainRefusal } from './hints.ts';
+import { insideNetworkNamespace } from './inside-network-namespace.ts';
+import { decodeMessages, encodeMessage, encodeMessages, isControl, type NetlinkMessage } from './message.ts';
+import { describeRequest, messageTypeName } from './message-types.ts';
+
+/** A request, before it has a sequence number. */
+export interface NetlinkRequest {
+  /** Message type, such as RTM_NEWLINK. */
+  readonly type: number;
+  /** Bits of NLM_F besides REQUEST, ACK and DUMP, which the methods add. */
+  readonly flags?: number;
+  readonly payload: Buffer;
+  /** What this does, in words, for the error message: `create veth 'eth0'`. */
+  readonly doing?: string;
+}
+
+/** How to open a {@link NetlinkSocket}. */
+export interface NetlinkSocketOptions {
+  /** NETLINK_ROUTE (default) or NETLINK_NETFILTER. */
+  readonly protocol?: number;
+  /** Descriptor of the network namespace to talk about; the caller's own otherwise. */
+  readonly namespaceFd?: number;
+  /** Multicast groups to join, see {@link NetlinkSocket.events}. */
+  readonly groups?: readonly number[];
+  /** SO_RCVBUFFORCE; default the kernel's net.core.rmem_default. Needs CAP_NET_ADMIN. */
+  readonly receiveBufferBytes?: number;
+}
+
+const SO_RCVBUFFORCE = 33;
+const DUMP_ATTEMPTS = 10;
+// The kernel makes dump messages as large as the reader's last buffer, up to 32 KiB; single answers stay below 64 KiB.
+const RECEIVE_BYTES = 128 * 1024;
+const SOCKADDR_NL_SIZE = 12;
+
+// One buffer per thread: every call here is synchronous from send to the last receive.
+const received = allocate(RECEIVE_BYTES);
+const sender = allocate(SOCKADDR_NL_SIZE);
+const senderSize = new Int32Array(1);
+const senderSizeAddress = addressOf(senderSize);
+
+/**
+ * A netlink socket: socket(AF_NETLINK, SOCK_RAW). Requests are synchronous, and that is no wait: the kernel does the work
+ * inside sendto(2) and the answer is there when it returns.
+ *
+ * Reading needs no privilege; changes need CAP_NET_ADMIN in the user namespace that owns the network namespace. Joining
+ * `namespaceFd` needs CAP_SYS_ADMIN, during {@link NetlinkSocket.open} only.
+ *
+ * @example
+ * using socket = NetlinkSocket.open();
+ * for (const message of socket.dump({ type: RTM.GETLINK, payload: linkPayload().encode({}) })) {
+ *   linkPayload().decode(message.payload).attributes.name;
+ * }
+ */
+export class NetlinkSocket implements Disposable {
+  readonly #fd: OwnedFd;
+  #sequence = 0;
+
+  private constructor(fd: OwnedFd) {
+    this.#fd = fd;
+  }
+
+  /** @throws SyscallError when the socket cannot be made, EPERM when `receiveBufferBytes` needs a privilege */
+  static open(options: NetlinkSocketOptions = {}): NetlinkSocket {
+    const { protocol = NETLINK.ROUTE, namespaceFd, groups = [], receiveBufferBytes } = options;
+    const create = (): number => syscall(SYS.socket, AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC | SOCK.NONBLOCK, protocol);
+    const result = namespaceFd === undefined ? create() : insideNetworkNamespace(namespaceFd, create);
+    const fd = new OwnedFd(check('socket', result, { doing: 'open a netlink socket' }));
+    try {
+      // The first two are since 4.12 and 4.3, the third since 4.20: without them errors have no text, answers quote the
+      // request and filters are ignored. All of it is handled, so a refusal is none of ours.
+      for (const option of [NETLINK_OPTION.EXT_ACK, NETLINK_OPTION.CAP_ACK, NETLINK_OPTION.GET_STRICT_CHK])
+        setOption(fd.fd, SOL_NETLINK, option, 1);
+      if (receiveBufferBytes !== undefined) {
+        check('setsockopt', setOption(fd.fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBufferBytes), {
+          doing: 'enlarge the receive buffer',
+        });
+      }
+      if (groups.length > 0) bindToAnyPort(fd.fd);
+      for (const group of groups) {
+        check('setsockopt', setOption(fd.fd, SOL_NETLINK, NETLINK_OPTION.ADD_MEMBERSHIP, group), {
+          doing: `join netlink group ${group}`,
+        });
+      }
+    } catch (error) {
+      fd.close();
+      throw error;
+    }
+    return new NetlinkSocket(fd);
+  }
+
+  /**
+   * Sends a request and waits for its acknowledgement.
+   *
+   * @returns the objects the kernel sent before it (with NLM_F_ECHO, or for a get request)
+   * @throws NetlinkError when the kernel refuses
+   */
+  request(request: NetlinkRequest): NetlinkMessage[] {
+    const sequence = this.#send([{ ...request, flags: (request.flags ?? 0) | NLM_F.ACK }]);
+    const answers: NetlinkMessage[] = [];
+    for (;;) {
+      for (const message of this.#receive()) {
+        if (message.sequence !== sequence) continue;
+        if (message.type === NLMSG.ERROR) {
+          failOnError(request, message);
+          return answers;
+        }
+        if (!isControl(message)) answers.push(detach(message));
+      }
+    }
+  }
+
+  /**
+   * Lists objects. A list that changed while it was made (NLM_F_DUMP_INTR) is made again.
+   *
+   * @throws NetlinkError when the kernel refuses
+   * @throws DumpInterruptedError when ten attempts were interrupted
+   */
+  dump(request: NetlinkRequest): NetlinkMessage[] {
+    for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
+      const found = this.#dumpOnce(request);
+      if (found) return found;
+    }
+    throw new DumpInterruptedError(DUMP_ATTEMPTS);
+  }
+
+  /** {@link dump} that lets the event loop run between datagrams, for lists of many thousands. Do not use the socket meanwhile. */
+  async dumpInTurns(request: NetlinkRequest): Promise<NetlinkMessage[]> {
+    for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
+      const steps = this.#dumpSteps(request);
+      for (let step = steps.next(); ; step = steps.next()) {
+        if (!step.done) await new Promise(setImmediate);
+        else if (step.value) return step.value;
+        else break;
+      }
+    }
+    throw new DumpInterruptedError(DUMP_ATTEMPTS);
+  }
+
+  /**
+   * Sends several requests in one system call. Each is done or refused by itself, in order; the kernel goes on after a
+   * refusal.
+   *
+   * @returns for each request `undefined`, or the error it met
+   */
+  batch(requests: readonly NetlinkRequest[]): (NetlinkError | undefined)[] {
+    const outcomes: (NetlinkError | undefined)[] = [];
+    // Acknowledgements queue up in the receive buffer (208 KiB by default, under 1 KiB each with its bookkeeping).
+    for (let start = 0; start < requests.length; start += 64)
+      this.#batchChunk(requests.slice(start, start + 64), outcomes);
+    return outcomes;
+  }
+
+  /**
+   * Sends messages that the kernel takes as one transaction (nfnetlink: everything between NFNL_MSG_BATCH_BEGIN and END).
+   *
+   * @throws NetlinkError the first refusal; nothing was changed then
+   */
+  transaction(requests: readonly NetlinkRequest[]): void {
+    const acknowledged = requests.map((request, index) =>
+      index === 0 || index === requests.length - 1 ? request : { ...request, flags: (request.flags ?? 0) | NLM_F.ACK },
+    );
+    const last = this.#send(acknowledged);
+    const first = last - requests.length + 1;
+    const pending = new Set(
+      acknowledged.flatMap((request, index) => (((request.flags ?? 0) & NLM_F.ACK) !== 0 ? [first + index] : [])),
+    );
+    let refused: NetlinkError | undefined;
+    while (pending.size > 0 && !refused) {
+      for (const message of this.#receive()) {
+        if (message.type !== NLMSG.ERROR) continue;
+        pending.delete(message.sequence);
+        refused ??= refusal(requests[message.sequence - first] ?? requests[0]!, message);
+      }
+    }
+    if (refused) {
+      this.#drain();
+      throw refused;
+    }
+  }
+
+  /**
+   * Multicast messages of the joined groups, as they come. Ends when the socket is closed, the loop is left or `signal`
+   * aborts. The iteration keeps the event loop alive while it is waited for.
+   *
+   * @throws OverrunError when the kernel had to drop messages: list again, then listen again
+   */
+  async *events(options: { signal?: AbortSignal } = {}): AsyncGenerator<NetlinkMessage, void, undefined> {
+    const { signal } = options;
+    while (!signal?.aborted && !this.#fd.closed) {
+      const messages = this.#receiveNow();
+      if (messages === undefined) {
+        await this.#readable(signal);
+        continue;
+      }
+      for (const message of messages) if (!isControl(message)) yield detach(message);
+    }
+  }
+
+  /** Closes the socket and ends its {@link events}. Idempotent. */
+  close(): void {
+    this.#wake?.();
+    this.#fd.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #wake: (() => void) | undefined;
+
+  #readable(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        watch.close();
+        signal?.removeEventListener('abort', finish);
+        this.#wake = undefined;
+        resolve();
+      };
+      const watch = watchFd(this.#fd.fd, { readable: true }, finish);
+      this.#wake = finish;
+      signal?.addEventListener('abort', finish, { once: true });
+    });
+  }
+
+  #send(requests: readonly NetlinkRequest[]): number {
+    const messages = requests.map((request) => ({
+      type: request.type,
+      flags: (request.flags ?? 0) | NLM_F.REQUEST,
+      sequence: this.#nextSequence(),
+      port: 0,
+      payload: request.payload,
+    }));
+    const bytes = messages.length === 1 ? encodeMessage(messages[0]!) : encodeMessages(messages);
+    check('sendto', syscall(SYS.sendto, this.#fd.fd, addressOf(bytes), bytes.length), {
+      doing: describeRequest(requests[0]!),
+    });
+    return this.#sequence;
+  }
+
+  #nextSequence(): number {
+    this.#sequence = this.#sequence >= 0x7fffffff ? 1 : this.#sequence + 1;
+    return this.#sequence;
+  }
+
+  #batchChunk(requests: readonly NetlinkRequest[], outcomes: (NetlinkError | undefined)[]): void {
+    const last = this.#send(requests.map((request) => ({ ...request, flags: (request.flags ?? 0) | NLM_F.ACK })));
+    const first = last - requests.length + 1;
+    for (let done = 0; done < requests.length; ) {
+      for (const message of this.#receive()) {
+        const request = requests[message.sequence - first];
+        if (message.type !== NLMSG.ERROR || !request) continue;
+        outcomes.push(refusal(request, message));
+        done++;
+      }
+    }
+  }
+
+  #dumpOnce(request: NetlinkRequest): NetlinkMessage[] | undefined {
+    const steps = this.#dumpSteps(request);
+    for (let step = steps.next(); ; step = steps.next()) if (step.done) return step.value;
+  }
+
+  /** One datagram per step; the result is `undefined` when the list changed under way. */
+  *#dumpSteps(request: NetlinkRequest): Generator<undefined, NetlinkMessage[] | undefined, undefined> {
+    const sequence = this.#send([{ ...request, flags: (request.flags ?? 0) | NLM_F.DUMP }]);
+    const found: NetlinkMessage[] = [];
+    let interrupted = false;
+    for (;;) {
+      for (const message of this.#receive()) {
+        if (message.sequence !== sequence) continue;
+        if ((message.flags & NLM_F.DUMP_INTR) !== 0) interrupted = true;
+        if (message.type === NLMSG.ERROR) failOnError(request, message);
+        else if (message.type === NLMSG.DONE) {
+          if (message.payload.length >= 4) failOnError(request, message);
+          return interrupted ? undefined : found;
+        } else if (!isControl(message)) found.push(detach(message));
+      }
+      yield;
+    }
+  }
+
+  /** The next datagram; it is there already, see the class. */
+  #receive(): NetlinkMessage[] {
+    const messages = this.#receiveNow();
+    if (messages === undefined) throw new MalformedMessageError('the kernel did not answer');
+    return messages;
+  }
+
+  #receiveNow(): NetlinkMessage[] | undefined {
+    for (;;) {
+      senderSize[0] = SOCKADDR_NL_SIZE;
+      const size = syscall(
+        SYS.recvfrom,
+        this.#fd.fd,
+        received.address,
+        RECEIVE_BYTES,
+        MSG.TRUNC,
+        sender.address,
+        senderSizeAddress,
+      );
+      if (size === -ERRNO.EAGAIN!) return undefined;
+      if (size === -ERRNO.EINTR!) continue;
+      if (size === -ERRNO.ENOBUFS!) throw new OverrunError();
+      check('recvfrom', size, { doing: 'read from a netlink socket' });
+      // Only the kernel has port 0; a process with CAP_NET_ADMIN may send here too, and is not believed.
+      if (sender.bytes.readUInt32LE(4) !== 0) continue;
+      if (size > RECEIVE_BYTES) throw new MalformedMessageError(`a datagram of ${size} bytes`);
+      return decodeMessages(received.bytes.subarray(0, size));
+    }
+  }
+
+  #drain(): void {
+    while (this.#receiveNow() !== undefined);
+  }
+}
+
+/** The kernel passes over sockets without a port when it multicasts (its own port, 0, is the one it leaves out). */
+function bindToAnyPort(fd: number): void {
+  const address = allocate(SOCKADDR_NL_SIZE);
+  address.bytes.writeUInt16LE(AF.NETLINK, 0);
+  check('bind', syscall(SYS.bind, fd, address.address, SOCKADDR_NL_SIZE), { doing: 'give a netlink socket its port' });
+}
+
+function setOption(fd: number, level: number, option: number, value: number): number {
+  const argument = new Int32Array([value]);
+  return syscall(SYS.setsockopt, fd, level, option, addressOf(argument), 4);
+}
+
+/** A copy that outlives the shared receive buffer. */
+function detach(message: NetlinkMessage): NetlinkMessage {
+  return { ...message, payload: Buffer.from(message.payload) };
+}
+
+function refusal(request: NetlinkRequest, message: NetlinkMessage): NetlinkError | undefined {
+  const acknowledgement = decodeAcknowledgement(message);
+  if (acknowledgement.errno === 0) return undefined;
+  const operation = messageTypeName(request.type);
+  return new NetlinkError(operation, acknowledgement.errno, {
+    doing: describeRequest(request),
+    kernelMessage: acknowledgement.message,
+    ...explainRefusal(request, acknowledgement),
+  });
+}
+
+function failOnError(request: NetlinkRequest, message: NetlinkMessage): void {
+  const error = refusal(request, message);
+  if (error) throw error;
+}

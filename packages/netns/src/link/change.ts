@@ -1,0 +1,169 @@
+import {
+  IFF,
+  type LinkAttributes,
+  linkPayload,
+  type NetlinkRequest,
+  type NetlinkSocket,
+  NLM_F,
+  RTM,
+} from '@ns/netlink';
+import { type InNetns, type NetnsReference, openReference, send, withSocket } from '../namespace-reference.ts';
+import { checkLinkName, describeLink, indexOf, type LinkReference, namedLink } from './link.ts';
+
+/* RTM_NEWLINK on a link that exists. Each change needs CAP_NET_ADMIN in the user namespace that owns the network namespace. */
+
+/** The request that changes a link. */
+function change(
+  reference: LinkReference,
+  doing: string,
+  fields: { flags?: number; change?: number; attributes?: LinkAttributes },
+): NetlinkRequest {
+  const { index, name } = namedLink(reference);
+  const attributes: LinkAttributes = { ...(name === undefined ? {} : { name }), ...fields.attributes };
+  return { type: RTM.NEWLINK, payload: linkPayload().encode({ index, ...fields, attributes }), doing };
+}
+
+function setUpRequest(reference: LinkReference): NetlinkRequest {
+  return change(reference, `set ${describeLink(reference)} up`, { flags: IFF.UP, change: IFF.UP });
+}
+
+/** {@link setUp} with an open socket. */
+export function setUpIn(socket: NetlinkSocket, reference: LinkReference): void {
+  socket.request(setUpRequest(reference));
+}
+
+/** Sets a link up: IFF_UP. */
+export async function setUp(link: LinkReference, options: InNetns = {}): Promise<void> {
+  send(options.netns, setUpRequest(link));
+}
+
+/** Sets a link down. Its routes go with it. */
+export async function setDown(link: LinkReference, options: InNetns = {}): Promise<void> {
+  send(options.netns, change(link, `set ${describeLink(link)} down`, { flags: 0, change: IFF.UP }));
+}
+
+/** Renames a link. Before Linux 6.3 it must be down. */
+export async function rename(link: LinkReference, name: string, options: InNetns = {}): Promise<void> {
+  checkLinkName(name);
+  withSocket(options.netns, (socket) => {
+    // The new name takes the place of the old one in the message, so the index has to say which link is meant.
+    const index = indexOf(socket, link);
+    socket.request(change(index, `rename ${describeLink(link)} to '${name}'`, { attributes: { name } }));
+  });
+}
+
+/**
+ * Moves a link to another network namespace, down and without addresses. `lo` and some physical devices cannot move.
+ *
+ * @param target - where to
+ * @param options - `netns` is where the link is now, `name` what it is called there
+ */
+export async function moveToNetns(
+  link: LinkReference,
+  target: NetnsReference,
+  options: InNetns & { readonly name?: string } = {},
+): Promise<void> {
+  using fd = openReference(target, 'target');
+  withSocket(options.netns, (socket) => {
+    const index = indexOf(socket, link);
+    const name = options.name === undefined ? {} : { name: checkLinkName(options.name) };
+    socket.request(
+      change(index, `move ${describeLink(link)} to another network namespace`, {
+        attributes: { ...name, netnsFd: fd.fd },
+      }),
+    );
+  });
+}
+
+/** Sets the link-layer address. */
+export async function setMac(link: LinkReference, mac: string, options: InNetns = {}): Promise<void> {
+  send(
+    options.netns,
+    change(link, `set the address of ${describeLink(link)} to ${mac}`, { attributes: { address: mac } }),
+  );
+}
+
+/** Sets the MTU, in bytes. */
+export async function setMtu(link: LinkReference, mtuBytes: number, options: InNetns = {}): Promise<void> {
+  send(
+    options.netns,
+    change(link, `set the MTU of ${describeLink(link)} to ${mtuBytes}`, { attributes: { mtu: mtuBytes } }),
+  );
+}
+
+/** Sets the description that `ip link` shows as `alias`. */
+export async function setAlias(link: LinkReference, alias: string, options: InNetns = {}): Promise<void> {
+  send(options.netns, change(link, `set the alias of ${describeLink(link)}`, { attributes: { alias } }));
+}
+
+/** Sets the length of the transmit queue, in packets. */
+export async function setTxQueueLength(link: LinkReference, packets: number, options: InNetns = {}): Promise<void> {
+  send(
+    options.netns,
+    change(link, `set the queue length of ${describeLink(link)}`, { attributes: { txQueueLength: packets } }),
+  );
+}
+
+/** Makes a link a port of a master (a bridge). `null` takes it out. */
+export async function setMaster(
+  link: LinkReference,
+  master: LinkReference | null,
+  options: InNetns = {},
+): Promise<void> {
+  withSocket(options.netns, (socket) => {
+    const doing =
+      master === null
+        ? `take ${describeLink(link)} out of its master`
+        : `make ${describeLink(link)} a port of ${describeLink(master)}`;
+    socket.request(change(link, doing, { attributes: { master: master === null ? 0 : indexOf(socket, master) } }));
+  });
+}
+
+/** Removes a link; removing one end of a veth removes both. */
+export async function remove(
+  link: LinkReference,
+  options: InNetns & { readonly ifMissing?: 'error' | 'ignore' } = {},
+): Promise<void> {
+  const { index, name } = namedLink(link);
+  const attributes: LinkAttributes = name === undefined ? {} : { name };
+  withSocket(options.netns, (socket) => {
+    const request = {
+      type: RTM.DELLINK,
+      payload: linkPayload().encode({ index, attributes }),
+      doing: `remove ${describeLink(link)}`,
+    };
+    const [error] = socket.batch([request]);
+    if (error && !(options.ifMissing === 'ignore' && error.code === 'ENODEV')) throw error;
+  });
+}
+
+/** Adds an alternative name, up to 127 bytes. Since 5.5. */
+export async function addAlternativeName(
+  link: LinkReference,
+  alternativeName: string,
+  options: InNetns = {},
+): Promise<void> {
+  withSocket(options.netns, (socket) =>
+    socket.request(alternativeNameRequest(RTM.NEWLINKPROP, indexOf(socket, link), alternativeName)),
+  );
+}
+
+/** Removes an alternative name. */
+export async function removeAlternativeName(
+  link: LinkReference,
+  alternativeName: string,
+  options: InNetns = {},
+): Promise<void> {
+  withSocket(options.netns, (socket) =>
+    socket.request(alternativeNameRequest(RTM.DELLINKPROP, indexOf(socket, link), alternativeName)),
+  );
+}
+
+function alternativeNameRequest(type: number, index: number, alternativeName: string): NetlinkRequest {
+  return {
+    type,
+    flags: type === RTM.NEWLINKPROP ? NLM_F.CREATE | NLM_F.EXCL | NLM_F.APPEND : 0,
+    payload: linkPayload().encode({ index, attributes: { properties: { alternativeNames: [alternativeName] } } }),
+    doing: `change the alternative name '${alternativeName}' of link ${index}`,
+  };
+}
