@@ -1,10 +1,15 @@
+export { type AppliedLayer, type ApplyLayerOptions, applyLayer } from './apply-layer.ts';
+export { ArchiveError, type ArchiveErrorCode } from './archive-error.ts';
 export type { Change, DeletedChange, FileSummary, PresentChange } from './change.ts';
 export { ChangeStream } from './change-stream.ts';
 export type { Comparison } from './compare-files.ts';
 export { type DiffLayerOptions, diffLayer } from './diff-layer.ts';
 export { type DiffTreesOptions, diffTrees } from './diff-trees.ts';
 export type { DirectoryPlace } from './directory-place.ts';
+export type { OwnershipPolicy, Skipped } from './file-metadata.ts';
 export type { FileType } from './file-type.ts';
+export type { WhiteoutTarget } from './layer-unpacker.ts';
 export { createOverlay, MAX_LOWER_LAYERS, type MountOverlayOptions, mountOverlay } from './mount-overlay.ts';
 export { type OverlayOptions, type OverlayParameter, overlayParameters } from './overlay-options.ts';
+export { diffStream, type Owner, type TarOptions, treeStream } from './tar-stream.ts';
 export type { WhiteoutForm } from './whiteouts.ts';

@@ -1,4 +1,4 @@
-import { closeFd, type OwnedFd, readDirectory, type Stat, statAt, statFd } from '@ns/libc';
+import { check, closeFd, ERRNO, type OwnedFd, readDirectory, type Stat, statAt, statFd } from '@ns/libc';
 import { openChildDirectory } from './directory-place.ts';
 import { isDirectory } from './file-type.ts';
 import {
@@ -47,7 +47,13 @@ const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0
 function openFrame(dirFd: number, name: string, path: string, mayHoldXattrWhiteouts: boolean): Frame | undefined {
   const fd = openChildDirectory(dirFd, name);
   // Removed or replaced since it was listed.
-  if (fd < 0) return undefined;
+  if (fd === -ERRNO.ENOENT! || fd === -ERRNO.ENOTDIR! || fd === -ERRNO.ELOOP!) return undefined;
+  check('openat', fd, {
+    path,
+    ...(fd === -ERRNO.EMFILE! && {
+      hint: 'One descriptor is held per level of a tree: raise RLIMIT_NOFILE for trees this deep',
+    }),
+  });
   const names = readDirectory(fd)
     .map((entry) => entry.name)
     .sort(byCodeUnit);
