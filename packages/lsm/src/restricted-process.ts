@@ -1,5 +1,6 @@
 import { type Launched, launch, type Stdio, type Step } from '@ns/launch';
 import { onlyKnownKeys, SpecError } from '@ns/libc';
+import type { ExecLabel } from './exec-label.ts';
 import type { LandlockEnforcement } from './landlock/plan.ts';
 import { LandlockRuleset } from './landlock/ruleset.ts';
 import type { LandlockSpec } from './landlock/spec.ts';
@@ -12,6 +13,8 @@ export interface RestrictedOptions {
   readonly landlock: LandlockSpec;
   /** What the kernel must be able to enforce of it. Default `'named'`. */
   readonly enforce?: LandlockEnforcement;
+  /** Run under an AppArmor profile or an SELinux label as well: what `appArmorExecLabel` or `selinuxExecLabel` returns. */
+  readonly label?: ExecLabel;
   /** A compiled seccomp filter: an array of struct sock_filter, as `@ns/seccomp` makes it. */
   readonly seccomp?: Uint8Array;
   /** Run as another user, which needs root. Default: the same user, without capabilities. */
@@ -31,6 +34,7 @@ export interface RestrictedOptions {
 const optionKeys = [
   'landlock',
   'enforce',
+  'label',
   'seccomp',
   'user',
   'env',
@@ -87,13 +91,15 @@ function stepsOf(
   options: RestrictedOptions,
   ruleset: LandlockRuleset,
 ): Step[] {
-  const { user, seccomp, cwd = '/', timeout, env = { PATH: defaultPath } } = options;
+  const { user, label, seccomp, cwd = '/', timeout, env = { PATH: defaultPath } } = options;
   const program: Step[] = [
     { op: 'dieWithParent' },
     { op: 'newSession' },
     ...(user ? [{ op: 'credentials', groups: [], ...user } as const] : []),
     // Before Landlock, which the working directory does not have to be readable under.
     { op: 'workingDirectory', path: cwd, create: false },
+    // Before no_new_privs, under which a process that has a profile cannot leave it for any other.
+    ...(label ? [{ op: 'execLabel', ...label } as const] : []),
     // Under no_new_privs root does not get capabilities back by executing a program.
     { op: 'capabilities', permitted: 0n, effective: 0n },
     { op: 'noNewPrivileges' },
