@@ -1,9 +1,12 @@
 import { type OwnedFd, SpecError } from '@ns/libc';
 import { applyLimits, type MissingPolicy } from './apply-limits.ts';
 import type { Absence, AbsentLimit } from './change.ts';
+import { type Delegatee, delegate } from './delegate.ts';
 import { Directories } from './directories.ts';
 import { CgroupDirectory } from './directory.ts';
 import { CgroupGoneError } from './errors.ts';
+import type { EventStream } from './event-stream.ts';
+import { type CgroupEvent, type EventsOptions, type Joins, watchEvents } from './events.ts';
 import { freeze, isFrozen, thaw } from './freeze.ts';
 import { type CgroupHost, type Controller, detectCgroups, type Hierarchy } from './host.ts';
 import { kill } from './kill.ts';
@@ -64,19 +67,17 @@ export class Cgroup implements AsyncDisposable {
   readonly missing: readonly AbsentLimit[];
   readonly #directories: Directories;
   readonly #given: ReadonlyMap<Hierarchy, number>;
+  readonly #parent: Parent | undefined;
+  readonly #joins: Joins = new Set();
+  readonly #streams = new Set<EventStream<CgroupEvent>>();
 
-  private constructor(
-    name: string,
-    host: CgroupHost,
-    directories: Directories,
-    given: ReadonlyMap<Hierarchy, number>,
-    missing: readonly AbsentLimit[],
-  ) {
-    this.name = name;
-    this.host = host;
-    this.missing = missing;
-    this.#directories = directories;
-    this.#given = given;
+  private constructor(made: Made) {
+    this.name = made.name;
+    this.host = made.host;
+    this.missing = made.missing;
+    this.#directories = made.directories;
+    this.#given = made.given;
+    this.#parent = made.parent;
   }
 
   /**
@@ -93,7 +94,7 @@ export class Cgroup implements AsyncDisposable {
     const components = parseCgroupName(name);
     const requested = parseLimits(limits);
     const host = options.host ?? detectCgroups();
-    const owner = options.owner === 'none' ? undefined : ownerOf(options.owner ?? process.pid);
+    const owner = options.owner === 'none' ? 'none' : ownerOf(options.owner ?? process.pid);
     const { trees, missing } = treesFor(host, requested, options.account ?? []);
     const given = new Map<Hierarchy, number>();
     const made: CgroupDirectory[] = [];
@@ -107,7 +108,7 @@ export class Cgroup implements AsyncDisposable {
       }
       const directories = new Directories(made);
       const unset = await applyLimits(directories, requested, missing, 'empty', options.missing ?? 'error');
-      return new Cgroup(name, host, directories, given, unset);
+      return new Cgroup({ name, host, directories, given, missing: unset, parent: options.parent });
     } catch (error) {
       using directories = new Directories(made);
       if (made.length > 0) await remove(directories, given);
@@ -132,7 +133,21 @@ export class Cgroup implements AsyncDisposable {
       return fd ? [new CgroupDirectory(hierarchy, path, fd)] : [];
     });
     if (found.length === 0) throw new CgroupGoneError(name, 'open');
-    return new Cgroup(name, host, new Directories(found), given, []);
+    return new Cgroup({ name, host, directories: new Directories(found), given, missing: [], parent: options.parent });
+  }
+
+  /**
+   * Makes a cgroup inside this one, for one `exec` of a container say. On v2, a cgroup whose children have controllers
+   * cannot hold processes itself.
+   */
+  createChild(
+    name: string,
+    limits: Limits = {},
+    options: Omit<CreateOptions, 'parent' | 'host'> = {},
+  ): Promise<Cgroup> {
+    parseCgroupName(name);
+    const parent = this.#parent === undefined ? {} : { parent: this.#parent };
+    return Cgroup.create(`${this.name}/${name}`, limits, { ...options, ...parent, host: this.host });
   }
 
   /** Absolute path of the directory in each tree, the v2 tree first. */
@@ -175,6 +190,7 @@ export class Cgroup implements AsyncDisposable {
   async add(pid: number): Promise<void> {
     if (!Number.isInteger(pid) || pid <= 0) throw new SpecError('pid', 'a process id', pid);
     for (const directory of this.#inJoinOrder()) await directory.writeAside('cgroup.procs', String(pid));
+    for (const onJoin of this.#joins) onJoin();
   }
 
   /** How a new process is born inside. Close what it holds (`using`) once the process is started. */
@@ -201,6 +217,19 @@ export class Cgroup implements AsyncDisposable {
   /** See {@link oomKills}: processes of this very cgroup that were killed for memory. */
   oomKills(): number | undefined {
     return oomKills(this.#directories);
+  }
+
+  /**
+   * What happens to the cgroup, as it happens: see {@link CgroupEvent}. The kernel wakes the event loop; nothing is asked
+   * again and again, and no thread is used. Watching begins with this call and ends with `break`, `return()`, the signal,
+   * {@link close}, or the cgroup itself.
+   *
+   * @throws UnavailableError for `pressure` without PSI
+   */
+  events(options: EventsOptions = {}): AsyncIterableIterator<CgroupEvent> & Disposable {
+    const stream = watchEvents(this.#directories, this.#joins, options, () => this.#streams.delete(stream));
+    this.#streams.add(stream);
+    return stream;
   }
 
   /** Stops every process, and waits until they stand still. v2: since 5.2; v1: the freezer controller. */
@@ -236,6 +265,11 @@ export class Cgroup implements AsyncDisposable {
     return remove(this.#directories, this.#given, options.timeoutMs);
   }
 
+  /** See {@link delegate}: hands the cgroup over to another user. v2 only. */
+  delegate(to: Delegatee): void {
+    delegate(this.#directories, to);
+  }
+
   /** Makes another process the one whose end makes the cgroup prunable. */
   setOwner(pid: number): void {
     const owner = ownerOf(pid);
@@ -244,6 +278,8 @@ export class Cgroup implements AsyncDisposable {
 
   /** Lets go of the descriptors; the cgroup stays. Idempotent. */
   close(): void {
+    for (const stream of this.#streams) stream[Symbol.dispose]();
+    this.#streams.clear();
     this.#directories[Symbol.dispose]();
   }
 
@@ -259,6 +295,16 @@ export class Cgroup implements AsyncDisposable {
     const { control, all } = this.#directories;
     return [control, ...all.filter((directory) => directory !== control)];
   }
+}
+
+/** What {@link Cgroup} is made of. */
+interface Made {
+  readonly name: string;
+  readonly host: CgroupHost;
+  readonly directories: Directories;
+  readonly given: ReadonlyMap<Hierarchy, number>;
+  readonly missing: readonly AbsentLimit[];
+  readonly parent: Parent | undefined;
 }
 
 /** Which trees the cgroup must be in, and with which controllers. */

@@ -29,6 +29,8 @@ export type CgroupMode = 'v1' | 'hybrid' | 'v2';
 export interface Hierarchy {
   readonly version: 1 | 2;
   readonly controllers: ReadonlySet<Controller>;
+  /** The same as the kernel spells them in mount options, v1's `blkio` for `io`. */
+  readonly kernelNames: readonly string[];
   /** Where it is mounted, `/sys/fs/cgroup/memory`. */
   readonly mountPoint: string;
   /** Which cgroup the mount shows as its root; not `/` when a container sees only its own part. */
@@ -97,13 +99,14 @@ export function parseCgroupHost(
     const [, , , mountRoot = '/', mountPoint = ''] = before.split(' ').map(unescapeOctal);
     const version = type === 'cgroup2' ? 2 : 1;
     const words = version === 2 ? texts.controllersAt(mountPoint).trim().split(' ') : superOptions.split(',');
-    const controllers = new Set(words.flatMap((word) => controllerNames[word] ?? []));
+    const kernelNames = words.filter((word) => word in controllerNames);
+    const controllers = new Set(kernelNames.map((word) => controllerNames[word]!));
     // A v1 tree without controllers is a named one (systemd's): nothing of ours.
     if (version === 1 && controllers.size === 0) continue;
     const key = version === 2 ? 'unified' : [...controllers].sort().join();
     const ownPath = relativeTo(mountRoot, ownPaths.get(version === 2 ? '' : [...controllers][0]!) ?? '/');
     // A tree can be mounted again elsewhere (into a chroot, by a container manager): the first mount is the machine's.
-    if (!found.has(key)) found.set(key, { version, controllers, mountPoint, mountRoot, ownPath });
+    if (!found.has(key)) found.set(key, { version, controllers, kernelNames, mountPoint, mountRoot, ownPath });
   }
   const hierarchies = [...found.values()];
   const unified = found.get('unified');

@@ -1,6 +1,7 @@
 export type { MissingPolicy } from './apply-limits.ts';
 export { Cgroup, type CreateOptions, type JoinPlan } from './cgroup.ts';
 export type { Absence, AbsentLimit } from './change.ts';
+export { type CgroupMount, containerCgroupMounts } from './container-mounts.ts';
 export type { CpuLimits, CpuQuota } from './controllers/cpu.ts';
 export type { CpusetLimits } from './controllers/cpuset.ts';
 export type { HugetlbLimits } from './controllers/hugetlb.ts';
@@ -11,9 +12,11 @@ export type { NetClsLimits, NetPrioLimits } from './controllers/net.ts';
 export type { PidsLimits } from './controllers/pids.ts';
 export type { RdmaDeviceLimits, RdmaLimits } from './controllers/rdma.ts';
 export { sharesToWeight, weightToShares } from './cpu-weight.ts';
+export type { Delegatee } from './delegate.ts';
 export { type DeviceRule, defaultDeviceRules } from './device-policy.ts';
 export { type DockerLimits, fromDockerLimits } from './docker-limits.ts';
 export { CgroupBusyError, CgroupExistsError, CgroupGoneError } from './errors.ts';
+export type { CgroupEvent, EventsOptions } from './events.ts';
 export {
   type CgroupHost,
   type CgroupHostTexts,
@@ -26,6 +29,8 @@ export {
 } from './host.ts';
 export { type Limits, parseLimits } from './limits.ts';
 export type { Parent } from './placement.ts';
+export { type PrunedCgroups, pruneCgroups } from './prune.ts';
+export type { PressureTrigger } from './psi-trigger.ts';
 export { parseSize, type Size } from './size.ts';
 export type { CpuStats } from './stats/cpu.ts';
 export type { HugetlbStats } from './stats/hugetlb.ts';

@@ -27,7 +27,7 @@ export async function makeLeaf(
   place: Place,
   name: readonly string[],
   controllers: readonly Controller[],
-  owner: Owner | undefined,
+  owner: Owner | 'none',
 ): Promise<Leaf> {
   const components = [...place.components, ...name];
   const parents = components.slice(0, -1);
@@ -39,7 +39,7 @@ export async function makeLeaf(
         : new Map<Controller, Absence>();
     const directory = makeChild(hierarchy, components);
     if (!directory) continue;
-    if (owner === undefined || markOwner(directory.fd, owner)) return { directory, missing };
+    if (markOwner(directory.fd, owner)) return { directory, missing };
     directory[Symbol.dispose]();
   }
   throw new CgroupBusyError(absolutePath(hierarchy, components), 'it vanishes as fast as it is made');

@@ -37,9 +37,14 @@ function pidNamespace(): string {
   return ownPidNamespace;
 }
 
-/** `false` when the directory is gone already. File systems and users that cannot mark are no error: prune() then leaves it. */
-export function markOwner(directoryFd: number, owner: Owner): boolean {
-  const value = Buffer.from(`${owner.pid} ${owner.startTime} ${owner.pidNamespace}`);
+/**
+ * Marks a directory as a cgroup of ours. `'none'`: one that no crash makes prunable.
+ *
+ * @returns `false` when the directory is gone already. File systems and users that cannot mark are no error: the cgroup
+ * is then left alone by prune
+ */
+export function markOwner(directoryFd: number, owner: Owner | 'none'): boolean {
+  const value = Buffer.from(owner === 'none' ? owner : `${owner.pid} ${owner.startTime} ${owner.pidNamespace}`);
   for (const attribute of attributes) {
     const result = setXattr(directoryFd, '', attribute, value);
     if (result === 0) return true;
@@ -51,17 +56,18 @@ export function markOwner(directoryFd: number, owner: Owner): boolean {
   return true;
 }
 
-/** Who made the cgroup, `undefined` for one without a mark. */
-export function readOwner(directoryFd: number): Owner | undefined {
+/** The mark of a directory, `undefined` for one without: a parent made on the way, or not ours. */
+export function readOwner(directoryFd: number): Owner | 'none' | undefined {
   for (const attribute of attributes) {
-    const value = getXattr(directoryFd, '', attribute);
-    const match = value && /^(\d+) (\d+) (pid:\[\d+\])$/.exec(value.toString('latin1'));
+    const value = getXattr(directoryFd, '', attribute)?.toString('latin1');
+    if (value === 'none') return value;
+    const match = value === undefined ? null : /^(\d+) (\d+) (pid:\[\d+\])$/.exec(value);
     if (match) return { pid: Number(match[1]), startTime: Number(match[2]), pidNamespace: match[3]! };
   }
   return undefined;
 }
 
 /** Whether the owner certainly ended. Of a pid namespace we do not see nothing is certain. */
-export function isDead(owner: Owner): boolean {
-  return owner.pidNamespace === pidNamespace() && startTimeOf(owner.pid) !== owner.startTime;
+export function isDead(owner: Owner | 'none'): boolean {
+  return owner !== 'none' && owner.pidNamespace === pidNamespace() && startTimeOf(owner.pid) !== owner.startTime;
 }

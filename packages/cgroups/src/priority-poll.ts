@@ -65,12 +65,11 @@ function dispatch(): void {
   if (!gathering) return;
   const { epoll, waiters } = gathering;
   const count = syscall(SYS.epoll_pwait, epoll.fd, received.address, eventsPerWait, 0, 0, 0);
-  const ready: Waiter[] = [];
-  for (let index = 0; index < count; index++) {
-    const waiter = waiters.get(received.bytes.readInt32LE(index * eventSize + dataOffset));
-    if (waiter) ready.push(waiter);
-  }
-  for (const waiter of ready) waiter.onReady();
+  const ready = Array.from({ length: Math.max(count, 0) }, (_, index) =>
+    received.bytes.readInt32LE(index * eventSize + dataOffset),
+  );
+  // Looked up one by one: what one callback closes is not called any more.
+  for (const fd of ready) waiters.get(fd)?.onReady();
 }
 
 /** The event loop stays alive while somebody waits who wants that; with nobody left everything is closed. */

@@ -3,6 +3,7 @@ import type { Directories } from './directories.ts';
 import { CgroupDirectory } from './directory.ts';
 import { CgroupBusyError } from './errors.ts';
 import type { Hierarchy } from './host.ts';
+import { readOwner } from './owner.ts';
 import { childDirectories, processesBelow } from './processes.ts';
 import { openDirectory, removeDirectory } from './tree.ts';
 import { waitForCgroupEvent, waitUntil } from './wait-for.ts';
@@ -49,11 +50,12 @@ function removeChildren(directory: CgroupDirectory): void {
   }
 }
 
-/** Parents exist only for their children; rmdir(2) itself refuses those still in use. */
+/** Unmarked parents exist only for their children; rmdir(2) itself refuses those still in use. */
 function removeEmptyParents({ hierarchy, components }: CgroupDirectory, given: number): void {
   for (let depth = components.length - 1; depth > given; depth--) {
     using parent = openDirectory(hierarchy, components.slice(0, depth - 1));
-    if (!parent || removeDirectory(parent, components[depth - 1]!) < 0) return;
+    using empty = openDirectory(hierarchy, components.slice(0, depth));
+    if (!parent || !empty || readOwner(empty.fd) || removeDirectory(parent, components[depth - 1]!) < 0) return;
   }
 }
 

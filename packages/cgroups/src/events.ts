@@ -1,0 +1,230 @@
+import { SpecError, UnavailableError } from '@ns/libc';
+import type { Directories } from './directories.ts';
+import type { CgroupDirectory } from './directory.ts';
+import { watchV1Event } from './event-fd.ts';
+import { EventStream } from './event-stream.ts';
+import { parseFlatKeyed } from './keyed-files.ts';
+import { onlyKnownKeys } from './known-keys.ts';
+import { type PressureTrigger, parsePressureTrigger, watchPressure } from './psi-trigger.ts';
+import { parseSize, type Size } from './size.ts';
+import { waitUntil } from './wait-for.ts';
+import { watchEmpty } from './watch-empty.ts';
+import { watchFile } from './watch-file.ts';
+
+/** Something that happened to a cgroup. Counts are totals since it was made. */
+export type CgroupEvent =
+  /** The first process came in, or the last one ended. On v1 coming in is seen when it was by `add`. */
+  | { readonly type: 'populated'; readonly populated: boolean }
+  | { readonly type: 'frozen'; readonly frozen: boolean }
+  /** `low`: reclaimed below its protection; `high`: throttled; `max`: the hard limit was hit. v2 only. */
+  | { readonly type: 'low' | 'high' | 'max'; readonly count: number }
+  /** No memory could be reclaimed. v1 counts nothing here, `count` is that of the events seen. */
+  | { readonly type: 'oom'; readonly count: number }
+  /** Processes killed for memory, in the cgroup or below. */
+  | { readonly type: 'oom_kill'; readonly count: number }
+  /** A fork was refused by `pids.max`. v2, and v1 since 4.8. */
+  | { readonly type: 'pids_max'; readonly count: number }
+  /** A trigger fired. `windowMs` as it was granted. */
+  | ({ readonly type: 'pressure' } & Required<PressureTrigger>)
+  /** v1's reclaim is at work: `memory.pressure_level`. */
+  | { readonly type: 'memory_pressure'; readonly level: 'low' | 'medium' | 'critical' }
+  /** v1: usage crossed a threshold, in either direction. */
+  | { readonly type: 'memory_usage'; readonly thresholdBytes: number }
+  /** The cgroup is gone; the stream ends. */
+  | { readonly type: 'removed' };
+
+/** What to watch besides the events that cost nothing. */
+export interface EventsOptions {
+  /** PSI triggers, `{ resource: 'memory', stallMs: 150, windowMs: 1000 }`. Needs a v2 tree and PSI. */
+  readonly pressure?: readonly PressureTrigger[];
+  /** v1 only, where PSI is absent: the level from which reclaim is reported. */
+  readonly memoryPressureLevel?: 'low' | 'medium' | 'critical';
+  /** v1 only: usages whose crossing is reported. */
+  readonly memoryUsage?: readonly Size[];
+  readonly signal?: AbortSignal;
+}
+
+/** Tells event streams that a process was added, which v1 does not. */
+export type Joins = Set<() => void>;
+
+const optionKeys = ['pressure', 'memoryPressureLevel', 'memoryUsage', 'signal'];
+
+/**
+ * Begins to watch.
+ *
+ * @param onEnd - called once, when the stream ended for whatever reason
+ */
+export function watchEvents(
+  directories: Directories,
+  joins: Joins,
+  options: EventsOptions,
+  onEnd: () => void,
+): EventStream<CgroupEvent> {
+  const unchecked: unknown = options;
+  onlyKnownKeys(unchecked, optionKeys, 'events');
+  const triggers = (options.pressure ?? []).map((trigger, index) =>
+    parsePressureTrigger(trigger, `events.pressure[${index}]`),
+  );
+  const abort = (): void => void stream.return();
+  const stream = new EventStream<CgroupEvent>(() => {
+    options.signal?.removeEventListener('abort', abort);
+    joins.delete(onJoin);
+    onEnd();
+  });
+  const watching: Watching = {
+    stream,
+    removed() {
+      stream.push('removed', { type: 'removed' });
+      stream.end();
+    },
+  };
+  const onJoin = directories.unified ? () => {} : followMembers(directories, watching);
+  joins.add(onJoin);
+  options.signal?.addEventListener('abort', abort);
+  if (options.signal?.aborted) abort();
+  try {
+    if (directories.unified) watchCgroupEvents(directories.unified, watching);
+    watchMemory(directories.of('memory'), watching, options);
+    watchPidsMax(directories.of('pids'), watching);
+    for (const trigger of triggers) {
+      if (!directories.unified) throw noUnifiedTree();
+      const key = `pressure ${trigger.resource} ${trigger.kind} ${trigger.stallMs}`;
+      stream.own(
+        watchPressure(directories.unified, trigger, (granted) => stream.push(key, { type: 'pressure', ...granted })),
+      );
+    }
+  } catch (error) {
+    stream.end();
+    throw error;
+  }
+  return stream;
+}
+
+function noUnifiedTree(): UnavailableError {
+  return new UnavailableError(
+    'pressure stall information',
+    'it is counted in a cgroup v2 tree only',
+    'On v1 use memoryPressureLevel',
+  );
+}
+
+interface Watching {
+  readonly stream: EventStream<CgroupEvent>;
+  removed(): void;
+}
+
+/** Calls back for each key of a flat keyed file whose value changed since the last look. */
+function watchCounters(
+  directory: CgroupDirectory,
+  file: string,
+  watching: Watching,
+  onChange: (key: string, value: number) => void,
+): void {
+  let last: ReadonlyMap<string, number> | undefined;
+  const watch = watchFile(directory, file, (text) => {
+    if (text === undefined) {
+      watching.removed();
+      return;
+    }
+    const values = parseFlatKeyed(text);
+    for (const [key, value] of values) if (last && last.get(key) !== value) onChange(key, value);
+    last = values;
+  });
+  watching.stream.own(watch);
+}
+
+function watchCgroupEvents(unified: CgroupDirectory, watching: Watching): void {
+  watchCounters(unified, 'cgroup.events', watching, (key, value) => {
+    if (key === 'populated') watching.stream.push(key, { type: 'populated', populated: value === 1 });
+    if (key === 'frozen') watching.stream.push(key, { type: 'frozen', frozen: value === 1 });
+  });
+}
+
+const memoryTypes = ['low', 'high', 'max', 'oom', 'oom_kill'] as const;
+
+function watchMemory(memory: CgroupDirectory | undefined, watching: Watching, options: EventsOptions): void {
+  if (memory?.hierarchy.version === 2) {
+    watchCounters(memory, 'memory.events', watching, (key, count) => {
+      const type = memoryTypes.find((name) => name === key);
+      if (type) watching.stream.push(type, { type, count });
+    });
+  } else if (memory) watchV1Memory(memory, watching, options);
+  const v1Only = options.memoryPressureLevel ?? options.memoryUsage;
+  if (v1Only !== undefined && memory?.hierarchy.version !== 1) {
+    throw new SpecError(
+      'events',
+      'a cgroup in the v1 memory tree for memoryPressureLevel and memoryUsage',
+      v1Only,
+      'On v2 use pressure and memory.high',
+    );
+  }
+}
+
+/** How long after v1 reported an out-of-memory the kill may take to be counted. */
+const killFollowsWithinMs = 2_000;
+
+function watchV1Memory(memory: CgroupDirectory, { stream, removed }: Watching, options: EventsOptions): void {
+  const kills = (): number =>
+    memory.gone ? 0 : (parseFlatKeyed(memory.read('memory.oom_control') ?? '').get('oom_kill') ?? 0);
+  let ooms = 0;
+  let reported = kills();
+  const onOom = (gone: boolean): void => {
+    if (gone) {
+      removed();
+      return;
+    }
+    stream.push('oom', { type: 'oom', count: ++ooms });
+    // v1 tells before it kills, and does not tell when it did.
+    void waitUntil(() => stream.ended || kills() > reported, killFollowsWithinMs).then((killed) => {
+      if (!killed || stream.ended) return;
+      const count = kills();
+      if (count <= reported) return; // another look, begun by the next event, said so
+      reported = count;
+      stream.push('oom_kill', { type: 'oom_kill', count });
+    });
+  };
+  stream.own(watchV1Event(memory, 'memory.oom_control', '', onOom));
+  const level = options.memoryPressureLevel;
+  if (level) {
+    stream.own(
+      watchV1Event(memory, 'memory.pressure_level', level, (gone) => {
+        if (gone) removed();
+        else stream.push('memory_pressure', { type: 'memory_pressure', level });
+      }),
+    );
+  }
+  for (const [index, threshold] of (options.memoryUsage ?? []).entries()) {
+    const thresholdBytes = parseSize(threshold, `events.memoryUsage[${index}]`);
+    stream.own(
+      watchV1Event(memory, 'memory.usage_in_bytes', String(thresholdBytes), (gone) => {
+        if (gone) removed();
+        else stream.push(`memory_usage ${thresholdBytes}`, { type: 'memory_usage', thresholdBytes });
+      }),
+    );
+  }
+}
+
+function watchPidsMax(pids: CgroupDirectory | undefined, watching: Watching): void {
+  if (!pids) return;
+  watchCounters(pids, 'pids.events', watching, (key, count) => {
+    if (key === 'max') watching.stream.push('pids_max', { type: 'pids_max', count });
+  });
+}
+
+/** Pure v1: says when the last member ended; returns what to call when one was added. */
+function followMembers(directories: Directories, { stream }: Watching): () => void {
+  let following = false;
+  const follow = (): boolean => {
+    const watch = watchEmpty(directories.control, () => {
+      following = false;
+      stream.push('populated', { type: 'populated', populated: false });
+    });
+    stream.own(watch);
+    following = watch !== undefined;
+    return following;
+  };
+  follow();
+  return () => {
+    if (!following && follow()) stream.push('populated', { type: 'populated', populated: true });
+  };
+}

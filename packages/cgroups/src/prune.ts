@@ -1,0 +1,75 @@
+import { Directories } from './directories.ts';
+import { CgroupDirectory } from './directory.ts';
+import { type CgroupHost, detectCgroups, type Hierarchy } from './host.ts';
+import { kill } from './kill.ts';
+import { isDead, readOwner } from './owner.ts';
+import { type Parent, type Place, placeIn } from './placement.ts';
+import { childDirectories } from './processes.ts';
+import { remove } from './remove.ts';
+import { openDirectory, removeDirectory } from './tree.ts';
+
+/** What {@link pruneCgroups} did. */
+export interface PrunedCgroups {
+  /** Names, relative to the parent, of cgroups whose owner is gone: their processes were killed and they were removed. */
+  readonly removed: readonly string[];
+  /** Names of those that could not be removed, with the reason. */
+  readonly failed: readonly { readonly name: string; readonly error: unknown }[];
+}
+
+/**
+ * Finds cgroups whose owner died without removing them, kills what runs in them and removes them, in every tree.
+ * An owner is known by pid, start time and pid namespace, kept in an extended attribute of the directory; cgroups of
+ * others, of living owners, and of pid namespaces that cannot be seen from here are left alone.
+ */
+export async function pruneCgroups(options: { parent?: Parent; host?: CgroupHost } = {}): Promise<PrunedCgroups> {
+  const host = options.host ?? detectCgroups();
+  const orphans = new Map<string, CgroupDirectory[]>();
+  const places = new Map<Hierarchy, Place>(
+    host.hierarchies.map((hierarchy) => [hierarchy, placeIn(hierarchy, options.parent)]),
+  );
+  for (const [hierarchy, { components }] of places) {
+    for (const orphan of orphansBelow(hierarchy, components)) {
+      const name = orphan.components.slice(components.length).join('/');
+      orphans.set(name, [...(orphans.get(name) ?? []), orphan]);
+    }
+  }
+  const given = new Map([...places].map(([hierarchy, place]) => [hierarchy, place.given]));
+  const removed: string[] = [];
+  const failed: { name: string; error: unknown }[] = [];
+  for (const [name, found] of orphans) {
+    using directories = new Directories(found);
+    try {
+      await kill(directories);
+      await remove(directories, given);
+      removed.push(name);
+    } catch (error) {
+      failed.push({ name, error });
+    }
+  }
+  for (const [hierarchy, { components }] of places) removeEmpty(hierarchy, components);
+  return { removed, failed };
+}
+
+function orphansBelow(hierarchy: Hierarchy, components: readonly string[]): CgroupDirectory[] {
+  const fd = openDirectory(hierarchy, components);
+  if (!fd) return [];
+  const directory = new CgroupDirectory(hierarchy, components, fd);
+  const owner = readOwner(directory.fd);
+  // What lies beneath an orphan goes with it; what lies beneath a living owner's cgroup is judged by its own mark.
+  if (owner && isDead(owner)) return [directory];
+  const found = childDirectories(directory.fd).flatMap((name) => orphansBelow(hierarchy, [...components, name]));
+  directory[Symbol.dispose]();
+  return found;
+}
+
+/** Parents a crash left behind: unmarked and empty. A creator that loses one to us makes it again. */
+function removeEmpty(hierarchy: Hierarchy, components: readonly string[]): void {
+  using directory = openDirectory(hierarchy, components);
+  if (!directory) return;
+  for (const name of childDirectories(directory.fd)) {
+    const child = [...components, name];
+    removeEmpty(hierarchy, child);
+    using opened = openDirectory(hierarchy, child);
+    if (opened && !readOwner(opened.fd)) removeDirectory(directory, name);
+  }
+}
