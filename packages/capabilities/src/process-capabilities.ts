@@ -20,7 +20,7 @@ export interface ProcessCapabilities {
  * The capability sets of a process: `CapInh` to `CapAmb` of `/proc/PID/status`. Needs no privilege, except that a
  * `/proc` mounted with `hidepid` hides other users' processes.
  *
- * @param pid - a process (its main thread), or `'self'`: the calling thread, the one that {@link setCapabilities} changes
+ * @param pid - a process (its main thread), or `'self'`: the calling thread, the one that {@link setThreadCapabilities} changes
  * @throws SpecError for what is no pid
  * @throws SyscallError `ENOENT` when there is no such process, `ESRCH` when it ended meanwhile
  *

@@ -71,18 +71,17 @@ function listMask(list: string, clause: string): bigint {
   let mask = 0n;
   for (const name of list.split(',')) {
     if (name === '') refuse(clause, 'A capability is missing beside a comma');
-    mask |= /^all$/i.test(name)
-      ? CapabilitySet.all().mask
-      : 1n << BigInt(capabilityNumber(listed(name), 'capabilities'));
+    // "all" replaces what stands before it, which shows only for numbers beyond the last capability.
+    if (/^all$/i.test(name)) mask = CapabilitySet.all().mask;
+    else mask |= 1n << BigInt(capabilityNumber(listed(name), 'capabilities'));
   }
   return mask;
 }
 
-/** strtoul(3) with base 0, which libcap uses for what begins with a digit. */
+/** Numbers as libcap reads them, by strtoul(3) with base 0: `08` is none, and refused as NaN. */
 function listed(name: string): Capability {
-  if (/^0[0-7]+$/.test(name)) return Number.parseInt(name, 8);
-  if (/^0x[0-9a-f]+$/i.test(name)) return Number.parseInt(name, 16);
-  return name;
+  if (/^0\d+$/.test(name)) return Number(`0o${name}`);
+  return /^0x/i.test(name) ? Number(name) : name;
 }
 
 function refuse(clause: string, hint?: string): never {

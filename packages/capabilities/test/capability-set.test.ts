@@ -1,6 +1,13 @@
 import { inspect } from 'node:util';
+import {
+  CapabilitySet,
+  capabilityName,
+  capabilityNames,
+  capabilityNumber,
+  dockerDefault,
+  lastCapability,
+} from '@ns/capabilities';
 import { SpecError } from '@ns/libc';
-import { CapabilitySet, capabilityName, capabilityNames, capabilityNumber, dockerDefault, lastCapability } from '@ns/capabilities';
 import fc from 'fast-check';
 
 const mask = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
@@ -25,9 +32,12 @@ test.each([
   expect(() => capabilityNumber(name)).toThrow(hint);
 });
 
-test.each(['', 'CAP_', 'CAP_CAP_CHOWN', '64', '-1', 'ALL', ' CHOWN', 64, -1, 1.5, Number.NaN, null, {}])('%p is no capability', (value) => {
-  expect(() => capabilityNumber(value as string)).toThrow(SpecError);
-});
+test.each(['', 'CAP_', 'CAP_CAP_CHOWN', '64', '-1', 'ALL', ' CHOWN', 64, -1, 1.5, Number.NaN, null, {}])(
+  '%p is no capability',
+  (value) => {
+    expect(() => capabilityNumber(value as string)).toThrow(SpecError);
+  },
+);
 
 test('an error says where the name stood', () => {
   expect(() => CapabilitySet.from(['CHOWN', 'nope'], 'capabilities.add')).toThrow('capabilities.add[1]:');

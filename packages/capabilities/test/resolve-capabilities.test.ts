@@ -30,16 +30,25 @@ test('what the host cannot grant is a warning with its name', () => {
   const { set, warnings } = resolve({ add: ['SYS_RESOURCE'] }, host.difference(CapabilitySet.of('SYS_RESOURCE')));
   expect(set).toEqual(dockerDefault);
   expect(warnings).toEqual([
-    { capability: 'CAP_SYS_RESOURCE', message: 'CAP_SYS_RESOURCE cannot be granted: it is not in the bounding set of this process' },
+    {
+      capability: 'CAP_SYS_RESOURCE',
+      message: 'CAP_SYS_RESOURCE cannot be granted: it is not in the bounding set of this process',
+    },
   ]);
 });
 
 test('a capability that no kernel here knows is a warning with its number', () => {
-  expect(resolve(['63'])).toEqual({ set: CapabilitySet.empty, warnings: [expect.objectContaining({ capability: '63' })] });
+  expect(resolve(['63'])).toEqual({
+    set: CapabilitySet.empty,
+    warnings: [expect.objectContaining({ capability: '63' })],
+  });
 });
 
 test.each([
-  [{ add: ['CAP_CHWON'] }, 'capabilities.add[0]: expected the name of a capability, received "CAP_CHWON". Did you mean CAP_CHOWN?'],
+  [
+    { add: ['CAP_CHWON'] },
+    'capabilities.add[0]: expected the name of a capability, received "CAP_CHWON". Did you mean CAP_CHOWN?',
+  ],
   [{ drop: ['SYSADMIN'] }, 'Did you mean CAP_SYS_ADMIN?'],
   [{ added: [] }, 'Did you mean add?'],
   [{ add: 'CHOWN' }, 'capabilities.add: expected an array'],
