@@ -79,12 +79,16 @@ function examples(source) {
   return fences(onlyComments.join('\n'));
 }
 
-/** An example in a doc comment speaks of its own package: names it uses without importing anything are imported. */
+/** An example in a doc comment speaks of its own package: names that it uses and does not import are imported. */
 function importsFor(code, directory, names) {
-  if (/^\s*import\b/m.test(code)) return '';
-  const used = names.filter((name) => new RegExp(`\\b${name}\\b`).test(code));
+  const imported = code.match(/^\s*import\b[^;]*;/gm)?.join('') ?? '';
+  const used = names.filter((name) => mentions(code, name) && !mentions(imported, name));
   const { name } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'));
   return used.length > 0 ? `import { ${used.join(', ')} } from '${name}'; ` : '';
+}
+
+function mentions(code, name) {
+  return new RegExp(`\\b${name}\\b`).test(code);
 }
 
 function exportedNames(index) {
