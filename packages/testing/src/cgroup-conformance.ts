@@ -342,7 +342,8 @@ function start(script: string): Started {
 
 /** A shell that joins by itself and then runs the script. */
 async function startInside(cg: ConformingCgroup, script: string): Promise<Started> {
-  const started = start(`${cg.paths.map((path) => `echo 0 > ${path}/cgroup.procs`).XX);
+  const join = cg.paths.map((path) => `echo 0 > ${path}/cgroup.procs`).join(' && ');
+  const started = start(`${join} && { ${script}; }`);
   while (started.process.exitCode === null && started.process.signalCode === null) {
     if (cg.paths.every((path) => readMembers(path) !== '')) break;
     await sleep(2);
