@@ -95,7 +95,7 @@ function exportedNames(index) {
   return exportsOf(index).map(({ name }) => name);
 }
 
-/** Exports without a doc comment. Constants are documented by the header they are grouped under. */
+/** Exports without a doc comment. Constants are documented by the header they are grouped under, modules by their exports. */
 function undocumentedExports(index) {
   const checker = sources.getTypeChecker();
   return exportsOf(index)
