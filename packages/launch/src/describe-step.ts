@@ -32,9 +32,12 @@ const descriptions: Descriptions = {
   workingDirectory: ({ path, create }) =>
     `go to ${path}${create ? ', made if it is missing,' : ''} and check that it is inside the root`,
   stdioNull: ({ fds }) => `connect descriptor ${list(fds.map(String))} to the container's own /dev/null`,
+  terminal: ({ rows, columns }) =>
+    `open a terminal of ${columns}x${rows} in the container's own devpts and hand over its other side`,
   stdioOwner: ({ fds, uid, gid }) => `give descriptor ${list(fds.map(String))} to ${uid}:${gid}`,
   propagation: ({ propagation }) => `make every mount ${propagation}, so that nothing mounted here reaches the host`,
-  mountScratch: ({ options }) => `make a scratch file system${mountOptions(options)}`,
+  mountScratch: ({ options, reuse }) =>
+    reuse ? 'attach the scratch file system of the last start' : `make a scratch file system${mountOptions(options)}`,
   coverLayer: ({ directories, absent, files }) =>
     `cover ${list([...directories.map(({ path }) => path), ...absent], 12)} and place ${list(files.map(({ path }) => path))}`,
   mountOverlay: ({ target, lower, upper }) =>

@@ -102,6 +102,10 @@ export class Launched {
   readonly exited: Promise<Exit>;
   /** Notification descriptor of a seccomp filter with a listener. */
   readonly seccompListener: Promise<OwnedFd>;
+  /** The controlling side of the pseudoterminal of a `terminal` step. */
+  readonly terminal: Promise<OwnedFd>;
+  /** A detached mount of the scratch, with `handOver`. */
+  readonly scratch: Promise<OwnedFd>;
 
   /** The first process, when it exists; the caller's pid namespace. */
   pid: number | undefined;
@@ -118,6 +122,8 @@ export class Launched {
   readonly #executed = deferred<void>();
   readonly #exited = deferred<Exit>();
   readonly #listener = deferred<OwnedFd>();
+  readonly #terminal = deferred<OwnedFd>();
+  readonly #scratch = deferred<OwnedFd>();
   #failure: SyscallError | undefined;
   #timedOut = false;
   #payloadStatus: number | undefined;
@@ -138,6 +144,8 @@ export class Launched {
     this.executed = this.#executed.promise;
     this.exited = this.#exited.promise;
     this.seccompListener = this.#listener.promise;
+    this.terminal = this.#terminal.promise;
+    this.scratch = this.#scratch.promise;
     if (!this.#supervised) {
       this.pid = pid;
       this.#started.resolve(pid);
@@ -218,7 +226,11 @@ export class Launched {
         if (fd) this.#listener.resolve(fd);
         return;
       case 'terminal':
-        break;
+        if (fd) this.#terminal.resolve(fd);
+        return;
+      case 'scratch':
+        if (fd) this.#scratch.resolve(fd);
+        return;
     }
     fd?.close();
   }
@@ -269,6 +281,8 @@ export class Launched {
     this.#ready.reject(early);
     this.#executed.reject(early);
     this.#listener.reject(early);
+    this.#terminal.reject(early);
+    this.#scratch.reject(early);
     this.#exited.resolve(exit);
   }
 }

@@ -9,6 +9,7 @@ export const recordKinds = {
   timeout: 6,
   seccompListener: 7,
   terminal: 8,
+  scratch: 9,
 } as const;
 
 /** Name of a record. */

@@ -18,6 +18,7 @@ import {
 } from '@ns/libc';
 import type { Lowering, Lowerings } from '../lowering.ts';
 import { Label, type Operand, type Slot } from '../program.ts';
+import { sendRecord } from '../send-record.ts';
 
 /** A mount's attributes: bits of MOUNT_ATTR_* by name. */
 export type MountAttribute =
@@ -69,8 +70,17 @@ export type OverlayUpper = { readonly scratch: string } | { readonly upper: stri
 export type MountStep =
   /** Propagation of the whole tree: what is mounted here must not appear on the host. */
   | { readonly op: 'propagation'; readonly propagation: Propagation }
-  /** A tmpfs for upper layers and empty directories. It is mounted over "/", which path lookups do not see: they start below it. */
-  | { readonly op: 'mountScratch'; readonly options: Readonly<Record<string, string>> }
+  /**
+   * A tmpfs for upper layers and empty directories. It is mounted over "/", which path lookups do not see: they start
+   * below it. `reuse` names a descriptor of the scratch of an earlier start; `handOver` gives the caller one, by which
+   * upper layers can be read and used again after the container has ended.
+   */
+  | {
+      readonly op: 'mountScratch';
+      readonly options: Readonly<Record<string, string>>;
+      readonly reuse?: string;
+      readonly handOver?: boolean;
+    }
   /**
    * A lower layer of our own above the others: it takes paths out of view, puts plain directories where mounts go, and
    * places files, all without a mount for each. Overlays name it `cover`.
@@ -183,13 +193,22 @@ export const mountLowerings: Lowerings<MountStep> = {
     asm.call('mount', [0, asm.string('/'), 0, propagationFlags[propagation], 0]);
   },
 
-  mountScratch({ options }, to) {
+  mountScratch({ options, reuse, handOver }, to) {
     const { asm } = to;
     const scratch = to.handle('scratch');
-    newMount(to, 'tmpfs', options, MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV, scratch);
+    if (reuse) asm.copy(scratch.address, asm.words([to.fd(reuse)]), 8);
+    else newMount(to, 'tmpfs', options, MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV, scratch);
     asm.call('move_mount', [scratch, asm.string(''), AT_FDCWD, asm.string('/'), MOVE_MOUNT.F_EMPTY_PATH]);
     // Paths of layers in the scratch are given relative to it from here on.
     asm.call('fchdir', [scratch]);
+    if (!handOver) return;
+    // A detached copy of the mount: the one attached here goes away with the mount namespace.
+    const copy = asm.slot();
+    asm.call('open_tree', [scratch, asm.string(''), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH], {
+      store: copy,
+    });
+    sendRecord(to, { kind: 'scratch' }, copy);
+    asm.call('close', [copy]);
   },
 
   coverLayer({ parents, directories, absent, files, xattr }, { asm }) {
@@ -224,7 +243,8 @@ export const mountLowerings: Lowerings<MountStep> = {
       const { upper: upperPath, work } =
         'scratch' in upper ? { upper: `${upper.scratch}.upper`, work: `${upper.scratch}.work` } : upper;
       if ('scratch' in upper)
-        for (const path of [upperPath, work]) asm.call('mkdirat', [AT_FDCWD, asm.string(path), 0o755]);
+        for (const path of [upperPath, work])
+          asm.call('mkdirat', [AT_FDCWD, asm.string(path), 0o755], { tolerate: ['EEXIST'] });
       all.push(['upperdir', upperPath], ['workdir', work]);
     }
     all.push(...Object.entries(options));
@@ -373,7 +393,7 @@ export const mountLowerings: Lowerings<MountStep> = {
     const empty = asm.slot();
     const nothing = asm.slot();
     // Copies of an attached read-only mount are read-only: one mount_setattr serves all.
-    asm.call('mkdirat', [scratch, asm.string('empty'), 0o755]);
+    asm.call('mkdirat', [scratch, asm.string('empty'), 0o755], { tolerate: ['EEXIST'] });
     asm.call('open_tree', [scratch, asm.string('empty'), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC], { store: empty });
     setAttributes(to, empty, MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC, false);
     asm.call('move_mount', [empty, asm.string(''), scratch, asm.string('empty'), MOVE_MOUNT.F_EMPTY_PATH]);
@@ -506,7 +526,7 @@ function setAttributes({ asm }: Lowering, mount: Operand, set: number, recursive
 function attach(to: Lowering, mount: Operand, target: string): void {
   const { asm } = to;
   if (target === '/') {
-    asm.call('mkdirat', [to.handle('scratch'), asm.string('root'), 0o755]);
+    asm.call('mkdirat', [to.handle('scratch'), asm.string('root'), 0o755], { tolerate: ['EEXIST'] });
     asm.call('move_mount', [mount, asm.string(''), to.handle('scratch'), asm.string('root'), MOVE_MOUNT.F_EMPTY_PATH]);
   } else {
     const place = resolveTarget(to, target, 'directory', IN_ROOT);

@@ -1,9 +1,11 @@
-import { AF, AT_FDCWD, CLONE, O, PR, RESOLVE, SOCK } from '@ns/libc';
+import { AF, AT_FDCWD, CLONE, MAGIC, O, PR, RESOLVE, SOCK } from '@ns/libc';
 import type { Lowering, Lowerings } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
+import { sendRecord } from '../send-record.ts';
 import { SIGNALS } from '../signals.ts';
 
 const KEYCTL_JOIN_SESSION_KEYRING = 1; // <linux/keyctl.h>
+const [TIOCSCTTY, TIOCSWINSZ, TIOCSPTLCK, TIOCGPTPEER] = [0x540e, 0x5414, 0x40045431, 0x5441] as const; // <asm-generic/ioctls.h>
 const SIOCSIFFLAGS = 0x8914; // <linux/sockios.h>
 const IFF_UP = 1; // <net/if.h>
 const POLLIN = 1; // <poll.h>
@@ -86,6 +88,11 @@ export type ProcessStep =
   | { readonly op: 'workingDirectory'; readonly path: string; readonly create: boolean }
   /** Standard streams read from and written to the container's own /dev/null. */
   | { readonly op: 'stdioNull'; readonly fds: readonly number[] }
+  /**
+   * A pseudoterminal of the container's own devpts as controlling terminal and standard streams; the caller gets the
+   * other side. Only the leader of a session may.
+   */
+  | { readonly op: 'terminal'; readonly rows: number; readonly columns: number; readonly uid: number }
   /** Give the pipes of the standard streams to the payload's user, who may then open /dev/stdout. */
   | { readonly op: 'stdioOwner'; readonly fds: readonly number[]; readonly uid: number; readonly gid: number };
 
@@ -233,6 +240,31 @@ export const processLowerings: Lowerings<ProcessStep> = {
     asm.call('openat', [AT_FDCWD, asm.string('/dev/null'), O.RDWR | O.CLOEXEC | O.NOFOLLOW], { store: file });
     for (const fd of fds) asm.call('dup3', [file, fd, 0]);
     asm.call('close', [file]);
+  },
+
+  terminal({ rows, columns, uid }, to) {
+    const { asm } = to;
+    const [master, peer] = [asm.slot(), asm.slot()];
+    const genuine = new Label();
+    const fileSystem = asm.bytes(120); // struct statfs, f_type first
+    asm.call('openat', [AT_FDCWD, asm.string('/dev/pts/ptmx'), O.RDWR | O.NOCTTY | O.NOFOLLOW | O.CLOEXEC], {
+      store: master,
+    });
+    // A container could have put another file there for an exec to open (CVE-2025-52565).
+    asm.call('fstatfs', [master, fileSystem]);
+    asm.jumpIfEqual(new Slot(fileSystem), MAGIC.DEVPTS, genuine);
+    asm.fail('ENOTTY');
+    asm.place(genuine);
+    asm.call('ioctl', [master, TIOCSPTLCK, asm.bytes(4)]);
+    // Never by the name /dev/pts/N, which somebody may have swapped.
+    asm.call('ioctl', [master, TIOCGPTPEER, O.RDWR | O.NOCTTY | O.CLOEXEC], { store: peer });
+    asm.call('ioctl', [peer, TIOCSWINSZ, asm.bytes(Buffer.from(Uint16Array.of(rows, columns, 0, 0).buffer))]);
+    if (uid !== 0) asm.call('fchown', [peer, uid, -1]);
+    asm.call('ioctl', [peer, TIOCSCTTY, 0]);
+    for (const fd of [0, 1, 2]) asm.call('dup3', [peer, fd, 0]);
+    sendRecord(to, { kind: 'terminal' }, master);
+    asm.call('close', [master]);
+    asm.call('close', [peer]);
   },
 
   stdioOwner({ fds, uid, gid }, { asm }) {
