@@ -101,7 +101,9 @@ function undocumentedExports(index) {
   return exportsOf(index)
     .map((symbol) => (symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol))
     .filter(
-      (symbol) => !(symbol.flags & ts.SymbolFlags.Variable) && symbol.getDocumentationComment(checker).length === 0,
+      (symbol) =>
+        !(symbol.flags & (ts.SymbolFlags.Variable | ts.SymbolFlags.Module)) &&
+        symbol.getDocumentationComment(checker).length === 0,
     )
     .map((symbol) => {
       const [declaration] = symbol.declarations;
