@@ -172,6 +172,7 @@ export async function flush(
   link: LinkReference,
   options: InNetns & { readonly family?: 'inet' | 'inet6' } = {},
 ): Promise<void> {
-  for (const found of await list({ ...options, link }))
-    await remove(link, `${found.address}/${found.prefixLength}`, options);
+  // Backwards: removing the first address of an IPv4 subnet takes its secondary ones along.
+  const found = (await list({ ...options, link })).reverse();
+  for (const { address, prefixLength } of found) await remove(link, `${address}/${prefixLength}`, options);
 }

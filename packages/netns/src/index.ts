@@ -1,5 +1,6 @@
 export type { Address, AddressOptions } from './address.ts';
 export * as address from './address.ts';
+export { type LinkEvent, linkEvents } from './events.ts';
 export type {
   BridgeOptions,
   BridgePortOptions,
@@ -13,6 +14,11 @@ export type {
 } from './link/index.ts';
 export * as link from './link/index.ts';
 export type { InNetns, NetnsReference } from './namespace-reference.ts';
+export type { FdbEntry, FdbSpec, Neighbour, NeighbourSpec, NeighbourState } from './neighbour.ts';
+export * as neighbour from './neighbour.ts';
 export { NetNamespace, type NetNamespaceOptions } from './net-namespace.ts';
 export type { Route, RouteKind, RouteSpec } from './route.ts';
 export * as route from './route.ts';
+export type { Rule, RuleSpec } from './rule.ts';
+export * as rule from './rule.ts';
+export * as sysctl from './sysctl.ts';

@@ -28,3 +28,4 @@ export {
   type VethPeer,
 } from './create.ts';
 export { get, type Link, type LinkReference, list, type OperState } from './link.ts';
+export { createTuntap, type NewTuntap, openTuntap } from './tuntap.ts';
