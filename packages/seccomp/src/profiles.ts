@@ -91,7 +91,7 @@ const strict: SeccompProfile = {
       .filter(({ includes, action, args }) => action === 'SCMP_ACT_ALLOW' && !includes?.caps && !args?.length)
       .map((rule) => ({ ...rule, names: (rule.names ?? []).filter((name) => !NOT_FOR_UNTRUSTED.has(name)) }))
       .filter(({ names }) => names.length > 0),
-    ...rulesFor('clone'),
+    ...rulesFor('clone').map((rule) => ({ ...rule, excludes: { ...rule.excludes, caps: [] } })),
     {
       names: ['clone3'],
       action: 'SCMP_ACT_ERRNO',

@@ -28,9 +28,12 @@ export interface RuleTable {
 /**
  * Resolves the names of rules to an ABI's numbers and settles which rule counts, as libseccomp does:
  * - a rule whose action is the default one is left out, so that it never takes anything from another;
- * - a rule without conditions decides alone, the first of several;
- * - of rules with conditions each that holds decides. Where two of different actions hold, the one that compares
- *   the higher argument, then equality before order, then the larger value decides.
+ * - a rule without conditions, or with ones that always hold, decides alone, the first of several;
+ * - of rules with conditions each that holds decides.
+ *
+ * Where two rules with conditions hold and have different actions, libseccomp's answer follows from the shape of its tree and
+ * differs between its versions. Here it is fixed: the one that compares the higher argument, then equality before order,
+ * then the larger value decides, which is libseccomp's order for rules of one condition.
  */
 export function buildRuleTable(rules: readonly ValidRule[], defaultResult: number, arch: SeccompArch): RuleTable {
   const { bits, multiplexers } = architectures[arch];

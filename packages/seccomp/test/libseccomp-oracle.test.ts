@@ -1,16 +1,8 @@
-import {
-  compile,
-  type ProfileRule,
-  profiles,
-  type SeccompFilter,
-  type SeccompProfile,
-  simulate,
-  syscallNames,
-} from '@ns/seccomp';
+import { compile, type ProfileRule, profiles, type SeccompFilter, type SeccompProfile, simulate } from '@ns/seccomp';
 import { needs } from '@ns/testing';
 import { architectures, type SeccompArch } from '../src/architectures.ts';
 import { syscallTable } from '../src/syscall-table.ts';
-import { libseccompProgram, noLibseccomp } from './libseccomp.ts';
+import { libseccompPrograms, noLibseccomp } from './libseccomp.ts';
 
 const oracle = needs(noLibseccomp);
 const U64 = (1n << 64n) - 1n;
@@ -61,6 +53,9 @@ function interestingValues(rules: readonly ProfileRule[], index: number): bigint
   ];
 }
 
+/** What the installed libseccomp's older tables lack: <= 2.5 has no x32 number for it. */
+const NOT_IN_ITS_TABLES = new Set(['x32 map_shadow_stack']);
+
 /** Every case in which the two programs differ. */
 function differences(
   profile: SeccompProfile,
@@ -70,6 +65,7 @@ function differences(
 ): string[] {
   const found: string[] = [];
   const compare = (abi: SeccompArch, nr: number, args: bigint[]) => {
+    if (NOT_IN_ITS_TABLES.has(`${abi} ${syscallTable(abi).names.get(nr)}`)) return;
     const data = { nr, arch: architectures[abi].audit, args };
     const [ours, expected] = [simulate(filter, data).value, simulate(theirs, data).value];
     if (ours !== expected)
@@ -121,11 +117,13 @@ function without(profile: SeccompProfile, unknown: readonly string[]): SeccompPr
 }
 
 function check(profile: SeccompProfile, machine: (typeof machines)[number], capabilities: string[] = []): string[] {
-  const { program, unknown } = libseccompProgram(profile, {
+  const [result] = libseccompPrograms([profile], {
     architectures: machine.abis.map((abi) => abi.toUpperCase()),
     goArch: machine.goArch,
     capabilities,
   });
+  const { program, unknown, error } = result!;
+  if (!program) throw new Error(error);
   const known = without(profile, unknown);
   const filter = compile(
     { ...known, archMap: null, architectures: machine.abis.map((abi) => `SCMP_ARCH_${abi.toUpperCase()}`) },
@@ -195,7 +193,3 @@ const everyAction: SeccompProfile = {
     { names: ['bind', 'semget'], action: 'SCMP_ACT_ERRNO', errnoRet: 13 },
   ],
 };
-
-test('the tables hold every call of the installed libc of this project', () => {
-  expect(syscallNames('x86_64')).toContain('listns');
-});

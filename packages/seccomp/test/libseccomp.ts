@@ -3,10 +3,10 @@ import type { ProfileArgument, ProfileRule, SeccompProfile } from '@ns/seccomp';
 
 const PYTHON = '/usr/bin/python3';
 
-// Reads {default, architectures, rules} and writes the program that libseccomp makes of them, then the names it did not know.
+// Reads a list of {default, architectures, rules} and writes, for each, the program that libseccomp makes of them (null when it
+// refuses) and the names it did not know.
 const EXPORT = `
 import json, seccomp, sys, tempfile
-spec = json.load(sys.stdin)
 ACTIONS = {'ALLOW': seccomp.ALLOW, 'KILL': seccomp.KILL, 'KILL_THREAD': seccomp.KILL, 'KILL_PROCESS': seccomp.KILL_PROCESS,
            'TRAP': seccomp.TRAP, 'LOG': seccomp.LOG, 'NOTIFY': seccomp.NOTIFY}
 def action(a):
@@ -15,25 +15,30 @@ def action(a):
     if name == 'ERRNO': return seccomp.ERRNO(value)
     if name == 'TRACE': return seccomp.TRACE(value)
     return ACTIONS[name]
-f = seccomp.SyscallFilter(defaction=action(spec['default']))
-f.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.KILL_PROCESS)
-if spec.get('optimize'): f.set_attr(seccomp.Attr.CTL_OPTIMIZE, 2)
-archs = [getattr(seccomp.Arch, a) for a in spec['architectures']]
-for a in archs:
-    if not f.exist_arch(a): f.add_arch(a)
-if seccomp.Arch.X86_64 not in archs: f.remove_arch(seccomp.Arch.X86_64)
-unknown = []
-for names, act, args in spec['rules']:
-    if action(act) == action(spec['default']): continue
-    for name in names:
-        try: seccomp.resolve_syscall(seccomp.Arch.X86_64, name)
-        except (ValueError, RuntimeError): unknown.append(name); continue
-        if seccomp.resolve_syscall(seccomp.Arch.X86_64, name) == -1: unknown.append(name); continue
-        f.add_rule(action(act), name, *[seccomp.Arg(i, getattr(seccomp, op), int(a), int(b)) for i, op, a, b in args])
-with tempfile.TemporaryFile() as out:
-    f.export_bpf(out)
-    out.seek(0)
-    json.dump({'program': out.read().hex(), 'unknown': unknown}, sys.stdout)
+def export(spec):
+    f = seccomp.SyscallFilter(defaction=action(spec['default']))
+    f.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.KILL_PROCESS)
+    if spec.get('optimize'): f.set_attr(seccomp.Attr.CTL_OPTIMIZE, 2)
+    archs = [getattr(seccomp.Arch, a) for a in spec['architectures']]
+    for a in archs:
+        if not f.exist_arch(a): f.add_arch(a)
+    if seccomp.Arch.X86_64 not in archs: f.remove_arch(seccomp.Arch.X86_64)
+    unknown = []
+    for names, act, args in spec['rules']:
+        if action(act) == action(spec['default']): continue
+        for name in names:
+            try: seccomp.resolve_syscall(seccomp.Arch.X86_64, name)
+            except (ValueError, RuntimeError): unknown.append(name); continue
+            if seccomp.resolve_syscall(seccomp.Arch.X86_64, name) == -1: unknown.append(name); continue
+            f.add_rule(action(act), name, *[seccomp.Arg(i, getattr(seccomp, op), int(a), int(b)) for i, op, a, b in args])
+    with tempfile.TemporaryFile() as out:
+        f.export_bpf(out)
+        out.seek(0)
+        return {'program': out.read().hex(), 'unknown': unknown}
+def attempt(spec):
+    try: return export(spec)
+    except Exception as error: return {'program': None, 'unknown': [], 'error': str(error)}
+json.dump([attempt(spec) for spec in json.load(sys.stdin)], sys.stdout)
 `;
 
 /** Why libseccomp cannot be asked, or `undefined`. */
@@ -49,12 +54,31 @@ export interface LibseccompOptions {
   readonly optimize?: boolean;
 }
 
-/** The program libseccomp makes of a profile when it is called as runc calls it, and the names it did not know. */
-export function libseccompProgram(
-  profile: SeccompProfile,
+/** What libseccomp made of a profile. */
+export interface LibseccompResult {
+  /** `undefined` when it refused the profile. */
+  readonly program: Buffer | undefined;
+  /** Names it did not know. */
+  readonly unknown: readonly string[];
+  readonly error?: string;
+}
+
+/** The programs libseccomp makes of profiles when it is called as runc calls it. */
+export function libseccompPrograms(
+  profiles: readonly SeccompProfile[],
   options: LibseccompOptions,
-): { program: Buffer; unknown: string[] } {
-  const { capabilities = [], goArch, architectures, optimize } = options;
+): LibseccompResult[] {
+  const input = JSON.stringify(profiles.map((profile) => describe(profile, options)));
+  const python = spawnSync(PYTHON, ['-c', EXPORT], { input, maxBuffer: 1 << 28 });
+  if (python.status !== 0) throw new Error(`libseccomp: ${python.stderr}`);
+  const results = JSON.parse(String(python.stdout)) as { program: string | null; unknown: string[]; error?: string }[];
+  return results.map((result) => ({
+    ...result,
+    program: result.program === null ? undefined : Buffer.from(result.program, 'hex'),
+  }));
+}
+
+function describe(profile: SeccompProfile, { capabilities = [], goArch, architectures, optimize }: LibseccompOptions) {
   const rules = (profile.syscalls ?? []).filter(
     ({ includes, excludes }) =>
       (includes?.caps ?? []).every((cap) => capabilities.includes(cap)) &&
@@ -62,7 +86,7 @@ export function libseccompProgram(
       (includes?.arches ?? [goArch]).includes(goArch) &&
       !(excludes?.arches ?? []).includes(goArch),
   );
-  const input = {
+  return {
     default: [profile.defaultAction, profile.defaultErrnoRet ?? 1],
     architectures,
     optimize,
@@ -70,10 +94,6 @@ export function libseccompProgram(
       alternatives(rule).map((args) => [rule.names, [rule.action, rule.errnoRet ?? 1], args.map(argument)]),
     ),
   };
-  const python = spawnSync(PYTHON, ['-c', EXPORT], { input: JSON.stringify(input), maxBuffer: 1 << 26 });
-  if (python.status !== 0) throw new Error(`libseccomp: ${python.stderr}`);
-  const { program, unknown } = JSON.parse(String(python.stdout)) as { program: string; unknown: string[] };
-  return { program: Buffer.from(program, 'hex'), unknown };
 }
 
 function alternatives({ args }: ProfileRule): (readonly ProfileArgument[])[] {
