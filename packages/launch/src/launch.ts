@@ -15,7 +15,6 @@ import {
   syscall,
   WNOHANG,
   watchFd,
-  write,
 } from '@ns/libc';
 import { describeFailure } from './explain.ts';
 import { type FdLayout, Lowering, type Step } from './lowering.ts';
@@ -74,6 +73,7 @@ export function launch(options: LaunchOptions): Launched {
   rollback.use(status);
   const streams = stdio instanceof StandardStreams ? stdio : new StandardStreams(stdio);
   owned.defer(() => streams.closeInherited());
+  if (streams !== stdio) rollback.defer(() => streams.destroy());
 
   const inherited = [...streams.inherited, programFd.fd, ...extraFds, stageStatus.fd, ...Object.values(fds)];
   const pid = posixSpawn(stageImage().fd, 'ns-monitor', inherited);
@@ -167,7 +167,8 @@ export class Launched {
 
   /** Lets a parked process go on. */
   go(): void {
-    if (!this.#gone) write(this.#status.fd, Buffer.from('.'));
+    // When it is gone without our knowing yet, exited will tell.
+    if (!this.#status.closed) syscall(SYS.write, this.#status.fd, goWord.address, 1);
   }
 
   /** Sends a signal, through init to the program. Returns false when the process is gone. */
@@ -286,6 +287,9 @@ export class Launched {
     this.#exited.resolve(exit);
   }
 }
+
+/** What a parked process waits for: one byte of any value. */
+const goWord = allocate(1);
 
 /** Signals that would act on a monitor itself go to it under another number. */
 const controlSignals: Partial<Record<NodeJS.Signals, number>> = {

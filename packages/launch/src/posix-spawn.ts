@@ -32,10 +32,16 @@ export function posixSpawn(executable: number, name: string, fds: readonly numbe
   libc.posix_spawn_file_actions_init(fileActions);
   try {
     // A source number that is also a target would be overwritten before its turn: move those out of the way first.
-    const free = Math.max(fds.length, executable, ...fds) + 1;
-    const sources = fds.map((fd, target) => (fd !== target && fd < fds.length ? duplicate(fd, free + target) : fd));
-    const path = `/proc/self/fd/${executable < fds.length ? duplicate(executable, free + fds.length) : executable}`;
-    sources.forEach((source, target) => void libc.posix_spawn_file_actions_adddup2(fileActions, source, target));
+    const needed = new Set([executable, ...fds]);
+    let spare = fds.length;
+    const aside = (fd: number): number => {
+      while (needed.has(spare)) spare++;
+      duplicate(fd, spare);
+      return spare++;
+    };
+    const sources = fds.map((fd, target) => (fd !== target && fd < fds.length ? aside(fd) : fd));
+    const path = `/proc/self/fd/${executable < fds.length ? aside(executable) : executable}`;
+    sources.forEach(duplicate);
     const error = libc.posix_spawn(pid, path, fileActions, attributes, argv, emptyEnvironment);
     if (error !== 0) throw new SyscallError('posix_spawn', error, { path });
     return pid[0]!;
@@ -45,7 +51,8 @@ export function posixSpawn(executable: number, name: string, fds: readonly numbe
   }
 }
 
-function duplicate(fd: number, to: number): number {
-  libc.posix_spawn_file_actions_adddup2(fileActions, fd, to);
-  return to;
+function duplicate(fd: number, to: number): void {
+  const error = libc.posix_spawn_file_actions_adddup2(fileActions, fd, to);
+  // EBADF: a number beyond RLIMIT_NOFILE. Without the action the child would find whatever else it inherits there.
+  if (error !== 0) throw new SyscallError('posix_spawn', error, { doing: `handing over descriptor ${fd}` });
 }

@@ -63,6 +63,14 @@ export class StandardStreams {
     this.#inherited[Symbol.dispose]();
   }
 
+  /** Closes everything: there will be no process. */
+  destroy(): void {
+    this.closeInherited();
+    this.destroyStdin();
+    this.stdout?.destroy();
+    this.stderr?.destroy();
+  }
+
   /** Nobody writes to the process any more: it is gone. */
   destroyStdin(): void {
     this.closeUnusedStdin();

@@ -20,6 +20,7 @@ export const everyStep: { readonly [Op in Step['op']]: Extract<Step, { op: Op }>
   sysctl: { op: 'sysctl', key: 'net.ipv4.ip_forward', value: '1', required: false },
   workingDirectory: { op: 'workingDirectory', path: '/srv/app', create: true },
   stdioNull: { op: 'stdioNull', fds: [0, 2] },
+  terminal: { op: 'terminal', rows: 24, columns: 80, uid: 1000 },
   stdioOwner: { op: 'stdioOwner', fds: [1, 2], uid: 1000, gid: 1000 },
   propagation: { op: 'propagation', propagation: 'rslave' },
   mountScratch: { op: 'mountScratch', options: { mode: '0755' } },

@@ -4,4 +4,14 @@ export {
   type ConformingStats,
   cgroupConformance,
 } from './cgroup-conformance.ts';
+export {
+  eventually,
+  type KernelState,
+  kernelState,
+  leftSince,
+  type ProcessEntry,
+  processEntries,
+  processes,
+  processesInNamespace,
+} from './kernel-state.ts';
 export { needs, notRoot } from './needs.ts';
