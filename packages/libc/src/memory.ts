@@ -7,9 +7,16 @@ export interface Memory {
   readonly address: number;
 }
 
+// An address keeps nothing alive: in compiled code the last JavaScript use of a buffer is over before the system call
+// that was given its address, and the collector may run in between. So the latest stay referenced a little longer.
+const latest: Buffer[] = [];
+const LATEST = 16; // more than any one call is given
+let turn = 0;
+
 /** Zeroed memory of its own (never a slice of Node's buffer pool). */
 export function allocate(size: number): Memory {
   const bytes = Buffer.from(new ArrayBuffer(Math.max(size, 1)), 0, size);
+  latest[turn++ % LATEST] = bytes;
   return { bytes, address: addressOf(bytes) };
 }
 
