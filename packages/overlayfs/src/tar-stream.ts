@@ -17,12 +17,13 @@ import {
 import { ArchiveError } from './archive-error.ts';
 import { ownXattrs } from './compare-files.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
-import { inodeKey, isDevice, isDirectory, isRegular, isSocket, isSymlink, permissions } from './file-type.ts';
+import { inodeKey, isDevice, isRegular, isSocket, isSymlink, permissions } from './file-type.ts';
+import { assertSelfContained } from './self-contained.ts';
 import { BLOCK, padding, TYPE, typeOfMode } from './tar-format.ts';
 import { encodeHeader, type TarEntry } from './tar-header.ts';
 import { inSlices, type Steps } from './time-slices.ts';
 import { join, type LayerEntry, type WalkOptions, walkLayer } from './walk-layer.ts';
-import { OPAQUE_MARKER, overlayXattr, WHITEOUT_PREFIX, type WhiteoutForm } from './whiteouts.ts';
+import { OPAQUE_MARKER, WHITEOUT_PREFIX, type WhiteoutForm } from './whiteouts.ts';
 
 /** Ids of a file's owner. */
 export interface Owner {
@@ -240,24 +241,13 @@ function describe({ path, dirFd, name }: LayerEntry, stat: Stat): TarEntry {
   };
 }
 
-function assertRepresentable({ path, name, dirFd, stat }: LayerEntry): void {
-  if (name.startsWith(WHITEOUT_PREFIX)) {
+function assertRepresentable(entry: LayerEntry): void {
+  assertSelfContained(entry);
+  if (entry.name.startsWith(WHITEOUT_PREFIX)) {
+    const hint = 'Remove or rename the file, or leave it out with exclude';
     throw new ArchiveError('ERR_NS_UNREPRESENTABLE', 'in an OCI layer this name would delete another file', {
-      path,
-      hint: 'Remove or rename the file, or leave it out with exclude',
-    });
-  }
-  if (isDirectory(stat) && overlayXattr(dirFd, name, 'redirect') !== undefined) {
-    throw new ArchiveError(
-      'ERR_NS_UNREPRESENTABLE',
-      'a renamed directory whose content is in a lower layer (redirect_dir)',
-      { path, hint: 'Mount it and use diffTrees or treeStream' },
-    );
-  }
-  if (isRegular(stat) && overlayXattr(dirFd, name, 'metacopy') !== undefined) {
-    throw new ArchiveError('ERR_NS_UNREPRESENTABLE', 'a file whose content is in a lower layer (metacopy)', {
-      path,
-      hint: 'Mount it and use diffTrees or treeStream',
+      path: entry.path,
+      hint,
     });
   }
 }

@@ -1,0 +1,130 @@
+import {
+  allocate,
+  check,
+  closeFd,
+  ERRNO,
+  ioctl,
+  mknodAt,
+  O,
+  openAt,
+  readlinkAt,
+  S,
+  type Stat,
+  SYS,
+  statFd,
+  symlinkAt,
+  syscall,
+} from '@ns/libc';
+import { inodeKey, isRegular, isSymlink } from './file-type.ts';
+import type { Steps } from './time-slices.ts';
+
+/** <linux/fs.h> _IOW(0x94, 9, int): share the blocks of another file, copy-on-write. */
+const FICLONE = 0x40049409;
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+/** What is copied between two breaths. */
+const PIECE = 4 * 1024 * 1024;
+
+/** Ways to copy content, the best first; `reflink` takes no space. */
+export type CopyMethod = 'reflink' | 'copy_file_range' | 'read-write';
+
+const unsupported = new Set(
+  [ERRNO.EOPNOTSUPP, ERRNO.EXDEV, ERRNO.EINVAL, ERRNO.ENOTTY, ERRNO.ENOSYS, ERRNO.EPERM, ERRNO.ETXTBSY].map(
+    (errno) => -errno!,
+  ),
+);
+
+/** Copies files between two directories, remembering which way works between their file systems. */
+export class FileCopier {
+  #method: CopyMethod = 'reflink';
+  readonly #buffer = allocate(256 * 1024);
+
+  /** The way the last file with content was copied. */
+  get method(): CopyMethod {
+    return this.#method;
+  }
+
+  /**
+   * Makes `toName` what `fromName` is, any kind but a directory, without its metadata; `toName` must not exist. A regular file that
+   * was replaced by something else since `stat` was taken is refused.
+   */
+  *copy(fromDirFd: number, fromName: string, stat: Stat, toDirFd: number, toName: string): Steps<never> {
+    if (isSymlink(stat)) {
+      check('symlinkat', symlinkAt(readlinkAt(fromDirFd, fromName) ?? '', toDirFd, toName), { path: toName });
+    } else if (!isRegular(stat)) {
+      const { rdevMajor, rdevMinor } = stat;
+      check('mknodat', mknodAt(toDirFd, toName, (stat.mode & S.IFMT) | 0o600, rdevMajor, rdevMinor), { path: toName });
+    } else yield* this.#content(fromDirFd, fromName, stat, toDirFd, toName);
+  }
+
+  *#content(fromDirFd: number, fromName: string, stat: Stat, toDirFd: number, toName: string): Steps<never> {
+    const from = check('openat', openAt(fromDirFd, fromName, O.RDONLY | O.NOFOLLOW | O.NONBLOCK), { path: fromName });
+    let to = -1;
+    try {
+      // The name may mean another file by now; what is open counts.
+      if (inodeKey(statFd(from)) !== inodeKey(stat))
+        check('openat', -ERRNO.ESTALE!, {
+          path: fromName,
+          hint: 'The tree changes while it is copied: stop or pause what writes to it',
+        });
+      to = check('openat', openAt(toDirFd, toName, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600), { path: toName });
+      if (stat.size === 0) return;
+      if (this.#method === 'reflink') {
+        const result = ioctl(to, FICLONE, from);
+        if (result === 0) return;
+        if (!unsupported.has(result)) check('ioctl', result, { path: toName, args: { request: 'FICLONE' } });
+        this.#method = 'copy_file_range';
+      }
+      yield* this.#ranges(from, to, stat.size);
+    } finally {
+      closeFd(from);
+      if (to >= 0) closeFd(to);
+    }
+  }
+
+  /** Data by data, leaving holes holes. */
+  *#ranges(from: number, to: number, size: number): Steps<never> {
+    let position = 0;
+    while (position < size) {
+      const data = syscall(SYS.lseek, from, position, SEEK_DATA);
+      if (data === -ERRNO.ENXIO!) break;
+      position = data < 0 ? position : data;
+      const hole = syscall(SYS.lseek, from, position, SEEK_HOLE);
+      const end = hole < 0 ? size : hole;
+      while (position < end) {
+        const count = this.#range(from, to, position, Math.min(PIECE, end - position));
+        if (count === 0) return;
+        position += count;
+        yield undefined;
+      }
+    }
+    check('ftruncate', syscall(SYS.ftruncate, to, size), { doing: 'copy a file' });
+  }
+
+  #range(from: number, to: number, position: number, length: number): number {
+    if (this.#method === 'copy_file_range') {
+      const count = this.#kernelRange(from, to, position, length);
+      if (count > 0) return count;
+      // 0 within a file: some file systems say so where they cannot (man page, BUGS).
+      if (count !== 0 && !unsupported.has(count)) check('copy_file_range', count, { doing: 'copy a file' });
+      this.#method = 'read-write';
+    }
+    const { address, bytes } = this.#buffer;
+    const count = check('pread64', syscall(SYS.pread64, from, address, Math.min(length, bytes.length), position), {
+      doing: 'copy a file',
+    });
+    for (let done = 0; done < count; ) {
+      done += check('pwrite64', syscall(SYS.pwrite64, to, address + done, count - done, position + done), {
+        doing: 'copy a file',
+      });
+    }
+    return count;
+  }
+
+  #kernelRange(from: number, to: number, position: number, length: number): number {
+    const offsets = this.#buffer;
+    offsets.bytes.writeBigInt64LE(BigInt(position), 0);
+    offsets.bytes.writeBigInt64LE(BigInt(position), 8);
+    return syscall(SYS.copy_file_range, from, offsets.address, to, offsets.address + 8, length, 0);
+  }
+}

@@ -1,0 +1,38 @@
+import { check, getXattr, listXattrs, removeXattr, setXattr } from '@ns/libc';
+import { overlayPrefixes } from './whiteouts.ts';
+
+const keyOf = (attribute: string): string | undefined => {
+  const prefix = overlayPrefixes.find((candidate) => attribute.startsWith(candidate));
+  return prefix && attribute.slice(prefix.length);
+};
+
+/**
+ * What a layer means without the layers it was made on. `origin`, `impure`, `nlink`, `uuid` and the like tie an upper to its
+ * lowers, and a kernel with index=on refuses them elsewhere (ESTALE).
+ */
+const portable: ReadonlySet<string> = new Set(['opaque', 'whiteout']);
+
+/** Carries overlayfs's attributes from one file to another. */
+export function applyOverlayXattrs(
+  fromDirFd: number,
+  fromName: string,
+  toDirFd: number,
+  toName: string,
+  path: string,
+  which: 'keep' | 'keep-opaque',
+): void {
+  for (const attribute of listXattrs(fromDirFd, fromName)) {
+    const key = keyOf(attribute);
+    if (key === undefined || (which === 'keep-opaque' && !portable.has(key))) continue;
+    const value = getXattr(fromDirFd, fromName, attribute);
+    if (value) check('setxattr', setXattr(toDirFd, toName, attribute, value), { path, args: { attribute } });
+  }
+}
+
+/** Makes a directory forget that it was part of an overlay. */
+export function removeOverlayXattrs(dirFd: number, name: string): void {
+  for (const attribute of listXattrs(dirFd, name)) {
+    if (keyOf(attribute) !== undefined)
+      check('removexattr', removeXattr(dirFd, name, attribute), { path: name, args: { attribute } });
+  }
+}
