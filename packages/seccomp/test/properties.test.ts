@@ -123,7 +123,7 @@ describe('random profiles decide as libseccomp has them', () => {
   });
 
   // libseccomp 2.5 loses rules when one 64-bit argument is compared for order more than once: of "<= 1 or < 2^60" it
-  // refuses 2^33. Equality has no such trouble.
+  // refuses 0xffff0000. Equality has no such trouble.
   oracle('with 64-bit arguments', () => {
     expect(differences(fc.sample(equalityProfile, { numRuns: 120, seed }), 'x86_64')).toEqual([]);
   });
