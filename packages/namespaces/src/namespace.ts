@@ -1,0 +1,187 @@
+import { fstatSync } from 'node:fs';
+import { type NamespaceKind, namespaceFlags } from '@ns/launch';
+import { allocate, ERRNO, ioctl, OwnedFd, SYS, syscall } from '@ns/libc';
+import { enterNamespace } from './enter-namespace.ts';
+import { NamespaceError } from './errors.ts';
+import { checkAction } from './hints.ts';
+import { type NamespaceKindName, namespaceKind } from './kinds.ts';
+import { kindOf, type NamespaceTarget, openCurrent, openNamespace } from './open-namespace.ts';
+import { pinNamespace } from './pin.ts';
+
+// <linux/nsfs.h>: _IO(0xb7, n)
+const NS_GET_USERNS = 0xb701; // since 4.9
+const NS_GET_PARENT = 0xb702; // since 4.9
+const NS_GET_OWNER_UID = 0xb704; // since 4.11
+
+/** What tells namespaces apart: device and inode of their file in nsfs, never one of them alone. */
+export interface NamespaceId {
+  readonly device: number;
+  readonly inode: number;
+}
+
+/**
+ * A Linux namespace, held by a descriptor: it exists at least until {@link Namespace.close}.
+ *
+ * @example
+ * ```ts
+ * using net = Namespace.open('net', { pid });
+ * const names = net.enter(() => Object.keys(networkInterfaces()));
+ * net.pin('/run/netns/blue');
+ * ```
+ */
+export class Namespace implements Disposable {
+  readonly kind: NamespaceKind;
+  readonly id: NamespaceId;
+  readonly #fd: OwnedFd;
+
+  private constructor(kind: NamespaceKind, fd: OwnedFd) {
+    this.kind = kind;
+    this.#fd = fd;
+    const { dev, ino } = fstatSync(fd.fd);
+    this.id = { device: dev, inode: ino };
+  }
+
+  /**
+   * Opens a namespace of a process, or one that is pinned at a path (`/run/netns/blue`, `/proc/PID/ns/net`).
+   *
+   * Another user's process needs CAP_SYS_PTRACE. A path is opened only when it is a file of nsfs, and any kind is verified
+   * by ioctl. Through a pidfd since 5.3; atomic since 6.11 (PIDFD_GET_*_NAMESPACE), verified afterwards before.
+   *
+   * @throws SpecError for an unknown kind or target
+   * @throws NamespaceError `ERR_NS_NOT_A_NAMESPACE`, `ERR_NS_WRONG_KIND`
+   * @throws UnavailableError when this kernel lacks the kind
+   * @throws SyscallError `ENOENT`, `ESRCH`, `EACCES`
+   */
+  static open(kind: NamespaceKindName, target: NamespaceTarget): Namespace {
+    const name = namespaceKind(kind);
+    return new Namespace(name, openNamespace(name, target));
+  }
+
+  /** The calling thread's own namespace: `/proc/thread-self/ns`. */
+  static current(kind: NamespaceKindName): Namespace {
+    const name = namespaceKind(kind);
+    return new Namespace(name, openCurrent(name));
+  }
+
+  /**
+   * A new namespace of a kind that can be entered (net, uts, ipc, cgroup): unshare(2) in the calling thread, which returns to
+   * its own at once. Needs CAP_SYS_ADMIN. The others begin with a process: `@ns/launch`.
+   *
+   * @throws NotEnterableError for user, mnt, pid and time
+   * @throws SyscallError `EPERM`; `ENOSPC` when `user.max_*_namespaces` is reached
+   */
+  static create(kind: NamespaceKindName): Namespace {
+    using home = Namespace.current(kind);
+    return home.enter(() => {
+      checkAction('setns', 'unshare', syscall(SYS.unshare, namespaceFlags[home.kind]), {
+        doing: `making a ${home.kind} namespace`,
+      });
+      return Namespace.current(home.kind);
+    });
+  }
+
+  /** Takes ownership of a descriptor of any namespace; its kind is asked from the kernel. */
+  static #of(fd: OwnedFd): Namespace {
+    const kind = kindOf(fd.fd);
+    if (kind) return new Namespace(kind, fd);
+    fd.close();
+    throw new NamespaceError('ERR_NS_WRONG_KIND', 'the kernel has a kind of namespace that this package does not know');
+  }
+
+  /** The descriptor, for `setns` or a step of `@ns/launch`. It stays this object's. */
+  get fd(): number {
+    return this.#fd.fd;
+  }
+
+  /** As the links in `/proc/PID/ns` read: `net:[4026531840]`. */
+  get name(): string {
+    return `${this.kind}:[${this.id.inode}]`;
+  }
+
+  /** Whether both are the same namespace. */
+  equals(other: Namespace): boolean {
+    return this.id.device === other.id.device && this.id.inode === other.id.inode;
+  }
+
+  /**
+   * The user namespace that owns this one, whose capabilities count here; of a user namespace, its parent. NS_GET_USERNS,
+   * since 4.9.
+   *
+   * @throws SyscallError `EPERM` when it is not in sight: neither ours nor below
+   */
+  owner(): Namespace {
+    const result = ioctl(this.fd, NS_GET_USERNS);
+    return Namespace.#of(
+      new OwnedFd(checkAction('owner', 'ioctl', result, { doing: `asking for the owner of ${this.name}` })),
+    );
+  }
+
+  /**
+   * The namespace around a pid or user namespace: NS_GET_PARENT, since 4.9.
+   *
+   * @returns `undefined` when there is none, or it is outside of our own and thereby hidden; the kernel does not say which
+   * @throws NamespaceError `ERR_NS_NOT_HIERARCHICAL` for the other kinds
+   */
+  parent(): Namespace | undefined {
+    const result = ioctl(this.fd, NS_GET_PARENT);
+    if (result === -ERRNO.EPERM!) return undefined;
+    if (result === -ERRNO.EINVAL!) {
+      throw new NamespaceError(
+        'ERR_NS_NOT_HIERARCHICAL',
+        `a ${this.kind} namespace has no parent; pid and user namespaces have`,
+      );
+    }
+    return Namespace.#of(
+      new OwnedFd(checkAction('parent', 'ioctl', result, { doing: `asking for the parent of ${this.name}` })),
+    );
+  }
+
+  /**
+   * The uid (in our user namespace) of the creator of a user namespace, who has all capabilities in it. NS_GET_OWNER_UID,
+   * since 4.11.
+   *
+   * @throws NamespaceError `ERR_NS_WRONG_KIND` for other kinds
+   */
+  ownerUid(): number {
+    if (this.kind !== 'user')
+      throw new NamespaceError('ERR_NS_WRONG_KIND', `${this.name} has no uid of its own; its owner() has`);
+    const uid = allocate(4);
+    checkAction('owner', 'ioctl', ioctl(this.fd, NS_GET_OWNER_UID, uid.address), {
+      doing: `asking for the owner of ${this.name}`,
+    });
+    return uid.bytes.readUInt32LE(0);
+  }
+
+  /**
+   * Keeps the namespace alive under a name: makes the file and mounts the namespace on it. Needs CAP_SYS_ADMIN.
+   * {@link unpin} reverses it. On a shared mount the pin shows in every mount namespace of the peer group.
+   *
+   * @param path - must not exist; its directory must
+   * @throws SyscallError `EEXIST`, `EPERM`; `EINVAL` for a mount namespace where it must not be
+   */
+  pin(path: string): void {
+    pinNamespace(this.#fd, path);
+  }
+
+  /**
+   * Runs a function while the calling thread is in the namespace: net, uts, ipc and cgroup, with CAP_SYS_ADMIN. The thread is back
+   * in its own when the function has returned or thrown; if it could not go back, the process is ended by SIGABRT.
+   *
+   * @param fn - synchronous. What it hands to other threads (`fs.promises`, DNS lookups) happens outside the namespace; a
+   *   socket belongs to the namespace in which it was made
+   * @throws NotEnterableError `ERR_NS_NOT_ENTERABLE` for user, mnt, pid and time, with the way that works
+   * @throws NsError `ERR_NS_ASYNC_CALLBACK` when `fn` is asynchronous
+   */
+  enter<T>(fn: () => T): T {
+    return enterNamespace(this.kind, this.fd, fn);
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#fd.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
