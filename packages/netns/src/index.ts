@@ -1,6 +1,24 @@
 export type { Address, AddressOptions } from './address.ts';
 export * as address from './address.ts';
+export {
+  AddressInUseError,
+  AddressPoolExhaustedError,
+  NftError,
+  NoFreeSubnetError,
+  PortInUseError,
+  SubnetOverlapError,
+} from './errors.ts';
 export { type LinkEvent, linkEvents } from './events.ts';
+export { AddressPool, type AddressPoolOptions, type Lease } from './ipam/address-pool.ts';
+export { addressNumber, addressText, contains, hostRange, overlaps, parseSubnet, type Subnet } from './ipam/subnet.ts';
+export {
+  type ClaimOptions,
+  claimSubnet,
+  defaultPools,
+  releaseSubnets,
+  type SubnetInUse,
+  subnetsOfHost,
+} from './ipam/subnet-claims.ts';
 export type {
   BridgeOptions,
   BridgePortOptions,
@@ -21,4 +39,5 @@ export type { Route, RouteKind, RouteSpec } from './route.ts';
 export * as route from './route.ts';
 export type { Rule, RuleSpec } from './rule.ts';
 export * as rule from './rule.ts';
+export { stateRoot } from './state-directory.ts';
 export * as sysctl from './sysctl.ts';

@@ -1,0 +1,63 @@
+import { NsError } from '@ns/libc';
+
+/** No address is free in a pool. Code `ERR_NS_ADDRESS_POOL_EXHAUSTED`. */
+export class AddressPoolExhaustedError extends NsError {
+  constructor(pool: string, range: string) {
+    super('ERR_NS_ADDRESS_POOL_EXHAUSTED', `no address is free in ${range} of network '${pool}'`, {
+      hint: 'Remove containers of the network, prune leases a crash left, or use a larger subnet',
+    });
+  }
+}
+
+/** The wanted address is taken. Code `ERR_NS_ADDRESS_IN_USE`. */
+export class AddressInUseError extends NsError {
+  /** Who has it. */
+  readonly owner: string;
+
+  constructor(address: string, owner: string) {
+    super('ERR_NS_ADDRESS_IN_USE', `address ${address} belongs to ${owner}`);
+    this.owner = owner;
+  }
+}
+
+/** A wanted subnet has addresses in common with one in use. Code `ERR_NS_SUBNET_OVERLAP`. */
+export class SubnetOverlapError extends NsError {
+  constructor(wanted: string, taken: string, by: string) {
+    super('ERR_NS_SUBNET_OVERLAP', `subnet ${wanted} overlaps ${taken} of ${by}`, {
+      hint: 'Choose another subnet, or leave it out to be given a free one',
+    });
+  }
+}
+
+/** Every subnet of the default pools is taken. Code `ERR_NS_NO_FREE_SUBNET`. */
+export class NoFreeSubnetError extends NsError {
+  constructor(pools: readonly string[]) {
+    super(
+      'ERR_NS_NO_FREE_SUBNET',
+      `every subnet of ${pools.join(', ')} is in use by a network or a route of this host`,
+      {
+        hint: 'Remove networks that are not used, or name a subnet',
+      },
+    );
+  }
+}
+
+/** A port of the host that is to be published is taken. Code `ERR_NS_PORT_IN_USE`. */
+export class PortInUseError extends NsError {
+  constructor(what: string, by: string) {
+    super('ERR_NS_PORT_IN_USE', `${what} is in use by ${by}`, {
+      hint: 'Choose another port of the host, or 0 to be given a free one',
+    });
+  }
+}
+
+/** nft refused a ruleset. Code `ERR_NS_NFT_FAILED`. */
+export class NftError extends NsError {
+  /** What nft wrote. */
+  readonly stderr: string;
+
+  constructor(doing: string, stderr: string, options: { cause?: unknown; hint?: string | undefined } = {}) {
+    super('ERR_NS_NFT_FAILED', `${doing}: nft says "${stderr.trim().split('\n')[0] ?? ''}"`, options);
+    this.stderr = stderr;
+  }
+}

@@ -1,0 +1,261 @@
+import { randomUUID } from 'node:crypto';
+import { linkSync, readdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SpecError } from '@ns/libc';
+import { AddressInUseError, AddressPoolExhaustedError } from '../errors.ts';
+import { checkStateName, removeStateDirectory, stateDirectory, stateRoot } from '../state-directory.ts';
+import { addressNumber, addressText, contains, hostRange, parseSubnet, type Subnet } from './subnet.ts';
+
+/** What a pool hands out, and what it keeps back. */
+export interface AddressPoolOptions {
+  /** Name of the network: a directory of the state root. */
+  readonly name: string;
+  /** `10.1.0.0/16`, `fd00:1::/64` */
+  readonly subnet: string;
+  /** Default: the first address hosts may have; none for a /32 or /128. `null`: none. */
+  readonly gateway?: string | null;
+  /** Hand out addresses of this part of the subnet only, in CIDR notation. */
+  readonly range?: string;
+  /** Addresses that are somebody else's, by name: never handed out. */
+  readonly auxiliaryAddresses?: Readonly<Record<string, string>>;
+  /** Default: {@link stateRoot}. */
+  readonly stateRoot?: string;
+}
+
+/** An address and who has it. */
+export interface Lease {
+  readonly address: string;
+  readonly prefixLength: number;
+  readonly owner: string;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+}
+
+/**
+ * Addresses of one subnet, handed out one by one, each to one owner. A lease is a file named like the address, linked into
+ * place with link(2), which fails when it is there: two processes can never get the same address, and a crash leaves
+ * either a whole lease or none.
+ *
+ * Addresses are given in rising order and start over at the end, so that one that was given back is used again as late as
+ * possible: neighbours remember who had it.
+ *
+ * @example
+ * const pool = AddressPool.open({ name: 'web', subnet: '10.9.0.0/24' });
+ * const lease = pool.allocate('container-1');   // 10.9.0.2; .1 is the gateway
+ * pool.release(lease.address);
+ */
+export class AddressPool {
+  readonly name: string;
+  readonly subnet: Subnet;
+  readonly gateway: string | undefined;
+  readonly #root: string;
+  readonly #directory: string;
+  readonly #range: { first: bigint; last: bigint };
+  readonly #kept: ReadonlyMap<bigint, string>;
+  #next: bigint;
+
+  private constructor(options: AddressPoolOptions) {
+    this.name = checkStateName(options.name);
+    this.subnet = parseSubnet(options.subnet);
+    this.gateway = gatewayOf(this.subnet, options.gateway);
+    this.#range = rangeOf(this.subnet, options.range);
+    this.#kept = keptBack(this.subnet, this.gateway, options.auxiliaryAddresses ?? {});
+    this.#root = options.stateRoot ?? stateRoot();
+    this.#directory = stateDirectory(this.#root, 'ipam', this.name, this.subnet.family);
+    this.#next = this.#continueAfter();
+  }
+
+  /**
+   * Opens a pool; its leases are the ones on disk.
+   *
+   * @throws SpecError when gateway, range or an auxiliary address is not in the subnet
+   */
+  static open(options: AddressPoolOptions): AddressPool {
+    return new AddressPool(options);
+  }
+
+  /**
+   * Gives an address to an owner.
+   *
+   * @param options - `address` asks for a certain one, which need not lie in the range
+   * @throws AddressPoolExhaustedError when none is free
+   * @throws AddressInUseError when the wanted one is taken or kept back
+   * @throws SpecError when the wanted one is not in the subnet
+   */
+  allocate(owner: string, options: { readonly address?: string | undefined } = {}): Lease {
+    const draft = join(this.#directory, `.${randomUUID()}`);
+    const since = Date.now();
+    writeFileSync(draft, JSON.stringify({ owner, since }), { mode: 0o600 });
+    try {
+      const number = options.address === undefined ? this.#takeNext(draft) : this.#takeWanted(draft, options.address);
+      return { address: addressText(number, this.subnet.family), prefixLength: this.subnet.prefixLength, owner, since };
+    } finally {
+      unlinkSync(draft);
+    }
+  }
+
+  /** Gives an address back. Idempotent. */
+  release(address: string): void {
+    unlinkIfThere(join(this.#directory, leaseName(addressNumber(address), this.subnet)));
+  }
+
+  /** Gives back everything an owner has. */
+  releaseOwner(owner: string): void {
+    for (const lease of this.list()) if (lease.owner === owner) this.release(lease.address);
+  }
+
+  /** All leases, in order of address. */
+  list(): Lease[] {
+    return this.#names().flatMap((name) => {
+      const lease = this.#read(name);
+      return lease === undefined ? [] : [lease];
+    });
+  }
+
+  /**
+   * Gives back what belongs to owners that are gone.
+   *
+   * @returns the leases that were removed
+   */
+  prune(isGone: (owner: string) => boolean): Lease[] {
+    const gone = this.list().filter((lease) => isGone(lease.owner));
+    for (const lease of gone) this.release(lease.address);
+    return gone;
+  }
+
+  /** Removes the pool with all its leases from disk. Idempotent. */
+  remove(): void {
+    removeStateDirectory(this.#root, 'ipam', this.name, this.subnet.family);
+  }
+
+  #takeWanted(draft: string, address: string): bigint {
+    const number = addressNumber(address);
+    const family = address.includes(':') ? 'inet6' : 'inet';
+    if (family !== this.subnet.family || !contains(this.subnet, number))
+      throw new SpecError('address', `an address of ${this.subnet.text}`, address);
+    const { first, last } = hostRange(this.subnet);
+    if (number < first || number > last)
+      throw new SpecError('address', `an address a host of ${this.subnet.text} may have`, address);
+    const keeper = this.#kept.get(number);
+    if (keeper !== undefined) throw new AddressInUseError(address, keeper);
+    if (!this.#link(draft, number))
+      throw new AddressInUseError(address, this.#read(leaseName(number, this.subnet))?.owner ?? 'somebody else');
+    return number;
+  }
+
+  #takeNext(draft: string): bigint {
+    const taken = new Set(this.#names());
+    const { first, last } = this.#range;
+    // Another process may take what was free a moment ago: then the next one is tried, and at most all of them.
+    const size = last - first + 1n;
+    for (let tried = 0n, number = this.#next; tried < size; tried++, number = number >= last ? first : number + 1n) {
+      if (this.#kept.has(number) || taken.has(leaseName(number, this.subnet)) || !this.#link(draft, number)) continue;
+      this.#next = number >= last ? first : number + 1n;
+      return number;
+    }
+    throw new AddressPoolExhaustedError(this.name, this.subnet.text);
+  }
+
+  #link(draft: string, number: bigint): boolean {
+    try {
+      linkSync(draft, join(this.#directory, leaseName(number, this.subnet)));
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+      throw error;
+    }
+  }
+
+  #names(): string[] {
+    return readdirSync(this.#directory)
+      .filter((name) => !name.startsWith('.'))
+      .sort();
+  }
+
+  #read(name: string): Lease | undefined {
+    try {
+      const { owner, since } = JSON.parse(readFileSync(join(this.#directory, name), 'utf8')) as {
+        owner: string;
+        since: number;
+      };
+      return {
+        address: addressText(BigInt(`0x${name}`), this.subnet.family),
+        prefixLength: this.subnet.prefixLength,
+        owner,
+        since,
+      };
+    } catch (error) {
+      // Given back since the directory was read.
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  #continueAfter(): bigint {
+    const { first, last } = this.#range;
+    const youngest = this.list().reduce<Lease | undefined>(
+      (best, lease) => (best && best.since > lease.since ? best : lease),
+      undefined,
+    );
+    if (!youngest) return first;
+    const number = addressNumber(youngest.address);
+    return number < first || number >= last ? first : number + 1n;
+  }
+}
+
+/** Hexadecimal of fixed width: the names sort like the addresses. */
+function leaseName(number: bigint, subnet: Subnet): string {
+  return number.toString(16).padStart(subnet.bits / 4, '0');
+}
+
+function unlinkIfThere(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
+function gatewayOf(subnet: Subnet, wanted: string | null | undefined): string | undefined {
+  if (wanted === null) return undefined;
+  if (wanted === undefined)
+    return subnet.prefixLength === subnet.bits ? undefined : addressText(hostRange(subnet).first, subnet.family);
+  const number = inSubnet(subnet, wanted, 'gateway');
+  const { first, last } = hostRange(subnet);
+  if (number < first || number > last)
+    throw new SpecError('gateway', `an address a host of ${subnet.text} may have`, wanted);
+  return addressText(number, subnet.family);
+}
+
+function rangeOf(subnet: Subnet, wanted: string | undefined): { first: bigint; last: bigint } {
+  const hosts = hostRange(subnet);
+  if (wanted === undefined) return hosts;
+  const range = parseSubnet(wanted, 'range');
+  if (range.family !== subnet.family || range.first < subnet.first || range.last > subnet.last) {
+    throw new SpecError('range', `a part of ${subnet.text}`, wanted);
+  }
+  return {
+    first: range.first > hosts.first ? range.first : hosts.first,
+    last: range.last < hosts.last ? range.last : hosts.last,
+  };
+}
+
+function keptBack(
+  subnet: Subnet,
+  gateway: string | undefined,
+  auxiliary: Readonly<Record<string, string>>,
+): Map<bigint, string> {
+  const kept = new Map<bigint, string>();
+  for (const [name, address] of Object.entries(auxiliary))
+    kept.set(inSubnet(subnet, address, `auxiliaryAddresses.${name}`), name);
+  if (gateway !== undefined) kept.set(addressNumber(gateway), 'the gateway');
+  return kept;
+}
+
+function inSubnet(subnet: Subnet, address: string, field: string): bigint {
+  const number = addressNumber(address, field);
+  const family = address.includes(':') ? 'inet6' : 'inet';
+  if (family !== subnet.family || !contains(subnet, number))
+    throw new SpecError(field, `an address of ${subnet.text}`, address);
+  return number;
+}

@@ -1,0 +1,58 @@
+import { mkdirSync, rmSync } from 'node:fs';
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SpecError } from '@ns/libc';
+
+/**
+ * Where state that outlives a process is kept: `NS_STATE_ROOT`, else /run/ns as root, else $XDG_RUNTIME_DIR/ns.
+ */
+export function stateRoot(): string {
+  const { NS_STATE_ROOT, XDG_RUNTIME_DIR } = process.env;
+  if (NS_STATE_ROOT) return NS_STATE_ROOT;
+  if (process.geteuid?.() === 0) return '/run/ns';
+  if (XDG_RUNTIME_DIR) return join(XDG_RUNTIME_DIR, 'ns');
+  throw new SpecError('NS_STATE_ROOT', 'a directory for state, or XDG_RUNTIME_DIR', undefined);
+}
+
+/** A directory of the state root, made when it is missing. Only the owner may look inside. */
+export function stateDirectory(root: string, ...parts: string[]): string {
+  for (const part of parts) checkStateName(part);
+  const path = join(root, ...parts);
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  return path;
+}
+
+/** Removes a directory of the state root. Idempotent. */
+export function removeStateDirectory(root: string, ...parts: string[]): void {
+  for (const part of parts) checkStateName(part);
+  rmSync(join(root, ...parts), { recursive: true, force: true });
+}
+
+/** A name that is one component of a path. */
+export function checkStateName(name: string, field = 'name'): string {
+  if (typeof name !== 'string' || !/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/.test(name)) {
+    throw new SpecError(
+      field,
+      'letters, digits, dots, dashes and underscores, a letter or digit first, at most 128',
+      name,
+    );
+  }
+  return name;
+}
+
+/** Writes JSON so that a reader sees the old or the new text, never half of one. */
+export async function writeJson(path: string, value: unknown): Promise<void> {
+  const draft = `${path}.${process.pid}.draft`;
+  await writeFile(draft, JSON.stringify(value), { mode: 0o600 });
+  await rename(draft, path);
+}
+
+/** Reads JSON; `undefined` when there is no such file. */
+export async function readJson(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8'));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
