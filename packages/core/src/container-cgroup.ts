@@ -5,16 +5,26 @@ import type { Ending } from './container-process.ts';
 /**
  * The cgroup of a container.
  *
- * @param account - controllers to count with although nothing limits them
  * @throws UnavailableError for a limit whose controller is absent
  */
-export function createContainerCgroup(
-  id: string,
-  limits: DockerLimits | undefined,
-  account: ('memory' | 'pids' | 'cpu' | 'io')[] = [],
-): Promise<Cgroup> {
-  return Cgroup.create(`ns-${id}`, fromDockerLimits(limits ?? {}), { account });
+export function createContainerCgroup(id: string, limits: DockerLimits | undefined): Promise<Cgroup> {
+  return Cgroup.create(`ns-${id}`, fromDockerLimits(limits ?? {}));
 }
+
+/**
+ * A cgroup inside, for one command. On v1 each controller is a tree of its own: to be limited by the container's cgroup
+ * is to be below it in each tree it is in.
+ */
+export function createCommandCgroup(
+  container: Cgroup,
+  name: string,
+  limits: DockerLimits | undefined,
+): Promise<Cgroup> {
+  const limited = controllers.filter((controller) => controller in fromDockerLimits(limits ?? {}));
+  return container.createChild(name, {}, { account: limited });
+}
+
+const controllers = ['memory', 'cpu', 'cpuset', 'pids', 'io', 'hugetlb'] as const;
 
 /** What a process used and whether memory was its end: read before the cgroup goes away, which this does too. */
 export async function closeAccounts(exit: Exit, cgroup: Cgroup | undefined): Promise<Ending> {

@@ -86,8 +86,10 @@ export class ContainerProcess<Output extends string | Buffer = string>
   }
 
   // biome-ignore lint/suspicious/noThenProperty: awaiting a process is the point, as in execa
-  // biome-ignore format: one line reads best
-  then<A = Result<Output>, B = never>(onFulfilled?: ((value: Result<Output>) => A | PromiseLike<A>) | null, onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<A | B> {
+  then<A = Result<Output>, B = never>(
+    onFulfilled?: ((value: Result<Output>) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
     return this.#result.then(onFulfilled, onRejected);
   }
 
@@ -145,7 +147,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
       options.buffer === false
         ? [ended(this.stdout), ended(this.stderr)]
         : [output.collect(this.stdout, 1), output.collect(this.stderr, 2)];
-    feed(this.#streams, options.stdin);
+    feedInput(this.#streams, options.stdin);
     try {
       const running = await starting;
       if (!running) return neverStarted(options);
@@ -208,7 +210,7 @@ function neverStarted<Output extends string | Buffer>({ encoding }: ProcessOptio
 }
 
 /** Connects stdin to what was given; without anything it is closed unless somebody took it by the end of this turn. */
-function feed(streams: StandardStreams, stdin: ContainerSpec['stdin']): void {
+export function feedInput(streams: StandardStreams, stdin: ContainerSpec['stdin']): void {
   if (stdin === 'null' || stdin === 'pipe') return;
   if (stdin === undefined) {
     queueMicrotask(() => streams.closeUnusedStdin());

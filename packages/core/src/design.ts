@@ -20,6 +20,7 @@ import { resolveUser } from './user.ts';
 export interface DesignContext {
   readonly id: string;
   readonly park: boolean;
+  readonly scratch: ContainerDesign['scratch'];
   readonly nullFds: readonly number[];
   readonly pipeFds: readonly number[];
   readonly cgroupProcs: readonly string[];
@@ -86,11 +87,14 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     nullFds: context.nullFds,
     pipeFds: context.pipeFds,
     park: context.park,
+    scratch: context.scratch,
+    terminal: spec.tty ? { rows: 24, columns: 80 } : undefined,
+    denySetgroups: namespaces.idMaps?.denySetgroups ?? false,
   };
 }
 
 /** Paths to try for a program: itself when it has a slash, else below each directory of PATH. */
-function candidatesFor(program: string, path: string): string[] {
+export function candidatesFor(program: string, path: string): string[] {
   if (program.includes('/')) return [program];
   return path.split(':').map((directory) => `${directory || '.'}/${program}`);
 }

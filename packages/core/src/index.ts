@@ -1,7 +1,11 @@
 export { NsError, SpecError, SyscallError, UnavailableError } from '@ns/libc';
+export { Container, type ContainerEvent, type ContainerInfo } from './container.ts';
 export { ContainerProcess } from './container-process.ts';
 export { ContainerStartError, ContainerStateError, ProcessFailedError } from './errors.ts';
+export type { ExecOptions } from './exec.ts';
+export type { LogEntry, LogOptions } from './log-buffer.ts';
 export type { OutputChunk } from './output.ts';
+export type { ProcessInfo } from './process-list.ts';
 export type { Result, Usage } from './result.ts';
 export { run } from './run.ts';
 export type * from './types.ts';

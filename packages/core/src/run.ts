@@ -1,11 +1,9 @@
 import type { Cgroup } from '@ns/cgroups';
-import { launch, type StandardStreams } from '@ns/launch';
-import { ResourceStack } from '@ns/libc';
+import type { StandardStreams } from '@ns/launch';
 import { closeAccounts, createContainerCgroup } from './container-cgroup.ts';
+import { launchContainer } from './container-launch.ts';
 import { ContainerProcess, type Running } from './container-process.ts';
-import { designContainer, newId } from './design.ts';
-import { readHost } from './host.ts';
-import { containerPlan } from './plan/container-plan.ts';
+import { newId } from './design.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
 import { validateRun } from './validate-spec.ts';
 
@@ -54,25 +52,17 @@ export function run(
 function startOnce(spec: ContainerSpec, streams: StandardStreams): Running | Promise<Running> {
   const id = newId();
   if (!spec.limits || Object.keys(spec.limits).length === 0) return startIn(undefined, id, spec, streams);
-  return createContainerCgroup(id, spec.limits).then((cgroup) => startIn(cgroup, id, spec, streams));
+  return createContainerCgroup(id, spec.limits).then(async (cgroup) => {
+    try {
+      return startIn(cgroup, id, spec, streams);
+    } catch (error) {
+      await cgroup[Symbol.asyncDispose]();
+      throw error;
+    }
+  });
 }
 
 function startIn(cgroup: Cgroup | undefined, id: string, spec: ContainerSpec, streams: StandardStreams): Running {
-  using owner = new ResourceStack();
-  const fds: Record<string, number> = {};
-  const join = cgroup && owner.use(cgroup.joinPlan());
-  if (join?.cloneInto) fds.cgroup = join.cloneInto.fd;
-  const host = readHost();
-  const context = {
-    id,
-    park: false,
-    nullFds: spec.stdin === 'null' ? [0] : [],
-    pipeFds: spec.stdin === 'null' ? [1, 2] : [0, 1, 2],
-    cgroupProcs: join?.procs ?? [],
-    cgroupFd: join?.cloneInto !== undefined,
-    owner,
-    fds,
-  };
-  const launched = launch({ steps: containerPlan(designContainer(spec, context, host), host), stdio: streams, fds });
+  const { launched } = launchContainer(spec, { id, streams, cgroup, park: false, keepScratch: false });
   return { launched, finish: (exit) => closeAccounts(exit, cgroup) };
 }

@@ -106,6 +106,8 @@ export interface ContainerSpec {
   readonly umask?: number;
   /** Default for `run`: a pipe if {@link ContainerProcess.stdin} is asked for at once, else nothing to read. */
   readonly stdin?: 'null' | 'pipe' | Readable | string | Buffer;
+  /** A pseudoterminal as stdin, stdout and stderr. Default false. */
+  readonly tty?: boolean;
   /** A small pid 1 that reaps zombies and forwards signals. Default true. */
   readonly init?: boolean;
   /** [a-zA-Z0-9][a-zA-Z0-9_.-]*, unique. */

@@ -114,6 +114,7 @@ const fields = {
       "'null', 'pipe', text, a Buffer or a Readable",
     ),
   ),
+  tty: v.optional(boolean),
   init: v.optional(boolean),
   name: v.optional(
     v.pipe(text('a name'), v.regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/, 'a name of letters, digits, _ . -')),
@@ -255,7 +256,32 @@ export function validateRun(spec: unknown): RunOptions & ContainerSpec {
   return checked(runSchema, spec) as RunOptions & ContainerSpec;
 }
 
-function checked(schema: typeof containerSchema | typeof runSchema, input: unknown): unknown {
+const { env, cwd, user, groups, stdin, timeout, maxOutput, umask } = fields;
+const { signal, check, encoding, buffer } = runSchema.entries;
+const execSchema = v.strictObject({
+  command: fields.command,
+  env,
+  cwd,
+  user,
+  groups,
+  stdin,
+  timeout,
+  maxOutput,
+  umask,
+  signal,
+  check,
+  encoding,
+  buffer,
+});
+
+/** Checks a command with options of `exec`. Throws as {@link validateSpec}. */
+export function validateExec<Options extends object>(command: readonly string[], options: Options): Options {
+  return checked(execSchema, { ...options, command }) as Options;
+}
+
+type Schema = typeof containerSchema | typeof runSchema | typeof execSchema;
+
+function checked(schema: Schema, input: unknown): unknown {
   const result = v.safeParse(schema, withoutUndefined(input), { abortEarly: true });
   if (result.success) return result.output;
   throw toSpecError(result.issues[0] as Issue, schema);

@@ -76,7 +76,7 @@ export function launch(options: LaunchOptions): Launched {
   if (streams !== stdio) rollback.defer(() => streams.destroy());
 
   const inherited = [...streams.inherited, programFd.fd, ...extraFds, stageStatus.fd, ...Object.values(fds)];
-  const pid = posixSpawn(stageImage().fd, 'ns-monitor', inherited);
+  const pid = posixSpawn(stageImage().fd, 'ns-init', inherited);
   rollback.release();
   return new Launched(pid, status, streams, { steps, layout });
 }

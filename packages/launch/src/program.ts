@@ -1,4 +1,4 @@
-import { cString, ERRNO, SpecError, type SyscallName, syscallNumbers } from '@ns/libc';
+import { ERRNO, SpecError, type SyscallName, syscallNumbers } from '@ns/libc';
 
 /* The wire format of stage/stage.c: change both together. */
 
@@ -56,17 +56,55 @@ export interface Program {
   readonly strings: ReadonlyMap<number, string> | undefined;
 }
 
+/** Zeroed memory that grows, seen as bytes and as words. */
+class Area {
+  bytes: Buffer = Buffer.alloc(16384);
+  words: Uint32Array = wordsOf(this.bytes);
+
+  /** Makes sure that `size` bytes are there. */
+  require(size: number): void {
+    if (size <= this.bytes.length) return;
+    const larger = Buffer.alloc(2 ** Math.ceil(Math.log2(size)));
+    larger.set(this.bytes);
+    this.bytes = larger;
+    this.words = wordsOf(larger);
+  }
+
+  /** Stores a 64-bit number, two's complement, at a multiple of 4. */
+  writeWord(at: number, value: number | bigint): void {
+    const { words } = this;
+    const index = at >> 2;
+    if (typeof value === 'bigint') {
+      words[index] = Number(value & 0xffffffffn);
+      words[index + 1] = Number((value >> 32n) & 0xffffffffn);
+      return;
+    }
+    // NaN would become 0 without a word: for a user id, root.
+    if (!Number.isSafeInteger(value)) throw new SpecError('operand', 'an integer', value);
+    words[index] = value;
+    // Flooring keeps two's complement for negative numbers: -100 is 0xffffffff_ffffff9c.
+    words[index + 1] = Math.floor(value / 2 ** 32);
+  }
+}
+
+function wordsOf({ buffer, byteOffset, byteLength }: Buffer): Uint32Array {
+  return new Uint32Array(buffer, byteOffset, byteLength / 4);
+}
+
+// Starts come in quick succession, and programs are made synchronously: the memory of the last one serves the next.
+const spareAreas: Area[] = [];
+
 /**
  * Turns system calls into the bytes the stage executes. Data comes first and grows upwards from {@link BASE}, so every
  * address is final when it is handed out; code follows it.
  */
 export class Assembler {
   readonly #numbers: Readonly<Record<SyscallName, number>>;
-  #data: Buffer = Buffer.alloc(8192);
+  readonly #data: Area = spareAreas.pop() ?? new Area();
   #dataEnd = HEADER_SIZE;
-  #code: Buffer = Buffer.alloc(16384);
+  readonly #code: Area = spareAreas.pop() ?? new Area();
   #count = 0;
-  #stepOf: Uint16Array = new Uint16Array(256);
+  readonly #stepOf: number[] = [];
   #step = 0;
   readonly #jumps: { at: number; label: Label }[] = [];
   readonly #interned = new Map<string, number>();
@@ -88,20 +126,23 @@ export class Assembler {
 
   /** Zeroed or given bytes in the data area; their address. */
   bytes(content: Uint8Array | number): number {
-    const size = typeof content === 'number' ? content : content.length;
-    const at = this.#reserve(size);
-    if (typeof content !== 'number') this.#data.set(content, at);
+    const given = typeof content !== 'number';
+    const at = this.#reserve(given ? content.length : content);
+    if (given) this.#data.bytes.set(content, at);
     return BASE + at;
   }
 
   /** A NUL-terminated string; equal strings share one address. */
   string(text: string): number {
-    let address = this.#interned.get(text);
-    if (address === undefined) {
-      address = this.bytes(cString(text, 'text').bytes);
-      this.#interned.set(text, address);
-    }
-    return address;
+    const known = this.#interned.get(text);
+    if (known !== undefined) return known;
+    // The kernel would see only what stands before it.
+    if (text.includes('\0')) throw new SpecError('text', 'text without NUL bytes', text);
+    // No character of a string takes more than three bytes in UTF-8.
+    const at = this.#reserve(3 * text.length + 1);
+    this.#dataEnd = at + this.#data.bytes.write(text, at) + 1;
+    this.#interned.set(text, BASE + at);
+    return BASE + at;
   }
 
   /** A NULL-terminated array of strings: argv or envp. */
@@ -113,9 +154,7 @@ export class Assembler {
   /** An array of 64-bit words. */
   words(values: readonly (number | bigint)[]): number {
     const at = this.#reserve(values.length * 8);
-    values.forEach((value, i) => {
-      this.#data.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)), at + i * 8);
-    });
+    for (let i = 0; i < values.length; i++) this.#data.writeWord(at + i * 8, values[i]!);
     return BASE + at;
   }
 
@@ -166,36 +205,46 @@ export class Assembler {
   }
 
   /**
-   * The finished bytes.
+   * The finished bytes. The assembler is used up.
    *
    * @param statusFd - descriptor of the status socket in the stage
    */
   finish(statusFd: number): Program {
     for (const { at, label } of this.#jumps) {
       if (label.index < 0) throw new SpecError('label', 'a label that was placed', at);
-      this.#code.writeUInt16LE(label.index, at * INSTRUCTION_SIZE + 8);
+      this.#code.bytes.writeUInt16LE(label.index, at * INSTRUCTION_SIZE + 8);
     }
     const codeOffset = (this.#dataEnd + 7) & ~7;
-    const size = codeOffset + this.#count * INSTRUCTION_SIZE;
+    const codeSize = this.#count * INSTRUCTION_SIZE;
+    const size = codeOffset + codeSize;
     if (size > SPAN) throw new SpecError('steps', `strings and calls of at most ${SPAN} bytes together`, size);
+    const [data, code] = [this.#data.bytes, this.#code.bytes];
+    data.writeUInt32LE(codeOffset, 0);
+    data.writeUInt32LE(statusFd, 4);
     const bytes = Buffer.allocUnsafeSlow(size);
-    this.#data.copy(bytes, 0, 0, codeOffset);
-    this.#code.copy(bytes, codeOffset, 0, this.#count * INSTRUCTION_SIZE);
-    bytes.writeUInt32LE(codeOffset, 0);
-    bytes.writeUInt32LE(statusFd, 4);
+    data.copy(bytes, 0, 0, codeOffset);
+    code.copy(bytes, codeOffset, 0, codeSize);
+    this.#recycle(codeOffset, codeSize);
     return {
       bytes,
-      stepOf: this.#stepOf.slice(0, this.#count),
+      stepOf: Uint16Array.from(this.#stepOf),
       trace: this.#trace,
       strings: this.#trace && new Map([...this.#interned].map(([text, address]) => [address, text])),
     };
   }
 
+  #recycle(dataSize: number, codeSize: number): void {
+    // A program with a megabyte of environment is the exception.
+    if (dataSize + codeSize > 2 ** 18 || spareAreas.length >= 2) return;
+    this.#data.bytes.fill(0, 0, dataSize);
+    this.#code.bytes.fill(0, 0, codeSize);
+    spareAreas.push(this.#data, this.#code);
+  }
+
   #reserve(size: number): number {
     const at = (this.#dataEnd + 7) & ~7;
     this.#dataEnd = at + size;
-    while (this.#dataEnd + 8 > this.#data.length)
-      this.#data = Buffer.concat([this.#data, Buffer.alloc(this.#data.length)]);
+    this.#data.require(this.#dataEnd + 8);
     return at;
   }
 
@@ -203,31 +252,28 @@ export class Assembler {
     const index = this.#count++;
     if (index >= ANY_ERRNO) throw new SpecError('steps', `at most ${ANY_ERRNO} system calls and jumps`, index + 1);
     const at = index * INSTRUCTION_SIZE;
-    if (at + INSTRUCTION_SIZE > this.#code.length)
-      this.#code = Buffer.concat([this.#code, Buffer.alloc(this.#code.length)]);
-    if (index >= this.#stepOf.length) {
-      const larger = new Uint16Array(this.#stepOf.length * 2);
-      larger.set(this.#stepOf);
-      this.#stepOf = larger;
-    }
     const code = this.#code;
+    code.require(at + INSTRUCTION_SIZE);
     let indirect = 0;
     for (let i = 0; i < operands.length; i++) {
       const operand = operands[i]!;
-      const value = operand instanceof Slot ? operand.address : operand;
-      if (operand instanceof Slot) indirect |= 1 << i;
-      writeWord(code, value, at + 16 + i * 8);
+      if (operand instanceof Slot) {
+        indirect |= 1 << i;
+        code.writeWord(at + 16 + i * 8, operand.address);
+      } else {
+        code.writeWord(at + 16 + i * 8, operand);
+      }
     }
-    code.writeUInt16LE(op, at);
-    code[at + 2] = indirect;
-    code[at + 3] = options.store32 === undefined ? 0 : 1;
-    const { tolerate } = options;
-    code.writeUInt16LE(tolerate === 'any' ? ANY_ERRNO : errnoOf(tolerate?.[0]), at + 4);
-    code.writeUInt16LE(tolerate === 'any' ? 0 : errnoOf(tolerate?.[1]), at + 6);
-    code.writeUInt16LE(index + 1, at + 8);
-    if (options.otherwise) this.#jumps.push({ at: index, label: options.otherwise });
-    code.writeUInt32LE(options.store32 ?? options.store?.address ?? 0, at + 12);
-    this.#stepOf[index] = this.#step;
+    const { tolerate, store, store32, otherwise } = options;
+    const [first, second] = tolerate === 'any' ? [ANY_ERRNO, 0] : [errnoOf(tolerate?.[0]), errnoOf(tolerate?.[1])];
+    const { words } = code;
+    const word = at >> 2;
+    words[word] = op | (indirect << 16) | (store32 === undefined ? 0 : 1 << 24);
+    words[word + 1] = first | (second << 16);
+    words[word + 2] = index + 1;
+    words[word + 3] = store32 ?? store?.address ?? 0;
+    if (otherwise) this.#jumps.push({ at: index, label: otherwise });
+    this.#stepOf.push(this.#step);
     this.#trace?.push({ name, operands, options });
   }
 }
@@ -237,16 +283,4 @@ function errnoOf(name: string | undefined): number {
   const number = ERRNO[name];
   if (number === undefined) throw new SpecError('errno', 'the name of an errno', name);
   return number;
-}
-
-function writeWord(buffer: Buffer, value: number | bigint, at: number): void {
-  if (typeof value === 'bigint') {
-    buffer.writeBigUInt64LE(BigInt.asUintN(64, value), at);
-    return;
-  }
-  // NaN would become 0 without a word: for a user id, root.
-  if (!Number.isSafeInteger(value)) throw new SpecError('operand', 'an integer', value);
-  buffer.writeUInt32LE(value >>> 0, at);
-  // Flooring keeps two's complement for negative numbers: -100 is 0xffffffff_ffffff9c.
-  buffer.writeUInt32LE(Math.floor(value / 2 ** 32) >>> 0, at + 4);
 }

@@ -5,18 +5,29 @@ import type { ResolvedRoot } from '../rootfs.ts';
 import type { ResolvedUser } from '../user.ts';
 import { type PlacedFile, rootSteps } from './root-steps.ts';
 
-/** A container with everything decided: what {@link containerPlan} turns into steps. */
-export interface ContainerDesign {
-  readonly id: string;
+/** A program and with what privileges it runs. */
+export interface PayloadDesign {
   readonly argv: readonly string[];
   /** Where to look for the program, in order. */
   readonly candidates: readonly string[];
   readonly env: readonly string[];
-  readonly cwd: string;
   readonly user: ResolvedUser;
+  readonly umask: number;
+  readonly capabilities: bigint;
+  readonly noNewPrivileges: boolean;
+  readonly seccomp: { readonly filter: Uint8Array; readonly flags: number; readonly listener: boolean } | undefined;
+  readonly landlock: boolean;
+  readonly execLabel: { readonly file: string; readonly label: string } | undefined;
+  /** The user namespace does not allow setgroups(2). */
+  readonly denySetgroups: boolean;
+}
+
+/** A container with everything decided: what {@link containerPlan} turns into steps. */
+export interface ContainerDesign extends PayloadDesign {
+  readonly id: string;
+  readonly cwd: string;
   readonly hostname: string;
   readonly domainname: string | undefined;
-  readonly umask: number;
   readonly init: boolean;
   readonly root: ResolvedRoot;
   readonly files: readonly PlacedFile[];
@@ -34,11 +45,6 @@ export interface ContainerDesign {
     readonly required: boolean;
   }[];
   readonly oomScoreAdj: number | undefined;
-  readonly capabilities: bigint;
-  readonly noNewPrivileges: boolean;
-  readonly seccomp: { readonly filter: Uint8Array; readonly flags: number; readonly listener: boolean } | undefined;
-  readonly landlock: boolean;
-  readonly execLabel: { readonly file: string; readonly label: string } | undefined;
   /** cgroup v1: files the process writes itself into. */
   readonly cgroupProcs: readonly string[];
   /** cgroup v2: the process is born there. */
@@ -48,6 +54,8 @@ export interface ContainerDesign {
   /** Standard streams that are /dev/null, and those that are pipes of ours. */
   readonly nullFds: readonly number[];
   readonly pipeFds: readonly number[];
+  readonly terminal: { readonly rows: number; readonly columns: number } | undefined;
+  readonly scratch: { readonly reuse: boolean; readonly handOver: boolean };
   /** Wait for the word to start. */
   readonly park: boolean;
 }
@@ -117,7 +125,11 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     // Modes of what is made below are exactly those given.
     { op: 'umask', mask: 0 },
     { op: 'propagation', propagation: 'rslave' },
-    ...rootSteps(root, design.files, host, namespaces.idMaps !== undefined),
+    ...rootSteps(
+      root,
+      { files: design.files, scratch: design.scratch, userNamespace: namespaces.idMaps !== undefined },
+      host,
+    ),
     ...fileSystemSteps(design),
     ...design.mounts,
     // Through the procfs mounted above, while /proc/sys is still writable.
@@ -143,10 +155,10 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
             op: 'clone',
             supervisor: 'init',
             namespaces: [],
-            child: [{ op: 'newSession' }, ...payloadSteps(design, host)],
+            child: [{ op: 'newSession' }, ...terminalSteps(design), ...payloadSteps(design, host)],
           } as const,
         ]
-      : payloadSteps(design, host)),
+      : [...terminalSteps(design), ...payloadSteps(design, host)]),
   ];
 }
 
@@ -204,7 +216,7 @@ function fileSystemSteps(design: ContainerDesign): Step[] {
 }
 
 /** From here on privileges only go away. */
-function payloadSteps(design: ContainerDesign, host: Host): Step[] {
+export function payloadSteps(design: PayloadDesign, host: Host): Step[] {
   const { user, seccomp, capabilities } = design;
   const filter: Step[] = seccomp ? [{ op: 'seccomp', ...seccomp }] : [];
   return [
@@ -216,7 +228,7 @@ function payloadSteps(design: ContainerDesign, host: Host): Step[] {
       op: 'credentials',
       uid: user.uid,
       gid: user.gid,
-      ...(design.namespaces.idMaps?.denySetgroups ? {} : { groups: user.groups }),
+      ...(design.denySetgroups ? {} : { groups: user.groups }),
     },
     // For an ordinary user execve would take them anyway; so none are left to a program that fails to execute.
     { op: 'capabilities', permitted: capabilities, effective: user.uid === 0 ? capabilities : 0n },
@@ -229,4 +241,8 @@ function payloadSteps(design: ContainerDesign, host: Host): Step[] {
     ...(design.noNewPrivileges ? filter : []),
     { op: 'exec', candidates: design.candidates, argv: design.argv, env: design.env },
   ];
+}
+
+function terminalSteps({ terminal, user }: ContainerDesign): Step[] {
+  return terminal ? [{ op: 'terminal', ...terminal, uid: user.uid }] : [];
 }

@@ -1,3 +1,4 @@
+import { parseSize } from '@ns/cgroups';
 import type { LayerDirectory, Step } from '@ns/launch';
 import { type Host, kernelAtLeast } from '../host.ts';
 import type { ResolvedRoot } from '../rootfs.ts';
@@ -14,16 +15,23 @@ export interface PlacedFile {
   readonly content: string;
 }
 
+/** What the steps depend on besides the root itself. */
+export interface RootContext {
+  readonly files: readonly PlacedFile[];
+  readonly scratch: { readonly reuse: boolean; readonly handOver: boolean };
+  readonly userNamespace: boolean;
+}
+
 /** Steps that put the root file system together. */
 export function rootSteps(
   root: ResolvedRoot,
-  files: readonly PlacedFile[],
+  { files, scratch: { reuse, handOver }, userNamespace }: RootContext,
   host: Host,
-  userNamespace: boolean,
 ): Step[] {
   const scratchOptions: Record<string, string> = { mode: '0755' };
-  if (typeof root.writable === 'object' && 'tmpfs' in root.writable) scratchOptions.size = String(root.writable.tmpfs);
-  const scratch: Step = { op: 'mountScratch', options: scratchOptions };
+  if (typeof root.writable === 'object' && 'tmpfs' in root.writable)
+    scratchOptions.size = String(parseSize(root.writable.tmpfs, 'writable.tmpfs'));
+  const scratch: Step = { op: 'mountScratch', options: scratchOptions, ...(reuse && { reuse: 'scratch' }), handOver };
   if (root.kind === 'bind') return [scratch, { op: 'bindRoot', source: root.layers[0]!, attributes: ['nodev'] }];
 
   const appendLower = kernelAtLeast(host, 6, 8);
@@ -43,7 +51,8 @@ export function rootSteps(
   });
   const steps: Step[] = [
     scratch,
-    coverLayer(root, files, host, userNamespace),
+    // A scratch that is used again has it already.
+    ...(reuse ? [] : [coverLayer(root, files, host, userNamespace)]),
     overlay('/', ['cover', ...root.layers], 'root'),
   ];
   if (root.host) {

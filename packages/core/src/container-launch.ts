@@ -1,0 +1,50 @@
+import type { Cgroup } from '@ns/cgroups';
+import { type Launched, launch, type StandardStreams } from '@ns/launch';
+import { type OwnedFd, ResourceStack } from '@ns/libc';
+import { designContainer } from './design.ts';
+import { readHost } from './host.ts';
+import { type ContainerDesign, containerPlan } from './plan/container-plan.ts';
+import type { ContainerSpec } from './types.ts';
+
+/** What a start depends on besides the specification. */
+export interface StartContext {
+  readonly id: string;
+  readonly streams: StandardStreams;
+  readonly cgroup: Cgroup | undefined;
+  /** Wait for the word to start. */
+  readonly park: boolean;
+  /** Scratch file system of the start before. */
+  readonly scratch?: OwnedFd | undefined;
+  /** Give the scratch file system to the caller. */
+  readonly keepScratch: boolean;
+}
+
+/** Starts the first process of a container. */
+export function launchContainer(
+  spec: ContainerSpec,
+  context: StartContext,
+): { launched: Launched; design: ContainerDesign } {
+  using owner = new ResourceStack();
+  const fds: Record<string, number> = {};
+  const join = context.cgroup && owner.use(context.cgroup.joinPlan());
+  if (join?.cloneInto) fds.cgroup = join.cloneInto.fd;
+  if (context.scratch) fds.scratch = context.scratch.fd;
+  const host = readHost();
+  const noInput = spec.stdin === 'null' || spec.tty === true;
+  const design = designContainer(
+    spec,
+    {
+      id: context.id,
+      park: context.park,
+      scratch: { reuse: context.scratch !== undefined, handOver: context.keepScratch },
+      nullFds: noInput ? [0] : [],
+      pipeFds: noInput ? [1, 2] : [0, 1, 2],
+      cgroupProcs: join?.procs ?? [],
+      cgroupFd: join?.cloneInto !== undefined,
+      owner,
+      fds,
+    },
+    host,
+  );
+  return { launched: launch({ steps: containerPlan(design, host), stdio: context.streams, fds }), design };
+}

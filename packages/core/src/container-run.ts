@@ -1,0 +1,125 @@
+import type { Cgroup } from '@ns/cgroups';
+import { type Launched, StandardStreams } from '@ns/launch';
+import type { OwnedFd } from '@ns/libc';
+import { closeAccounts, createCommandCgroup, createContainerCgroup } from './container-cgroup.ts';
+import { launchContainer } from './container-launch.ts';
+import { ContainerStartError } from './errors.ts';
+import type { LogBuffer } from './log-buffer.ts';
+import { CapturedOutput } from './output.ts';
+import type { ContainerDesign } from './plan/container-plan.ts';
+import type { Result } from './result.ts';
+import type { ContainerSpec } from './types.ts';
+
+/** One life of a container, from its first process to its last: a restart is another one. */
+export class ContainerRun {
+  readonly design: ContainerDesign;
+  readonly streams: StandardStreams;
+  readonly launched: Launched;
+  /** Holds the limits; processes are in its children. */
+  readonly cgroup: Cgroup;
+  /** Settles when no process is left. Rejects when the program never ran. */
+  readonly result: Promise<Result>;
+  /** Why we ended it, when we did. */
+  cause: Result['reason'] | undefined;
+  readonly #payload: Cgroup;
+  #execs = 0;
+
+  private constructor(
+    parts: Pick<ContainerRun, 'design' | 'streams' | 'launched' | 'cgroup'> & {
+      payload: Cgroup;
+      output: CapturedOutput;
+      collected: Promise<unknown>;
+    },
+  ) {
+    this.design = parts.design;
+    this.streams = parts.streams;
+    this.launched = parts.launched;
+    this.cgroup = parts.cgroup;
+    this.#payload = parts.payload;
+    this.result = this.#supervise(parts.output, parts.collected, performance.now());
+    // Somebody may ask later, or never.
+    this.result.catch(() => {});
+  }
+
+  /**
+   * Prepares a container up to the moment before its program.
+   *
+   * @throws ContainerStartError when a step of the setup fails
+   */
+  static async prepare(
+    spec: ContainerSpec,
+    context: { id: string; logs: LogBuffer; maxOutputBytes: number; scratch: OwnedFd | undefined },
+  ): Promise<ContainerRun> {
+    const { id, logs, maxOutputBytes, scratch } = context;
+    const cgroup = await createContainerCgroup(id, spec.limits);
+    const streams = new StandardStreams([spec.stdin === 'null' || spec.tty ? 'null' : 'pipe', 'pipe', 'pipe']);
+    try {
+      const payload = await createCommandCgroup(cgroup, 'init', spec.limits);
+      const { launched, design } = launchContainer(spec, {
+        id,
+        streams,
+        cgroup: payload,
+        park: true,
+        scratch,
+        keepScratch: true,
+      });
+      let run: ContainerRun | undefined;
+      const { onExceed = 'drop-tail' } = spec.maxOutput ?? {};
+      const output = new CapturedOutput(
+        maxOutputBytes,
+        onExceed,
+        () => onExceed === 'kill' && run?.end('output-limit'),
+      );
+      streams.stdout!.on('data', (data: Buffer) => logs.add('stdout', data));
+      streams.stderr!.on('data', (data: Buffer) => logs.add('stderr', data));
+      const collected = Promise.all([output.collect(streams.stdout!, 1), output.collect(streams.stderr!, 2)]);
+      run = new ContainerRun({ design, streams, launched, cgroup, payload, output, collected });
+      try {
+        await launched.ready;
+      } catch (error) {
+        // The result knows which step it was.
+        await run.result;
+        throw error;
+      }
+      return run;
+    } catch (error) {
+      streams.closeInherited();
+      await cgroup[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Ends every process for a reason of ours. */
+  end(cause: Result['reason']): void {
+    this.cause ??= cause;
+    this.launched.kill();
+  }
+
+  /** A cgroup for one exec. */
+  newExecCgroup(limits: ContainerSpec['limits']): Promise<Cgroup> {
+    return createCommandCgroup(this.cgroup, `exec-${++this.#execs}`, limits);
+  }
+
+  async #supervise(output: CapturedOutput, collected: Promise<unknown>, startedAt: number): Promise<Result> {
+    const exit = await this.launched.exited;
+    const { oom, usage } = await closeAccounts(exit, this.#payload);
+    const total = await this.cgroup.stats();
+    await this.cgroup[Symbol.asyncDispose]();
+    await collected;
+    if (exit.failure && !this.cause) throw new ContainerStartError(exit.failure);
+    return {
+      exitCode: exit.exitCode,
+      signal: exit.signal,
+      reason: this.cause ?? (exit.timedOut ? 'timeout' : oom ? 'oom' : exit.signal ? 'signal' : 'exit'),
+      stdout: output.text(1),
+      stderr: output.text(2),
+      truncated: output.truncated,
+      durationMs: performance.now() - startedAt,
+      usage: {
+        ...usage,
+        memoryPeakBytes: total.memory?.peakBytes ?? usage.memoryPeakBytes,
+        pidsPeak: total.pids?.peak,
+      },
+    };
+  }
+}

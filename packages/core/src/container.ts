@@ -1,0 +1,428 @@
+import type { Writable } from 'node:stream';
+import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
+import { fromDockerLimits, parseSize, type Stats } from '@ns/cgroups';
+import { type Explanation, explain as explainSteps, SIGNALS } from '@ns/launch';
+import { NsError, type OwnedFd, pidfdOpen, pidfdSendSignal, ResourceStack } from '@ns/libc';
+import { type ContainerProcess, feedInput } from './container-process.ts';
+import { ContainerRun } from './container-run.ts';
+import { type ContainerStatus, readStates, removeState, writeState } from './container-state.ts';
+import { defaultMaxOutputBytes } from './defaults.ts';
+import { designContainer, newId } from './design.ts';
+import { ContainerStateError } from './errors.ts';
+import { EventHub } from './event-hub.ts';
+import { type ExecOptions, exec } from './exec.ts';
+import { readHost } from './host.ts';
+import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
+import { containerPlan } from './plan/container-plan.ts';
+import { identifyProcess } from './process-identity.ts';
+import { describeProcesses, type ProcessInfo } from './process-list.ts';
+import type { Result } from './result.ts';
+import type { ContainerSpec } from './types.ts';
+import { validateExec, validateSpec } from './validate-spec.ts';
+
+/** Something that happened to a container. */
+export type ContainerEvent =
+  | { readonly type: 'start'; readonly pid: number }
+  | { readonly type: 'exit'; readonly result: Result }
+  | { readonly type: 'oom' }
+  | { readonly type: 'pause' | 'resume' | 'remove' };
+
+/** One line of {@link Container.list}. */
+export interface ContainerInfo {
+  readonly id: string;
+  readonly name: string | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly command: readonly string[];
+  readonly status: ContainerStatus;
+  readonly pid: number | undefined;
+  readonly createdAt: Date;
+}
+
+/**
+ * A container that is made, started and looked after step by step. {@link run} is the short way for one command.
+ *
+ * @example
+ * ```ts
+ * await using c = await Container.create({ command: ['sleep', 'infinity'], limits: { memory: '64MiB' } });
+ * await c.start();
+ * const { stdout } = await c.exec('ps', ['aux']);
+ * ```
+ */
+export class Container implements AsyncDisposable {
+  /** 64 hexadecimal digits. */
+  readonly id: string;
+  readonly name: string | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdAt: Date = new Date();
+  readonly #spec: ContainerSpec;
+  readonly #events = new EventHub<ContainerEvent>();
+  readonly #logs: LogBuffer;
+  readonly #maxOutputBytes: number;
+  #run: ContainerRun | undefined;
+  #scratch: OwnedFd | undefined;
+  #status: ContainerStatus = 'created';
+
+  private constructor(id: string, spec: ContainerSpec) {
+    this.id = id;
+    this.#spec = spec;
+    this.name = spec.name;
+    this.labels = spec.labels ?? {};
+    this.#maxOutputBytes = parseSize(spec.maxOutput?.bytes ?? defaultMaxOutputBytes, 'maxOutput.bytes');
+    this.#logs = new LogBuffer(this.#maxOutputBytes);
+  }
+
+  /**
+   * Makes a container and prepares everything; its program is not started yet.
+   *
+   * @throws SpecError `ERR_NS_INVALID_SPEC`
+   * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
+   * @throws ContainerStartError `ERR_NS_CONTAINER_START`: a step of the setup failed; nothing is left behind
+   */
+  static async create(spec: ContainerSpec, options: { signal?: AbortSignal } = {}): Promise<Container> {
+    const checked = validateSpec(spec);
+    options.signal?.throwIfAborted();
+    if (checked.name !== undefined && readStates().some(({ name }) => name === checked.name)) {
+      throw new NsError('ERR_NS_CONTAINER_EXISTS', `a container named ${checked.name} exists`, {
+        hint: 'Remove it first, or take another name',
+      });
+    }
+    const container = new Container(newId(), checked);
+    await container.#prepare();
+    if (options.signal?.aborted) {
+      await container.remove({ force: true });
+      options.signal.throwIfAborted();
+    }
+    return container;
+  }
+
+  /** Containers of this state root, whoever made them. */
+  static async list(
+    filter: { name?: string; labels?: Readonly<Record<string, string>>; status?: ContainerStatus } = {},
+  ): Promise<ContainerInfo[]> {
+    const wanted = Object.entries(filter.labels ?? {});
+    return readStates()
+      .map(({ id, name, labels, command, status, init, createdAt }) => ({
+        id,
+        name,
+        labels,
+        command,
+        status,
+        pid: init?.pid,
+        createdAt: new Date(createdAt),
+      }))
+      .filter(({ name }) => filter.name === undefined || name === filter.name)
+      .filter(({ status }) => filter.status === undefined || status === filter.status)
+      .filter(({ labels }) => wanted.every(([key, value]) => labels[key] === value));
+  }
+
+  /** What a container with this specification would be, without making it. Needs no privileges. */
+  static explain(spec: ContainerSpec): Explanation {
+    return explainSpec(newId(), validateSpec(spec));
+  }
+
+  get status(): ContainerStatus {
+    return this.#status;
+  }
+
+  /** Pid of the first process, in the caller's pid namespace; undefined when there is none. */
+  get pid(): number | undefined {
+    return this.#isAlive ? this.#run?.launched.pid : undefined;
+  }
+
+  /** The plan of this container: the steps, their system calls, and why. */
+  explain(): Explanation {
+    return explainSpec(this.id, this.#spec);
+  }
+
+  /**
+   * Lets the program begin; settles when it runs. A stopped container is started again with the files it had.
+   *
+   * @throws ContainerStartError `ERR_NS_COMMAND_NOT_FOUND`, `ERR_NS_COMMAND_NOT_EXECUTABLE` with the exit code of a shell
+   * @throws ContainerStateError `ERR_NS_CONTAINER_RUNNING`
+   */
+  async start(): Promise<void> {
+    if (this.#status === 'stopped') await this.#prepare();
+    if (this.#status !== 'created')
+      throw new ContainerStateError('ERR_NS_CONTAINER_RUNNING', this.id.slice(0, 12), this.#status, 'start it');
+    const run = this.#run!;
+    run.launched.go();
+    feedInput(run.streams, this.#spec.stdin);
+    try {
+      await run.launched.executed;
+    } catch {
+      await run.result;
+      throw new ContainerStateError(
+        'ERR_NS_CONTAINER_STOPPED',
+        this.id.slice(0, 12),
+        'stopped',
+        'start it: it was ended during its start',
+      );
+    }
+    // It may have run to its end by now.
+    if (this.#isAlive) this.#setStatus('running');
+    this.#events.emit({ type: 'start', pid: run.launched.pid! });
+  }
+
+  /** How the program ended. Before or after the start, any number of times; after a restart, how that run ends. */
+  wait(): Promise<Result> {
+    return this.#run!.result;
+  }
+
+  /** Runs a command inside. When it settles, every process it started is gone. */
+  exec(
+    command: string | readonly string[],
+    args: readonly string[] | ExecOptions = [],
+    options: ExecOptions = {},
+  ): ContainerProcess {
+    const argv = [
+      ...(typeof command === 'string' ? [command] : command),
+      ...(Array.isArray(args) ? (args as string[]) : []),
+    ];
+    const chosen = Array.isArray(args) ? options : (args as ExecOptions);
+    return exec(argv, validateExec(argv, chosen), () => {
+      const run = this.#running('run a command in it');
+      const { pid, pidfd } = run.launched;
+      return {
+        design: run.design,
+        spec: this.#spec,
+        pid: pid!,
+        pidfd: pidfd!,
+        newCgroup: () => run.newExecCgroup(this.#spec.limits),
+      };
+    });
+  }
+
+  /** Sends a signal to the program, SIGKILL by default as Docker does. `all`: to every process of the container. */
+  async kill(signal: NodeJS.Signals = 'SIGKILL', options: { all?: boolean } = {}): Promise<void> {
+    const run = this.#alive('kill it');
+    if (options.all && signal !== 'SIGKILL') {
+      for (const pid of await run.cgroup.processes()) signalProcess(pid, SIGNALS[signal]);
+    } else run.launched.signal(signal);
+    if (signal === 'SIGKILL') await run.result.catch(() => {});
+  }
+
+  /** Asks the program to end, and ends it after `timeout` ms. Idempotent. */
+  async stop({
+    timeout = 10_000,
+    signal = this.#spec.stopSignal ?? 'SIGTERM',
+  }: {
+    timeout?: number;
+    signal?: NodeJS.Signals;
+  } = {}): Promise<void> {
+    if (!this.#isAlive) return;
+    const run = this.#run!;
+    if (this.#status === 'paused') await this.resume();
+    if (this.#status === 'created') run.launched.kill();
+    else run.launched.signal(signal);
+    const timer = setTimeout(() => run.launched.kill(), timeout);
+    await run.result.catch(() => {});
+    clearTimeout(timer);
+  }
+
+  /** Stops and starts it again, with the files it had. */
+  async restart(options: { timeout?: number } = {}): Promise<void> {
+    await this.stop(options);
+    await this.start();
+  }
+
+  /** Holds every process still. */
+  async pause(): Promise<void> {
+    if (this.#status === 'paused') return;
+    await this.#running('pause it').cgroup.freeze();
+    this.#setStatus('paused');
+    this.#events.emit({ type: 'pause' });
+  }
+
+  async resume(): Promise<void> {
+    if (this.#status !== 'paused') return;
+    await this.#run!.cgroup.thaw();
+    this.#setStatus('running');
+    this.#events.emit({ type: 'resume' });
+  }
+
+  /** Changes limits of the running container. */
+  async update({ limits }: { limits: NonNullable<ContainerSpec['limits']> }): Promise<void> {
+    validateSpec({ ...this.#spec, limits });
+    await this.#alive('update it').cgroup.update(fromDockerLimits(limits));
+    Object.assign(this.#spec, { limits: { ...this.#spec.limits, ...limits } });
+  }
+
+  /** What it uses: once, or every `interval` ms until it ends. */
+  stats(): Promise<Stats>;
+  stats(options: { interval: number }): AsyncIterable<Stats>;
+  stats(options?: { interval: number }): Promise<Stats> | AsyncIterable<Stats> {
+    return options ? this.#statsEvery(options.interval) : this.#alive('read its stats').cgroup.stats();
+  }
+
+  /** Its processes, as `ps` outside and inside would show them. */
+  async processes(): Promise<ProcessInfo[]> {
+    return this.#isAlive ? describeProcesses(await this.#run!.cgroup.processes()) : [];
+  }
+
+  /** What the program wrote, with the moment it was read. */
+  logs(options: LogOptions = {}): AsyncIterable<LogEntry> {
+    return this.#logs.read(options);
+  }
+
+  /** Writes to the program's input; needs `stdin: 'pipe'`. */
+  get stdin(): Writable | null {
+    return this.#run?.streams.stdin ?? null;
+  }
+
+  on<Type extends ContainerEvent['type']>(
+    type: Type,
+    listener: (event: Extract<ContainerEvent, { type: Type }>) => void,
+  ): this {
+    this.#events.on(type, listener);
+    return this;
+  }
+
+  off<Type extends ContainerEvent['type']>(
+    type: Type,
+    listener: (event: Extract<ContainerEvent, { type: Type }>) => void,
+  ): this {
+    this.#events.off(type, listener);
+    return this;
+  }
+
+  /** What happens to it from now on. Ends when it is removed. */
+  events(): AsyncIterable<ContainerEvent> {
+    return this.#events.iterate();
+  }
+
+  /**
+   * Removes the container and everything that belongs to it. Idempotent.
+   *
+   * @throws ContainerStateError `ERR_NS_CONTAINER_RUNNING`: it runs, and `force` was not given
+   */
+  async remove({ force = false }: { force?: boolean } = {}): Promise<void> {
+    if (this.#status === 'removed') return;
+    if (this.#isAlive && this.#status !== 'created' && !force) {
+      throw new ContainerStateError(
+        'ERR_NS_CONTAINER_RUNNING',
+        this.id.slice(0, 12),
+        this.#status,
+        'remove it',
+        'Stop it first, or remove({ force: true })',
+      );
+    }
+    this.#run?.launched.kill();
+    await this.#run?.result.catch(() => {});
+    this.#scratch?.close();
+    removeState(this.id);
+    this.#status = 'removed';
+    this.#events.emit({ type: 'remove' });
+    this.#events.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.remove({ force: true });
+  }
+
+  get #isAlive(): boolean {
+    return this.#status === 'created' || this.#status === 'running' || this.#status === 'paused';
+  }
+
+  async #prepare(): Promise<void> {
+    this.#logs.reopen();
+    const run = await ContainerRun.prepare(this.#spec, {
+      id: this.id,
+      logs: this.#logs,
+      maxOutputBytes: this.#maxOutputBytes,
+      scratch: this.#scratch,
+    });
+    this.#scratch?.close();
+    this.#scratch = await run.launched.scratch;
+    this.#run = run;
+    this.#setStatus('created');
+    run.result.then(
+      (result) => {
+        if (result.reason === 'oom') this.#events.emit({ type: 'oom' });
+        this.#ended();
+        this.#events.emit({ type: 'exit', result });
+      },
+      () => this.#ended(),
+    );
+  }
+
+  #ended(): void {
+    this.#logs.end();
+    if (this.#status !== 'removed') this.#setStatus('stopped');
+  }
+
+  #setStatus(status: ContainerStatus): void {
+    this.#status = status;
+    const launched = this.#isAlive ? this.#run?.launched : undefined;
+    const identify = (pid: number | undefined) => (pid === undefined ? undefined : identifyProcess(pid));
+    const { stdin: _, ...spec } = this.#spec;
+    writeState({
+      version: 1,
+      id: this.id,
+      name: this.name,
+      labels: this.labels,
+      command: this.#spec.command,
+      createdAt: this.createdAt.toISOString(),
+      owner: identifyProcess(process.pid)!,
+      monitor: identify(launched?.monitorPid),
+      init: identify(launched?.pid),
+      status,
+      cgroup: launched && this.#run!.cgroup.name,
+      spec,
+    });
+  }
+
+  #alive(wanted: string): ContainerRun {
+    if (this.#isAlive && this.#run) return this.#run;
+    throw new ContainerStateError('ERR_NS_CONTAINER_NOT_RUNNING', this.id.slice(0, 12), this.#status, wanted);
+  }
+
+  #running(wanted: string): ContainerRun {
+    if (this.#status === 'running') return this.#run!;
+    const code = this.#status === 'paused' ? 'ERR_NS_CONTAINER_PAUSED' : 'ERR_NS_CONTAINER_NOT_RUNNING';
+    throw new ContainerStateError(
+      code,
+      this.id.slice(0, 12),
+      this.#status,
+      wanted,
+      this.#status === 'created' ? 'Call start() first' : undefined,
+    );
+  }
+
+  async *#statsEvery(intervalMs: number): AsyncGenerator<Stats, void, undefined> {
+    while (this.#isAlive) {
+      yield await this.#run!.cgroup.stats();
+      await setTimeoutPromise(intervalMs, undefined, { ref: false });
+    }
+  }
+}
+
+function explainSpec(id: string, spec: ContainerSpec): Explanation {
+  using owner = new ResourceStack();
+  const fds: Record<string, number> = {};
+  const host = readHost();
+  const design = designContainer(
+    spec,
+    {
+      id,
+      park: true,
+      scratch: { reuse: false, handOver: true },
+      nullFds: [],
+      pipeFds: [0, 1, 2],
+      cgroupProcs: [],
+      cgroupFd: false,
+      owner,
+      fds,
+    },
+    host,
+  );
+  return explainSteps(containerPlan(design, host), { extra: 0, named: Object.keys(fds) });
+}
+
+function signalProcess(pid: number, signal: number): void {
+  try {
+    using pidfd = pidfdOpen(pid);
+    pidfdSendSignal(pidfd.fd, signal);
+  } catch {
+    // It ended in between, which is what signals are sent for.
+  }
+}

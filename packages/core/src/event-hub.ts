@@ -1,0 +1,60 @@
+import { EventEmitter } from 'node:events';
+
+/** Events as listeners and as async iterators. An iterator sees what happens after it was made. */
+export class EventHub<Event extends { readonly type: string }> {
+  readonly #emitter = new EventEmitter({ captureRejections: false });
+  #closed = false;
+
+  on<Type extends Event['type']>(type: Type, listener: (event: Extract<Event, { type: Type }>) => void): void {
+    this.#emitter.on(type, listener);
+  }
+
+  off<Type extends Event['type']>(type: Type, listener: (event: Extract<Event, { type: Type }>) => void): void {
+    this.#emitter.off(type, listener);
+  }
+
+  emit(event: Event): void {
+    this.#emitter.emit(event.type, event);
+    this.#emitter.emit(ANY, event);
+  }
+
+  /** Ends all iterators. */
+  close(): void {
+    this.#closed = true;
+    this.#emitter.emit(END);
+    this.#emitter.removeAllListeners();
+  }
+
+  async *iterate(): AsyncGenerator<Event, void, undefined> {
+    const queue: Event[] = [];
+    let ended = this.#closed;
+    let wake = () => {};
+    const onEvent = (event: Event) => {
+      queue.push(event);
+      wake();
+    };
+    const onEnd = () => {
+      ended = true;
+      wake();
+    };
+    this.#emitter.on(ANY, onEvent);
+    this.#emitter.on(END, onEnd);
+    try {
+      for (;;) {
+        const event = queue.shift();
+        if (event) yield event;
+        else if (ended) return;
+        else
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+      }
+    } finally {
+      this.#emitter.off(ANY, onEvent);
+      this.#emitter.off(END, onEnd);
+    }
+  }
+}
+
+const ANY = Symbol('any event');
+const END = Symbol('end');

@@ -1,0 +1,105 @@
+import type { Cgroup } from '@ns/cgroups';
+import { launch, type StandardStreams } from '@ns/launch';
+import { type OwnedFd, ResourceStack } from '@ns/libc';
+import { closeAccounts } from './container-cgroup.ts';
+import { ContainerProcess, type Running } from './container-process.ts';
+import { candidatesFor } from './design.ts';
+import { readHost } from './host.ts';
+import type { ContainerDesign } from './plan/container-plan.ts';
+import { execPlan } from './plan/exec-plan.ts';
+import type { ContainerSpec, RunOptions } from './types.ts';
+import { resolveUser } from './user.ts';
+
+/** Options of `exec`. What is not given is as the container's own program has it. */
+export type ExecOptions = Pick<
+  RunOptions,
+  | 'env'
+  | 'cwd'
+  | 'user'
+  | 'groups'
+  | 'stdin'
+  | 'timeout'
+  | 'signal'
+  | 'maxOutput'
+  | 'check'
+  | 'encoding'
+  | 'buffer'
+  | 'umask'
+>;
+
+/** A container that a command can be run in. */
+export interface ExecTarget {
+  readonly design: ContainerDesign;
+  readonly spec: ContainerSpec;
+  readonly pid: number;
+  readonly pidfd: OwnedFd;
+  /** Makes the cgroup of this one command. */
+  newCgroup(): Promise<Cgroup>;
+}
+
+/** Runs a command in a running container. When it settles, every process it started is gone. */
+export function exec(argv: readonly string[], options: ExecOptions, target: () => ExecTarget): ContainerProcess {
+  return new ContainerProcess({ ...options, command: argv }, async (streams) => {
+    const there = target();
+    const cgroup = await there.newCgroup();
+    try {
+      return start(argv, options, there, cgroup, streams);
+    } catch (error) {
+      await cgroup[Symbol.asyncDispose]();
+      throw error;
+    }
+  });
+}
+
+function start(
+  argv: readonly string[],
+  options: ExecOptions,
+  target: ExecTarget,
+  cgroup: Cgroup,
+  streams: StandardStreams,
+): Running {
+  using owner = new ResourceStack();
+  const { design, spec } = target;
+  const join = owner.use(cgroup.joinPlan());
+  const sameUser = options.user === undefined && options.groups === undefined;
+  const user = sameUser
+    ? design.user
+    : resolveUser(options.user ?? spec.user, options.groups, [`/proc/${target.pid}/root`]);
+  const own = Object.fromEntries(
+    design.env.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
+  );
+  const env: Record<string, string> = { ...own, ...(sameUser ? {} : { HOME: user.home }), ...options.env };
+  const steps = execPlan(
+    {
+      ...design,
+      containerId: design.id,
+      namespaces: [
+        ...design.namespaces.created,
+        ...(design.namespaces.idMaps ? (['user'] as const) : []),
+        ...design.namespaces.joined.map(({ kind }) => kind),
+      ],
+      argv,
+      candidates: candidatesFor(argv[0]!, env.PATH ?? ''),
+      env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+      user,
+      umask: options.umask ?? design.umask,
+      cwd: options.cwd ?? design.cwd,
+      cgroupProcs: join.procs,
+      cgroupFd: join.cloneInto !== undefined,
+      timeoutMs: options.timeout,
+      pipeFds: options.stdin === 'null' ? [1, 2] : [0, 1, 2],
+      terminal: undefined,
+    },
+    readHost(),
+  );
+  const fds = { target: target.pidfd.fd, ...(join.cloneInto && { cgroup: join.cloneInto.fd }) };
+  const launched = launch({ steps, stdio: streams, fds });
+  return {
+    launched,
+    async finish(exit) {
+      // Whatever it left behind, also what has double-forked.
+      await cgroup.kill();
+      return closeAccounts(exit, cgroup);
+    },
+  };
+}

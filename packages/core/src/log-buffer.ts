@@ -1,0 +1,103 @@
+import { EventEmitter, once } from 'node:events';
+
+/** A piece of output with the moment it was read. */
+export interface LogEntry {
+  readonly stream: 'stdout' | 'stderr';
+  readonly time: Date;
+  readonly data: Buffer;
+}
+
+/** Which part of a log to read. */
+export interface LogOptions {
+  /** Go on with what comes, until the container ends. Default false. */
+  readonly follow?: boolean;
+  /** Only the last so many lines. */
+  readonly tail?: number;
+  /** Only what was written after this moment. */
+  readonly since?: Date | number;
+}
+
+/** The output of a container, kept in memory up to a limit; the oldest goes first. */
+export class LogBuffer {
+  readonly #limit: number;
+  readonly #entries: LogEntry[] = [];
+  readonly #changed = new EventEmitter();
+  #bytes = 0;
+  #dropped = 0;
+  #ended = false;
+
+  constructor(limitBytes: number) {
+    this.#limit = limitBytes;
+    this.#changed.setMaxListeners(0);
+  }
+
+  add(stream: LogEntry['stream'], data: Buffer): void {
+    this.#entries.push({ stream, time: new Date(), data });
+    this.#bytes += data.length;
+    while (this.#bytes > this.#limit && this.#entries.length > 1) {
+      this.#bytes -= this.#entries.shift()!.data.length;
+      this.#dropped++;
+    }
+    this.#changed.emit('change');
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#changed.emit('change');
+  }
+
+  /** A restarted container writes on. */
+  reopen(): void {
+    this.#ended = false;
+  }
+
+  /** The last bytes as text, for error messages. */
+  lastText(bytes = 2000): string {
+    return Buffer.concat(this.#entries.slice(-64).map(({ data }) => data))
+      .toString('utf8')
+      .slice(-bytes);
+  }
+
+  async *read({ follow = false, tail, since }: LogOptions = {}): AsyncGenerator<LogEntry, void, undefined> {
+    const from = since === undefined ? 0 : Number(since);
+    let position = this.#dropped;
+    if (tail !== undefined) {
+      yield* tailLines(
+        this.#entries.filter(({ time }) => time.getTime() >= from),
+        tail,
+      );
+      position = this.#dropped + this.#entries.length;
+    }
+    for (;;) {
+      // What was dropped while the reader was away is gone.
+      position = Math.max(position, this.#dropped);
+      const entry = this.#entries[position - this.#dropped];
+      if (entry) {
+        position++;
+        if (entry.time.getTime() >= from) yield entry;
+      } else if (!follow || this.#ended) {
+        return;
+      } else {
+        await once(this.#changed, 'change');
+      }
+    }
+  }
+}
+
+function tailLines(entries: readonly LogEntry[], lines: number): LogEntry[] {
+  const kept: LogEntry[] = [];
+  let missing = lines;
+  for (const entry of entries.toReversed()) {
+    if (missing <= 0) break;
+    let at = entry.data.length;
+    // A final newline ends the last line, it does not begin another.
+    if (kept.length === 0 && entry.data[at - 1] === 0x0a) at--;
+    while (at >= 0 && missing > 0) {
+      at = entry.data.lastIndexOf(0x0a, at - 1);
+      if (at === -1 || at === 0) break;
+      missing--;
+    }
+    kept.unshift(missing > 0 ? entry : { ...entry, data: entry.data.subarray(at + 1) });
+  }
+  return kept;
+}

@@ -1,0 +1,45 @@
+import { readFileSync } from 'node:fs';
+
+/** A process of a container. */
+export interface ProcessInfo {
+  /** In the container. */
+  readonly pid: number;
+  /** On the host. */
+  readonly hostPid: number;
+  readonly parentPid: number;
+  /** R, S, D, T, Z, …: proc_pid_status(5). */
+  readonly state: string;
+  /** Real user id on the host. */
+  readonly uid: number;
+  readonly gid: number;
+  readonly name: string;
+  readonly command: readonly string[];
+  readonly residentBytes: number | undefined;
+}
+
+/** Describes processes given by their host pids; those that ended meanwhile are left out. */
+export function describeProcesses(hostPids: readonly number[]): ProcessInfo[] {
+  return hostPids.flatMap((hostPid) => {
+    try {
+      const status = readFileSync(`/proc/${hostPid}/status`, 'utf8');
+      const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
+      const first = (name: string) => Number(field(name).split(/\s+/)[0]);
+      const resident = /^VmRSS:\s*(\d+)/m.exec(status)?.[1];
+      return [
+        {
+          pid: Number(field('NSpid').split(/\s+/).at(-1)),
+          hostPid,
+          parentPid: first('PPid'),
+          state: field('State').slice(0, 1),
+          uid: first('Uid'),
+          gid: first('Gid'),
+          name: field('Name'),
+          command: readFileSync(`/proc/${hostPid}/cmdline`, 'utf8').split('\0').slice(0, -1),
+          residentBytes: resident === undefined ? undefined : Number(resident) * 1024,
+        },
+      ];
+    } catch {
+      return [];
+    }
+  });
+}
