@@ -46,8 +46,10 @@ export interface ResolvedProfile {
  * @throws SpecError with the field when the profile or an option is not right, or the program exceeds `BPF_MAXINSNS`
  *
  * @example
+ * ```ts
  * const filter = compile(profiles.default, { arch: 'x86_64', capabilities: ['CAP_CHOWN'] });
  * filter.evaluate({ syscall: 'mount', args: [] }); // { action: 'ERRNO', errno: 'EPERM' }
+ * ```
  */
 export function compile(profile: SeccompProfile, options: CompileOptions = {}): SeccompFilter {
   const resolved = resolveProfile(profile, options);
@@ -103,8 +105,8 @@ const PERMISSIVE = new Set<number>([SECCOMP_RET.ALLOW, SECCOMP_RET.LOG, SECCOMP_
 function capabilitySet(capabilities: Iterable<string>): Set<string> {
   const set = new Set<string>();
   for (const name of capabilities) {
-    if (typeof name !== 'string' || !/^CAP_[A-Z0-9_]+$/.test(name))
-      throw new SpecError('capabilities', 'names such as CAP_CHOWN', name);
+    // Numbers stand for capabilities newer than the names.
+    if (!/^(CAP_[A-Z0-9_]+|\d+)$/.test(name)) throw new SpecError('capabilities', 'names such as CAP_CHOWN', name);
     set.add(name);
   }
   return set;

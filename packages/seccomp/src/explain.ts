@@ -32,7 +32,9 @@ export interface Explanation {
  * @throws SpecError as {@link compile} does
  *
  * @example
- * explain(profiles.default, 'mount').inactive; // [20]: the rule that includes CAP_SYS_ADMIN
+ * ```ts
+ * explain(profiles.default, 'mount').inactive; // [14]: the rule that includes CAP_SYS_ADMIN
+ * ```
  */
 export function explain(
   profile: SeccompProfile,

@@ -29,9 +29,13 @@ interface NotifierEvents {
  * `continue()` since 5.5, `addFd()` since 5.14. Needs no privilege, but reading a caller's memory needs the right to trace it.
  *
  * @example
- * const notifier = SeccompNotifier.listen(listener, {
- *   mkdirat: async (call) => (call.path(1, 0).startsWith('/tmp/') ? call.continue() : call.errno('EPERM')),
- * });
+ * ```ts
+ * export const serve = (listener: number) =>
+ *   SeccompNotifier.listen(listener, {
+ *     getuid: (call) => call.return(0),
+ *     mkdirat: async (call) => (call.int(2) === 0o700 ? call.continue() : call.errno('EPERM')),
+ *   });
+ * ```
  */
 export class SeccompNotifier extends EventEmitter<NotifierEvents> implements Disposable {
   readonly #listener: OwnedFd;

@@ -33,12 +33,16 @@ const NARROWED: ReadonlySet<string> = new Set(['socket', 'personality']);
  * Learns the profile a workload needs: every call is notified of, noted and let through.
  *
  * @example
- * const recorder = new SyscallRecorder();
- * const filter = compile(recorder.learningProfile());
- * // start the workload under `filter`, then with its listener:
- * const notifier = SeccompNotifier.listen(listener, {}, recorder.notifierOptions());
- * // when it has done everything it ever does:
- * const profile = recorder.profile();
+ * ```ts
+ * export async function learn(start: (filter: Buffer) => Promise<number>) {
+ *   const recorder = new SyscallRecorder();
+ *   // The workload starts under the filter; what comes back is its listener.
+ *   const listener = await start(compile(recorder.learningProfile()));
+ *   const notifier = SeccompNotifier.listen(listener, {}, recorder.notifierOptions());
+ *   await new Promise((resolve) => notifier.once('end', () => resolve(undefined)));
+ *   return recorder.profile();
+ * }
+ * ```
  */
 export class SyscallRecorder {
   readonly #arch: SeccompArch;
