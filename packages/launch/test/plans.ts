@@ -150,7 +150,7 @@ export function containerPlan(argv: readonly string[]): { monitor: Step[]; setup
         recursive: false,
       },
       { op: 'sysctl', key: 'net.ipv4.ip_unprivileged_port_start', value: '0', required: true },
-      { op: 'mask', paths: ['/proc/acpi', '/proc/kcore', '/proc/keys', '/sys/firmware'] },
+      { op: 'mask', paths: ['/proc/acpi', '/proc/kcore', '/proc/cmdline', '/proc/keys', '/sys/firmware'] },
       { op: 'readonlyPaths', paths: ['/proc/bus', '/proc/irq', '/proc/sys'] },
       { op: 'pivotRoot' },
       { op: 'workingDirectory', path: '/srv/app', create: true },
