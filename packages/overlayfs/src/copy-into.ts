@@ -1,4 +1,4 @@
-import { check, linkAt, mkdirAt, O, type OwnedFd, openat2, RESOLVE, type Stat } from '@ns/libc';
+import { check, linkAt, mkdirAt, O, type OwnedFd, openat2, RESOLVE, type Stat, statFd } from '@ns/libc';
 import { Branch } from './branch.ts';
 import { type CopyMethod, FileCopier } from './file-copier.ts';
 import { applyMetadata, type OwnershipPolicy, readXattrs, type Skipped } from './file-metadata.ts';
@@ -102,4 +102,10 @@ function linkTo(root: OwnedFd, first: string, toDirFd: number, name: string, pat
     resolve: RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS,
   });
   check('linkat', linkAt(parent.fd, first.slice(slash + 1), toDirFd, name), { path: first, dest: path });
+}
+
+/** What {@link copyInto} does not touch: the root directory itself. */
+export function copyRootMetadata(from: OwnedFd, to: OwnedFd, overlayXattrs: 'keep' | 'keep-opaque'): void {
+  applyOverlayXattrs(from.fd, '', to.fd, '', '/', overlayXattrs);
+  applyMetadata(to.fd, '.', '/', { ...statFd(from.fd), xattrs: readXattrs(from.fd, '') }, 'keep');
 }

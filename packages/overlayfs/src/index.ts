@@ -3,8 +3,10 @@ export { type AppliedLayer, type ApplyLayerOptions, applyLayer } from './apply-l
 export { ArchiveError, type ArchiveErrorCode } from './archive-error.ts';
 export type { Change, DeletedChange, FileSummary, PresentChange } from './change.ts';
 export { ChangeStream } from './change-stream.ts';
+export { commit } from './commit.ts';
 export type { Comparison } from './compare-files.ts';
 export type { CopyTally } from './copy-into.ts';
+export { type CopiedTree, type CopyTreeOptions, copyTree } from './copy-tree.ts';
 export { type DiffLayerOptions, diffLayer } from './diff-layer.ts';
 export { type DiffTreesOptions, diffTrees } from './diff-trees.ts';
 export type { DirectoryPlace } from './directory-place.ts';
@@ -12,6 +14,7 @@ export { discard } from './discard.ts';
 export type { CopyMethod } from './file-copier.ts';
 export type { OwnershipPolicy, Skipped } from './file-metadata.ts';
 export type { FileType } from './file-type.ts';
+export { LayerStore, type StoredLayer } from './layer-store.ts';
 export type { WhiteoutTarget } from './layer-unpacker.ts';
 export { createOverlay, MAX_LOWER_LAYERS, type MountOverlayOptions, mountOverlay } from './mount-overlay.ts';
 export { type OverlayOptions, type OverlayParameter, overlayParameters } from './overlay-options.ts';

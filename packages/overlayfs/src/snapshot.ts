@@ -1,10 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type OwnedFd, SpecError, statFd } from '@ns/libc';
-import { type CopyTally, copyInto } from './copy-into.ts';
+import { SpecError } from '@ns/libc';
+import { type CopyTally, copyInto, copyRootMetadata } from './copy-into.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
-import { applyMetadata, readXattrs } from './file-metadata.ts';
-import { applyOverlayXattrs } from './overlay-xattrs.ts';
 import { drain } from './time-slices.ts';
 
 /**
@@ -26,13 +24,8 @@ export async function snapshot(
   using to = openDirectory(target);
   const tally: CopyTally = { entries: 0, bytes: 0, skipped: [] };
   await drain(copyInto(from, to, { ownership: 'keep', overlayXattrs: 'keep' }, tally), () => {}, options.signal);
-  copyRoot(from, to);
+  copyRootMetadata(from, to, 'keep');
   return tally;
-}
-
-function copyRoot(from: OwnedFd, to: OwnedFd): void {
-  applyOverlayXattrs(from.fd, '', to.fd, '', '/', 'keep');
-  applyMetadata(to.fd, '.', '/', { ...statFd(from.fd), xattrs: readXattrs(from.fd, '') }, 'keep');
 }
 
 /** One copy of an upper, with a work directory of its own. */
