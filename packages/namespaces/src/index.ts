@@ -1,5 +1,15 @@
 export type { NamespaceKind } from '@ns/launch';
+export {
+  type AllocateIdsOptions,
+  allocateIds,
+  defaultIdPools,
+  IdLease,
+  type IdPools,
+  reclaimIds,
+  releaseIds,
+} from './allocate-ids.ts';
 export { IdAllocationError, NamespaceError, NotEnterableError } from './errors.ts';
+export type { IdInterval } from './free-range.ts';
 export { type NamespaceAction, namespaceHint } from './hints.ts';
 export { checkDomainname, checkHostname } from './host-names.ts';
 export { IdMap, MAX_RANGES } from './id-map.ts';
@@ -10,6 +20,15 @@ export { Namespace, type NamespaceId } from './namespace.ts';
 export type { NamespaceTarget } from './open-namespace.ts';
 export { unpin } from './pin.ts';
 export {
+  ownIdMappings,
+  parseSubordinateIds,
+  rangesOf,
+  readSubordinateIds,
+  rootlessIdMappings,
+  type SubordinateRange,
+  type SubordinateUser,
+} from './subordinate-ids.ts';
+export {
   formatTimeOffsets,
   parseTimeOffsets,
   parseTimeOffsetsSpec,
@@ -17,3 +36,10 @@ export {
   type TimeOffsets,
   type TimeOffsetsSpec,
 } from './time-offsets.ts';
+export {
+  canWriteDirectly,
+  type IdMapsToWrite,
+  writeIdMaps,
+  writeIdMapsDirectly,
+  writeIdMapsWithHelpers,
+} from './write-id-maps.ts';

@@ -38,8 +38,8 @@ export function listNamespaces(options: { readonly kinds?: readonly NamespaceKin
   const found = new Map<string, Found>();
   const at = (kind: NamespaceKind, inode: number): Found => {
     const name = `${kind}:[${inode}]`;
-    let entry = found.get(name);
-    if (!entry) found.set(name, (entry = { kind, inode, processes: [], pins: [] }));
+    const entry = found.get(name) ?? { kind, inode, processes: [], pins: [] };
+    found.set(name, entry);
     return entry;
   };
   collectProcesses(kinds, at);

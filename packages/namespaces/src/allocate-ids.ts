@@ -1,0 +1,157 @@
+import { randomUUID } from 'node:crypto';
+import { SpecError } from '@ns/libc';
+import { IdAllocationError } from './errors.ts';
+import { findFreeRange, type IdInterval } from './free-range.ts';
+import { IdMap } from './id-map.ts';
+import type { IdMappings } from './id-mappings.ts';
+import { LeaseDirectory, type LeaseRecord, leaseName } from './lease-directory.ts';
+import { identify } from './process-identity.ts';
+import { rangesOf, readSubordinateIds } from './subordinate-ids.ts';
+
+/** Options of {@link allocateIds}. */
+export interface AllocateIdsOptions {
+  /** Where the leases are: made with mode 0700 when it is missing. All that share ids must share it. */
+  readonly stateDir: string;
+  /** Name of the lease. Default: a random one. */
+  readonly id?: string;
+  /** How many ids. Default 65536, as images expect up to 65534 (nobody). */
+  readonly size?: number;
+  /** Whose death frees the range. Default: this process. */
+  readonly ownerPid?: number;
+  /** Where ranges come from. Default: {@link defaultIdPools}. */
+  readonly pools?: IdPools;
+  /** How long to wait for others who allocate. Default 10 000. */
+  readonly lockTimeoutMs?: number;
+}
+
+/** Host ids that may be handed out. */
+export interface IdPools {
+  readonly uids: readonly IdInterval[];
+  readonly gids: readonly IdInterval[];
+  /** Never handed out although in a pool. */
+  readonly reserved?: { readonly uids: readonly IdInterval[]; readonly gids: readonly IdInterval[] };
+}
+
+// Above what useradd grants (SUB_UID_MAX 600100000), below where systemd's container range ends.
+const PRIVILEGED_POOL: IdInterval = { start: 0x30000000, size: 0x3fff0000 };
+
+/**
+ * As root: host ids 805306368 to 1878982655 without those that `/etc/subuid` and `/etc/subgid` grant to anybody. As an ordinary user: what
+ * these files grant to him.
+ */
+export function defaultIdPools(): IdPools {
+  const [uids, gids] = [readSubordinateIds('uid'), readSubordinateIds('gid')];
+  if (process.geteuid!() !== 0) return { uids: rangesOf(uids), gids: rangesOf(gids) };
+  return { uids: [PRIVILEGED_POOL], gids: [PRIVILEGED_POOL], reserved: { uids, gids } };
+}
+
+/**
+ * A range of host ids for one container, so that its root is nobody outside and nobody in another container: `idMap: 'auto'`.
+ *
+ * No id is handed out twice: allocation happens under a lock, each lease is a file with the owner's pid and start time, and only
+ * a lease whose owner is gone is taken back.
+ *
+ * @throws IdAllocationError `ERR_NS_IDS_EXHAUSTED` when no range is free, `ERR_NS_LEASE_CORRUPT`, `ERR_NS_LEASE_BUSY`
+ * @throws SyscallError `ESRCH` when there is no owner
+ *
+ * @example
+ * ```ts
+ * await using lease = await allocateIds({ stateDir: '/run/ns/ids' });
+ * await writeIdMaps(pid, lease.mappings);
+ * ```
+ */
+export async function allocateIds(options: AllocateIdsOptions): Promise<IdLease> {
+  const { stateDir, id = randomUUID(), size = 65536, ownerPid = process.pid, lockTimeoutMs = 10_000 } = options;
+  if (!Number.isInteger(size) || size <= 0 || size >= 0xffffffff) throw new SpecError('size', 'a number of ids', size);
+  const name = leaseName(id);
+  const pools = options.pools ?? defaultIdPools();
+  const owner = identify(ownerPid);
+  // Nothing is awaited while the lock is held.
+  using directory = await LeaseDirectory.open(stateDir, lockTimeoutMs);
+  const leases = directory.read();
+  if (leases.has(name)) throw new SpecError('id', 'a name that no lease has', id);
+  const taken = [...leases.values()];
+  const record: LeaseRecord = { uids: take(pools, 'uids', taken, size), gids: take(pools, 'gids', taken, size), owner };
+  directory.write(name, record);
+  return new IdLease(stateDir, id, record, lockTimeoutMs);
+}
+
+function take(pools: IdPools, ids: 'uids' | 'gids', leases: readonly LeaseRecord[], size: number): IdInterval {
+  const taken = [...leases.map((lease) => lease[ids]), ...(pools.reserved?.[ids] ?? [])];
+  const found = findFreeRange(pools[ids], taken, size);
+  if (found) return found;
+  const file = ids === 'uids' ? '/etc/subuid' : '/etc/subgid';
+  const why = pools[ids].length === 0 ? `${file} grants this user none` : `${leases.length} leases hold the others`;
+  throw new IdAllocationError('ERR_NS_IDS_EXHAUSTED', `no ${size} ${ids} in a row are free: ${why}`, {
+    hint: `Grant more in ${file} (usermod --add-sub${ids}), ask for a smaller size, or map only your own id`,
+  });
+}
+
+/**
+ * Frees what dead owners left behind.
+ *
+ * @returns names of the leases that are still held
+ */
+export async function reclaimIds(
+  stateDir: string,
+  options: { readonly lockTimeoutMs?: number } = {},
+): Promise<string[]> {
+  using directory = await LeaseDirectory.open(stateDir, options.lockTimeoutMs ?? 10_000);
+  return [...directory.read().keys()].map((name) => name.slice(0, -'.lease'.length));
+}
+
+/** Frees a lease by its name, from whatever process. Returns whether it was held. */
+export async function releaseIds(
+  stateDir: string,
+  id: string,
+  options: { readonly lockTimeoutMs?: number } = {},
+): Promise<boolean> {
+  const name = leaseName(id);
+  using directory = await LeaseDirectory.open(stateDir, options.lockTimeoutMs ?? 10_000);
+  return directory.remove(name);
+}
+
+/** A range that is nobody else's until it is released or its owner has died. */
+export class IdLease implements AsyncDisposable {
+  /** Name of the lease, for {@link releaseIds}. */
+  readonly id: string;
+  /** Host ids. */
+  readonly uids: IdInterval;
+  readonly gids: IdInterval;
+  /** The range as maps: id 0 inside is the first. */
+  readonly mappings: IdMappings;
+  readonly #stateDir: string;
+  readonly #lockTimeoutMs: number;
+  #released = false;
+
+  /** Made by {@link allocateIds}. */
+  constructor(stateDir: string, id: string, { uids, gids }: LeaseRecord, lockTimeoutMs: number) {
+    this.id = id;
+    this.uids = uids;
+    this.gids = gids;
+    this.mappings = { uids: IdMap.single(0, uids.start, uids.size), gids: IdMap.single(0, gids.start, gids.size) };
+    this.#stateDir = stateDir;
+    this.#lockTimeoutMs = lockTimeoutMs;
+  }
+
+  /**
+   * Makes another process the owner: the container's, when it outlives this one.
+   *
+   * @throws SyscallError `ESRCH` when it does not exist
+   */
+  async transfer(ownerPid: number): Promise<void> {
+    using directory = await LeaseDirectory.open(this.#stateDir, this.#lockTimeoutMs);
+    directory.write(leaseName(this.id), { uids: this.uids, gids: this.gids, owner: identify(ownerPid) });
+  }
+
+  /** Frees the range; the next may have it at once, so let nothing that runs or is stored belong to it. Idempotent. */
+  async release(): Promise<void> {
+    if (this.#released) return;
+    this.#released = true;
+    await releaseIds(this.#stateDir, this.id, { lockTimeoutMs: this.#lockTimeoutMs });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.release();
+  }
+}

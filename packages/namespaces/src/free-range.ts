@@ -1,0 +1,23 @@
+/** Ids from `start` on. */
+export interface IdInterval {
+  readonly start: number;
+  readonly size: number;
+}
+
+/** The lowest interval of `size` ids within the pools that touches none of those taken; `undefined` when there is none. */
+export function findFreeRange(
+  pools: readonly IdInterval[],
+  taken: readonly IdInterval[],
+  size: number,
+): IdInterval | undefined {
+  const obstacles = [...taken].sort((a, b) => a.start - b.start);
+  for (const pool of [...pools].sort((a, b) => a.start - b.start)) {
+    let start = pool.start;
+    for (const obstacle of obstacles) {
+      if (obstacle.start >= start + size) break;
+      start = Math.max(start, obstacle.start + obstacle.size);
+    }
+    if (start + size <= pool.start + pool.size) return { start, size };
+  }
+  return undefined;
+}
