@@ -43,7 +43,7 @@ function joinSets(
   rules: readonly ConditionalRule[],
   abiBits: 32 | 64,
 ): { sets: ValueSet[]; others: ConditionalRule[] } {
-  const sets = new Map<string, ValueSet>();
+  const parts = new Map<string, ValueSet[]>();
   const others: ConditionalRule[] = [];
   for (const rule of rules) {
     const set = rule.checks.length === 1 ? valueSet(rule.checks[0]!, abiBits) : undefined;
@@ -52,10 +52,13 @@ function joinSets(
       continue;
     }
     const key = `${set.arg}/${set.bits}`;
-    const known = sets.get(key);
-    sets.set(key, known ? { ...set, intervals: union([...known.intervals, ...set.intervals]) } : set);
+    parts.set(key, [...(parts.get(key) ?? []), set]);
   }
-  return { sets: [...sets.values()], others };
+  const sets = [...parts.values()].map((same) => ({
+    ...same[0]!,
+    intervals: union(same.flatMap(({ intervals }) => intervals)),
+  }));
+  return { sets, others };
 }
 
 /** A check as a set of values, or `undefined` when its mask leaves holes. */

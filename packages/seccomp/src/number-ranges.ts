@@ -42,7 +42,8 @@ function addTable(
   { valid, newerResult }: ResolvedProfile,
   weight: number,
 ): void {
-  const { names } = syscallTable(table.arch);
+  const { numbers: numberOf } = syscallTable(table.arch);
+  const hot = new Set(hotSyscalls.map((name) => numberOf.get(name)));
   const abi = architectures[table.arch];
   const otherwise = assembler.ret(valid.defaultResult);
   const newer = newerResult === undefined || table.highest < 0 ? undefined : assembler.ret(newerResult);
@@ -55,7 +56,7 @@ function addTable(
     const label = rules.always
       ? assembler.ret(rules.always.result)
       : compileRules(assembler, abi, rules.tried, otherwise);
-    ranges.from(number, label, hotSyscalls.has(names.get(number)!) ? weight * HOT : weight);
+    ranges.from(number, label, hot.has(number) ? weight * HOT : weight);
     ranges.from(number + 1, otherwise, weight);
   }
   if (newer !== undefined) ranges.from(table.highest + 1, newer, weight);
@@ -65,7 +66,7 @@ function addTable(
  * Calls a busy program makes most. Since 5.11 the kernel remembers which numbers are allowed whatever their arguments and
  * skips the filter for them; before that, and under actions other than ALLOW, every call runs it.
  */
-const hotSyscalls: ReadonlySet<string> = new Set([
+const hotSyscalls: readonly string[] = [
   ...[
     'read',
     'write',
@@ -83,4 +84,4 @@ const hotSyscalls: ReadonlySet<string> = new Set([
   ...['epoll_wait', 'epoll_pwait', 'poll', 'ppoll', 'recvfrom', 'sendto', 'recvmsg', 'sendmsg'],
   ...['futex', 'mmap', 'munmap', 'madvise', 'rt_sigprocmask', 'sched_yield', 'getpid', 'gettid'],
   ...['clock_gettime', 'gettimeofday', 'nanosleep', 'clock_nanosleep'],
-]);
+];

@@ -17,10 +17,11 @@ export class Ranges {
    * @param weight - how often the range is asked for, relative to the others
    */
   from(start: number, label: Label, weight = 1): void {
-    if (this.list.at(-1)?.start === start) this.list.pop();
-    const last = this.list.at(-1);
+    const { list } = this;
+    if (list[list.length - 1]?.start === start) list.pop();
+    const last = list[list.length - 1];
     if (last?.label === label) last.weight += weight;
-    else this.list.push({ start, label, weight });
+    else list.push({ start, label, weight });
   }
 }
 

@@ -4,33 +4,42 @@ import { tables, tablesVersion } from './generated/syscall-tables.ts';
 /** The kernel version the tables of system call numbers were taken from. */
 export const syscallTablesVersion: string = tablesVersion;
 
-interface SyscallTable {
+/** The numbers of an ABI, as they appear in `seccomp_data.nr` (x32's with bit 30, mips' with their base). */
+class SyscallTable {
   readonly numbers: ReadonlyMap<string, number>;
-  readonly names: ReadonlyMap<number, string>;
+  #names: Map<number, string> | undefined;
+
+  constructor(arch: SeccompArch) {
+    const { table, offset } = architectures[arch];
+    const numbers = new Map<string, number>();
+    let next = offset;
+    for (const word of tables[table].replaceAll('\n', ' ').trim().split(' ')) {
+      const first = word.charCodeAt(0);
+      if (first >= ZERO && first <= NINE) next = Number(word) + offset;
+      else numbers.set(word, next++);
+    }
+    this.numbers = numbers;
+  }
+
+  /** Made at first use: compiling a profile needs the numbers only. */
+  get names(): ReadonlyMap<number, string> {
+    this.#names ??= new Map([...this.numbers].map(([name, number]) => [number, name]));
+    return this.#names;
+  }
 }
+
+const ZERO = 0x30;
+const NINE = 0x39;
 
 const decoded = new Map<SeccompArch, SyscallTable>();
 
-/** The numbers of an ABI, as they appear in `seccomp_data.nr` (x32's with bit 30, mips' with their base). Decoded at first use. */
+/** The table of an ABI, decoded at first use. */
 export function syscallTable(arch: SeccompArch): SyscallTable {
   const known = decoded.get(arch);
   if (known) return known;
-  const { table, offset } = architectures[arch];
-  const numbers = new Map<string, number>();
-  const names = new Map<number, string>();
-  let next = offset;
-  for (const word of tables[table].trim().split(/\s+/)) {
-    const code = word.charCodeAt(0);
-    if (code >= 0x30 && code <= 0x39) {
-      next = Number(word) + offset;
-      continue;
-    }
-    numbers.set(word, next);
-    names.set(next++, word);
-  }
-  const fresh = { numbers, names };
-  decoded.set(arch, fresh);
-  return fresh;
+  const table = new SyscallTable(arch);
+  decoded.set(arch, table);
+  return table;
 }
 
 /** Names of all system calls of an ABI, in the order of their numbers. */

@@ -125,10 +125,8 @@ function validateRule(value: unknown, index: number): ValidRule[] {
   const entry = record(value, field);
   const listed = list(entry.names, `${field}.names`, MAX_NAMES);
   const names = entry.name === undefined || entry.name === '' ? listed : [...listed, entry.name];
-  for (const [position, name] of names.entries()) {
-    if (typeof name !== 'string' || name === '')
-      throw new SpecError(`${field}.names[${position}]`, 'the name of a system call', name);
-  }
+  const wrong = names.findIndex((name) => typeof name !== 'string' || name === '');
+  if (wrong >= 0) throw new SpecError(`${field}.names[${wrong}]`, 'the name of a system call', names[wrong]);
   if (names.length === 0) throw new SpecError(`${field}.names`, 'at least one name', entry.names);
   const checks = list(entry.args, `${field}.args`).map((arg, position) =>
     validateCheck(arg, `${field}.args[${position}]`),
