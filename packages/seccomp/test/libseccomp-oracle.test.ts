@@ -56,6 +56,43 @@ function interestingValues(rules: readonly ProfileRule[], index: number): bigint
 /** What the installed libseccomp's older tables lack: <= 2.5 has no x32 number for it. */
 const NOT_IN_ITS_TABLES = new Set(['x32 map_shadow_stack']);
 
+/**
+ * Calls that an ABI may see: every number without arguments; for rules with conditions all values around their bounds, one
+ * argument varied while the others are what a rule asks for, or 0; every call of the multiplexers.
+ */
+function* callsOf(profile: SeccompProfile, abi: SeccompArch): Generator<{ nr: number; args: bigint[] }> {
+  for (const nr of numbersOf(abi)) yield { nr, args: [] };
+  const conditional = (profile.syscalls ?? []).filter(({ args }) => args && args.length > 0);
+  for (const name of new Set(conditional.flatMap(({ names }) => names ?? []))) {
+    const nr = syscallTable(abi).numbers.get(name);
+    if (nr === undefined) continue;
+    const rules = conditional.filter(({ names }) => names!.includes(name));
+    // Where a rule asks for one argument, the others do not matter.
+    for (const base of [[], ...rules.filter(({ args }) => args!.length > 1).map(wantedArguments)]) {
+      for (const index of [0, 1, 2, 3, 4, 5]) {
+        for (const value of interestingValues(rules, index)) {
+          const args = Array.from({ length: 6 }, (_, position) => base[position] ?? 0n);
+          args[index] = value;
+          yield { nr, args };
+        }
+      }
+    }
+  }
+  const { multiplexers } = architectures[abi];
+  for (const nr of multiplexers ? [multiplexers.socketcall, multiplexers.ipc] : []) {
+    for (let call = 0n; call < 26n; call++) yield { nr, args: [call] };
+  }
+}
+
+/** Arguments for which the comparisons of a rule hold that ask for equality. */
+function wantedArguments({ args }: ProfileRule): bigint[] {
+  const wanted: bigint[] = [];
+  for (const { index, op, value, valueTwo } of args ?? []) {
+    wanted[index] = BigInt(op === 'SCMP_CMP_MASKED_EQ' ? (valueTwo ?? 0) : value);
+  }
+  return wanted;
+}
+
 /** Every case in which the two programs differ. */
 function differences(
   profile: SeccompProfile,
@@ -64,43 +101,15 @@ function differences(
   abis: readonly SeccompArch[],
 ): string[] {
   const found: string[] = [];
-  const compare = (abi: SeccompArch, nr: number, args: bigint[]) => {
-    if (NOT_IN_ITS_TABLES.has(`${abi} ${syscallTable(abi).names.get(nr)}`)) return;
-    const data = { nr, arch: architectures[abi].audit, args };
-    const [ours, expected] = [simulate(filter, data).value, simulate(theirs, data).value];
-    if (ours !== expected)
-      found.push(
-        `${abi} ${syscallTable(abi).names.get(nr)} ${nr}(${args.join(', ')}): ${ours.toString(16)}, libseccomp ${expected.toString(16)}`,
-      );
-  };
   for (const abi of abis) {
-    for (const nr of numbersOf(abi)) compare(abi, nr, []);
-    const conditional = (profile.syscalls ?? []).filter(({ args }) => args && args.length > 0);
-    for (const name of new Set(conditional.flatMap(({ names }) => names ?? []))) {
-      const nr = syscallTable(abi).numbers.get(name);
-      if (nr === undefined) continue;
-      const rules = conditional.filter(({ names }) => names!.includes(name));
-      const used = [0, 1, 2, 3, 4, 5].filter((index) =>
-        rules.some(({ args }) => args!.some((arg) => arg.index === index)),
-      );
-      for (const index of used) {
-        for (const value of interestingValues(rules, index)) {
-          for (const other of used)
-            for (const second of other === index ? [0n] : interestingValues(rules, other)) {
-              const args = [0n, 0n, 0n, 0n, 0n, 0n];
-              args[other] = second;
-              args[index] = value;
-              compare(abi, nr, args);
-            }
-        }
-      }
-    }
-    for (const [multiplexer, most] of [
-      ['socketcall', 22],
-      ['ipc', 26],
-    ] as const) {
-      const nr = architectures[abi].multiplexers?.[multiplexer];
-      for (let call = 0; nr !== undefined && call < most; call++) compare(abi, nr, [BigInt(call)]);
+    const { names } = syscallTable(abi);
+    for (const { nr, args } of callsOf(profile, abi)) {
+      const name = `${abi} ${names.get(nr)}`;
+      if (NOT_IN_ITS_TABLES.has(name)) continue;
+      const data = { nr, arch: architectures[abi].audit, args };
+      const [ours, expected] = [simulate(filter, data).value, simulate(theirs, data).value];
+      if (ours !== expected)
+        found.push(`${name} ${nr}(${args.join(', ')}): ${ours.toString(16)}, libseccomp ${expected.toString(16)}`);
     }
   }
   return found;
