@@ -122,3 +122,15 @@ test('a step that does not exist, and a descriptor that nobody hands over', () =
     /a descriptor named other/,
   );
 });
+
+test('id maps under an init would never be written', () => {
+  const ids = [{ container: 0, host: 1000, size: 1 }];
+  const step: Step = {
+    op: 'clone',
+    supervisor: 'init',
+    namespaces: [],
+    idMaps: { uids: ids, gids: ids, denySetgroups: true },
+    child: [],
+  };
+  expect(() => explain([step], everyLayout)).toThrow(SpecError);
+});

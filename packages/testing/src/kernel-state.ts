@@ -59,9 +59,13 @@ export function processEntries(): ProcessEntry[] {
     });
 }
 
-/** Pids of the processes in a namespace, given as `readlink /proc/PID/ns/pid` prints it: `pid:[4026531836]`. */
+/**
+ * Pids of the processes in a namespace, given as `readlink /proc/PID/ns/pid` prints it: `pid:[4026531836]`. Without zombies:
+ * when a parent was killed, reaping is up to the machine's init, which takes its time.
+ */
 export function processesInNamespace(kind: string, name: string): number[] {
   return processEntries()
+    .filter(({ state }) => state !== 'Z')
     .map(({ pid }) => pid)
     .filter((pid) => linkOrNothing(`/proc/${pid}/ns/${kind}`) === name);
 }

@@ -1,4 +1,4 @@
-import { __WALL, AT_FDCWD, CLONE, LINUX_CAPABILITY_VERSION_3, O, PR, WNOHANG } from '@ns/libc';
+import { __WALL, AT_FDCWD, CLONE, LINUX_CAPABILITY_VERSION_3, O, PR, SpecError, WNOHANG } from '@ns/libc';
 import type { Lowering, Lowerings, Step } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import type { RecordKind } from '../records.ts';
@@ -52,6 +52,8 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     if (step.child.some(({ op }) => op === 'dieWithParent')) openSelf(to);
 
     const monitor = step.supervisor === 'monitor';
+    // An init sleeps until its child executes, the child until somebody has written its maps.
+    if (step.idMaps && !monitor) throw new SpecError('idMaps', 'id maps under a monitor only', step.supervisor);
     // The init sleeps until its child has executed the program (or failed to): then "started" is a fact, not a hope.
     const base = monitor ? CLONE.PIDFD : CLONE.VFORK;
     const namespaces = [...step.namespaces, ...(step.idMaps ? (['user'] as const) : [])].reduce(

@@ -1,0 +1,176 @@
+import { closeSync, openSync, readlinkSync } from 'node:fs';
+import { addressOf, ERRNO, SYS, SyscallError, syscall } from '@ns/libc';
+import { kernelState, leftSince, needs, notRoot, processesInNamespace } from '@ns/testing';
+import { launch, type Step } from '../src/index.ts';
+import { assembleContainer, containerPlan, program } from './plans.ts';
+import { outcome, run } from './run.ts';
+
+/* A step that fails ends the start, names itself, and leaves nothing. */
+
+const rootTest = needs(notRoot);
+const failing: Step = { op: 'workingDirectory', path: '/no/such/place', create: false };
+
+describe('a failure after each step of a container', () => {
+  const whole = containerPlan(['true']);
+  const parts = (['monitor', 'setup', 'payload'] as const).flatMap((part) =>
+    whole[part].map((step, i) => ({ part, i, op: step.op })),
+  );
+
+  // After exec there is nothing left that could fail.
+  rootTest(
+    `${parts.length - 1} places`,
+    async () => {
+      await run({ steps: assembleContainer(whole) });
+      const before = kernelState();
+      for (const { part, i, op } of parts.filter((place) => place.op !== 'exec')) {
+        const steps = assembleContainer({
+          ...whole,
+          [part]: [...whole[part].slice(0, i + 1), failing, ...whole[part].slice(i + 1)],
+        });
+        const launched = launch({ steps });
+        // Whatever namespace it got to live in, it is empty when exited settles.
+        const namespace = launched.started.then(
+          (pid) => namespaceOf(pid),
+          () => undefined,
+        );
+        const { exit, stdout } = await outcome(launched);
+        expect([part, op, stdout]).toEqual([part, op, '']);
+        expect(exit).toMatchObject({
+          exitCode: 125,
+          failure: { code: 'ENOENT', syscall: 'chdir', path: '/no/such/place', step: { op: 'workingDirectory' } },
+        });
+        const name = await namespace;
+        if (name) expect(processesInNamespace('pid', name)).toEqual([]);
+        await expect(launched.executed).rejects.toBe(exit.failure);
+      }
+      expect(await leftSince(before)).toEqual([]);
+    },
+    60_000,
+  );
+});
+
+/** The pid namespace of a process that may be gone already. */
+function namespaceOf(pid: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/pid`);
+  } catch {
+    return undefined;
+  }
+}
+
+describe('each kind of step names itself and the call that failed', () => {
+  const toRoot: Step[] = [
+    { op: 'propagation', propagation: 'rprivate' },
+    { op: 'mountScratch', options: {} },
+    { op: 'bindRoot', source: '/', attributes: [] },
+  ];
+  const mount = { op: 'mount', type: 'tmpfs', target: '/mnt', options: {}, attributes: [] } as const;
+  const long = 'x'.repeat(65);
+
+  // biome-ignore format: a table
+  const failures: [Step, syscall: string, errno: string, before?: Step[]][] = [
+    [{ op: 'joinCgroup', procs: '/no/such/cgroup.procs' }, 'openat', 'ENOENT'],
+    [{ op: 'setns', fd: 'wrong', namespaces: ['net'] }, 'setns', 'EINVAL'],
+    [{ op: 'unshare', namespaces: ['mnt'] }, 'unshare', 'EPERM', [{ op: 'capabilities', permitted: 0n, effective: 0n }]],
+    [{ op: 'sessionKeyring', name: '.reserved' }, 'keyctl', 'EPERM'],
+    [{ op: 'oomScoreAdj', value: 5000 }, 'write', 'EINVAL'],
+    [{ op: 'rlimit', name: 'nofile', soft: 2, hard: 1, required: true }, 'prlimit64', 'EINVAL'],
+    [{ op: 'hostname', name: long }, 'sethostname', 'EINVAL'],
+    [{ op: 'domainname', name: long }, 'setdomainname', 'EINVAL'],
+    [{ op: 'linkUp', name: 'nosuchlink0' }, 'ioctl', 'ENODEV'],
+    [failing, 'chdir', 'ENOENT'],
+    [{ op: 'mountScratch', options: { size: 'much' } }, 'fsconfig', 'EINVAL'],
+    [{ op: 'mountOverlay', target: '/', lower: ['/no/such/layer'], options: {}, attributes: [], appendLower: true }, 'fsconfig', 'ENOENT', toRoot.slice(0, 2)],
+    [{ op: 'bindRoot', source: '/no/such/root', attributes: [] }, 'open_tree', 'ENOENT', toRoot.slice(0, 2)],
+    [{ ...mount, type: 'nosuchfs' }, 'fsopen', 'ENODEV', toRoot],
+    [{ ...mount, options: { nosuchoption: true } }, 'fsconfig', 'EINVAL', toRoot],
+    [{ ...mount, target: '/etc/passwd/below' }, 'openat2', 'ENOTDIR', toRoot],
+    [{ ...mount, target: '/proc/self/cwd', plain: true }, 'openat2', 'ELOOP', toRoot],
+    [{ op: 'mountDev', options: {}, nodes: [], links: { a: 'b' }, directories: ['a'], bindNodes: false }, 'symlinkat', 'EEXIST', toRoot],
+    [{ op: 'bind', source: '/no/such/source', target: '/mnt', type: 'directory', attributes: [], recursive: false }, 'open_tree', 'ENOENT', toRoot],
+    [{ op: 'bind', source: { fd: 'wrong' }, target: '/mnt', type: 'directory', attributes: [], recursive: false }, 'mount_setattr', 'EINVAL', toRoot],
+    [{ op: 'file', target: '/etc/passwd/below', content: '', mode: 0o644, uid: 0, gid: 0 }, 'openat2', 'ENOTDIR', toRoot],
+    [{ op: 'sysctl', key: 'no.such.key', value: '1', required: true }, 'openat2', 'ENOENT', [...toRoot, { op: 'mount', type: 'proc', target: '/proc', options: {}, attributes: [], handle: 'proc' }]],
+    [{ op: 'sysctl', key: 'net.ipv4.ip_forward', value: 'no number', required: true }, 'write', 'EINVAL', [...toRoot, { op: 'mount', type: 'proc', target: '/proc', options: {}, attributes: [], handle: 'proc' }]],
+    [{ op: 'capabilities', permitted: 0n, effective: 1n }, 'capset', 'EPERM'],
+    [{ op: 'boundingSet', keep: 0n, lastCapability: 0 }, 'prctl', 'EPERM', [{ op: 'capabilities', permitted: 0n, effective: 0n }]],
+    [{ op: 'credentials', uid: 1, gid: 1, groups: [] }, 'setgroups', 'EPERM', [{ op: 'capabilities', permitted: 0n, effective: 0n }]],
+    [{ op: 'seccomp', filter: Buffer.alloc(8, 0xff), flags: 0 }, 'seccomp', 'EINVAL'],
+    [{ op: 'execLabel', file: '/no/such/attr', label: 'x' }, 'openat', 'ENOENT'],
+    [{ op: 'landlock', ruleset: 'wrong' }, 'landlock_restrict_self', 'EBADFD'],
+    [{ op: 'clone', supervisor: 'init', namespaces: [], intoCgroup: 'wrong', child: [] }, 'clone3', 'EBADF'],
+    [{ op: 'exec', candidates: ['/no/such/program'], argv: ['x'], env: [] }, 'execve', 'ENOENT'],
+  ];
+
+  let wrong: number;
+  beforeAll(() => {
+    wrong = openSync('/dev/null', 'r');
+  });
+  afterAll(() => closeSync(wrong));
+
+  for (const [step, call, errno, before = []] of failures) {
+    rootTest(`${step.op}: ${call} ${errno}`, async () => {
+      const launched = launch({
+        steps: [
+          { op: 'newSession' },
+          {
+            op: 'clone',
+            supervisor: 'monitor',
+            namespaces: ['pid', 'mnt', 'uts', 'net', 'ipc'],
+            child: [{ op: 'dieWithParent' }, ...before, step, ...program(['true'])],
+          },
+        ],
+        fds: { wrong },
+      });
+      const { exit } = await outcome(launched);
+      expect(exit.exitCode).toBe(125);
+      expect(exit.failure).toBeInstanceOf(SyscallError);
+      expect(exit.failure).toMatchObject({
+        code: errno,
+        errno: -ERRNO[errno]!,
+        syscall: call,
+        step: { op: step.op, number: before.length + 4 },
+      });
+      expect(exit.failure!.message).toMatch(
+        new RegExp(`: ${errno} .* \\(step ${before.length + 4} of \\d+, ${step.op}: ${call}\\)`),
+      );
+      expect(exit.failure!.args!.call).toMatch(new RegExp(`^${call}\\(`));
+    });
+  }
+});
+
+rootTest('a launch for which descriptors run out leaves none', async () => {
+  await run({ steps: assembleContainer(containerPlan(['true'])), stdio: ['pipe', 'pipe', 'pipe'] });
+  const before = kernelState();
+  const soft = setSoftNofile(undefined);
+  let attempts = 0;
+  try {
+    for (let limit = 3; ; limit++, attempts++) {
+      setSoftNofile(limit);
+      try {
+        const launched = launch({ steps: assembleContainer(containerPlan(['true'])), stdio: ['pipe', 'pipe', 'pipe'] });
+        setSoftNofile(soft);
+        await outcome(launched);
+        break;
+      } catch (error) {
+        expect(error).toMatchObject({ code: expect.stringMatching(/^(EMFILE|EBADF)$/) });
+      }
+    }
+  } finally {
+    setSoftNofile(soft);
+  }
+  expect(attempts).toBeGreaterThan(3);
+  expect(await leftSince(before)).toEqual([]);
+});
+
+/** Sets the soft limit of open files where one is given; the one before. */
+function setSoftNofile(soft: number | undefined): number {
+  const limit = new BigUint64Array(2);
+  syscall(SYS.prlimit64, 0, 7, 0, addressOf(limit));
+  const old = Number(limit[0]);
+  if (soft !== undefined) {
+    limit[0] = BigInt(soft);
+    syscall(SYS.prlimit64, 0, 7, addressOf(limit), 0);
+  }
+  return old;
+}
