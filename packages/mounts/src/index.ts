@@ -18,6 +18,7 @@ export {
   mountOptionTable,
   parseMountOptions,
 } from './mount-options.ts';
+export { moveMount, openMount, reconfigureFileSystem } from './move.ts';
 export {
   type MountInfo,
   type MountPropagation,
@@ -37,4 +38,6 @@ export {
   setPropagation,
 } from './propagation.ts';
 export { openRoot, type ResolveOptions, resolveInRoot } from './resolve-in-root.ts';
+export { listMounts, type MountStatus, statMount } from './statmount.ts';
 export { type UnmountMode, unmount, unmountAll } from './unmount.ts';
+export { createUserNamespace, type UserNamespaceMaps } from './user-namespace.ts';
