@@ -15,4 +15,4 @@ export type {
 } from './steps/mount.ts';
 export { type NamespaceKind, namespaceFlags, type ProcessStep, type RlimitName, rlimits } from './steps/process.ts';
 export type { SecurityStep } from './steps/security.ts';
-export type { IdRange, SupervisionStep } from './steps/supervision.ts';
+export type { IdMaps, IdRange, SupervisionStep } from './steps/supervision.ts';

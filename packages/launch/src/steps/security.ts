@@ -23,7 +23,16 @@ export type SecurityStep =
   /** A seccomp filter: an array of struct sock_filter. `listener`: hand the notification descriptor to the caller. */
   | { readonly op: 'seccomp'; readonly filter: Uint8Array; readonly flags: number; readonly listener?: boolean }
   /** Enforce a Landlock ruleset given by descriptor. `flags`: LANDLOCK_RESTRICT_SELF_* (since 6.15). */
-  | { readonly op: 'landlock'; readonly ruleset: string; readonly flags?: number }
+  | {
+      readonly op: 'landlock';
+      /** Name of the ruleset's descriptor. */
+      readonly ruleset: string;
+      /** Of landlock_restrict_self(2). */
+      readonly flags?: number;
+      /** Rules for paths as they are inside the root: what a descriptor made outside cannot have. */
+      readonly paths?: readonly { readonly path: string; readonly access: number; readonly fileAccess: number }[];
+      readonly missingPaths?: 'refuse' | 'skip';
+    }
   /** The AppArmor profile or SELinux label that execve will switch to. */
   | { readonly op: 'execLabel'; readonly file: string; readonly label: string }
   /** Close every descriptor the program shall not have, for real: close-on-exec alone leaves them usable as paths until then (CVE-2024-21626). */
@@ -102,8 +111,34 @@ export const securityLowerings: Lowerings<SecurityStep> = {
     sendRecord(to, { kind: 'seccompListener' }, fd);
   },
 
-  landlock({ ruleset, flags = 0 }, to) {
-    to.asm.call('landlock_restrict_self', [to.fd(ruleset), flags]);
+  landlock({ ruleset, flags = 0, paths = [], missingPaths = 'refuse' }, to) {
+    const { asm } = to;
+    for (const { path, access, fileAccess } of paths) {
+      const place = asm.slot();
+      const [isFile, add, next] = [new Label(), new Label(), new Label()];
+      // struct landlock_path_beneath_attr: allowed_access, then parent_fd
+      const rule = asm.words([access, 0]);
+      const skip = missingPaths === 'skip' ? (['ENOENT'] as const) : [];
+      asm.call('openat', [AT_FDCWD, asm.string(path), O.PATH | O.DIRECTORY | O.CLOEXEC], {
+        store: place,
+        tolerate: ['ENOTDIR', ...skip],
+        otherwise: isFile,
+      });
+      asm.jump(add);
+      asm.place(isFile);
+      asm.jumpIfEqual(place, -ENOENT, next);
+      if (fileAccess === 0) {
+        asm.jump(next);
+      } else {
+        asm.copy(rule, asm.words([fileAccess]), 8);
+        asm.call('openat', [AT_FDCWD, asm.string(path), O.PATH | O.CLOEXEC], { store: place });
+      }
+      asm.place(add);
+      asm.copy(rule + 8, place.address, 4);
+      asm.call('landlock_add_rule', [to.fd(ruleset), LANDLOCK_RULE_PATH_BENEATH, rule, 0]);
+      asm.place(next);
+    }
+    asm.call('landlock_restrict_self', [to.fd(ruleset), flags]);
   },
 
   execLabel({ file, label }, { asm }) {
@@ -155,6 +190,7 @@ export const securityLowerings: Lowerings<SecurityStep> = {
 };
 
 const SIG_SETMASK = 2;
+const LANDLOCK_RULE_PATH_BENEATH = 1;
 const ENOENT = 2;
 const EACCES = 13;
 const ENOTDIR = 20;

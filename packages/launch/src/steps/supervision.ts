@@ -13,6 +13,16 @@ export interface IdRange {
   readonly size: number;
 }
 
+/** Id maps of a new user namespace: user_namespaces(7). */
+export interface IdMaps {
+  readonly uids: readonly IdRange[];
+  readonly gids: readonly IdRange[];
+  /** Without it an ordinary user may not map a gid (CVE-2014-8989). */
+  readonly denySetgroups: boolean;
+  /** Paths of newuidmap(1) and newgidmap(1), for ranges that an ordinary user was granted. Default: written directly. */
+  readonly helpers?: { readonly uids: string; readonly gids: string };
+}
+
 /** Steps that start and watch processes. */
 export type SupervisionStep =
   /**
@@ -31,11 +41,7 @@ export type SupervisionStep =
       /** Descriptor of a cgroup v2 directory the child is born in (since 5.7). */
       readonly intoCgroup?: string;
       /** Id maps of a new user namespace, written by the monitor. */
-      readonly idMaps?: {
-        readonly uids: readonly IdRange[];
-        readonly gids: readonly IdRange[];
-        readonly denySetgroups: boolean;
-      };
+      readonly idMaps?: IdMaps;
     }
   /** Tell the caller that everything is prepared and wait for the word to go on; end when the caller is gone. */
   | { readonly op: 'park' }
@@ -230,33 +236,56 @@ function newPipe({ asm }: Lowering): Pipe {
   return { read, write };
 }
 
-/** Maps are written from outside, by the process whose capabilities count: user_namespaces(7). */
-function writeIdMaps(
-  to: Lowering,
-  pid: Slot,
-  { uids, gids, denySetgroups }: { uids: readonly IdRange[]; gids: readonly IdRange[]; denySetgroups: boolean },
-  mapped: Pipe,
-): void {
+/** Maps are written from outside, by a process whose privileges count, or by helpers that are set-user-ID. */
+function writeIdMaps(to: Lowering, pid: Slot, { uids, gids, denySetgroups, helpers }: IdMaps, mapped: Pipe): void {
   const { asm } = to;
-  const [proc, directory] = [asm.slot(), asm.slot()];
   const name = asm.bytes(24);
-  const text = (ranges: readonly IdRange[]) =>
-    ranges.map(({ container, host, size }) => `${container} ${host} ${size}\n`).join('');
   asm.decimal(name, pid);
-  const directoryFlags = O.PATH | O.DIRECTORY | O.CLOEXEC;
-  asm.call('openat', [AT_FDCWD, asm.string('/proc'), directoryFlags], { store: proc });
-  asm.call('openat', [proc, name, directoryFlags], { store: directory });
-  const write = (file: string, content: string) => {
-    const fd = asm.slot();
-    asm.call('openat', [directory, asm.string(file), O.WRONLY | O.CLOEXEC], { store: fd });
-    asm.call('write', [fd, asm.string(content), content.length]);
-    asm.call('close', [fd]);
-  };
-  // Before gid_map: an unprivileged user may write gid_map only with setgroups denied (CVE-2014-8989).
-  if (denySetgroups) write('setgroups', 'deny');
-  write('uid_map', text(uids));
-  write('gid_map', text(gids));
+  if (helpers) {
+    runIdMapHelper(to, helpers.uids, name, uids);
+    runIdMapHelper(to, helpers.gids, name, gids);
+  } else {
+    const [proc, directory] = [asm.slot(), asm.slot()];
+    const directoryFlags = O.PATH | O.DIRECTORY | O.CLOEXEC;
+    asm.call('openat', [AT_FDCWD, asm.string('/proc'), directoryFlags], { store: proc });
+    asm.call('openat', [proc, name, directoryFlags], { store: directory });
+    const write = (file: string, content: string) => {
+      const fd = asm.slot();
+      asm.call('openat', [directory, asm.string(file), O.WRONLY | O.CLOEXEC], { store: fd });
+      asm.call('write', [fd, asm.string(content), content.length]);
+      asm.call('close', [fd]);
+    };
+    const text = (ranges: readonly IdRange[]) =>
+      ranges.map(({ container, host, size }) => `${container} ${host} ${size}\n`).join('');
+    // Before gid_map, after which it is too late.
+    if (denySetgroups) write('setgroups', 'deny');
+    write('uid_map', text(uids));
+    write('gid_map', text(gids));
+  }
   asm.call('write', [mapped.write, asm.string('.'), 1]);
+}
+
+/** Runs `newuidmap PID container host size …` to its end. */
+function runIdMapHelper({ asm }: Lowering, path: string, pid: number, ranges: readonly IdRange[]): void {
+  const [helper, status] = [asm.slot(), asm.slot()];
+  const [program, again, ended, succeeded] = [new Label(), new Label(), new Label(), new Label()];
+  const numbers = ranges.flatMap(({ container, host, size }) => [container, host, size]);
+  const argv = asm.words([asm.string(path), pid, ...numbers.map((number) => asm.string(String(number))), 0]);
+  // struct clone_args with nothing but the signal that tells of the end
+  asm.call('clone3', [asm.words([0, 0, 0, 0, SIGNALS.SIGCHLD, 0, 0, 0, 0, 0, 0]), 88], { store: helper });
+  asm.jumpIfEqual(helper, 0, program);
+  asm.place(again);
+  asm.call('wait4', [helper, status.address, __WALL, 0], { tolerate: ['EINTR'], otherwise: again });
+  asm.jump(ended);
+
+  asm.place(program);
+  asm.call('rt_sigprocmask', [SIG_SETMASK, asm.bytes(8), 0, 8]);
+  asm.call('execve', [asm.string(path), argv, asm.words([0])]);
+
+  asm.place(ended);
+  asm.jumpIfEqual(status, 0, succeeded, 0xffff);
+  asm.fail('EPERM');
+  asm.place(succeeded);
 }
 
 function waitForIdMaps({ asm }: Lowering, mapped: Pipe): void {
@@ -275,4 +304,5 @@ function waitForIdMaps({ asm }: Lowering, mapped: Pipe): void {
 }
 
 const CAP_KILL = 5;
+const SIG_SETMASK = 2;
 const ITIMER_REAL = 0;
