@@ -52,7 +52,9 @@ function joinSets(
       continue;
     }
     const key = `${set.arg}/${set.bits}`;
-    parts.set(key, [...(parts.get(key) ?? []), set]);
+    const same = parts.get(key);
+    if (same) same.push(set);
+    else parts.set(key, [set]);
   }
   const sets = [...parts.values()].map((same) => ({
     ...same[0]!,

@@ -32,6 +32,8 @@ interface Instruction {
  * Builds a program from its end. BPF only jumps forward, so when an instruction is made everything it leads to is
  * already there: no second pass, every distance known at once. The same instruction with the same targets is made
  * once and shared, which turns the decision tree into a graph.
+ *
+ * Every method throws SpecError when the program gets longer than the kernel takes.
  */
 export class Assembler {
   readonly #reversed: Instruction[] = [];
@@ -70,20 +72,10 @@ export class Assembler {
     });
   }
 
-  /**
-   * The program, entered at `start`.
-   *
-   * @throws SpecError when it is longer than the kernel takes
-   */
+  /** The program, entered at `start`. */
   finish(start: Label, options: { bigEndian: boolean }): Buffer {
     if (start !== this.#reversed.length - 1) this.#push(BPF.JA, 0, 0, this.#distance(start));
     const count = this.#reversed.length;
-    if (count > BPF_MAXINSNS)
-      throw new SpecError(
-        'seccomp.syscalls',
-        `rules that fit into ${BPF_MAXINSNS} BPF instructions`,
-        `${count} instructions`,
-      );
     const bytes = Buffer.from(new ArrayBuffer(count * INSTRUCTION_SIZE));
     const view = new DataView(bytes.buffer);
     for (const [distance, { code, jt, jf, k }] of this.#reversed.entries()) {
@@ -129,6 +121,10 @@ export class Assembler {
   }
 
   #push(code: number, jt: number, jf: number, k: number): Label {
+    // Checked here, so that a hostile profile ends early.
+    if (this.#reversed.length === BPF_MAXINSNS) {
+      throw new SpecError('seccomp.syscalls', `rules that fit into ${BPF_MAXINSNS} BPF instructions`, 'more');
+    }
     return this.#reversed.push({ code, jt, jf, k: k >>> 0 }) - 1;
   }
 }

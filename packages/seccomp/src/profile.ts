@@ -37,6 +37,8 @@ export interface ProfileRule {
   readonly action: ScmpAction;
   /** errno of `SCMP_ACT_ERRNO`, message of `SCMP_ACT_TRACE`. Default EPERM. */
   readonly errnoRet?: number | null | undefined;
+  /** The same by name, as Podman's profiles have it; counts before `errnoRet`. */
+  readonly errno?: string | undefined;
   /** All must hold; conditions on the same argument make the rule one rule per condition, as runc has it. */
   readonly args?: readonly ProfileArgument[] | null | undefined;
   readonly includes?: ProfileCondition | null | undefined;
@@ -48,6 +50,8 @@ export interface ProfileRule {
 export interface SeccompProfile {
   readonly defaultAction: ScmpAction;
   readonly defaultErrnoRet?: number | null | undefined;
+  /** The same by name, as Podman's profiles have it; counts before `defaultErrnoRet`. */
+  readonly defaultErrno?: string | undefined;
   /** ABIs besides the machine's own, `SCMP_ARCH_*`. */
   readonly architectures?: readonly string[] | null | undefined;
   /** Docker's form of `architectures`: which ABIs to add on which machine. */

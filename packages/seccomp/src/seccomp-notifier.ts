@@ -65,18 +65,20 @@ export class SeccompNotifier extends EventEmitter<NotifierEvents> implements Dis
   /**
    * Starts serving.
    *
-   * @param listener - the notification descriptor; the notifier owns and closes it from now on
+   * @param listener - the notification descriptor; the notifier owns it from now on, and closes it also when this throws
    * @throws SpecError for a handler that is no function
    * @throws UnavailableError before Linux 5.0
    */
   static listen(listener: OwnedFd | number, handlers: SeccompHandlers, options: NotifierOptions = {}): SeccompNotifier {
-    const notifier = new SeccompNotifier(
-      typeof listener === 'number' ? new OwnedFd(listener) : listener,
-      handlers,
-      options,
-    );
-    notifier.#resume();
-    return notifier;
+    const owned = typeof listener === 'number' ? new OwnedFd(listener) : listener;
+    try {
+      const notifier = new SeccompNotifier(owned, handlers, options);
+      notifier.#resume();
+      return notifier;
+    } catch (error) {
+      owned.close();
+      throw error;
+    }
   }
 
   /** Calls that are in handlers now. */

@@ -1,4 +1,4 @@
-import { SpecError } from '@ns/libc';
+import { ERRNO, SpecError } from '@ns/libc';
 import { actionValue, SECCOMP_RET } from './actions.ts';
 import { parseArch, type SeccompArch } from './architectures.ts';
 import type { ProfileCondition, ScmpOperator } from './profile.ts';
@@ -64,14 +64,16 @@ const OPERATORS: ReadonlySet<unknown> = new Set<ScmpOperator>([
 // and a hostile profile must not cost seconds.
 const MAX_RULES = 4096;
 const MAX_NAMES = 65536;
+const MAX_ARGUMENTS = 64;
 const U64 = (1n << 64n) - 1n;
 
 /** Checks a profile that may come from anywhere. */
 export function validateProfile(profile: unknown): ValidProfile {
   const top = record(profile, 'seccomp');
+  const defaultErrno = errnoOf(top.defaultErrno, top.defaultErrnoRet, 'seccomp.defaultErrno');
   const defaultResult = actionValue(
     top.defaultAction,
-    top.defaultErrnoRet,
+    defaultErrno,
     'seccomp.defaultAction',
     'seccomp.defaultErrnoRet',
   );
@@ -128,19 +130,32 @@ function validateRule(value: unknown, index: number): ValidRule[] {
   const wrong = names.findIndex((name) => typeof name !== 'string' || name === '');
   if (wrong >= 0) throw new SpecError(`${field}.names[${wrong}]`, 'the name of a system call', names[wrong]);
   if (names.length === 0) throw new SpecError(`${field}.names`, 'at least one name', entry.names);
-  const checks = list(entry.args, `${field}.args`).map((arg, position) =>
+  const checks = list(entry.args, `${field}.args`, MAX_ARGUMENTS).map((arg, position) =>
     validateCheck(arg, `${field}.args[${position}]`),
   );
   const rule = {
     index,
     names: names as string[],
-    result: actionValue(entry.action, entry.errnoRet, `${field}.action`, `${field}.errnoRet`),
+    result: actionValue(
+      entry.action,
+      errnoOf(entry.errno, entry.errnoRet, `${field}.errno`),
+      `${field}.action`,
+      `${field}.errnoRet`,
+    ),
     includes: validateCondition(entry.includes, `${field}.includes`),
     excludes: validateCondition(entry.excludes, `${field}.excludes`),
   };
   // runc and libseccomp: a rule holds one condition per argument; several on the same one mean one rule for each.
   const repeated = new Set(checks.map(({ arg }) => arg)).size < checks.length;
   return repeated ? checks.map((check) => ({ ...rule, checks: [check] })) : [{ ...rule, checks }];
+}
+
+/** Podman's profiles name the errno besides giving its number. */
+function errnoOf(name: unknown, number: unknown, field: string): unknown {
+  if (name === undefined || name === null || name === '') return number;
+  if (typeof name !== 'string' || !Object.hasOwn(ERRNO, name))
+    throw new SpecError(field, 'an errno such as "EPERM"', name);
+  return ERRNO[name];
 }
 
 function validateCheck(value: unknown, field: string): ArgumentCheck {

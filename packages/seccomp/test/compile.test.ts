@@ -287,6 +287,7 @@ describe('what is not a profile', () => {
     [{ ...deny, defaultErrnoRet: 4096 }, 'seccomp.defaultErrnoRet'],
     [{ ...deny, defaultErrnoRet: -1 }, 'seccomp.defaultErrnoRet'],
     [{ ...deny, defaultErrnoRet: '1' }, 'seccomp.defaultErrnoRet'],
+    [{ ...deny, defaultErrno: 'EWHATEVER' }, 'seccomp.defaultErrno'],
     [{ ...deny, architectures: ['SCMP_ARCH_PDP11'] }, 'seccomp.architectures[0]'],
     [{ ...deny, architectures: 'SCMP_ARCH_X86' }, 'seccomp.architectures'],
     [{ ...deny, architectures: ['SCMP_ARCH_S390X'] }, 'seccomp.architectures'],
@@ -332,6 +333,17 @@ describe('what is not a profile', () => {
     const names = Array.from({ length: 70_000 }, () => 'read');
     expect(() => compile({ ...deny, syscalls: [{ names, action: 'SCMP_ACT_ALLOW' }] })).toThrow(/at most/);
   });
+});
+
+test('an errno may be named, as in Podman', () => {
+  const named: SeccompProfile = {
+    ...deny,
+    defaultErrnoRet: 1,
+    defaultErrno: 'ENOSYS',
+    syscalls: [{ names: ['dup'], action: 'SCMP_ACT_ERRNO', errno: 'EIO' }],
+  };
+  expect(compile(named, x86_64).evaluate({ syscall: 'read' })).toEqual(ENOSYS);
+  expect(compile(named, x86_64).evaluate({ syscall: 'dup' })).toEqual({ action: 'ERRNO', errno: 'EIO' });
 });
 
 describe('parseProfile', () => {

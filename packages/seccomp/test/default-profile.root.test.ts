@@ -76,13 +76,14 @@ with tempfile.TemporaryDirectory() as d:
     results = []
     t = threading.Thread(target=lambda: results.append(open(d + '/file').read())); t.start(); t.join()
     results.append(subprocess.check_output(['/bin/echo', 'child']).decode())
+    results.append(subprocess.check_output([${JSON.stringify(process.execPath)}, '-p', 'require("fs").readdirSync("/").includes("proc")']).decode())
     a, b = socket.socketpair(); a.send(b'sent'); results.append(b.recv(4).decode())
     results.append(sc(16, 0, 0x5412, 0)); results.append(sc(16, 0, 0x5412 | 1 << 32, 0))
     results.append(sc(133, (d + '/null').encode(), 0o20600, 0x103)); results.append(sc(101, 0, 0, 0))
     results.append(sc(41, 16, 3, 12)); results.append(sc(41, 17, 3, 0))
 print(json.dumps(results))`;
   expect(await under(profiles.strict, script, ['CAP_SYS_ADMIN', 'CAP_SYS_PTRACE'])).toEqual({
-    output: ['content', 'child\n', 'sent', 'EPERM', 'EPERM', 'EPERM', 'EPERM', 'EPERM', 'EPERM'],
+    output: ['content', 'child\n', 'true\n', 'sent', 'EPERM', 'EPERM', 'EPERM', 'EPERM', 'EPERM', 'EPERM'],
     code: 0,
     signal: null,
     stderr: '',
