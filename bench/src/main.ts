@@ -1,0 +1,54 @@
+// npm run bench [-- NAME...]: runs the benchmarks, prints what they find and writes it to bench/results.
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Benchmark } from './benchmark.ts';
+import { describeMachine } from './machine.ts';
+import { renderFindings } from './render.ts';
+import type { Report } from './report.ts';
+
+const names = [
+  'start',
+  'main-thread',
+  'parallel',
+  'memory',
+  'alive',
+  'calls',
+  'seccomp',
+  'cgroups',
+  'overlayfs',
+  'network',
+];
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !names.includes(name));
+if (unknown.length > 0) {
+  console.error(`No such benchmark: ${unknown.join(', ')}. There are ${names.join(', ')}.`);
+  process.exit(2);
+}
+if (process.geteuid!() !== 0) {
+  console.error('The benchmarks make containers with all namespaces but user: run them as root.');
+  process.exit(2);
+}
+
+const machine = describeMachine();
+const benchmarks: Report['benchmarks'][number][] = [];
+for (const name of wanted.length > 0 ? wanted : names) {
+  const { benchmark } = (await import(new URL(`${name}.js`, import.meta.url).href)) as { benchmark: Benchmark };
+  const findings = await benchmark.run();
+  benchmarks.push({ name, title: benchmark.title, ...findings });
+  console.log(`\n## ${benchmark.title}\n\n${renderFindings(findings)}`);
+  for (const { what, limit, measured } of findings.targets ?? [])
+    console.log(`${measured <= limit ? 'met   ' : 'MISSED'}  ${what}: ${measured.toFixed(2)} of at most ${limit}`);
+}
+
+const report: Report = {
+  date: new Date().toISOString(),
+  command: ['npm run bench', ...(wanted.length > 0 ? ['--', ...wanted] : [])].join(' '),
+  machine,
+  benchmarks,
+};
+const results = new URL('../results/', import.meta.url);
+mkdirSync(results, { recursive: true });
+const file = new URL(`${report.date.replace(/[:.]/g, '-')}.json`, results);
+writeFileSync(file, `${JSON.stringify(report, undefined, 2)}\n`);
+console.log(`\nWritten to ${fileURLToPath(file)}`);
