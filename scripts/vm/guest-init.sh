@@ -1,0 +1,71 @@
+#!/bin/busybox sh
+# First process of the virtual machine. Builds a root out of the host's own (shared read-only by 9p) and a tmpfs, mounts
+# what a machine under systemd has, runs /command in it and powers off.
+export PATH=/bin
+/bin/busybox --install -s /bin
+
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+while read -r module; do insmod "/modules/$module"; done < /modules/order
+
+# The ports appear a moment after their driver.
+output='' exit_port=''
+until [ -c "$output" ] && [ -c "$exit_port" ]; do
+  for port in /sys/class/virtio-ports/*; do
+    case $(cat "$port/name") in
+      ns.output) output=/dev/${port##*/} ;;
+      ns.exit) exit_port=/dev/${port##*/} ;;
+    esac
+  done
+  usleep 20000
+done
+fail() {
+  echo "$1"
+  reboot -f
+}
+exec > "$output" 2>&1
+
+mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose host /host || fail 'the root of the host cannot be mounted'
+mount -t tmpfs -o mode=755 scratch /scratch
+mkdir -p /scratch/upper /scratch/work
+mount -t overlay -o lowerdir=/host,upperdir=/scratch/upper,workdir=/scratch/work overlay /root || fail 'the overlay cannot be mounted'
+
+for place in tmp run var/tmp; do mkdir -p "/root/$place"; mount -t tmpfs -o mode=1777 tmpfs "/root/$place"; done
+chmod 755 /root/run
+mkdir -p /root/proc /root/sys /root/dev
+mount --move /dev /root/dev
+mkdir -p /root/dev/pts /root/dev/shm /root/dev/mqueue
+mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /root/dev/pts
+mount -t tmpfs -o mode=1777 tmpfs /root/dev/shm
+mount -t mqueue mqueue /root/dev/mqueue
+mount -t proc proc /root/proc
+mount -t sysfs sysfs /root/sys
+mount -t securityfs securityfs /root/sys/kernel/security
+mount -t bpf bpf /root/sys/fs/bpf
+mount -t cgroup2 -o nsdelegate cgroup2 /root/sys/fs/cgroup
+ln -sf /proc/self/fd /root/dev/fd
+ln -sf /proc/self/fd/0 /root/dev/stdin
+ln -sf /proc/self/fd/1 /root/dev/stdout
+ln -sf /proc/self/fd/2 /root/dev/stderr
+# A real disk: overlay upper directories and io limits need more than tmpfs.
+[ -b /root/dev/vda ] && mount -t ext4 /root/dev/vda /root/var/tmp && chmod 1777 /root/var/tmp
+
+# The kernel loads further modules by running /sbin/modprobe inside the new root.
+mkdir -p /root/lib/modules
+ln -sfn "$(cat /modules/source)" "/root/lib/modules/$(uname -r)"
+rm -f /root/sbin/modprobe
+printf '#!/bin/busybox sh\nexec /bin/busybox modprobe "$@"\n' > /root/sbin/modprobe
+chmod 755 /root/sbin/modprobe
+ip link set lo up
+hostname ns-vm
+
+cp /command /root/run/command
+cat > /root/run/main <<END
+/bin/sh /run/command
+echo \$? > $exit_port
+/bin/busybox sync
+/bin/busybox reboot -f
+END
+# Not chroot: pivot_root(2), which the tests do, refuses to leave the initramfs.
+exec switch_root /root /bin/sh /run/main

@@ -1,0 +1,75 @@
+/* npm run test:vm [-- [--kernel 6.12] [--timeout-min 30] [--command 'shell text'] [pattern…]]
+
+   Boots a virtual machine under software emulation with a Debian kernel, full cgroup v2 and AppArmor, on the root file
+   system of this machine (read-only, changes go to a tmpfs), and runs the root tests whose path matches a pattern. Its
+   output is ours, its exit code is ours. */
+import { execFileSync } from 'node:child_process';
+import { closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { boot } from './boot.mjs';
+import { initramfs } from './initramfs.mjs';
+import { ensureKernel, kernelNames } from './kernel.mjs';
+import { ensurePackages } from './packages.mjs';
+
+const root = resolve(import.meta.dirname, '../..');
+const cache = join(root, '.vm');
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    kernel: { type: 'string', default: '6.1' },
+    'timeout-min': { type: 'string', default: '30' },
+    command: { type: 'string' },
+    append: { type: 'string', default: '' },
+  },
+});
+if (!kernelNames.includes(values.kernel)) throw new Error(`--kernel is one of ${kernelNames.join(', ')}`);
+
+const quote = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
+
+function guestCommand() {
+  const jest = ['node', '--experimental-vm-modules', '--no-warnings', 'node_modules/jest/bin/jest.js'];
+  // One process: starting Node costs seconds under emulation.
+  const tests = [...jest, '--selectProjects', 'root', '--runInBand', '--passWithNoTests', ...positionals]
+    .map(quote)
+    .join(' ');
+  const passed = ['MUST_WORK', 'NS_ALLOWED_SKIPS'].filter((name) => process.env[name] !== undefined);
+  return [
+    'export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin NS_VM=1 NS_TEST_DIR=/var/tmp',
+    `export PATH=${quote(`${join(process.execPath, '..')}:`)}$PATH`,
+    ...passed.map((name) => `export ${name}=${quote(process.env[name])}`),
+    `cd ${quote(root)}`,
+    values.command ?? tests,
+    '',
+  ].join('\n');
+}
+
+ensurePackages();
+mkdirSync(cache, { recursive: true });
+const kernel = ensureKernel(values.kernel, cache);
+const work = mkdtempSync(join(cache, 'run-'));
+process.once('exit', () => rmSync(work, { recursive: true, force: true }));
+process.once('SIGINT', () => process.exit(130));
+process.once('SIGTERM', () => process.exit(143));
+
+const file = (name) => join(work, name);
+writeFileSync(file('initramfs'), initramfs(kernel, guestCommand()));
+writeFileSync(file('exit'), '');
+writeFileSync(file('console'), '');
+const disk = openSync(file('disk'), 'w');
+ftruncateSync(disk, 2 * 2 ** 30); // sparse
+closeSync(disk);
+execFileSync('mkfs.ext4', ['-q', '-F', file('disk')]);
+
+process.exitCode = await boot({
+  image: kernel.image,
+  initramfs: file('initramfs'),
+  disk: file('disk'),
+  exitFile: file('exit'),
+  consoleFile: file('console'),
+  memoryMb: 2_048,
+  processors: 2,
+  timeoutMs: Number(values['timeout-min']) * 60_000,
+  append: values.append,
+});
