@@ -44,13 +44,14 @@ export async function leaksSince(before, marker) {
   }
 }
 
-/** Processes that are still executing the stage, or that inherited the tests' environment. */
+/** Processes that execute the stage without an owner, or that inherited the tests' environment. */
 function strayProcesses(marker) {
   const stray = [];
   for (const pid of list('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)) {
     try {
-      const program = readlinkSync(`/proc/${pid}/exe`);
-      if (!program.startsWith('/memfd:ns-') && !readFileSync(`/proc/${pid}/environ`).includes(marker)) continue;
+      const program = programOf(pid);
+      const ours = isStage(program) ? !hasOwner(pid) : readFileSync(`/proc/${pid}/environ`).includes(marker);
+      if (!ours) continue;
       stray.push(
         `process: ${pid} ${readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim() || program}`,
       );
@@ -59,6 +60,21 @@ function strayProcesses(marker) {
     }
   }
   return stray;
+}
+
+/** Whether a process of the stage belongs to a Node process that still runs: not to one of the tests, which have ended. */
+function hasOwner(pid) {
+  let owner = pid;
+  while (isStage(programOf(owner))) owner = /^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${owner}/status`, 'utf8'))[1];
+  return owner !== '1' && programOf(owner) === process.execPath;
+}
+
+function isStage(program) {
+  return program.startsWith('/memfd:ns-');
+}
+
+function programOf(pid) {
+  return readlinkSync(`/proc/${pid}/exe`);
 }
 
 /** The lines of `now` that are not in `before`, counting repetitions: the same mount twice is one too many. */
