@@ -8,6 +8,9 @@ export {
   reclaimIds,
   releaseIds,
 } from './allocate-ids.ts';
+export { type EnterDesign, type EnterUser, enterPlan } from './enter-plan.ts';
+export { type EnterOptions, type EnterTarget, enter } from './enter-process.ts';
+export { EnteredProcess, type EnteredProcessOptions, type EnterResult } from './entered-process.ts';
 export { IdAllocationError, NamespaceError, NotEnterableError } from './errors.ts';
 export type { IdInterval } from './free-range.ts';
 export { type NamespaceAction, namespaceHint } from './hints.ts';

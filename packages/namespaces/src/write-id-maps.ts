@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import {
-  addressOf,
+  cString,
   fileSystemMagic,
   MAGIC,
   NsError,
@@ -129,6 +129,7 @@ function openProcess(pid: number): OwnedFd {
 function writeFile(directory: OwnedFd, name: string, text: string, action: 'uidMap' | 'setgroups'): void {
   const path = `/proc/PID/${name}`;
   using file = new OwnedFd(checkAction('open', 'openat', openAt(directory.fd, name, O.WRONLY | O.NOFOLLOW), { path }));
-  const bytes = Buffer.from(text);
-  checkAction(action, 'write', syscall(SYS.write, file.fd, addressOf(bytes), bytes.length), { path });
+  // The kernel takes a map in a single write.
+  const bytes = cString(text, name);
+  checkAction(action, 'write', syscall(SYS.write, file.fd, bytes.address, text.length), { path });
 }

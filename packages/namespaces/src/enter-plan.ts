@@ -1,0 +1,60 @@
+import type { NamespaceKind, Step } from '@ns/launch';
+
+/** Whom a program runs as. */
+export interface EnterUser {
+  readonly uid: number;
+  readonly gid: number;
+  /** Supplementary groups; `undefined` leaves them, where setgroups(2) is denied. */
+  readonly groups?: readonly number[];
+}
+
+/** What {@link enterPlan} needs. The descriptor `target` is the pidfd of a process in the namespaces. */
+export interface EnterDesign {
+  /** Those that differ from ours: joining one's own user namespace is an error. */
+  readonly namespaces: readonly NamespaceKind[];
+  readonly user: EnterUser | undefined;
+  readonly cwd: string | undefined;
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly timeoutMs: number | undefined;
+}
+
+/** The steps that run a program in the namespaces of another process. */
+export function enterPlan({ namespaces, user, cwd, argv, env, timeoutMs }: EnterDesign): readonly Step[] {
+  return [
+    { op: 'dieWithParent', parent: process.pid },
+    { op: 'newSession' },
+    { op: 'processName', name: 'ns-enter' },
+    // Before the processes there can see this one (CVE-2016-9962).
+    { op: 'notDumpable' },
+    // All in one call: a user namespace joined first would take the right to join the others, joined last the right to join it.
+    ...(namespaces.length > 0 ? [{ op: 'setns', fd: 'target', namespaces } as const] : []),
+    {
+      // A pid namespace counts for children only, so the program is one.
+      op: 'clone',
+      supervisor: 'monitor',
+      namespaces: [],
+      ...(timeoutMs !== undefined && { timeoutMs }),
+      child: [
+        { op: 'dieWithParent' },
+        { op: 'newSession' },
+        ...(cwd === undefined ? [] : [{ op: 'workingDirectory', path: cwd, create: false } as const]),
+        ...(user ? [{ op: 'credentials', ...user } as const] : []),
+        { op: 'closeFds' },
+        { op: 'unblockSignals' },
+        {
+          op: 'exec',
+          candidates: candidatesFor(argv[0]!, env.PATH ?? ''),
+          argv,
+          env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+        },
+      ],
+    },
+  ];
+}
+
+/** Paths to try for a program: itself when it has a slash, else below each directory of PATH. */
+function candidatesFor(program: string, path: string): string[] {
+  if (program.includes('/')) return [program];
+  return path.split(':').map((directory) => `${directory || '.'}/${program}`);
+}

@@ -1,0 +1,121 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { SpecError } from '@ns/libc';
+import { allocateIds, type IdLease, reclaimIds, releaseIds } from '@ns/namespaces';
+
+const pools = { uids: [{ start: 1000, size: 100 }], gids: [{ start: 5000, size: 100 }] };
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'ns-ids-'));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+const allocate = (options: Partial<Parameters<typeof allocateIds>[0]> = {}) =>
+  allocateIds({ stateDir: directory, size: 10, pools, ...options });
+
+test('ranges are handed out from the lowest, as maps', async () => {
+  const [first, second] = [await allocate(), await allocate()];
+  expect(`${first.mappings.uids}${first.mappings.gids}`).toBe('0 1000 10\n0 5000 10\n');
+  expect(second.uids).toEqual({ start: 1010, size: 10 });
+});
+
+test('no range is handed out twice to those who ask at once', async () => {
+  const wide = { uids: [{ start: 0, size: 1000 }], gids: [{ start: 0, size: 1000 }] };
+  const leases = await Promise.all(Array.from({ length: 100 }, () => allocate({ pools: wide })));
+  expect(new Set(leases.map(({ uids }) => uids.start)).size).toBe(100);
+  await expect(allocate({ pools: wide })).rejects.toMatchObject({ code: 'ERR_NS_IDS_EXHAUSTED' });
+  await leases[42]!.release();
+  expect((await allocate({ pools: wide })).uids).toEqual(leases[42]!.uids);
+});
+
+test('a released range is free, once', async () => {
+  const first = await allocate();
+  await first.release();
+  const second = await allocate();
+  expect(second.uids).toEqual(first.uids);
+  await first.release();
+  expect(await reclaimIds(directory)).toEqual([second.id]);
+});
+
+test('disposing releases', async () => {
+  {
+    await using lease = await allocate();
+    expect(await reclaimIds(directory)).toEqual([lease.id]);
+  }
+  expect(await reclaimIds(directory)).toEqual([]);
+  expect(readdirSync(directory)).toEqual(['lock']);
+});
+
+test('the death of the owner frees the range; until then it is his', async () => {
+  const owner = spawn('sleep', ['60'], { stdio: 'ignore' });
+  const lease = await allocate({ id: 'c1', ownerPid: owner.pid! });
+  expect((await allocate()).uids.start).toBe(1010);
+  owner.kill('SIGKILL');
+  await once(owner, 'exit');
+  expect((await allocate()).uids).toEqual(lease.uids);
+});
+
+test('a lease goes over to another owner', async () => {
+  const lease = await allocate({ id: 'c1' });
+  const owner = spawn('sleep', ['60'], { stdio: 'ignore' });
+  await lease.transfer(owner.pid!);
+  expect(await reclaimIds(directory)).toEqual(['c1']);
+  owner.kill('SIGKILL');
+  await once(owner, 'exit');
+  expect(await reclaimIds(directory)).toEqual([]);
+  await expect(lease.transfer(owner.pid!)).rejects.toMatchObject({ code: 'ESRCH' });
+});
+
+test('a name is given once, and frees the range from anywhere', async () => {
+  await allocate({ id: 'c1' });
+  await expect(allocate({ id: 'c1' })).rejects.toThrow(SpecError);
+  expect(await releaseIds(directory, 'c1')).toBe(true);
+  expect(await releaseIds(directory, 'c1')).toBe(false);
+  await expect(releaseIds(directory, '../c1')).rejects.toThrow(SpecError);
+});
+
+test('reserved ids are never handed out', async () => {
+  const reserved = { uids: [{ start: 1003, size: 1 }], gids: [] };
+  expect(await allocate({ pools: { ...pools, reserved } })).toMatchObject({
+    uids: { start: 1004 },
+    gids: { start: 5000 },
+  } satisfies Partial<Record<keyof IdLease, unknown>>);
+});
+
+test('an unreadable lease stops allocation: its range is unknown', async () => {
+  writeFileSync(join(directory, 'x.lease'), '{"uids":');
+  await expect(allocate()).rejects.toMatchObject({ code: 'ERR_NS_LEASE_CORRUPT' });
+});
+
+test('what a crash left half-written is removed', async () => {
+  writeFileSync(join(directory, 'x.lease.tmp'), '{"uids":');
+  await allocate({ id: 'c1' });
+  expect(readdirSync(directory).sort()).toEqual(['c1.lease', 'lock']);
+});
+
+test('a directory that others can write, a link, a relative path', async () => {
+  const link = `${directory}-link`;
+  symlinkSync(directory, link);
+  try {
+    await expect(allocate({ stateDir: link })).rejects.toMatchObject({ code: expect.stringMatching(/ENOTDIR|ELOOP/) });
+  } finally {
+    rmSync(link);
+  }
+  chmodSync(directory, 0o777);
+  await expect(allocate()).rejects.toThrow('nobody else can write');
+  await expect(allocate({ stateDir: 'relative' })).rejects.toThrow(SpecError);
+});
+
+test.each([0, -1, 1.5, 2 ** 32, Number.NaN])('size %p is refused', async (size) => {
+  await expect(allocate({ size })).rejects.toThrow(SpecError);
+});
+
+test('an ordinary user without a grant is told what to do', async () => {
+  await expect(allocate({ pools: { uids: [], gids: [] } })).rejects.toMatchObject({
+    code: 'ERR_NS_IDS_EXHAUSTED',
+    hint: expect.stringContaining('usermod --add-subuids'),
+  });
+});
