@@ -53,9 +53,6 @@ function interestingValues(rules: readonly ProfileRule[], index: number): bigint
   ];
 }
 
-/** What the installed libseccomp's older tables lack: <= 2.5 has no x32 number for it. */
-const NOT_IN_ITS_TABLES = new Set(['x32 map_shadow_stack']);
-
 /**
  * Calls that an ABI may see: every number without arguments; for rules with conditions all values around their bounds, one
  * argument varied while the others are what a rule asks for, or 0; every call of the multiplexers.
@@ -105,7 +102,6 @@ function differences(
     const { names } = syscallTable(abi);
     for (const { nr, args } of callsOf(profile, abi)) {
       const name = `${abi} ${names.get(nr)}`;
-      if (NOT_IN_ITS_TABLES.has(name)) continue;
       const data = { nr, arch: architectures[abi].audit, args };
       const [ours, expected] = [simulate(filter, data).value, simulate(theirs, data).value];
       if (ours !== expected)
