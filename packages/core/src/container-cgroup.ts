@@ -26,12 +26,11 @@ export function createCommandCgroup(
 
 const controllers = ['memory', 'cpu', 'cpuset', 'pids', 'io', 'hugetlb'] as const;
 
-/** What a process used and whether memory was its end: read before the cgroup goes away, which this does too. */
-export async function closeAccounts(exit: Exit, cgroup: Cgroup | undefined): Promise<Ending> {
+/** What a process used and whether memory was its end: read before the cgroup goes away. */
+export async function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Promise<Ending> {
   const { usage } = exit;
   const stats = await cgroup?.stats();
   const oom = (cgroup?.oomKills() ?? 0) > 0;
-  await cgroup?.[Symbol.asyncDispose]();
   return {
     // Somebody else's SIGKILL after a survived shortage is not an OOM kill; one of our processes that died of it is.
     oom: oom && exit.exitCode !== 0,

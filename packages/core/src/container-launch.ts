@@ -1,6 +1,8 @@
 import type { Cgroup } from '@ns/cgroups';
 import { type Launched, launch, type StandardStreams } from '@ns/launch';
 import { type OwnedFd, ResourceStack } from '@ns/libc';
+import type { IdLease } from '@ns/namespaces';
+import { SeccompNotifier } from '@ns/seccomp';
 import { designContainer } from './design.ts';
 import { readHost } from './host.ts';
 import { type ContainerDesign, containerPlan } from './plan/container-plan.ts';
@@ -11,6 +13,7 @@ export interface StartContext {
   readonly id: string;
   readonly streams: StandardStreams;
   readonly cgroup: Cgroup | undefined;
+  readonly ids: IdLease | undefined;
   /** Wait for the word to start. */
   readonly park: boolean;
   /** Scratch file system of the start before. */
@@ -41,10 +44,19 @@ export function launchContainer(
       pipeFds: noInput ? [1, 2] : [0, 1, 2],
       cgroupProcs: join?.procs ?? [],
       cgroupFd: join?.cloneInto !== undefined,
+      ids: context.ids,
       owner,
       fds,
     },
     host,
   );
-  return { launched: launch({ steps: containerPlan(design, host), stdio: context.streams, fds }), design };
+  const launched = launch({ steps: containerPlan(design, host), stdio: context.streams, fds });
+  const { onSyscall } = spec;
+  // Without a program there is no listener; why not, the result tells.
+  if (onSyscall)
+    launched.seccompListener.then(
+      (listener) => SeccompNotifier.listen(listener, onSyscall),
+      () => {},
+    );
+  return { launched, design };
 }

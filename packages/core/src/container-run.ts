@@ -1,12 +1,13 @@
 import type { Cgroup } from '@ns/cgroups';
 import { type Launched, StandardStreams } from '@ns/launch';
 import type { OwnedFd } from '@ns/libc';
-import { closeAccounts, createCommandCgroup, createContainerCgroup } from './container-cgroup.ts';
+import { createCommandCgroup, readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
 import { ContainerStartError } from './errors.ts';
 import type { LogBuffer } from './log-buffer.ts';
 import { CapturedOutput } from './output.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
+import { acquireResources, type Resources } from './resources.ts';
 import type { Result } from './result.ts';
 import type { ContainerSpec } from './types.ts';
 
@@ -15,18 +16,20 @@ export class ContainerRun {
   readonly design: ContainerDesign;
   readonly streams: StandardStreams;
   readonly launched: Launched;
-  /** Holds the limits; processes are in its children. */
-  readonly cgroup: Cgroup;
+  /** Holds the limits; processes are in its children. An ordinary user may have none. */
+  readonly cgroup: Cgroup | undefined;
   /** Settles when no process is left. Rejects when the program never ran. */
   readonly result: Promise<Result>;
   /** Why we ended it, when we did. */
   cause: Result['reason'] | undefined;
-  readonly #payload: Cgroup;
+  readonly #resources: Resources;
+  readonly #payload: Cgroup | undefined;
   #execs = 0;
 
   private constructor(
     parts: Pick<ContainerRun, 'design' | 'streams' | 'launched' | 'cgroup'> & {
-      payload: Cgroup;
+      payload: Cgroup | undefined;
+      resources: Resources;
       output: CapturedOutput;
       collected: Promise<unknown>;
     },
@@ -36,6 +39,7 @@ export class ContainerRun {
     this.launched = parts.launched;
     this.cgroup = parts.cgroup;
     this.#payload = parts.payload;
+    this.#resources = parts.resources;
     this.result = this.#supervise(parts.output, parts.collected, performance.now());
     // Somebody may ask later, or never.
     this.result.catch(() => {});
@@ -51,14 +55,16 @@ export class ContainerRun {
     context: { id: string; logs: LogBuffer; maxOutputBytes: number; scratch: OwnedFd | undefined },
   ): Promise<ContainerRun> {
     const { id, logs, maxOutputBytes, scratch } = context;
-    const cgroup = await createContainerCgroup(id, spec.limits);
+    const resources = await acquireResources(id, spec);
+    const { cgroup, ids } = resources;
     const streams = new StandardStreams([spec.stdin === 'null' || spec.tty ? 'null' : 'pipe', 'pipe', 'pipe']);
     try {
-      const payload = await createCommandCgroup(cgroup, 'init', spec.limits);
+      const payload = cgroup && (await createCommandCgroup(cgroup, 'init', spec.limits));
       const { launched, design } = launchContainer(spec, {
         id,
         streams,
         cgroup: payload,
+        ids,
         park: true,
         scratch,
         keepScratch: true,
@@ -73,7 +79,7 @@ export class ContainerRun {
       streams.stdout!.on('data', (data: Buffer) => logs.add('stdout', data));
       streams.stderr!.on('data', (data: Buffer) => logs.add('stderr', data));
       const collected = Promise.all([output.collect(streams.stdout!, 1), output.collect(streams.stderr!, 2)]);
-      run = new ContainerRun({ design, streams, launched, cgroup, payload, output, collected });
+      run = new ContainerRun({ design, streams, launched, cgroup, payload, resources, output, collected });
       try {
         await launched.ready;
       } catch (error) {
@@ -84,7 +90,7 @@ export class ContainerRun {
       return run;
     } catch (error) {
       streams.closeInherited();
-      await cgroup[Symbol.asyncDispose]();
+      await resources[Symbol.asyncDispose]();
       throw error;
     }
   }
@@ -96,15 +102,16 @@ export class ContainerRun {
   }
 
   /** A cgroup for one exec. */
-  newExecCgroup(limits: ContainerSpec['limits']): Promise<Cgroup> {
-    return createCommandCgroup(this.cgroup, `exec-${++this.#execs}`, limits);
+  async newExecCgroup(limits: ContainerSpec['limits']): Promise<Cgroup | undefined> {
+    return this.cgroup && createCommandCgroup(this.cgroup, `exec-${++this.#execs}`, limits);
   }
 
   async #supervise(output: CapturedOutput, collected: Promise<unknown>, startedAt: number): Promise<Result> {
     const exit = await this.launched.exited;
-    const { oom, usage } = await closeAccounts(exit, this.#payload);
-    const total = await this.cgroup.stats();
-    await this.cgroup[Symbol.asyncDispose]();
+    const { oom, usage } = await readAccounts(exit, this.#payload);
+    await this.#payload?.[Symbol.asyncDispose]();
+    const total = await this.cgroup?.stats();
+    await this.#resources[Symbol.asyncDispose]();
     await collected;
     if (exit.failure && !this.cause) throw new ContainerStartError(exit.failure);
     return {
@@ -117,8 +124,8 @@ export class ContainerRun {
       durationMs: performance.now() - startedAt,
       usage: {
         ...usage,
-        memoryPeakBytes: total.memory?.peakBytes ?? usage.memoryPeakBytes,
-        pidsPeak: total.pids?.peak,
+        memoryPeakBytes: total?.memory?.peakBytes ?? usage.memoryPeakBytes,
+        pidsPeak: total?.pids?.peak,
       },
     };
   }

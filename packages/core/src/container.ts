@@ -1,8 +1,8 @@
 import type { Writable } from 'node:stream';
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
-import { fromDockerLimits, parseSize, type Stats } from '@ns/cgroups';
+import { type Cgroup, fromDockerLimits, parseSize, type Stats } from '@ns/cgroups';
 import { type Explanation, explain as explainSteps, SIGNALS } from '@ns/launch';
-import { NsError, type OwnedFd, pidfdOpen, pidfdSendSignal, ResourceStack } from '@ns/libc';
+import { NsError, type OwnedFd, pidfdOpen, pidfdSendSignal, ResourceStack, UnavailableError } from '@ns/libc';
 import { type ContainerProcess, feedInput } from './container-process.ts';
 import { ContainerRun } from './container-run.ts';
 import { type ContainerStatus, readStates, removeState, writeState } from './container-state.ts';
@@ -15,7 +15,7 @@ import { readHost } from './host.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { containerPlan } from './plan/container-plan.ts';
 import { identifyProcess } from './process-identity.ts';
-import { describeProcesses, type ProcessInfo } from './process-list.ts';
+import { describeProcesses, type ProcessInfo, processesInNamespaceOf } from './process-list.ts';
 import type { Result } from './result.ts';
 import type { ContainerSpec } from './types.ts';
 import { validateExec, validateSpec } from './validate-spec.ts';
@@ -196,7 +196,7 @@ export class Container implements AsyncDisposable {
   async kill(signal: NodeJS.Signals = 'SIGKILL', options: { all?: boolean } = {}): Promise<void> {
     const run = this.#alive('kill it');
     if (options.all && signal !== 'SIGKILL') {
-      for (const pid of await run.cgroup.processes()) signalProcess(pid, SIGNALS[signal]);
+      for (const pid of await processIds(run)) signalProcess(pid, SIGNALS[signal]);
     } else run.launched.signal(signal);
     if (signal === 'SIGKILL') await run.result.catch(() => {});
   }
@@ -228,14 +228,14 @@ export class Container implements AsyncDisposable {
   /** Holds every process still. */
   async pause(): Promise<void> {
     if (this.#status === 'paused') return;
-    await this.#running('pause it').cgroup.freeze();
+    await cgroupOf(this.#running('pause it'), 'pausing a container').freeze();
     this.#setStatus('paused');
     this.#events.emit({ type: 'pause' });
   }
 
   async resume(): Promise<void> {
     if (this.#status !== 'paused') return;
-    await this.#run!.cgroup.thaw();
+    await this.#run!.cgroup!.thaw();
     this.#setStatus('running');
     this.#events.emit({ type: 'resume' });
   }
@@ -243,7 +243,7 @@ export class Container implements AsyncDisposable {
   /** Changes limits of the running container. */
   async update({ limits }: { limits: NonNullable<ContainerSpec['limits']> }): Promise<void> {
     validateSpec({ ...this.#spec, limits });
-    await this.#alive('update it').cgroup.update(fromDockerLimits(limits));
+    await cgroupOf(this.#alive('update it'), 'changing limits').update(fromDockerLimits(limits));
     Object.assign(this.#spec, { limits: { ...this.#spec.limits, ...limits } });
   }
 
@@ -251,12 +251,12 @@ export class Container implements AsyncDisposable {
   stats(): Promise<Stats>;
   stats(options: { interval: number }): AsyncIterable<Stats>;
   stats(options?: { interval: number }): Promise<Stats> | AsyncIterable<Stats> {
-    return options ? this.#statsEvery(options.interval) : this.#alive('read its stats').cgroup.stats();
+    return options ? this.#statsEvery(options.interval) : cgroupOf(this.#alive('read its stats'), 'accounting').stats();
   }
 
   /** Its processes, as `ps` outside and inside would show them. */
   async processes(): Promise<ProcessInfo[]> {
-    return this.#isAlive ? describeProcesses(await this.#run!.cgroup.processes()) : [];
+    return this.#isAlive ? describeProcesses(await processIds(this.#run!)) : [];
   }
 
   /** What the program wrote, with the moment it was read. */
@@ -366,7 +366,7 @@ export class Container implements AsyncDisposable {
       monitor: identify(launched?.monitorPid),
       init: identify(launched?.pid),
       status,
-      cgroup: launched && this.#run!.cgroup.name,
+      cgroup: launched && this.#run!.cgroup?.name,
       spec,
     });
   }
@@ -390,10 +390,24 @@ export class Container implements AsyncDisposable {
 
   async *#statsEvery(intervalMs: number): AsyncGenerator<Stats, void, undefined> {
     while (this.#isAlive) {
-      yield await this.#run!.cgroup.stats();
+      yield await cgroupOf(this.#run!, 'accounting').stats();
       await setTimeoutPromise(intervalMs, undefined, { ref: false });
     }
   }
+}
+
+function cgroupOf({ cgroup }: ContainerRun, feature: string): Cgroup {
+  if (cgroup) return cgroup;
+  throw new UnavailableError(
+    feature,
+    'this user has no cgroup to put a container in',
+    'Have one delegated: systemctl edit user@.service, Delegate=yes; or run as root',
+  );
+}
+
+/** Host pids of a container's processes. */
+async function processIds({ cgroup, launched }: ContainerRun): Promise<readonly number[]> {
+  return cgroup ? cgroup.processes() : processesInNamespaceOf(launched.pid!);
 }
 
 function explainSpec(id: string, spec: ContainerSpec): Explanation {
@@ -410,6 +424,7 @@ function explainSpec(id: string, spec: ContainerSpec): Explanation {
       pipeFds: [0, 1, 2],
       cgroupProcs: [],
       cgroupFd: false,
+      ids: undefined,
       owner,
       fds,
     },

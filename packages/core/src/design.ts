@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { CapabilitySet, resolveCapabilities } from '@ns/capabilities';
 import { parseSize } from '@ns/cgroups';
 import type { ResourceStack } from '@ns/libc';
+import type { IdLease } from '@ns/namespaces';
 import { defaultPath, defaultShmSize, maskedPaths, readonlyPaths } from './defaults.ts';
 import { resolveDevice } from './devices.ts';
 import { type Host, readHost } from './host.ts';
@@ -12,9 +13,11 @@ import type { PlacedFile } from './plan/root-steps.ts';
 import { resolveRlimits } from './rlimits.ts';
 import { resolveRoot } from './rootfs.ts';
 import { chooseFilter } from './seccomp-choice.ts';
+import { execLabelOf, landlockStep } from './security-modules.ts';
 import { resolveSysctls } from './sysctls.ts';
 import type { ContainerSpec } from './types.ts';
 import { resolveUser } from './user.ts';
+import { resolveIdMaps } from './user-namespace.ts';
 
 /** What a design needs from whoever starts it. */
 export interface DesignContext {
@@ -25,6 +28,8 @@ export interface DesignContext {
   readonly pipeFds: readonly number[];
   readonly cgroupProcs: readonly string[];
   readonly cgroupFd: boolean;
+  /** Host ids that are this container's alone. */
+  readonly ids: IdLease | undefined;
   /** Receives descriptors that were opened, */
   readonly owner: ResourceStack;
   /** and their numbers under the names steps use. */
@@ -41,7 +46,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
   const { privileged = false } = spec;
   const root = resolveRoot(spec);
   const user = resolveUser(spec.user, spec.groups, root.layers);
-  const namespaces = resolveNamespaces(spec, context.owner, context.fds);
+  const namespaces = resolveNamespaces(spec, resolveIdMaps(spec, context.ids), context.owner, context.fds);
   const userNamespace = namespaces.idMaps !== undefined;
   const hostname = spec.hostname ?? context.id.slice(0, 12);
   const env = { PATH: defaultPath, HOSTNAME: hostname, HOME: user.home, ...spec.env };
@@ -52,7 +57,11 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     request,
     userNamespace ? CapabilitySet.all() : CapabilitySet.fromMask(host.boundingSet),
   );
-  const filter = chooseFilter(privileged ? (spec.seccomp ?? 'unconfined') : spec.seccomp, [...set.names()]);
+  const filter = chooseFilter(
+    privileged ? (spec.seccomp ?? 'unconfined') : spec.seccomp,
+    [...set.names()],
+    Object.keys(spec.onSyscall ?? {}),
+  );
   return {
     id: context.id,
     argv: spec.command,
@@ -77,9 +86,9 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     oomScoreAdj: spec.oomScoreAdj,
     capabilities: set.mask,
     noNewPrivileges: spec.noNewPrivileges ?? !privileged,
-    seccomp: filter && { filter, flags: filter.flags, listener: false },
-    landlock: false,
-    execLabel: undefined,
+    seccomp: filter && { filter, flags: filter.flags, listener: filter.notifies },
+    landlock: landlockStep(spec.landlock, context.owner, context.fds),
+    execLabel: execLabelOf(spec),
     cgroupProcs: context.cgroupProcs,
     cgroupFd: context.cgroupFd,
     timeoutMs: spec.timeout,

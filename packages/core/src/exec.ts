@@ -1,7 +1,7 @@
 import type { Cgroup } from '@ns/cgroups';
 import { launch, type StandardStreams } from '@ns/launch';
 import { type OwnedFd, ResourceStack } from '@ns/libc';
-import { closeAccounts } from './container-cgroup.ts';
+import { readAccounts } from './container-cgroup.ts';
 import { ContainerProcess, type Running } from './container-process.ts';
 import { candidatesFor } from './design.ts';
 import { readHost } from './host.ts';
@@ -34,7 +34,7 @@ export interface ExecTarget {
   readonly pid: number;
   readonly pidfd: OwnedFd;
   /** Makes the cgroup of this one command. */
-  newCgroup(): Promise<Cgroup>;
+  newCgroup(): Promise<Cgroup | undefined>;
 }
 
 /** Runs a command in a running container. When it settles, every process it started is gone. */
@@ -45,7 +45,7 @@ export function exec(argv: readonly string[], options: ExecOptions, target: () =
     try {
       return start(argv, options, there, cgroup, streams);
     } catch (error) {
-      await cgroup[Symbol.asyncDispose]();
+      await cgroup?.[Symbol.asyncDispose]();
       throw error;
     }
   });
@@ -55,12 +55,12 @@ function start(
   argv: readonly string[],
   options: ExecOptions,
   target: ExecTarget,
-  cgroup: Cgroup,
+  cgroup: Cgroup | undefined,
   streams: StandardStreams,
 ): Running {
   using owner = new ResourceStack();
   const { design, spec } = target;
-  const join = owner.use(cgroup.joinPlan());
+  const join = cgroup && owner.use(cgroup.joinPlan());
   const sameUser = options.user === undefined && options.groups === undefined;
   const user = sameUser
     ? design.user
@@ -84,22 +84,24 @@ function start(
       user,
       umask: options.umask ?? design.umask,
       cwd: options.cwd ?? design.cwd,
-      cgroupProcs: join.procs,
-      cgroupFd: join.cloneInto !== undefined,
+      cgroupProcs: join?.procs ?? [],
+      cgroupFd: join?.cloneInto !== undefined,
       timeoutMs: options.timeout,
       pipeFds: options.stdin === 'null' ? [1, 2] : [0, 1, 2],
       terminal: undefined,
     },
     readHost(),
   );
-  const fds = { target: target.pidfd.fd, ...(join.cloneInto && { cgroup: join.cloneInto.fd }) };
+  const fds = { target: target.pidfd.fd, ...(join?.cloneInto && { cgroup: join.cloneInto.fd }) };
   const launched = launch({ steps, stdio: streams, fds });
   return {
     launched,
     async finish(exit) {
       // Whatever it left behind, also what has double-forked.
-      await cgroup.kill();
-      return closeAccounts(exit, cgroup);
+      await cgroup?.kill();
+      const ending = await readAccounts(exit, cgroup);
+      await cgroup?.[Symbol.asyncDispose]();
+      return ending;
     },
   };
 }

@@ -1,4 +1,4 @@
-import { lstatSync, readFileSync } from 'node:fs';
+import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { release } from 'node:os';
 import { parseMountinfo } from '@ns/mounts';
 
@@ -13,8 +13,17 @@ export interface Host {
   readonly uid: number;
   /** Other mounts with data, for a view of the host's own file system. */
   readonly dataMounts: readonly { readonly path: string; readonly readonly: boolean }[];
+  /** What stands in the host's root directory. */
+  readonly topLevel: () => readonly TopLevelEntry[];
   /** Type and ownership of a path of the host; undefined when there is none. */
   stat(path: string): HostFile | undefined;
+}
+
+/** An entry of the host's root directory: a directory, or a link such as /bin. */
+export interface TopLevelEntry {
+  readonly path: string;
+  /** Where a link leads. */
+  readonly link: string | undefined;
 }
 
 /** What {@link Host.stat} knows. */
@@ -55,7 +64,7 @@ export function readHost(): Host {
   };
   const text = readFileSync('/proc/self/mountinfo', 'utf8');
   if (mounts?.text !== text) mounts = { text, data: dataMounts(text) };
-  return { ...constant, dataMounts: mounts.data, stat: statHostFile };
+  return { ...constant, dataMounts: mounts.data, topLevel: listTopLevel, stat: statHostFile };
 }
 
 /** Does this kernel have at least the given version? */
@@ -77,4 +86,12 @@ function statHostFile(path: string): HostFile | undefined {
   if (!stat) return undefined;
   const type = stat.isDirectory() ? 'directory' : stat.isFile() ? 'file' : stat.isSymbolicLink() ? 'link' : 'other';
   return { type, mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid };
+}
+
+function listTopLevel(): TopLevelEntry[] {
+  return readdirSync('/', { withFileTypes: true }).flatMap((entry): TopLevelEntry[] => {
+    const path = `/${entry.name}`;
+    if (entry.isSymbolicLink()) return [{ path, link: readlinkSync(path) }];
+    return entry.isDirectory() ? [{ path, link: undefined }] : [];
+  });
 }

@@ -1,7 +1,9 @@
-import type { NamespaceKind } from '@ns/launch';
+import type { IdMaps, NamespaceKind } from '@ns/launch';
 import { O, type OwnedFd, open, type ResourceStack, SpecError } from '@ns/libc';
+import { findState } from './container-state.ts';
+import { ContainerStateError } from './errors.ts';
 import type { NamespaceDesign } from './plan/container-plan.ts';
-import type { ContainerSpec } from './types.ts';
+import type { ContainerSpec, NamespaceChoice } from './types.ts';
 
 /** Names in a specification, with the kernel's. */
 const kinds: Readonly<Record<string, NamespaceKind>> = {
@@ -23,6 +25,7 @@ const kinds: Readonly<Record<string, NamespaceKind>> = {
  */
 export function resolveNamespaces(
   spec: ContainerSpec,
+  idMaps: IdMaps | undefined,
   owner: ResourceStack,
   fds: Record<string, number>,
 ): NamespaceDesign {
@@ -40,6 +43,7 @@ export function resolveNamespaces(
     const choice = name === 'net' ? networkChoice(spec) : choices[name as keyof typeof choices];
     if (choice === 'host') continue;
     if (typeof choice === 'object' && 'path' in choice) join(kind, choice.path);
+    else if (typeof choice === 'object' && 'container' in choice) join(kind, namespaceOf(choice.container, kind));
     else if (kind === 'user') continue;
     else {
       created.push(kind);
@@ -56,11 +60,25 @@ export function resolveNamespaces(
       choices.mount,
       'A container without mounts of its own is the host',
     );
-  const idMaps = spec.idMap && { ...spec.idMap, denySetgroups: false };
+  // A user namespace must be entered first: it owns the others.
+  joined.sort((a, b) => Number(b.kind === 'user') - Number(a.kind === 'user'));
   return { created, joined, idMaps, timeOffsets };
 }
 
-function networkChoice({ namespaces, network }: ContainerSpec): 'private' | 'host' | { path: string } {
+/** The namespace file of a running container's first process. */
+function namespaceOf(container: string | { readonly id: string }, kind: NamespaceKind): string {
+  const { id, init, status } = findState(typeof container === 'string' ? container : container.id);
+  if (status === 'stopped' || !init)
+    throw new ContainerStateError(
+      'ERR_NS_CONTAINER_NOT_RUNNING',
+      id.slice(0, 12),
+      status,
+      `share its ${kind} namespace`,
+    );
+  return `/proc/${init.pid}/ns/${kind}`;
+}
+
+function networkChoice({ namespaces, network }: ContainerSpec): NamespaceChoice {
   if (network !== undefined && namespaces?.net !== undefined) {
     throw new SpecError('network', 'either network or namespaces.net', network);
   }

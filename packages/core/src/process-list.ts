@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /** A process of a container. */
 export interface ProcessInfo {
@@ -42,4 +42,20 @@ export function describeProcesses(hostPids: readonly number[]): ProcessInfo[] {
       return [];
     }
   });
+}
+
+/** Host pids of the processes in the pid namespace of a process: for containers without a cgroup. */
+export function processesInNamespaceOf(hostPid: number): number[] {
+  const namespaceOf = (pid: number) => {
+    try {
+      return readlinkSync(`/proc/${pid}/ns/pid`);
+    } catch {
+      return undefined;
+    }
+  };
+  const wanted = namespaceOf(hostPid);
+  const all = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+  return wanted === undefined ? [] : all.filter((pid) => namespaceOf(pid) === wanted);
 }

@@ -25,6 +25,8 @@ export function resolveRoot({
   rootfs = { host: true },
   writable,
 }: Pick<ContainerSpec, 'rootfs' | 'writable'>): ResolvedRoot {
+  // "/" can only mean the view of this machine.
+  if (rootfs === '/') return resolveRoot({ rootfs: { host: true }, ...(writable && { writable }) });
   if (typeof rootfs === 'string') return rooted([rootfs], writable ?? 'tmpfs');
   if ('host' in rootfs) {
     if (writable === 'direct')

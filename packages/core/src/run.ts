@@ -1,9 +1,9 @@
-import type { Cgroup } from '@ns/cgroups';
 import type { StandardStreams } from '@ns/launch';
-import { closeAccounts, createContainerCgroup } from './container-cgroup.ts';
+import { readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
 import { ContainerProcess, type Running } from './container-process.ts';
 import { newId } from './design.ts';
+import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
 import { validateRun } from './validate-spec.ts';
 
@@ -51,18 +51,25 @@ export function run(
 
 function startOnce(spec: ContainerSpec, streams: StandardStreams): Running | Promise<Running> {
   const id = newId();
-  if (!spec.limits || Object.keys(spec.limits).length === 0) return startIn(undefined, id, spec, streams);
-  return createContainerCgroup(id, spec.limits).then(async (cgroup) => {
+  if (!needsResources(spec)) return startWith(noResources, id, spec, streams);
+  return acquireResources(id, spec).then(async (resources) => {
     try {
-      return startIn(cgroup, id, spec, streams);
+      return startWith(resources, id, spec, streams);
     } catch (error) {
-      await cgroup[Symbol.asyncDispose]();
+      await resources[Symbol.asyncDispose]();
       throw error;
     }
   });
 }
 
-function startIn(cgroup: Cgroup | undefined, id: string, spec: ContainerSpec, streams: StandardStreams): Running {
-  const { launched } = launchContainer(spec, { id, streams, cgroup, park: false, keepScratch: false });
-  return { launched, finish: (exit) => closeAccounts(exit, cgroup) };
+function startWith(resources: Resources, id: string, spec: ContainerSpec, streams: StandardStreams): Running {
+  const { launched } = launchContainer(spec, { ...resources, id, streams, park: false, keepScratch: false });
+  return {
+    launched,
+    async finish(exit) {
+      const ending = await readAccounts(exit, resources.cgroup);
+      await resources[Symbol.asyncDispose]();
+      return ending;
+    },
+  };
 }

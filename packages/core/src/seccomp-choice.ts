@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { compile, parseProfile, profiles, type SeccompFilter, type SeccompProfile } from '@ns/seccomp';
+import { compile, parseProfile, profiles, type SeccompFilter, type SeccompProfile, withNotify } from '@ns/seccomp';
 import type { ContainerSpec } from './types.ts';
 
 // Compiling takes milliseconds, and most containers of a program share profile and capabilities.
@@ -8,14 +8,17 @@ const compiled = new WeakMap<SeccompProfile, Map<string, SeccompFilter>>();
 /**
  * The filter of a container, compiled once for each profile and set of capabilities.
  *
+ * @param handled - system calls that a handler decides about
  * @returns undefined when unconfined
  */
 export function chooseFilter(
   choice: ContainerSpec['seccomp'],
   capabilities: readonly string[],
+  handled: readonly string[],
 ): SeccompFilter | undefined {
-  if (choice === 'unconfined') return undefined;
+  if (choice === 'unconfined' && handled.length === 0) return undefined;
   const profile = toProfile(choice ?? 'default');
+  if (handled.length > 0) return compile(withNotify(profile, handled), { capabilities });
   const perProfile = compiled.get(profile) ?? new Map<string, SeccompFilter>();
   compiled.set(profile, perProfile);
   const key = capabilities.join();
@@ -26,6 +29,6 @@ export function chooseFilter(
 
 function toProfile(choice: string | SeccompProfile): SeccompProfile {
   if (typeof choice === 'object') return choice;
-  if (choice === 'default' || choice === 'strict') return profiles[choice];
+  if (choice === 'default' || choice === 'strict' || choice === 'unconfined') return profiles[choice];
   return parseProfile(readFileSync(choice, 'utf8'));
 }

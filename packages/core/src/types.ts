@@ -1,7 +1,8 @@
 import type { Readable } from 'node:stream';
 import type { DockerLimits } from '@ns/cgroups';
 import type { IdRange, NamespaceKind, Propagation, RlimitName } from '@ns/launch';
-import type { SeccompProfile } from '@ns/seccomp';
+import type { LandlockEnforcement, LandlockSpec } from '@ns/lsm';
+import type { SeccompHandlers, SeccompProfile } from '@ns/seccomp';
 
 /** Bytes as a number, or text with a binary unit as Docker reads it: `'256MiB'`, `'1g'`. */
 export type Size = number | string;
@@ -38,7 +39,13 @@ export type Writable =
   | { readonly upper: string; readonly work: string };
 
 /** A namespace: its own, the host's, or one that exists. */
-export type NamespaceChoice = 'private' | 'host' | { readonly path: string };
+export type NamespaceChoice =
+  | 'private'
+  | 'host'
+  /** Of a running container: its id, its name, or the object. */
+  | { readonly container: string | { readonly id: string } }
+  /** A namespace file such as `/run/netns/blue`. */
+  | { readonly path: string };
 
 /** A file system inside the container besides the root. */
 export type MountSpec =
@@ -121,8 +128,8 @@ export interface ContainerSpec {
   > & {
     readonly time?: 'private' | 'host' | { readonly monotonicNs?: number; readonly boottimeNs?: number };
   };
-  /** A user namespace in which these ids are others outside. */
-  readonly idMap?: { readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[] };
+  /** A user namespace in which these ids are others outside; `'auto'` takes a range that no other container has. */
+  readonly idMap?: 'auto' | { readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[] };
   readonly limits?: DockerLimits;
   readonly rlimits?: Partial<Record<RlimitName, Rlimit>>;
   /** Docker's name for `rlimits`. */
@@ -142,12 +149,20 @@ export interface ContainerSpec {
   readonly privileged?: boolean;
   /** Default `'default'`: Docker's profile. A string with a slash is the path of a profile. */
   readonly seccomp?: 'default' | 'strict' | 'unconfined' | SeccompProfile | string;
+  /** Decides about system calls in TypeScript, whatever the profile says of them: seccomp user notification (since 5.0). */
+  readonly onSyscall?: SeccompHandlers;
+  /** Name of a loaded AppArmor profile, or `'unconfined'`. Default: the caller's. */
+  readonly apparmor?: string;
+  /** SELinux labels of the process and of its files. */
+  readonly selinux?: { readonly process?: string; readonly mount?: string };
+  /** Files, ports and scopes that remain, beyond what the rest of the specification allows (since 5.13). */
+  readonly landlock?: LandlockSpec & { readonly enforce?: LandlockEnforcement };
   /** Replaces the default list. */
   readonly maskedPaths?: readonly string[];
   readonly readonlyPaths?: readonly string[];
   readonly mounts?: readonly MountSpec[];
   /** `none`: loopback only. Default `none`. */
-  readonly network?: 'none' | 'host' | { readonly path: string };
+  readonly network?: 'none' | 'host' | Exclude<NamespaceChoice, string>;
   /** Lines for /etc/hosts: name to address. */
   readonly extraHosts?: Readonly<Record<string, string>>;
   readonly dns?: readonly string[];

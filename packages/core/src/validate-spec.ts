@@ -35,9 +35,17 @@ const hostname = v.pipe(
 );
 const permissions = v.array(oneOf(['nosuid', 'nodev', 'noexec']), 'an array of mount options');
 const propagation = oneOf(['private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared', 'unbindable', 'runbindable']);
+const containerReference = v.union(
+  [text('an id or name'), v.looseObject({ id: text('an id') })],
+  'a container, its id or its name',
+);
+const namespaceOfOther = [
+  v.strictObject({ container: containerReference }),
+  v.strictObject({ path: absolutePath }),
+] as const;
 const namespaceChoice = v.union(
-  [oneOf(['private', 'host']), v.strictObject({ path: absolutePath })],
-  "'private', 'host' or { path }",
+  [oneOf(['private', 'host']), ...namespaceOfOther],
+  "'private', 'host', { container } or { path }",
 );
 const idRange = v.strictObject({
   container: integer(0, 2 ** 32 - 2),
@@ -160,7 +168,16 @@ const fields = {
     }),
   ),
   idMap: v.optional(
-    v.strictObject({ uids: v.pipe(v.array(idRange), v.minLength(1)), gids: v.pipe(v.array(idRange), v.minLength(1)) }),
+    v.union(
+      [
+        v.literal('auto'),
+        v.strictObject({
+          uids: v.pipe(v.array(idRange), v.minLength(1)),
+          gids: v.pipe(v.array(idRange), v.minLength(1)),
+        }),
+      ],
+      "'auto' or { uids, gids }",
+    ),
   ),
   limits: v.optional(v.custom<object>((value) => typeof value === 'object' && value !== null, 'an object of limits')),
   rlimits: v.optional(rlimitTable),
@@ -206,11 +223,15 @@ const fields = {
       "'default', 'strict', 'unconfined', a profile or the path of one",
     ),
   ),
+  onSyscall: v.optional(v.record(text('a system call'), v.function('a function'), 'an object of functions')),
+  apparmor: v.optional(text('the name of a profile')),
+  selinux: v.optional(v.strictObject({ process: v.optional(text('a label')), mount: v.optional(text('a label')) })),
+  landlock: v.optional(v.looseObject({})),
   maskedPaths: v.optional(v.array(absolutePath, 'an array of paths')),
   readonlyPaths: v.optional(v.array(absolutePath, 'an array of paths')),
   mounts: v.optional(v.array(mount, 'an array of mounts')),
   network: v.optional(
-    v.union([oneOf(['none', 'host']), v.strictObject({ path: absolutePath })], "'none', 'host' or { path }"),
+    v.union([oneOf(['none', 'host']), ...namespaceOfOther], "'none', 'host', { container } or { path }"),
   ),
   extraHosts: v.optional(v.record(text('a host name'), text('an address'), 'an object of strings')),
   dns: v.optional(v.array(text('an address'), 'an array of addresses')),

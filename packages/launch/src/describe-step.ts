@@ -42,6 +42,7 @@ const descriptions: Descriptions = {
     `cover ${list([...directories.map(({ path }) => path), ...absent], 12)} and place ${list(files.map(({ path }) => path))}`,
   mountOverlay: ({ target, lower, upper }) =>
     `mount overlay of ${list(lower)} on ${target}${upper ? '' : ', without an upper layer'}`,
+  emptyRoot: ({ directories }) => `begin with a root of empty directories: ${list(directories, 20)}`,
   bindRoot: ({ source, attributes: names }) => `use ${source} itself as the root${attributes(names)}`,
   mount: ({ type, target, options, attributes: names }) =>
     `mount ${type} on ${target}${attributes(names)}${mountOptions(options)}`,

@@ -63,7 +63,7 @@ export function decodeUsage(rusage: Buffer): ResourceUsage {
     cpuUserMs: milliseconds(0),
     cpuSystemMs: milliseconds(2),
     maxResidentBytes: word(4) * 1024,
-    ioReadBytes: word(9) * 512,
-    ioWriteBytes: word(10) * 512,
+    ioReadBytes: word(11) * 512,
+    ioWriteBytes: word(12) * 512,
   };
 }

@@ -1,9 +1,9 @@
-import type { DeviceNode, IdRange, MountStep, NamespaceKind, RlimitName, Step } from '@ns/launch';
+import type { DeviceNode, IdMaps, MountStep, NamespaceKind, RlimitName, Step } from '@ns/launch';
 import { deviceLinks, deviceNodes } from '../defaults.ts';
 import type { Host } from '../host.ts';
 import type { ResolvedRoot } from '../rootfs.ts';
 import type { ResolvedUser } from '../user.ts';
-import { type PlacedFile, rootSteps } from './root-steps.ts';
+import { hiddenByMask, type PlacedFile, rootSteps } from './root-steps.ts';
 
 /** A program and with what privileges it runs. */
 export interface PayloadDesign {
@@ -16,7 +16,7 @@ export interface PayloadDesign {
   readonly capabilities: bigint;
   readonly noNewPrivileges: boolean;
   readonly seccomp: { readonly filter: Uint8Array; readonly flags: number; readonly listener: boolean } | undefined;
-  readonly landlock: boolean;
+  readonly landlock: Extract<Step, { op: 'landlock' }> | undefined;
   readonly execLabel: { readonly file: string; readonly label: string } | undefined;
   /** The user namespace does not allow setgroups(2). */
   readonly denySetgroups: boolean;
@@ -65,9 +65,7 @@ export interface NamespaceDesign {
   readonly created: readonly NamespaceKind[];
   /** Descriptors of existing ones, by name of the launch's `fds`. */
   readonly joined: readonly { readonly kind: NamespaceKind; readonly fd: string }[];
-  readonly idMaps:
-    | { readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[]; readonly denySetgroups: boolean }
-    | undefined;
+  readonly idMaps: IdMaps | undefined;
   readonly timeOffsets: { readonly monotonicNs: number; readonly boottimeNs: number } | undefined;
 }
 
@@ -111,6 +109,7 @@ export function containerPlan(design: ContainerDesign, host: Host): readonly Ste
 function initSteps(design: ContainerDesign, host: Host): Step[] {
   const { namespaces, root } = design;
   const isNew = (kind: NamespaceKind) => namespaces.created.includes(kind);
+  const masked = [...design.maskedPaths, ...hiddenByMask(root, namespaces.idMaps !== undefined)];
   return [
     { op: 'dieWithParent' },
     { op: 'processName', name: 'ns-init' },
@@ -138,7 +137,7 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     ...(isNew('uts') && design.domainname !== undefined
       ? [{ op: 'domainname', name: design.domainname } as const]
       : []),
-    ...(design.maskedPaths.length > 0 ? [{ op: 'mask', paths: design.maskedPaths } as const] : []),
+    ...(masked.length > 0 ? [{ op: 'mask', paths: masked } as const] : []),
     ...(design.readonlyPaths.length > 0 ? [{ op: 'readonlyPaths', paths: design.readonlyPaths } as const] : []),
     ...(root.kind === 'bind' && root.writable === 'none' ? [{ op: 'readonlyRoot' } as const] : []),
     { op: 'pivotRoot' },
@@ -148,6 +147,8 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
       ? [{ op: 'stdioOwner', fds: design.pipeFds, uid: design.user.uid, gid: design.user.gid } as const]
       : []),
     { op: 'workingDirectory', path: design.cwd, create: root.writable !== 'none' },
+    // With id maps not before now: the files of a process that refuses ptrace belong to the host's root, also to itself.
+    ...(namespaces.idMaps ? [{ op: 'notDumpable' } as const] : []),
     ...(design.park ? [{ op: 'park' } as const] : []),
     ...(design.init
       ? [
@@ -234,7 +235,7 @@ export function payloadSteps(design: PayloadDesign, host: Host): Step[] {
     { op: 'capabilities', permitted: capabilities, effective: user.uid === 0 ? capabilities : 0n },
     { op: 'umask', mask: design.umask },
     ...(design.noNewPrivileges ? [{ op: 'noNewPrivileges' } as const] : []),
-    ...(design.landlock ? [{ op: 'landlock', ruleset: 'landlock' } as const] : []),
+    ...(design.landlock ? [design.landlock] : []),
     { op: 'closeFds' },
     { op: 'unblockSignals' },
     // Last: the filter need not allow any of the above.

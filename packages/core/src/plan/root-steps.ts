@@ -1,5 +1,5 @@
 import { parseSize } from '@ns/cgroups';
-import type { LayerDirectory, Step } from '@ns/launch';
+import type { LayerDirectory, OverlayUpper, Step } from '@ns/launch';
 import { type Host, kernelAtLeast } from '../host.ts';
 import type { ResolvedRoot } from '../rootfs.ts';
 
@@ -32,6 +32,7 @@ export function rootSteps(
   if (typeof root.writable === 'object' && 'tmpfs' in root.writable)
     scratchOptions.size = String(parseSize(root.writable.tmpfs, 'writable.tmpfs'));
   const scratch: Step = { op: 'mountScratch', options: scratchOptions, ...(reuse && { reuse: 'scratch' }), handOver };
+  if (root.host && userNamespace) return [scratch, ...assembledHostRoot(root, files, host)];
   if (root.kind === 'bind') return [scratch, { op: 'bindRoot', source: root.layers[0]!, attributes: ['nodev'] }];
 
   const appendLower = kernelAtLeast(host, 6, 8);
@@ -42,18 +43,18 @@ export function rootSteps(
     attributes: ['nodev'] as const,
     appendLower,
   };
-  const overlay = (target: string, lower: readonly string[], scratchUpper: string): Step => ({
+  const overlay = (target: string, lower: readonly string[], own: OverlayUpper): Step => ({
     op: 'mountOverlay',
     target,
     lower,
-    ...(root.writable !== 'none' && { upper: upper ?? { scratch: scratchUpper } }),
+    ...(root.writable !== 'none' && { upper: upper ?? own }),
     ...common,
   });
   const steps: Step[] = [
     scratch,
     // A scratch that is used again has it already.
     ...(reuse ? [] : [coverLayer(root, files, host, userNamespace)]),
-    overlay('/', ['cover', ...root.layers], 'root'),
+    overlay('/', ['cover', ...root.layers], { scratch: 'root' }),
   ];
   if (root.host) {
     const visible = host.dataMounts.filter(
@@ -70,7 +71,7 @@ export function rootSteps(
               attributes: ['ro', 'nosuid', 'nodev'],
               recursive: false,
             }
-          : overlay(path, [path], `data-${i}`),
+          : overlay(path, [path], scratchUpper(`data-${i}`, path, host)),
       );
     });
   }
@@ -113,4 +114,59 @@ function coverLayer(root: ResolvedRoot, files: readonly PlacedFile[], host: Host
     files,
     xattr: userNamespace ? 'user' : 'trusted',
   };
+}
+
+/**
+ * The host's root in a user namespace. The kernel does not let an overlay look under mounts that a user namespace must
+ * keep (CVE-2021-3732), and "/" is full of them: so each top-level directory becomes an overlay of its own, and those
+ * with mounts inside are bound read-only.
+ */
+function assembledHostRoot(root: ResolvedRoot, files: readonly PlacedFile[], host: Host): Step[] {
+  const replaced = new Set([...mountPoints, ...root.hide]);
+  const entries = host.topLevel().filter(({ path }) => !replaced.has(path));
+  const links = Object.fromEntries(entries.flatMap(({ path, link }) => (link === undefined ? [] : [[path, link]])));
+  const directories = entries.filter(({ link }) => link === undefined).map(({ path }) => path);
+  const hasMounts = (path: string) =>
+    host.dataMounts.some((mount) => mount.path === path || mount.path.startsWith(`${path}/`));
+  const empty = root.hide.filter((path) => isTopLevel(path) && host.stat(path)?.type === 'directory');
+  return [
+    { op: 'emptyRoot', directories: [...mountPoints, ...directories, ...empty], links },
+    ...directories.map(
+      (path, i): Step =>
+        root.writable === 'none' || hasMounts(path)
+          ? {
+              op: 'bind',
+              source: path,
+              target: path,
+              type: 'directory',
+              attributes: ['ro', 'nosuid', 'nodev'],
+              recursive: true,
+            }
+          : {
+              op: 'mountOverlay',
+              target: path,
+              lower: [path],
+              upper: scratchUpper(`top-${i}`, path, host),
+              options: { ...overlayOptions, userxattr: true },
+              attributes: ['nosuid', 'nodev'],
+              appendLower: kernelAtLeast(host, 6, 8),
+            },
+    ),
+    ...files.map(({ path, content }): Step => ({ op: 'file', target: path, content, mode: 0o644, uid: 0, gid: 0 })),
+  ];
+}
+
+/** Paths that are hidden by masks, because no layer of ours covers them. */
+export function hiddenByMask(root: ResolvedRoot, userNamespace: boolean): readonly string[] {
+  return root.host && userNamespace ? root.hide.filter((path) => !isTopLevel(path)) : [];
+}
+
+function isTopLevel(path: string): boolean {
+  return path.lastIndexOf('/') === 0;
+}
+
+/** An upper layer whose top directory, which decides what the merged one looks like, is like the lower's. */
+function scratchUpper(name: string, path: string, host: Host): OverlayUpper {
+  const { mode = 0o755, uid = 0, gid = 0 } = host.stat(path) ?? {};
+  return { scratch: name, mode, uid, gid };
 }

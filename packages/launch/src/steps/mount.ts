@@ -64,7 +64,10 @@ export interface LayerDirectory {
 }
 
 /** Where an overlay's writes go: a directory of the scratch file system, or directories of the host. */
-export type OverlayUpper = { readonly scratch: string } | { readonly upper: string; readonly work: string };
+export type OverlayUpper =
+  /** What the merged top directory looks like: default 0755, root's. */
+  | { readonly scratch: string; readonly mode?: number; readonly uid?: number; readonly gid?: number }
+  | { readonly upper: string; readonly work: string };
 
 /** Steps that build the mount namespace. Targets are resolved inside the root, never outside (CVE-2021-30465). */
 export type MountStep =
@@ -107,6 +110,12 @@ export type MountStep =
       readonly attributes: readonly MountAttribute[];
       /** `lowerdir+` (since 6.8); otherwise one `lowerdir` string. */
       readonly appendLower: boolean;
+    }
+  /** A root of nothing but directories and links in the scratch, for mounts to go on. */
+  | {
+      readonly op: 'emptyRoot';
+      readonly directories: readonly string[];
+      readonly links: Readonly<Record<string, string>>;
     }
   /** An existing directory as the root. */
   | { readonly op: 'bindRoot'; readonly source: string; readonly attributes: readonly MountAttribute[] }
@@ -242,15 +251,34 @@ export const mountLowerings: Lowerings<MountStep> = {
     if (upper) {
       const { upper: upperPath, work } =
         'scratch' in upper ? { upper: `${upper.scratch}.upper`, work: `${upper.scratch}.work` } : upper;
-      if ('scratch' in upper)
-        for (const path of [upperPath, work])
-          asm.call('mkdirat', [AT_FDCWD, asm.string(path), 0o755], { tolerate: ['EEXIST'] });
+      if ('scratch' in upper) {
+        const { mode = 0o755, uid = 0, gid = 0 } = upper;
+        asm.call('mkdirat', [AT_FDCWD, asm.string(upperPath), mode], { tolerate: ['EEXIST'] });
+        asm.call('mkdirat', [AT_FDCWD, asm.string(work), 0o755], { tolerate: ['EEXIST'] });
+        // EINVAL: an owner that the user namespace does not know.
+        if (uid !== 0 || gid !== 0)
+          asm.call('fchownat', [AT_FDCWD, asm.string(upperPath), uid, gid, 0], { tolerate: ['EINVAL', 'EPERM'] });
+        if (mode & 0o7000) asm.call('fchmodat', [AT_FDCWD, asm.string(upperPath), mode]);
+      }
       all.push(['upperdir', upperPath], ['workdir', work]);
     }
     all.push(...Object.entries(options));
     const mount = target === '/' ? to.handle('root') : asm.slot();
     newMount(to, 'overlay', all, bits(attributes), mount);
     attach(to, mount, target);
+  },
+
+  emptyRoot({ directories, links }, to) {
+    const { asm } = to;
+    const root = to.handle('root');
+    asm.call('mkdirat', [AT_FDCWD, asm.string('tree'), 0o755], { tolerate: ['EEXIST'] });
+    for (const path of directories)
+      asm.call('mkdirat', [AT_FDCWD, asm.string(`tree${path}`), 0o755], { tolerate: ['EEXIST'] });
+    for (const [path, destination] of Object.entries(links)) {
+      asm.call('symlinkat', [asm.string(destination), AT_FDCWD, asm.string(`tree${path}`)], { tolerate: ['EEXIST'] });
+    }
+    asm.call('open_tree', [AT_FDCWD, asm.string('tree'), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC], { store: root });
+    attach(to, root, '/');
   },
 
   bindRoot({ source, attributes }, to) {

@@ -1,0 +1,55 @@
+import type { Cgroup } from '@ns/cgroups';
+import { SyscallError, UnavailableError } from '@ns/libc';
+import type { IdLease } from '@ns/namespaces';
+import { createContainerCgroup } from './container-cgroup.ts';
+import type { ContainerSpec } from './types.ts';
+import { leaseIds, wantsIdLease } from './user-namespace.ts';
+
+/** What a container holds outside of its processes, from before its first to after its last. */
+export interface Resources extends AsyncDisposable {
+  readonly cgroup: Cgroup | undefined;
+  readonly ids: IdLease | undefined;
+}
+
+/** Nothing to hold: most runs. */
+export const noResources: Resources = { cgroup: undefined, ids: undefined, [Symbol.asyncDispose]: async () => {} };
+
+/** Must anything be made before the first process? */
+export function needsResources(spec: ContainerSpec): boolean {
+  const limited = Object.keys(spec.limits ?? {}).length > 0;
+  // In somebody else's pid namespace only a cgroup tells which processes are ours.
+  const sharesPids = spec.namespaces?.pid !== undefined && spec.namespaces.pid !== 'private';
+  return limited || sharesPids || wantsIdLease(spec);
+}
+
+/** Makes what a container needs. An ordinary user without a delegated cgroup does without one if nothing is limited. */
+export async function acquireResources(id: string, spec: ContainerSpec): Promise<Resources> {
+  const cgroup = await cgroupFor(id, spec);
+  try {
+    const ids = wantsIdLease(spec) ? await leaseIds(id) : undefined;
+    return {
+      cgroup,
+      ids,
+      async [Symbol.asyncDispose]() {
+        await cgroup?.[Symbol.asyncDispose]();
+        await ids?.[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    await cgroup?.[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function cgroupFor(id: string, spec: ContainerSpec): Promise<Cgroup | undefined> {
+  try {
+    return await createContainerCgroup(id, spec.limits);
+  } catch (error) {
+    const limited = Object.keys(spec.limits ?? {}).length > 0;
+    const notAllowed =
+      error instanceof UnavailableError ||
+      (error instanceof SyscallError && (error.code === 'EACCES' || error.code === 'EPERM' || error.code === 'EROFS'));
+    if (!limited && notAllowed && process.geteuid!() !== 0) return undefined;
+    throw error;
+  }
+}
