@@ -209,6 +209,48 @@ filesTest('rules about paths can follow when the process waits already', async (
   expect(errors).toContain('other/file: Permission denied');
 });
 
+filesTest('rules about paths can be left to the process, which resolves them in its own root', async () => {
+  using ruleset = LandlockRuleset.withoutPaths({ files: { ...programs, readOnly: ['/srv/file'] } });
+  const { paths, missingPaths } = ruleset.plan;
+  const child = launch({
+    fds: { ruleset: ruleset.fd!.fd },
+    steps: [
+      {
+        op: 'clone',
+        supervisor: 'monitor',
+        namespaces: ['mnt'],
+        child: [
+          { op: 'propagation', propagation: 'rprivate' },
+          { op: 'mountScratch', options: {} },
+          { op: 'bindRoot', source: '/', attributes: [] },
+          {
+            op: 'bind',
+            source: join(directory, 'read'),
+            target: '/srv',
+            type: 'directory',
+            attributes: [],
+            recursive: false,
+          },
+          { op: 'pivotRoot' },
+          { op: 'noNewPrivileges' },
+          { op: 'landlock', ruleset: 'ruleset', flags: ruleset.restrictFlags, paths, missingPaths },
+          { op: 'closeFds' },
+          { op: 'unblockSignals' },
+          {
+            op: 'exec',
+            candidates: ['/bin/cat'],
+            argv: ['cat', '/srv/file', join(directory, 'other/file')],
+            env: [],
+          },
+        ],
+      },
+    ],
+  });
+  const [output, errors] = await Promise.all([text(child.stdout!), text(child.stderr!), child.exited]);
+  expect(output).toBe('read');
+  expect(errors).toContain('other/file: Permission denied');
+});
+
 needs(landlock(4))('only listed ports can be connected and bound', async () => {
   const [allowed, refused] = await Promise.all([
     listen({ host: '127.0.0.1', port: 0 }),

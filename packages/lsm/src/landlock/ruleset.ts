@@ -57,10 +57,11 @@ export class LandlockRuleset implements Disposable {
   readonly restrictFlags: number;
   /** What is not enforced as the spec means it. */
   readonly gaps: readonly LandlockGap[];
-  readonly #plan: LandlockPlan;
+  /** What the kernel is asked for. Its paths are also what a `landlock` step of `@ns/launch` takes. */
+  readonly plan: LandlockPlan;
 
   private constructor(plan: LandlockPlan, fd: OwnedFd | undefined) {
-    this.#plan = plan;
+    this.plan = plan;
     this.fd = fd;
     this.restrictFlags = plan.restrictFlags;
     this.gaps = plan.gaps;
@@ -106,7 +107,7 @@ export class LandlockRuleset implements Disposable {
 
   /** Adds the rules about paths, as they resolve now. Errors as for {@link LandlockRuleset.create}. */
   addPaths(options: Pick<LandlockOptions, 'root'> = {}): void {
-    if (this.fd) for (const rule of this.#plan.paths) addPath(this.fd.fd, rule, this.#plan.missingPaths, options.root);
+    if (this.fd) for (const rule of this.plan.paths) addPath(this.fd.fd, rule, this.plan.missingPaths, options.root);
   }
 
   /** Idempotent. Processes that enforce the ruleset go on doing so. */
