@@ -130,4 +130,5 @@ export const errnoTable: readonly (readonly [number: number, name: string, messa
   [130, 'EOWNERDEAD', 'owner died'],
   [131, 'ENOTRECOVERABLE', 'state not recoverable'],
   [132, 'ERFKILL', 'operation not possible due to rf-kill'],
+  [133, 'EHWPOISON', 'memory page has hardware error'],
 ];

@@ -8,7 +8,8 @@ test('a misspelt key is refused and the nearest one named', () => {
 });
 
 test('what is no object is refused', () => {
-  for (const value of [null, undefined, 'text', 3, []]) expect(() => onlyKnownKeys(value, ['a'], '')).toThrow(SpecError);
+  for (const value of [null, undefined, 'text', 3, []])
+    expect(() => onlyKnownKeys(value, ['a'], '')).toThrow(SpecError);
 });
 
 test('nothing is suggested for a word that is like none', () => {

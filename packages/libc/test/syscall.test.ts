@@ -1,4 +1,18 @@
-import { addressOf, allocate, ERRNO, O, OwnedFd, open, pipe, readInto, SYS, SyscallError, syscall, syscallName, write } from '@ns/libc';
+import {
+  addressOf,
+  allocate,
+  ERRNO,
+  O,
+  OwnedFd,
+  open,
+  pipe,
+  readInto,
+  SYS,
+  SyscallError,
+  syscall,
+  syscallName,
+  write,
+} from '@ns/libc';
 
 test('a system call returns its result or the negated errno', () => {
   expect(syscall(SYS.getpid)).toBe(process.pid);
