@@ -30,7 +30,7 @@ test('numbers of records are the wire format and do not change', () => {
 
 test('a struct rusage: seconds and microseconds, KiB, blocks of 512 bytes', () => {
   const rusage = Array<bigint>(18).fill(0n);
-  [rusage[0], rusage[1], rusage[2], rusage[3], rusage[4], rusage[9], rusage[10]] = [
+  [rusage[0], rusage[1], rusage[2], rusage[3], rusage[4], rusage[11], rusage[12]] = [
     1n,
     250_000n,
     2n,
