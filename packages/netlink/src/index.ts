@@ -81,6 +81,25 @@ export {
 export { messageTypeName } from './message-types.ts';
 export { type NamespaceIdAttributes, type NamespaceIdHeader, namespaceIdPayload } from './namespace-id-message.ts';
 export { type NeighbourAttributes, type NeighbourHeader, neighbourPayload } from './neighbour-message.ts';
+export {
+  type ChainAttributes,
+  chainPayload,
+  type NetfilterHeader,
+  nftablesBatch,
+  nftablesType,
+  type SetElement,
+  type SetElementsAttributes,
+  setElementsPayload,
+} from './nftables-message.ts';
+export {
+  type PacketLogAttributes,
+  type PacketLogConfigAttributes,
+  type PacketLogMode,
+  type PacketTime,
+  packetLogConfigPayload,
+  packetLogPayload,
+  packetLogType,
+} from './packet-log-message.ts';
 export { type QdiscAttributes, type QdiscHeader, qdiscPayload } from './qdisc-message.ts';
 export {
   type NextHop,

@@ -9,6 +9,8 @@ export {
   SubnetOverlapError,
 } from './errors.ts';
 export { type LinkEvent, linkEvents } from './events.ts';
+export { Firewall, type FirewallNetwork, type PublishedPort } from './firewall/firewall.ts';
+export type { Protocol } from './firewall/set-elements.ts';
 export { AddressPool, type AddressPoolOptions, type Lease } from './ipam/address-pool.ts';
 export { addressNumber, addressText, contains, hostRange, overlaps, parseSubnet, type Subnet } from './ipam/subnet.ts';
 export {
@@ -35,6 +37,8 @@ export type { InNetns, NetnsReference } from './namespace-reference.ts';
 export type { FdbEntry, FdbSpec, Neighbour, NeighbourSpec, NeighbourState } from './neighbour.ts';
 export * as neighbour from './neighbour.ts';
 export { NetNamespace, type NetNamespaceOptions } from './net-namespace.ts';
+export { type PortSpec, parsePortSpec } from './ports/port-spec.ts';
+export { type PublishedPorts, type PublishOptions, publishPorts } from './ports/publish-ports.ts';
 export type { Route, RouteKind, RouteSpec } from './route.ts';
 export * as route from './route.ts';
 export type { Rule, RuleSpec } from './rule.ts';

@@ -1,0 +1,110 @@
+import { be32, be64, binary, text } from './attribute-value.ts';
+import { type AttributeTable, listOf, nested, type WithUnknown } from './attributes.ts';
+import {
+  NFNL_MSG_BATCH,
+  NFNL_SUBSYS,
+  NFT_MSG,
+  NFTA_DATA,
+  NFTA_LIST,
+  NFTA_SET_ELEM,
+  NFTA_SET_ELEM_LIST,
+  NFTA_TABLE,
+} from './constants/nfnetlink.ts';
+import { type HeaderTable, type PayloadCodec, payloadCodec } from './message.ts';
+import type { NetlinkRequest } from './socket.ts';
+
+/** `struct nfgenmsg`, in front of every nfnetlink message. */
+export interface NetfilterHeader {
+  /** NFPROTO_INET is 1, NFPROTO_IPV4 2, NFPROTO_BRIDGE 7, NFPROTO_IPV6 10 */
+  readonly family: number;
+  readonly version: number;
+  /** Subsystem, in the frame of a batch; group, in the packet log. */
+  readonly resource: number;
+}
+
+/** The fields of {@link NetfilterHeader}, in order. */
+export const netfilterHeader: HeaderTable<NetfilterHeader> = [
+  ['family', 'u8'],
+  ['version', 'u8'],
+  ['resource', 'be16'],
+];
+
+/** Key or data of a set element, as raw bytes: each field of a concatenation is padded to four. */
+interface Data extends WithUnknown {
+  value?: Buffer;
+}
+
+/** An element of a set or map. */
+export interface SetElement extends WithUnknown {
+  key?: Data;
+  /** End of the range, included, of a concatenation with ranges. Since 5.6. */
+  keyEnd?: Data;
+  /** What a map maps to. */
+  data?: Data;
+  /** 1: this key ends the interval that the one before begins, and is not part of it. */
+  flags?: number;
+  /** Milliseconds until the kernel removes it. */
+  timeoutMs?: bigint;
+  /** Milliseconds that are left. */
+  expirationMs?: bigint;
+}
+
+/** Elements of one set. */
+export interface SetElementsAttributes extends WithUnknown {
+  table?: string;
+  set?: string;
+  elements?: readonly SetElement[];
+}
+
+const data: AttributeTable<Data> = { value: [NFTA_DATA.VALUE, binary] };
+
+const element: AttributeTable<SetElement> = {
+  key: [NFTA_SET_ELEM.KEY, nested(data)],
+  keyEnd: [NFTA_SET_ELEM.KEY_END, nested(data)],
+  data: [NFTA_SET_ELEM.DATA, nested(data)],
+  flags: [NFTA_SET_ELEM.FLAGS, be32],
+  timeoutMs: [NFTA_SET_ELEM.TIMEOUT, be64],
+  expirationMs: [NFTA_SET_ELEM.EXPIRATION, be64],
+};
+
+/** NFT_MSG_NEWSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_DELSETELEM. */
+export const setElementsPayload: PayloadCodec<NetfilterHeader, SetElementsAttributes> = payloadCodec<
+  NetfilterHeader,
+  SetElementsAttributes
+>(netfilterHeader, {
+  table: [NFTA_SET_ELEM_LIST.TABLE, text],
+  set: [NFTA_SET_ELEM_LIST.SET, text],
+  elements: [NFTA_SET_ELEM_LIST.ELEMENTS, listOf(NFTA_LIST.ELEM, nested(element))],
+});
+
+/** Table and name of a chain: what asking for one, or whether there is one, takes. */
+export interface ChainAttributes extends WithUnknown {
+  table?: string;
+  name?: string;
+}
+
+// NFTA_CHAIN_TABLE and NFTA_CHAIN_NAME
+const CHAIN_TABLE = NFTA_TABLE.NAME;
+const CHAIN_NAME = 3;
+
+/** NFT_MSG_GETCHAIN. */
+export const chainPayload: PayloadCodec<NetfilterHeader, ChainAttributes> = payloadCodec<
+  NetfilterHeader,
+  ChainAttributes
+>(netfilterHeader, {
+  table: [CHAIN_TABLE, text],
+  name: [CHAIN_NAME, text],
+});
+
+/** The type of an nf_tables message on the wire. */
+export function nftablesType(message: keyof typeof NFT_MSG): number {
+  return (NFNL_SUBSYS.NFTABLES << 8) | NFT_MSG[message];
+}
+
+/** Puts the frame of a transaction around nf_tables requests: all of them happen, or none. */
+export function nftablesBatch(requests: readonly NetlinkRequest[]): NetlinkRequest[] {
+  const payload = payloadCodec<NetfilterHeader, WithUnknown>(netfilterHeader, {}).encode({
+    resource: NFNL_SUBSYS.NFTABLES,
+  });
+  return [{ type: NFNL_MSG_BATCH.BEGIN, payload }, ...requests, { type: NFNL_MSG_BATCH.END, payload }];
+}
