@@ -20,9 +20,9 @@ def export(spec):
     f.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.KILL_PROCESS)
     if spec.get('optimize'): f.set_attr(seccomp.Attr.CTL_OPTIMIZE, 2)
     archs = [getattr(seccomp.Arch, a) for a in spec['architectures']]
+    if seccomp.Arch.X86_64 not in archs: f.remove_arch(seccomp.Arch.X86_64)
     for a in archs:
         if not f.exist_arch(a): f.add_arch(a)
-    if seccomp.Arch.X86_64 not in archs: f.remove_arch(seccomp.Arch.X86_64)
     unknown = []
     for names, act, args in spec['rules']:
         if action(act) == action(spec['default']): continue
