@@ -1,4 +1,19 @@
-import { AF, AT_EMPTY_PATH, AT_FDCWD, FSCONFIG, FSMOUNT_CLOEXEC, FSOPEN_CLOEXEC, MFD, MOVE_MOUNT, MSG, O, OPEN_TREE_CLOEXEC, SCM_RIGHTS, SOCK, SOL_SOCKET } from './constants.ts';
+import {
+  AF,
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  FSCONFIG,
+  FSMOUNT_CLOEXEC,
+  FSOPEN_CLOEXEC,
+  MFD,
+  MOVE_MOUNT,
+  MSG,
+  O,
+  OPEN_TREE_CLOEXEC,
+  SCM_RIGHTS,
+  SOCK,
+  SOL_SOCKET,
+} from './constants.ts';
 import { ERRNO } from './errno.ts';
 import { check } from './errors.ts';
 import { OwnedFd } from './fd.ts';
@@ -11,7 +26,13 @@ import { SYS } from './syscalls.ts';
 /** openat(2). `dirFd` defaults to the working directory. */
 export function open(path: string, flags: number, options: { dirFd?: number; mode?: number } = {}): OwnedFd {
   const name = cString(path);
-  return new OwnedFd(check('openat', syscall(SYS.openat, options.dirFd ?? AT_FDCWD, name.address, flags | O.CLOEXEC, options.mode ?? 0), { path }));
+  return new OwnedFd(
+    check(
+      'openat',
+      syscall(SYS.openat, options.dirFd ?? AT_FDCWD, name.address, flags | O.CLOEXEC, options.mode ?? 0),
+      { path },
+    ),
+  );
 }
 
 /**
@@ -20,7 +41,11 @@ export function open(path: string, flags: number, options: { dirFd?: number; mod
  *
  * @param resolve - bits of {@link RESOLVE}
  */
-export function openat2(dirFd: number, path: string, options: { flags: number; mode?: number; resolve: number }): OwnedFd {
+export function openat2(
+  dirFd: number,
+  path: string,
+  options: { flags: number; mode?: number; resolve: number },
+): OwnedFd {
   const name = cString(path);
   const how = allocate(24);
   how.bytes.writeBigUInt64LE(BigInt(options.flags | O.CLOEXEC), 0);
@@ -87,7 +112,11 @@ export function receive(fd: number, maxBytes: number, maxFds = 0): ReceivedMessa
   check('recvmsg', count);
   const fds: OwnedFd[] = [];
   const controlLength = Number(header.bytes.readBigUInt64LE(40));
-  if (controlLength >= 20 && control.bytes.readInt32LE(8) === SOL_SOCKET && control.bytes.readInt32LE(12) === SCM_RIGHTS) {
+  if (
+    controlLength >= 20 &&
+    control.bytes.readInt32LE(8) === SOL_SOCKET &&
+    control.bytes.readInt32LE(12) === SCM_RIGHTS
+  ) {
     const end = Number(control.bytes.readBigUInt64LE(0));
     for (let at = 16; at + 4 <= end; at += 4) fds.push(new OwnedFd(control.bytes.readInt32LE(at)));
   }
@@ -95,7 +124,11 @@ export function receive(fd: number, maxBytes: number, maxFds = 0): ReceivedMessa
 }
 
 /** memfd_create(2) holding `content`, executable, sealed against every change when `seals` are given. */
-export function memfd(name: string, content: Uint8Array, options: { executable?: boolean; seals?: number } = {}): OwnedFd {
+export function memfd(
+  name: string,
+  content: Uint8Array,
+  options: { executable?: boolean; seals?: number } = {},
+): OwnedFd {
   const label = cString(name, 'name');
   const flags = MFD.CLOEXEC | MFD.ALLOW_SEALING;
   // MFD_EXEC is since 6.3; before, every memfd is executable and the flag is EINVAL.
@@ -135,14 +168,20 @@ export function ioctl(fd: number, request: number, argument = 0): number {
 
 /** fsopen(2), since 5.2: a context in which a file system is configured. */
 export function fsopen(type: string): OwnedFd {
-  return new OwnedFd(check('fsopen', syscall(SYS.fsopen, cString(type, 'type').address, FSOPEN_CLOEXEC), { args: { type } }));
+  return new OwnedFd(
+    check('fsopen', syscall(SYS.fsopen, cString(type, 'type').address, FSOPEN_CLOEXEC), { args: { type } }),
+  );
 }
 
 /** fsconfig(2) with a string value, or a flag when there is none. */
 export function fsconfig(context: number, key: string, value?: string): void {
   const name = cString(key, 'key');
   const text = value === undefined ? undefined : cString(value, key);
-  check('fsconfig', syscall(SYS.fsconfig, context, text ? FSCONFIG.SET_STRING : FSCONFIG.SET_FLAG, name.address, text?.address ?? 0, 0), { args: { key, value } });
+  check(
+    'fsconfig',
+    syscall(SYS.fsconfig, context, text ? FSCONFIG.SET_STRING : FSCONFIG.SET_FLAG, name.address, text?.address ?? 0, 0),
+    { args: { key, value } },
+  );
 }
 
 /** fsconfig(FSCONFIG_CMD_CREATE): make the superblock. */
@@ -157,13 +196,18 @@ export function fsmount(context: number, attributes = 0): OwnedFd {
 
 /** open_tree(2), since 5.2. With OPEN_TREE_CLONE the result is a detached copy of the mount. */
 export function openTree(dirFd: number, path: string, flags: number): OwnedFd {
-  return new OwnedFd(check('open_tree', syscall(SYS.open_tree, dirFd, cString(path).address, flags | OPEN_TREE_CLOEXEC), { path }));
+  return new OwnedFd(
+    check('open_tree', syscall(SYS.open_tree, dirFd, cString(path).address, flags | OPEN_TREE_CLOEXEC), { path }),
+  );
 }
 
 /** move_mount(2) of a mount given by descriptor onto a place given by descriptor: no path can be swapped under us. */
 export function moveMount(from: number, to: number): void {
   const empty = cString('');
-  check('move_mount', syscall(SYS.move_mount, from, empty.address, to, empty.address, MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH));
+  check(
+    'move_mount',
+    syscall(SYS.move_mount, from, empty.address, to, empty.address, MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH),
+  );
 }
 
 /** mount_setattr(2), since 5.12, on a mount given by descriptor. */
@@ -182,8 +226,17 @@ export function mountSetattr(
 
 /** mount(2). */
 export function mount(source: string, target: string, type: string, flags: number, data = ''): void {
-  const [from, to, kind, text] = [cString(source, 'source'), cString(target, 'target'), cString(type, 'type'), cString(data, 'options')];
-  check('mount', syscall(SYS.mount, from.address, to.address, kind.address, flags, text.address), { path: source, dest: target, args: { type, flags, data } });
+  const [from, to, kind, text] = [
+    cString(source, 'source'),
+    cString(target, 'target'),
+    cString(type, 'type'),
+    cString(data, 'options'),
+  ];
+  check('mount', syscall(SYS.mount, from.address, to.address, kind.address, flags, text.address), {
+    path: source,
+    dest: target,
+    args: { type, flags, data },
+  });
 }
 
 /** umount2(2). */

@@ -25,7 +25,14 @@ export const AT_EMPTY_PATH = 0x1000;
 export const AT_RECURSIVE = 0x8000;
 
 /** <linux/openat2.h>, since 5.6 */
-export const RESOLVE = { NO_XDEV: 0x01, NO_MAGICLINKS: 0x02, NO_SYMLINKS: 0x04, BENEATH: 0x08, IN_ROOT: 0x10, CACHED: 0x20 } as const;
+export const RESOLVE = {
+  NO_XDEV: 0x01,
+  NO_MAGICLINKS: 0x02,
+  NO_SYMLINKS: 0x04,
+  BENEATH: 0x08,
+  IN_ROOT: 0x10,
+  CACHED: 0x20,
+} as const;
 
 /** <sched.h> */
 export const CLONE = {
@@ -84,11 +91,30 @@ export const UMOUNT_NOFOLLOW = 8;
 /** <linux/mount.h>: the mount API of 5.2 */
 export const OPEN_TREE_CLONE = 1;
 export const OPEN_TREE_CLOEXEC = 0o2000000;
-export const MOVE_MOUNT = { F_SYMLINKS: 1, F_AUTOMOUNTS: 2, F_EMPTY_PATH: 4, T_SYMLINKS: 0x10, T_AUTOMOUNTS: 0x20, T_EMPTY_PATH: 0x40, SET_GROUP: 0x100, BENEATH: 0x200 } as const;
+export const MOVE_MOUNT = {
+  F_SYMLINKS: 1,
+  F_AUTOMOUNTS: 2,
+  F_EMPTY_PATH: 4,
+  T_SYMLINKS: 0x10,
+  T_AUTOMOUNTS: 0x20,
+  T_EMPTY_PATH: 0x40,
+  SET_GROUP: 0x100,
+  BENEATH: 0x200,
+} as const;
 export const FSOPEN_CLOEXEC = 1;
 export const FSMOUNT_CLOEXEC = 1;
 export const FSPICK_CLOEXEC = 1;
-export const FSCONFIG = { SET_FLAG: 0, SET_STRING: 1, SET_BINARY: 2, SET_PATH: 3, SET_PATH_EMPTY: 4, SET_FD: 5, CMD_CREATE: 6, CMD_RECONFIGURE: 7, CMD_CREATE_EXCL: 8 } as const;
+export const FSCONFIG = {
+  SET_FLAG: 0,
+  SET_STRING: 1,
+  SET_BINARY: 2,
+  SET_PATH: 3,
+  SET_PATH_EMPTY: 4,
+  SET_FD: 5,
+  CMD_CREATE: 6,
+  CMD_RECONFIGURE: 7,
+  CMD_CREATE_EXCL: 8,
+} as const;
 export const MOUNT_ATTR = {
   RDONLY: 0x1,
   NOSUID: 0x2,
@@ -137,7 +163,17 @@ export const P_PIDFD = 3; // since 5.4
 
 /** <linux/memfd.h>, <linux/fcntl.h> */
 export const MFD = { CLOEXEC: 1, ALLOW_SEALING: 2, HUGETLB: 4, NOEXEC_SEAL: 8, EXEC: 0x10 /* since 6.3 */ } as const;
-export const F = { GETFD: 1, SETFD: 2, GETFL: 3, SETFL: 4, SETPIPE_SZ: 1031, GETPIPE_SZ: 1032, ADD_SEALS: 1033, GET_SEALS: 1034, DUPFD_CLOEXEC: 1030 } as const;
+export const F = {
+  GETFD: 1,
+  SETFD: 2,
+  GETFL: 3,
+  SETFL: 4,
+  SETPIPE_SZ: 1031,
+  GETPIPE_SZ: 1032,
+  ADD_SEALS: 1033,
+  GET_SEALS: 1034,
+  DUPFD_CLOEXEC: 1030,
+} as const;
 export const F_SEAL = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8, FUTURE_WRITE: 16, EXEC: 32 } as const;
 
 /** <sys/socket.h> */
@@ -145,10 +181,26 @@ export const AF = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16, PACKET: 17, VSOCK:
 export const SOCK = { STREAM: 1, DGRAM: 2, RAW: 3, SEQPACKET: 5, NONBLOCK: 0o4000, CLOEXEC: 0o2000000 } as const;
 export const SOL_SOCKET = 1;
 export const SCM_RIGHTS = 1;
-export const MSG = { PEEK: 2, CTRUNC: 8, TRUNC: 0x20, DONTWAIT: 0x40, NOSIGNAL: 0x4000, CMSG_CLOEXEC: 0x40000000 } as const;
+export const MSG = {
+  PEEK: 2,
+  CTRUNC: 8,
+  TRUNC: 0x20,
+  DONTWAIT: 0x40,
+  NOSIGNAL: 0x4000,
+  CMSG_CLOEXEC: 0x40000000,
+} as const;
 
 /** <sys/stat.h> */
-export const S = { IFMT: 0o170000, IFSOCK: 0o140000, IFLNK: 0o120000, IFREG: 0o100000, IFBLK: 0o60000, IFDIR: 0o40000, IFCHR: 0o20000, IFIFO: 0o10000 } as const;
+export const S = {
+  IFMT: 0o170000,
+  IFSOCK: 0o140000,
+  IFLNK: 0o120000,
+  IFREG: 0o100000,
+  IFBLK: 0o60000,
+  IFDIR: 0o40000,
+  IFCHR: 0o20000,
+  IFIFO: 0o10000,
+} as const;
 
 /** <linux/magic.h>: f_type of statfs(2) */
 export const MAGIC = {

@@ -29,7 +29,8 @@ export function readDirectory(fd: number): DirectoryEntry[] {
       const start = at + 19;
       const type = bytes[at + 18]!;
       at += bytes[at + 16]! | (bytes[at + 17]! << 8);
-      const isDots = bytes[start] === DOT && (bytes[start + 1] === 0 || (bytes[start + 1] === DOT && bytes[start + 2] === 0));
+      const isDots =
+        bytes[start] === DOT && (bytes[start + 1] === 0 || (bytes[start + 1] === DOT && bytes[start + 2] === 0));
       if (!isDots) entries.push({ name: decodeFileName(bytes.subarray(start, bytes.indexOf(0, start))), type });
     }
   }

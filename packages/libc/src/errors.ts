@@ -6,10 +6,13 @@ export class NsError extends Error {
   /** Stable identifier, such as `ERR_NS_CONTAINER_NOT_RUNNING`, or an errno name for a {@link SyscallError}. */
   readonly code: string;
   /** What to do next, when that is known. */
-  readonly hint?: string;
+  declare readonly hint?: string;
 
   constructor(code: string, message: string, options: { hint?: string | undefined; cause?: unknown } = {}) {
-    super(options.hint ? `${message}. ${options.hint}` : message, 'cause' in options ? { cause: options.cause } : undefined);
+    super(
+      options.hint ? `${message}. ${options.hint}` : message,
+      'cause' in options ? { cause: options.cause } : undefined,
+    );
     this.name = new.target.name;
     this.code = code;
     if (options.hint !== undefined) this.hint = options.hint;
@@ -44,10 +47,10 @@ export class SyscallError extends NsError {
   /** Negated errno. */
   readonly errno: number;
   readonly syscall: string;
-  readonly path?: string;
-  readonly dest?: string;
-  readonly args?: Readonly<Record<string, unknown>>;
-  readonly step?: FailedStep;
+  declare readonly path?: string;
+  declare readonly dest?: string;
+  declare readonly args?: Readonly<Record<string, unknown>>;
+  declare readonly step?: FailedStep;
 
   /**
    * @param syscall - name of the call
@@ -56,7 +59,11 @@ export class SyscallError extends NsError {
   constructor(syscall: string, errno: number, context: SyscallContext = {}) {
     const { path, dest, args, step, doing } = context;
     const subject = doing ?? [syscall, path && `'${path}'`, dest && `-> '${dest}'`].filter(Boolean).join(' ');
-    const where = step ? ` (step ${step.number} of ${step.of}, ${step.op}${doing ? `: ${syscall}` : ''})` : doing ? ` (${syscall})` : '';
+    const where = step
+      ? ` (step ${step.number} of ${step.of}, ${step.op}${doing ? `: ${syscall}` : ''})`
+      : doing
+        ? ` (${syscall})`
+        : '';
     const hint = context.hint ?? hintFor(syscall, errnoName(errno), step?.op);
     super(errnoName(errno), `${subject}: ${errnoName(errno)} ${errnoMessage(errno)}${where}`, {
       hint,
@@ -108,7 +115,9 @@ function describe(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'object' && value !== null) {
-    return Array.isArray(value) ? `an array of ${value.length}` : `an object with keys ${Object.keys(value).join(', ') || '(none)'}`;
+    return Array.isArray(value)
+      ? `an array of ${value.length}`
+      : `an object with keys ${Object.keys(value).join(', ') || '(none)'}`;
   }
   return String(value);
 }

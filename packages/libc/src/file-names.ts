@@ -12,8 +12,8 @@ export function decodeFileName(bytes: Buffer): string {
   let text = '';
   for (let at = 0; at < bytes.length; ) {
     const length = sequenceLength(bytes, at);
-    if (length === 0) text += String.fromCharCode(0xdc00 + bytes[at++]!);
-    else text += bytes.toString('utf8', at, (at += length));
+    text += length === 0 ? String.fromCharCode(0xdc00 + bytes[at]!) : bytes.toString('utf8', at, at + length);
+    at += Math.max(length, 1);
   }
   return text;
 }

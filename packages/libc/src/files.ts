@@ -70,7 +70,14 @@ const signedPair = (low: number): number => words[low]! + (words[low + 1]! | 0) 
  * @returns `undefined` when there is no such file (ENOENT, ENOTDIR)
  */
 export function statAt(dirFd: number, name: string): Stat | undefined {
-  const result = syscall(SYS.statx, dirFd, place(name), AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH, STATX_WANTED, record.address);
+  const result = syscall(
+    SYS.statx,
+    dirFd,
+    place(name),
+    AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH,
+    STATX_WANTED,
+    record.address,
+  );
   if (result === -ERRNO.ENOENT! || result === -ERRNO.ENOTDIR!) return undefined;
   check('statx', result, { path: name });
   return {
@@ -181,10 +188,20 @@ export function chmodAt(dirFd: number, name: string, mode: number): number {
 }
 
 /** utimensat(2) with nanoseconds, never following a link; of the descriptor itself for an empty name (since 5.8). Result. */
-export function utimesAt(dirFd: number, name: string, time: Pick<Stat, 'atimeSec' | 'atimeNsec' | 'mtimeSec' | 'mtimeNsec'>): number {
+export function utimesAt(
+  dirFd: number,
+  name: string,
+  time: Pick<Stat, 'atimeSec' | 'atimeNsec' | 'mtimeSec' | 'mtimeNsec'>,
+): number {
   times.bytes.writeBigInt64LE(BigInt(time.atimeSec), 0);
   times.bytes.writeBigInt64LE(BigInt(time.atimeNsec), 8);
   times.bytes.writeBigInt64LE(BigInt(time.mtimeSec), 16);
   times.bytes.writeBigInt64LE(BigInt(time.mtimeNsec), 24);
-  return syscall(SYS.utimensat, dirFd, place(name), times.address, AT_SYMLINK_NOFOLLOW | (name === '' ? AT_EMPTY_PATH : 0));
+  return syscall(
+    SYS.utimensat,
+    dirFd,
+    place(name),
+    times.address,
+    AT_SYMLINK_NOFOLLOW | (name === '' ? AT_EMPTY_PATH : 0),
+  );
 }

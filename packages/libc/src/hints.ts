@@ -1,32 +1,102 @@
 /** A hint holds for a call, an errno and, where given, the step it happened in. The first match counts. */
 const hints: readonly (readonly [syscall: string, errno: string, op: string | undefined, hint: string])[] = [
-  ['clone3', 'ENOSPC', undefined, 'A limit on nested or concurrent namespaces was reached: raise sysctl user.max_{pid,net,mnt,uts,ipc,user,cgroup,time}_namespaces'],
-  ['unshare', 'ENOSPC', undefined, 'A limit on nested or concurrent namespaces was reached: raise sysctl user.max_*_namespaces'],
-  ['clone3', 'EPERM', undefined, 'Creating namespaces needs CAP_SYS_ADMIN; as an ordinary user add a user namespace (idMap), and where it is refused too look at sysctl kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns'],
-  ['unshare', 'EPERM', undefined, 'Needs CAP_SYS_ADMIN, or a user namespace; under Ubuntu 24.04 AppArmor restricts those: likely sysctl kernel.apparmor_restrict_unprivileged_userns=1'],
-  ['clone3', 'EAGAIN', undefined, 'A process limit was reached: RLIMIT_NPROC, pids.max of the cgroup, or sysctl kernel.pid_max'],
+  [
+    'clone3',
+    'ENOSPC',
+    undefined,
+    'A limit on nested or concurrent namespaces was reached: raise sysctl user.max_{pid,net,mnt,uts,ipc,user,cgroup,time}_namespaces',
+  ],
+  [
+    'unshare',
+    'ENOSPC',
+    undefined,
+    'A limit on nested or concurrent namespaces was reached: raise sysctl user.max_*_namespaces',
+  ],
+  [
+    'clone3',
+    'EPERM',
+    undefined,
+    'Creating namespaces needs CAP_SYS_ADMIN; as an ordinary user add a user namespace (idMap), and where it is refused too look at sysctl kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns',
+  ],
+  [
+    'unshare',
+    'EPERM',
+    undefined,
+    'Needs CAP_SYS_ADMIN, or a user namespace; under Ubuntu 24.04 AppArmor restricts those: likely sysctl kernel.apparmor_restrict_unprivileged_userns=1',
+  ],
+  [
+    'clone3',
+    'EAGAIN',
+    undefined,
+    'A process limit was reached: RLIMIT_NPROC, pids.max of the cgroup, or sysctl kernel.pid_max',
+  ],
   ['clone3', 'ENOMEM', undefined, 'Likely the pid namespace to clone into has no init any more'],
-  ['setns', 'EINVAL', undefined, 'The namespace is of another kind, or the caller has several threads (join user and mount namespaces through @ns/launch)'],
+  [
+    'setns',
+    'EINVAL',
+    undefined,
+    'The namespace is of another kind, or the caller has several threads (join user and mount namespaces through @ns/launch)',
+  ],
   ['setns', 'EPERM', undefined, 'Joining needs CAP_SYS_ADMIN in the user namespace that owns the target'],
-  ['fsconfig', 'ELOOP', 'mountOverlay', 'Layers overlap: upperdir or workdir lies inside a lowerdir of an overlay that is in use, or the same directory is named twice'],
-  ['fsconfig', 'EINVAL', 'mountOverlay', 'Likely an upperdir on a file system that cannot hold one (overlay, NFS, vfat), too deep stacking (2 levels), or upperdir and workdir on different mounts'],
-  ['fsconfig', 'ESTALE', 'mountOverlay', 'The upper directory was made with another lower layer; use a fresh upper and work directory'],
+  [
+    'fsconfig',
+    'ELOOP',
+    'mountOverlay',
+    'Layers overlap: upperdir or workdir lies inside a lowerdir of an overlay that is in use, or the same directory is named twice',
+  ],
+  [
+    'fsconfig',
+    'EINVAL',
+    'mountOverlay',
+    'Likely an upperdir on a file system that cannot hold one (overlay, NFS, vfat), too deep stacking (2 levels), or upperdir and workdir on different mounts',
+  ],
+  [
+    'fsconfig',
+    'ESTALE',
+    'mountOverlay',
+    'The upper directory was made with another lower layer; use a fresh upper and work directory',
+  ],
   ['fsconfig', 'EBUSY', 'mountOverlay', 'The upper or work directory is in use by another mount'],
   ['mount', 'ELOOP', undefined, 'Layers of the overlay overlap'],
   ['move_mount', 'EINVAL', undefined, 'Likely the parent mount is shared; make it private first'],
-  ['pivot_root', 'EINVAL', undefined, 'The new root must be a mount point whose parent is not shared, and the current root must not be the initramfs'],
+  [
+    'pivot_root',
+    'EINVAL',
+    undefined,
+    'The new root must be a mount point whose parent is not shared, and the current root must not be the initramfs',
+  ],
   ['pivot_root', 'EBUSY', undefined, 'The new root is on the current root mount; bind it to itself first'],
   ['mknodat', 'EPERM', undefined, 'Making device nodes needs CAP_MKNOD in the initial user namespace'],
-  ['execve', 'ENOENT', undefined, 'The program, its script interpreter or its dynamic loader does not exist inside the root'],
+  [
+    'execve',
+    'ENOENT',
+    undefined,
+    'The program, its script interpreter or its dynamic loader does not exist inside the root',
+  ],
   ['execve', 'EACCES', undefined, 'The file is not executable for this user, or its mount is noexec'],
-  ['execve', 'ENOEXEC', undefined, 'Not a program for this machine: likely another architecture, or a script without a #! line'],
-  ['execve', 'E2BIG', undefined, 'Arguments and environment exceed the kernel limits: 128 KiB for one string, a quarter of RLIMIT_STACK for all'],
+  [
+    'execve',
+    'ENOEXEC',
+    undefined,
+    'Not a program for this machine: likely another architecture, or a script without a #! line',
+  ],
+  [
+    'execve',
+    'E2BIG',
+    undefined,
+    'Arguments and environment exceed the kernel limits: 128 KiB for one string, a quarter of RLIMIT_STACK for all',
+  ],
   ['setresuid', 'EINVAL', undefined, 'The uid is not mapped in the user namespace'],
   ['setresgid', 'EINVAL', undefined, 'The gid is not mapped in the user namespace'],
   ['prlimit64', 'EPERM', undefined, 'Raising a hard limit needs CAP_SYS_RESOURCE'],
   ['sethostname', 'EINVAL', undefined, 'A host name has at most 64 bytes'],
   ['memfd_create', 'EACCES', undefined, 'Executable memfds are disabled here: sysctl vm.memfd_noexec'],
-  ['seccomp', 'EINVAL', undefined, 'The kernel refuses the filter or a flag: likely an action this kernel does not know'],
+  [
+    'seccomp',
+    'EINVAL',
+    undefined,
+    'The kernel refuses the filter or a flag: likely an action this kernel does not know',
+  ],
   ['openat2', 'ELOOP', undefined, 'A symbolic link stands where a plain file or directory must be'],
   ['openat2', 'EXDEV', undefined, 'The path leads outside the root'],
   ['openat2', 'ENOSYS', undefined, 'openat2 needs Linux 5.6'],
@@ -34,5 +104,7 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
 
 /** The next action for a failed call, if the table knows one. */
 export function hintFor(syscall: string, errno: string, op?: string): string | undefined {
-  return hints.find(([call, code, step]) => call === syscall && code === errno && (step === undefined || step === op))?.[3];
+  return hints.find(
+    ([call, code, step]) => call === syscall && code === errno && (step === undefined || step === op),
+  )?.[3];
 }

@@ -1,14 +1,17 @@
 export * from './calls.ts';
 export * from './constants.ts';
-export { ERRNO, errnoMessage, errnoName } from './errno.ts';
-export { check, type FailedStep, NsError, SpecError, type SyscallContext, SyscallError, UnavailableError } from './errors.ts';
-export { OwnedFd } from './fd.ts';
-export { nearest, onlyKnownKeys } from './known-keys.ts';
-export { addressOf, errno, type FdWatch, libc, syscall, watchFd } from './libc.ts';
-export { allocate, cString, type Memory } from './memory.ts';
-export { ResourceStack } from './resource-stack.ts';
-export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';
 export { type DirectoryEntry, readDirectory } from './directory.ts';
+export { ERRNO, errnoMessage, errnoName } from './errno.ts';
+export {
+  check,
+  type FailedStep,
+  NsError,
+  SpecError,
+  type SyscallContext,
+  SyscallError,
+  UnavailableError,
+} from './errors.ts';
+export { OwnedFd } from './fd.ts';
 export { decodeFileName, encodeFileName } from './file-names.ts';
 export {
   chmodAt,
@@ -29,4 +32,9 @@ export {
   unlinkAt,
   utimesAt,
 } from './files.ts';
+export { nearest, onlyKnownKeys } from './known-keys.ts';
+export { addressOf, errno, type FdWatch, libc, syscall, watchFd } from './libc.ts';
+export { allocate, cString, type Memory } from './memory.ts';
+export { ResourceStack } from './resource-stack.ts';
+export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';
 export { getXattr, listXattrs, removeXattr, setXattr } from './xattr.ts';

@@ -82,7 +82,10 @@ export const libc: {
 export function watchFd(
   fd: number,
   events: { readable?: boolean; writable?: boolean; disconnect?: boolean; prioritized?: boolean },
-  callback: (status: number, ready: { readable: boolean; writable: boolean; disconnect: boolean; prioritized: boolean }) => void,
+  callback: (
+    status: number,
+    ready: { readable: boolean; writable: boolean; disconnect: boolean; prioritized: boolean },
+  ) => void,
 ): FdWatch {
   const handle = koffi.node.poll(fd, events, callback as never) as unknown as FdWatch & { close(): void };
   let open = true;

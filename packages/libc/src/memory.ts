@@ -27,7 +27,12 @@ export function allocate(size: number): Memory {
  */
 export function cString(text: string | Uint8Array, field = 'path'): Memory {
   const source = typeof text === 'string' ? Buffer.from(text) : text;
-  if (source.includes(0)) throw new SpecError(field, 'text without NUL bytes', typeof text === 'string' ? text : Buffer.from(text).toString());
+  if (source.includes(0))
+    throw new SpecError(
+      field,
+      'text without NUL bytes',
+      typeof text === 'string' ? text : Buffer.from(text).toString(),
+    );
   const memory = allocate(source.length + 1);
   memory.bytes.set(source);
   return memory;

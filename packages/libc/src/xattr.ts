@@ -15,7 +15,12 @@ const path = allocate(4096 + 64);
 const key = allocate(256);
 
 function placePath(dirFd: number, name: string): number {
-  const length = encodeFileName(name === '' ? `/proc/self/fd/${dirFd}` : `/proc/self/fd/${dirFd}/${name}`).copy(path.bytes, 0, 0, path.bytes.length - 1);
+  const length = encodeFileName(name === '' ? `/proc/self/fd/${dirFd}` : `/proc/self/fd/${dirFd}/${name}`).copy(
+    path.bytes,
+    0,
+    0,
+    path.bytes.length - 1,
+  );
   path.bytes[length] = 0;
   return path.address;
 }
@@ -43,7 +48,13 @@ export function listXattrs(dirFd: number, name: string): string[] {
 
 /** getxattr(2): the value's exact bytes; `undefined` when there is no such attribute, or none may be there. */
 export function getXattr(dirFd: number, name: string, attribute: string): Buffer | undefined {
-  const length = syscall(getCall(name), placePath(dirFd, name), placeKey(attribute), buffer.address, buffer.bytes.length);
+  const length = syscall(
+    getCall(name),
+    placePath(dirFd, name),
+    placeKey(attribute),
+    buffer.address,
+    buffer.bytes.length,
+  );
   if (length === -ERRNO.ENODATA! || length === -ERRNO.EOPNOTSUPP!) return undefined;
   check('getxattr', length, { path: name, args: { attribute } });
   return Buffer.from(buffer.bytes.subarray(0, length));
