@@ -15,7 +15,7 @@ import { readHost } from './host.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { containerPlan } from './plan/container-plan.ts';
 import { identifyProcess } from './process-identity.ts';
-import { describeProcesses, type ProcessInfo, processesInNamespaceOf } from './process-list.ts';
+import { descendantsOf, describeProcesses, type ProcessInfo } from './process-list.ts';
 import type { Result } from './result.ts';
 import type { ContainerSpec } from './types.ts';
 import { validateExec, validateSpec } from './validate-spec.ts';
@@ -187,6 +187,7 @@ export class Container implements AsyncDisposable {
         spec: this.#spec,
         pid: pid!,
         pidfd: pidfd!,
+        namespaces: run.launched.namespaces,
         newCgroup: () => run.newExecCgroup(this.#spec.limits),
       };
     });
@@ -407,7 +408,7 @@ function cgroupOf({ cgroup }: ContainerRun, feature: string): Cgroup {
 
 /** Host pids of a container's processes. */
 async function processIds({ cgroup, launched }: ContainerRun): Promise<readonly number[]> {
-  return cgroup ? cgroup.processes() : processesInNamespaceOf(launched.pid!);
+  return cgroup ? cgroup.processes() : descendantsOf(launched.pid!);
 }
 
 function explainSpec(id: string, spec: ContainerSpec): Explanation {

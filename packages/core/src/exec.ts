@@ -1,5 +1,5 @@
 import type { Cgroup } from '@ns/cgroups';
-import { launch, type StandardStreams } from '@ns/launch';
+import { launch, type NamespaceKind, type StandardStreams } from '@ns/launch';
 import { type OwnedFd, ResourceStack } from '@ns/libc';
 import { readAccounts } from './container-cgroup.ts';
 import { ContainerProcess, type Running } from './container-process.ts';
@@ -33,6 +33,8 @@ export interface ExecTarget {
   readonly spec: ContainerSpec;
   readonly pid: number;
   readonly pidfd: OwnedFd;
+  /** Descriptors of its namespaces, where a pidfd is not enough. */
+  readonly namespaces: ReadonlyMap<NamespaceKind, OwnedFd>;
   /** Makes the cgroup of this one command. */
   newCgroup(): Promise<Cgroup | undefined>;
 }
@@ -69,15 +71,22 @@ function start(
     design.env.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
   );
   const env: Record<string, string> = { ...own, ...(sameUser ? {} : { HOME: user.home }), ...options.env };
+  const kinds = [
+    ...(design.namespaces.idMaps ? (['user'] as const) : []),
+    ...design.namespaces.created,
+    ...design.namespaces.joined.map(({ kind }) => kind),
+  ];
+  const handedOver = Object.fromEntries([...target.namespaces].map(([kind, { fd }]) => [kind, fd]));
+  const fds: Record<string, number> = {
+    target: target.pidfd.fd,
+    ...handedOver,
+    ...(join?.cloneInto && { cgroupDirectory: join.cloneInto.fd }),
+  };
   const steps = execPlan(
     {
       ...design,
       containerId: design.id,
-      namespaces: [
-        ...design.namespaces.created,
-        ...(design.namespaces.idMaps ? (['user'] as const) : []),
-        ...design.namespaces.joined.map(({ kind }) => kind),
-      ],
+      namespaces: kinds.map((kind) => ({ kind, fd: fds[kind] === undefined ? 'target' : kind })),
       argv,
       candidates: candidatesFor(argv[0]!, env.PATH ?? ''),
       env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
@@ -92,7 +101,6 @@ function start(
     },
     readHost(),
   );
-  const fds = { target: target.pidfd.fd, ...(join?.cloneInto && { cgroup: join.cloneInto.fd }) };
   const launched = launch({ steps, stdio: streams, fds });
   return {
     launched,

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 
 /** A process of a container. */
 export interface ProcessInfo {
@@ -44,18 +44,17 @@ export function describeProcesses(hostPids: readonly number[]): ProcessInfo[] {
   });
 }
 
-/** Host pids of the processes in the pid namespace of a process: for containers without a cgroup. */
-export function processesInNamespaceOf(hostPid: number): number[] {
-  const namespaceOf = (pid: number) => {
+/**
+ * Host pids of a container's first process and of all below it: for containers without a cgroup. Orphans are its
+ * children, so nothing is missed.
+ */
+export function descendantsOf(hostPid: number): number[] {
+  const children = (pid: number) => {
     try {
-      return readlinkSync(`/proc/${pid}/ns/pid`);
+      return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
     } catch {
-      return undefined;
+      return [];
     }
   };
-  const wanted = namespaceOf(hostPid);
-  const all = readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number);
-  return wanted === undefined ? [] : all.filter((pid) => namespaceOf(pid) === wanted);
+  return [hostPid, ...children(hostPid).flatMap(descendantsOf)];
 }

@@ -23,6 +23,7 @@ import { decodeRecord, decodeUsage, RECORD_SIZE, type ResourceUsage, type StageR
 import { SIGNAL_KILL_CHILD, SIGNAL_STOP_CHILD, SIGNALS, signalName } from './signals.ts';
 import { stageImage } from './stage-image.ts';
 import { StandardStreams, type Stdio } from './standard-streams.ts';
+import { type NamespaceKind, namespaceFlags } from './steps/process.ts';
 
 /** What {@link launch} needs. */
 export interface LaunchOptions {
@@ -124,6 +125,7 @@ export class Launched {
   readonly #listener = deferred<OwnedFd>();
   readonly #terminal = deferred<OwnedFd>();
   readonly #scratch = deferred<OwnedFd>();
+  readonly #namespaces = new Map<NamespaceKind, OwnedFd>();
   #failure: SyscallError | undefined;
   #timedOut = false;
   #payloadStatus: number | undefined;
@@ -163,6 +165,11 @@ export class Launched {
 
   get stderr(): Readable | null {
     return this.streams.stderr;
+  }
+
+  /** What a `handOverNamespaces` step gave; theirs until the process has ended. */
+  get namespaces(): ReadonlyMap<NamespaceKind, OwnedFd> {
+    return this.#namespaces;
   }
 
   /** Lets a parked process go on. */
@@ -229,6 +236,9 @@ export class Launched {
       case 'terminal':
         if (fd) this.#terminal.resolve(fd);
         return;
+      case 'namespace':
+        if (fd) this.#namespaces.set(kindOfFlag.get(record.value)!, fd);
+        return;
       case 'scratch':
         if (fd) this.#scratch.resolve(fd);
         return;
@@ -273,6 +283,7 @@ export class Launched {
       usage: (this.#supervised ? this.#exitRecord : this.#monitorEnd)?.usage,
     };
     this.pidfd?.close();
+    for (const fd of this.#namespaces.values()) fd.close();
     // Nobody reads it any more.
     this.streams.destroyStdin();
     if (this.#exitRecord && !this.#failure && !this.#hasInit) this.#executed.resolve();
@@ -290,6 +301,8 @@ export class Launched {
 
 /** What a parked process waits for: one byte of any value. */
 const goWord = allocate(1);
+
+const kindOfFlag = new Map(Object.entries(namespaceFlags).map(([kind, flag]) => [flag, kind as NamespaceKind]));
 
 /** Signals that would act on a monitor itself go to it under another number. */
 const controlSignals: Partial<Record<NodeJS.Signals, number>> = {

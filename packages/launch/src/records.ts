@@ -10,6 +10,7 @@ export const recordKinds = {
   seccompListener: 7,
   terminal: 8,
   scratch: 9,
+  namespace: 10,
 } as const;
 
 /** Name of a record. */

@@ -147,6 +147,9 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
       ? [{ op: 'stdioOwner', fds: design.pipeFds, uid: design.user.uid, gid: design.user.gid } as const]
       : []),
     { op: 'workingDirectory', path: design.cwd, create: root.writable !== 'none' },
+    ...(namespaces.idMaps && design.park
+      ? [{ op: 'handOverNamespaces', namespaces: ['user', ...namespaces.created] } as const]
+      : []),
     // With id maps not before now: the files of a process that refuses ptrace belong to the host's root, also to itself.
     ...(namespaces.idMaps ? [{ op: 'notDumpable' } as const] : []),
     ...(design.park ? [{ op: 'park' } as const] : []),

@@ -6,8 +6,8 @@ import { type PayloadDesign, payloadSteps } from './container-plan.ts';
 /** A command to run in a container that runs already. */
 export interface ExecDesign extends PayloadDesign {
   readonly containerId: string;
-  /** Namespaces the container has of its own. */
-  readonly namespaces: readonly NamespaceKind[];
+  /** Namespaces of the container, each by the name of its descriptor, or all by `target`, a pidfd. The owning user namespace first. */
+  readonly namespaces: readonly { readonly kind: NamespaceKind; readonly fd: string }[];
   readonly user: ResolvedUser;
   readonly cwd: string;
   readonly cgroupProcs: readonly string[];
@@ -18,13 +18,14 @@ export interface ExecDesign extends PayloadDesign {
 }
 
 /**
- * The steps of `exec`. The descriptor `target` is a pidfd of the container's first process.
+ * The steps of `exec`.
  *
  * Nothing on the host is opened by path after setns, and nothing of the container before it.
  */
 export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
   const { user, pipeFds } = design;
-  const joined = design.namespaces.filter((kind) => kind !== 'cgroup');
+  const cgroup = design.namespaces.find(({ kind }) => kind === 'cgroup');
+  const byDescriptor = groupByDescriptor(design.namespaces.filter((namespace) => namespace !== cgroup));
   return [
     { op: 'dieWithParent', parent: process.pid },
     { op: 'newSession' },
@@ -32,20 +33,18 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
     // Before the container's processes can see this one (CVE-2016-9962).
     { op: 'notDumpable' },
     ...design.cgroupProcs.map((procs): Step => ({ op: 'joinCgroup', procs })),
-    { op: 'setns', fd: 'target', namespaces: joined },
+    ...[...byDescriptor].map(([fd, namespaces]): Step => ({ op: 'setns', fd, namespaces })),
     {
       op: 'clone',
       supervisor: 'monitor',
       namespaces: [],
       ...(design.timeoutMs !== undefined && { timeoutMs: design.timeoutMs }),
-      ...(design.cgroupFd && { intoCgroup: 'cgroup' }),
+      ...(design.cgroupFd && { intoCgroup: 'cgroupDirectory' }),
       child: [
         { op: 'dieWithParent' },
         { op: 'newSession' },
         // Only from inside its cgroup: where cgroups are delegated, one may not enter them from outside the namespace.
-        ...(design.namespaces.includes('cgroup')
-          ? [{ op: 'setns', fd: 'target', namespaces: ['cgroup'] } as const]
-          : []),
+        ...(cgroup ? [{ op: 'setns', fd: cgroup.fd, namespaces: ['cgroup'] } as const] : []),
         { op: 'sessionKeyring', name: `_ses.${design.containerId}` },
         ...(design.terminal ? [{ op: 'terminal', ...design.terminal, uid: user.uid } as const] : []),
         ...(user.uid !== 0 && pipeFds.length > 0
@@ -56,4 +55,11 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
       ],
     },
   ];
+}
+
+/** One setns for each descriptor: a pidfd enters several namespaces at once. */
+function groupByDescriptor(namespaces: ExecDesign['namespaces']): Map<string, NamespaceKind[]> {
+  const groups = new Map<string, NamespaceKind[]>();
+  for (const { kind, fd } of namespaces) groups.set(fd, [...(groups.get(fd) ?? []), kind]);
+  return groups;
 }

@@ -45,6 +45,11 @@ export type SupervisionStep =
     }
   /** Tell the caller that everything is prepared and wait for the word to go on; end when the caller is gone. */
   | { readonly op: 'park' }
+  /**
+   * Give the caller descriptors of this process's namespaces: the only way into them for an ordinary user, to whom
+   * /proc/PID/ns of a process that refuses ptrace is closed.
+   */
+  | { readonly op: 'handOverNamespaces'; readonly namespaces: readonly NamespaceKind[] }
   /** Tell the caller something. */
   | { readonly op: 'report'; readonly kind: RecordKind };
 
@@ -98,6 +103,16 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     asm.jumpIfUnequal(received, 0, go);
     asm.call('exit_group', [125]);
     asm.place(go);
+  },
+
+  handOverNamespaces({ namespaces }, to) {
+    const { asm } = to;
+    for (const kind of namespaces) {
+      const fd = asm.slot();
+      asm.call('openat', [AT_FDCWD, asm.string(`/proc/self/ns/${kind}`), O.RDONLY | O.CLOEXEC], { store: fd });
+      sendRecord(to, { kind: 'namespace', value: asm.slot(namespaceFlags[kind]) }, fd);
+      asm.call('close', [fd]);
+    }
   },
 
   report({ kind }, to) {
