@@ -19,6 +19,9 @@ const directories = [
   join(root, 'bench'),
 ];
 
+/** What examples speak of without making it. */
+const atHand = { pid: 'number', child: '{ readonly pid: number }' };
+
 /** Virtual file name -> { text, origin }. */
 const blocks = new Map();
 const host = ts.createCompilerHost(options);
@@ -79,12 +82,19 @@ function examples(source) {
   return fences(onlyComments.join('\n'));
 }
 
-/** An example in a doc comment speaks of its own package: names that it uses and does not import are imported. */
+/**
+ * An example in a doc comment speaks of its own package: names that it uses and does not import are imported, and what
+ * everybody has at hand is declared.
+ */
 function importsFor(code, directory, names) {
   const imported = code.match(/^\s*import\b[^;]*;/gm)?.join('') ?? '';
   const used = names.filter((name) => mentions(code, name) && !mentions(imported, name));
   const { name } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'));
-  return used.length > 0 ? `import { ${used.join(', ')} } from '${name}'; ` : '';
+  const declared = Object.entries(atHand)
+    .filter(([variable]) => mentions(code, variable) && !mentions(imported, variable))
+    .filter(([variable]) => !new RegExp(`\\b(const|let|using) ${variable}\\b`).test(code))
+    .map(([variable, type]) => `declare const ${variable}: ${type}; `);
+  return `${used.length > 0 ? `import { ${used.join(', ')} } from '${name}'; ` : ''}${declared.join('')}`;
 }
 
 function mentions(code, name) {
