@@ -3,7 +3,7 @@ import { abiOf, architectures, type SeccompArch } from './architectures.ts';
 import { type CompileOptions, resolveProfile } from './compile.ts';
 import { type SimulatedCall, toSeccompData } from './filter.ts';
 import type { ProfileRule, SeccompProfile } from './profile.ts';
-import type { ConditionalRule, RuleTable } from './rule-table.ts';
+import { type ConditionalRule, isNewer, type RuleTable } from './rule-table.ts';
 import type { ArgumentCheck } from './validate-profile.ts';
 
 /** Why a profile treats a call as it does. */
@@ -78,8 +78,7 @@ function decide(
   newerResult: number | undefined,
 ): Verdict {
   if (!table) return { result: SECCOMP_RET.KILL_PROCESS, reason: 'unknown-architecture' };
-  if (newerResult !== undefined && table.highest >= 0 && nr > table.highest)
-    return { result: newerResult, reason: 'newer-syscall' };
+  if (newerResult !== undefined && isNewer(table, nr)) return { result: newerResult, reason: 'newer-syscall' };
   const bits = architectures[table.arch].bits;
   const rule = rulesOf(table, nr).find(({ checks }) =>
     checks.every((check) => holds(check, args[check.arg] ?? 0n, bits)),

@@ -62,5 +62,9 @@ export function toSeccompData(call: SimulatedCall, native: SeccompArch): { nr: n
   const nr = typeof call.syscall === 'number' ? call.syscall : syscallTable(arch).numbers.get(call.syscall);
   if (nr === undefined || !Number.isInteger(nr))
     throw new SpecError('call.syscall', `a system call of ${arch}`, call.syscall);
-  return { nr, arch: architectures[arch].audit, args: (call.args ?? []).map((value) => BigInt(value)) };
+  const args = (call.args ?? []).map((value, index) => {
+    if (typeof value === 'bigint' || Number.isSafeInteger(value)) return BigInt(value);
+    throw new SpecError(`call.args[${index}]`, 'a whole number, above 2^53 a bigint', value);
+  });
+  return { nr: nr >>> 0, arch: architectures[arch].audit, args };
 }

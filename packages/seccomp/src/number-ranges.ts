@@ -3,7 +3,7 @@ import { architectures, X32_SYSCALL_BIT } from './architectures.ts';
 import { compileRules } from './argument-checks.ts';
 import type { Assembler } from './assembler.ts';
 import type { ResolvedProfile } from './compile.ts';
-import type { RuleTable } from './rule-table.ts';
+import { isNewer, type RuleTable } from './rule-table.ts';
 import { Ranges } from './search.ts';
 import { syscallTable } from './syscall-table.ts';
 
@@ -46,11 +46,11 @@ function addTable(
   const hot = new Set(hotSyscalls.map((name) => numberOf.get(name)));
   const abi = architectures[table.arch];
   const otherwise = assembler.ret(valid.defaultResult);
-  const newer = newerResult === undefined || table.highest < 0 ? undefined : assembler.ret(newerResult);
-  // s390 shows number 0 for every number it does not know.
-  const zero = abi.table.startsWith('s390') ? (newer ?? otherwise) : otherwise;
-  ranges.from(table.arch === 'x32' ? X32_SYSCALL_BIT : 0, zero, weight);
-  ranges.from(table.arch === 'x32' ? X32_SYSCALL_BIT + 1 : 1, otherwise, weight);
+  ranges.from(table.arch === 'x32' ? X32_SYSCALL_BIT : 0, otherwise, weight);
+  if (newerResult !== undefined && isNewer(table, 0)) {
+    ranges.from(0, assembler.ret(newerResult), weight);
+    ranges.from(1, otherwise, weight);
+  }
   for (const number of [...table.bySyscall.keys()].sort((a, b) => a - b)) {
     const rules = table.bySyscall.get(number)!;
     const label = rules.always
@@ -59,7 +59,8 @@ function addTable(
     ranges.from(number, label, hot.has(number) ? weight * HOT : weight);
     ranges.from(number + 1, otherwise, weight);
   }
-  if (newer !== undefined) ranges.from(table.highest + 1, newer, weight);
+  if (newerResult === undefined || table.highest < 0) return;
+  ranges.from(table.highest + 1, assembler.ret(newerResult), weight);
 }
 
 /**

@@ -19,7 +19,7 @@ export type SyscallRules =
 export interface RuleTable {
   readonly arch: SeccompArch;
   readonly bySyscall: ReadonlyMap<number, SyscallRules>;
-  /** The largest number the profile names, whatever it says about it; -1 when it names none. */
+  /** The largest number the profile names, a multiplexer of what it names included, whatever it says about it; -1 for none. */
   readonly highest: number;
   /** Names that are no system call of this ABI. */
   readonly unknown: readonly string[];
@@ -57,7 +57,7 @@ export function buildRuleTable(rules: readonly ValidRule[], defaultResult: numbe
       const number = numbers.get(name);
       const indirect = multiplexers && multiplexed.get(name);
       if (number === undefined && !indirect) unknown.push(name);
-      if (number !== undefined && number > highest) highest = number;
+      highest = Math.max(highest, number ?? -1, indirect ? multiplexers[indirect.multiplexer] : -1);
       if (result === defaultResult) continue;
       if (number !== undefined) {
         if (checks.length > 0) add(number, rule);
@@ -73,6 +73,12 @@ export function buildRuleTable(rules: readonly ValidRule[], defaultResult: numbe
   }
   for (const rules of bySyscall.values()) if (!rules.always) rules.tried = inOrder(rules.tried);
   return { arch, bySyscall, highest, unknown };
+}
+
+/** Whether a number is of a call newer than everything the profile names: runc's rule for what gets ENOSYS. */
+export function isNewer({ arch, highest }: RuleTable, nr: number): boolean {
+  // s390 shows number 0 for every number the kernel does not know.
+  return highest >= 0 && (nr > highest || (nr === 0 && architectures[arch].table.startsWith('s390')));
 }
 
 const FULL = (1n << 64n) - 1n;

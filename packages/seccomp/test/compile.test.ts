@@ -118,7 +118,22 @@ describe('numbers above the highest one a profile names', () => {
     }
   });
 
+  test('a multiplexer of a named call is not newer', () => {
+    const filter = compile(
+      { ...deny, syscalls: [{ names: ['read', 'send', 'semtimedop'], action: 'SCMP_ACT_ALLOW' }] },
+      { arch: 'x86' },
+    );
+    const verdicts = [3, 4, 101, 102, 103, 117, 118].map((syscall) =>
+      filter.evaluate({ syscall, args: [syscall === 117 ? 4 : 9] }),
+    );
+    expect(verdicts).toEqual([ALLOW, EPERM, EPERM, ALLOW, EPERM, ALLOW, ENOSYS]);
+  });
+
   test('s390 shows 0 for what it does not know', () => {
+    expect(explain(rules, { syscall: 0 }, { arch: 's390x' })).toMatchObject({
+      decision: ENOSYS,
+      reason: 'newer-syscall',
+    });
     expect(compile(rules, { arch: 's390x' }).evaluate({ syscall: 0 })).toEqual(ENOSYS);
   });
 });
@@ -323,6 +338,9 @@ describe('what is not a profile', () => {
     );
     expect(() => compile(deny, { kernelVersion: 'latest' })).toThrow(
       expect.objectContaining({ field: 'kernelVersion' }),
+    );
+    expect(() => compile(deny).evaluate({ syscall: 'read', args: [0, 1.5] })).toThrow(
+      expect.objectContaining({ field: 'call.args[1]' }),
     );
     expect(() => compile(deny).evaluate({ syscall: 'raed' })).toThrow(
       expect.objectContaining({ field: 'call.syscall' }),
