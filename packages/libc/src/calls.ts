@@ -39,7 +39,7 @@ export function open(path: string, flags: number, options: { dirFd?: number; mod
  * openat2(2), since 5.6: open with rules for how the path may resolve. Retried when a concurrent rename makes an
  * in-root resolution undecidable (EAGAIN), as the man page asks.
  *
- * @param resolve - bits of {@link RESOLVE}
+ * @param options.resolve - bits of {@link RESOLVE}
  */
 export function openat2(
   dirFd: number,
@@ -80,6 +80,24 @@ export function readInto(fd: number, bytes: Uint8Array): number {
 /** write(2) of all bytes of a small message; throws on error, returns the count. */
 export function write(fd: number, bytes: Uint8Array): number {
   return check('write', syscall(SYS.write, fd, addressOf(bytes), bytes.byteLength));
+}
+
+/** sendmsg(2) of a short message with one descriptor (SCM_RIGHTS), which stays the caller's as well. */
+export function sendDescriptor(socket: number, message: Uint8Array, descriptor: number): void {
+  const iov = allocate(16);
+  iov.bytes.writeBigUInt64LE(BigInt(addressOf(message)), 0);
+  iov.bytes.writeBigUInt64LE(BigInt(message.length), 8);
+  const control = allocate(24); // struct cmsghdr, then the descriptor
+  control.bytes.writeBigUInt64LE(20n, 0);
+  control.bytes.writeInt32LE(SOL_SOCKET, 8);
+  control.bytes.writeInt32LE(SCM_RIGHTS, 12);
+  control.bytes.writeInt32LE(descriptor, 16);
+  const header = allocate(56); // struct msghdr
+  header.bytes.writeBigUInt64LE(BigInt(iov.address), 16);
+  header.bytes.writeBigUInt64LE(1n, 24);
+  header.bytes.writeBigUInt64LE(BigInt(control.address), 32);
+  header.bytes.writeBigUInt64LE(24n, 40);
+  check('sendmsg', syscall(SYS.sendmsg, socket, header.address, MSG.NOSIGNAL));
 }
 
 /** What {@link receive} got. */
