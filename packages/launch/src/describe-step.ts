@@ -75,6 +75,7 @@ const descriptions: Descriptions = {
   clone: ({ supervisor, namespaces }) =>
     `start a process${namespaces.length > 0 ? ` in new namespaces (${list(namespaces, 8)})` : ''} and watch it as its ${supervisor}`,
   park: () => 'wait until the caller says start',
+  receiveSteps: () => 'wait until the caller sends what to do next',
   handOverNamespaces: ({ namespaces }) => `hand over descriptors of the namespaces ${list(namespaces, 8)}`,
   report: ({ kind }) => `report: ${kind}`,
 };

@@ -11,6 +11,7 @@ import {
   SOCK,
   SYS,
   SyscallError,
+  sendDescriptor,
   socketPair,
   syscall,
   WNOHANG,
@@ -115,7 +116,7 @@ export class Launched {
 
   readonly #status: OwnedFd;
   readonly #watch: FdWatch;
-  readonly #origin: Origin;
+  #origin: Origin;
   readonly #supervised: boolean;
   readonly #hasInit: boolean;
   readonly #started = deferred<number>();
@@ -170,6 +171,31 @@ export class Launched {
   /** What a `handOverNamespaces` step gave; theirs until the process has ended. */
   get namespaces(): ReadonlyMap<NamespaceKind, OwnedFd> {
     return this.#namespaces;
+  }
+
+  /**
+   * Tells a process at a `receiveSteps` step what to do. The steps refer to the descriptors of the launch.
+   *
+   * @throws SyscallError `EPIPE` when the process is gone
+   */
+  continueWith(steps: readonly Step[]): void {
+    const { layout } = this.#origin;
+    const lowering = new Lowering(layout);
+    lowering.lower(steps);
+    using program = memfd('ns-program', lowering.finish().bytes);
+    sendDescriptor(this.#status.fd, Buffer.from('.'), program.fd);
+    this.#origin = { steps, layout };
+  }
+
+  /** Does it keep the event loop alive? It does from the start. */
+  ref(): void {
+    this.#watch.ref();
+    this.streams.ref();
+  }
+
+  unref(): void {
+    this.#watch.unref();
+    this.streams.unref();
   }
 
   /** Lets a parked process go on. */

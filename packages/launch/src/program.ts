@@ -7,7 +7,14 @@ const SPAN = 0x04000000;
 const HEADER_SIZE = 8;
 const INSTRUCTION_SIZE = 64;
 const ANY_ERRNO = 0xffff;
-const OP = { jumpEqual: 0xfff0, jumpUnequal: 0xfff1, copy: 0xfff2, decimal: 0xfff3, fail: 0xfff4 } as const;
+const OP = {
+  jumpEqual: 0xfff0,
+  jumpUnequal: 0xfff1,
+  copy: 0xfff2,
+  decimal: 0xfff3,
+  fail: 0xfff4,
+  program: 0xfff5,
+} as const;
 type PseudoOp = keyof typeof OP;
 
 /** An 8-byte variable of a program, at a known address: a result is stored in it, later arguments are read from it. */
@@ -197,6 +204,11 @@ export class Assembler {
   /** Writes a value as decimal digits and a NUL (at most 21 bytes). */
   decimal(to: number, value: Operand): void {
     this.#emit('decimal', OP.decimal, [to, value], {});
+  }
+
+  /** Goes on with the first instruction of another program, given by descriptor. */
+  program(fd: Operand): void {
+    this.#emit('program', OP.program, [fd], {});
   }
 
   /** Ends the program with an errno of our own. */

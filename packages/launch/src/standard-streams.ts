@@ -71,6 +71,15 @@ export class StandardStreams {
     this.stderr?.destroy();
   }
 
+  /** Do the streams keep the event loop alive? */
+  ref(): void {
+    for (const stream of [this.stdout, this.stderr]) (stream as Socket | null)?.ref();
+  }
+
+  unref(): void {
+    for (const stream of [this.stdout, this.stderr]) (stream as Socket | null)?.unref();
+  }
+
   /** Nobody writes to the process any more: it is gone. */
   destroyStdin(): void {
     this.closeUnusedStdin();

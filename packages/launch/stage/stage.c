@@ -44,6 +44,7 @@ struct failure {
 #define OP_COPY 0xfff2         /* arg2 bytes from arg1 to arg0 */
 #define OP_DECIMAL 0xfff3      /* arg1 as decimal digits and a NUL to arg0 */
 #define OP_FAIL 0xfff4         /* end the program with errno arg0 */
+#define OP_PROGRAM 0xfff5      /* go on with the first instruction of the program in descriptor arg0 */
 
 #if defined(__x86_64__)
 enum { NR_sendto = 44, NR_mmap = 9, NR_exit_group = 231 };
@@ -83,11 +84,17 @@ static void fail(u32 index, u64 error)
 		call(NR_exit_group, 125, 0, 0, 0, 0, 0);
 }
 
+static struct insn *map(u64 fd)
+{
+	/* MAP_PRIVATE | MAP_FIXED: results are stored in this process's own copy; nothing else is ever mapped there */
+	if (call(NR_mmap, BASE, SPAN, 3, 0x12, fd, 0) != BASE)
+		call(NR_exit_group, 125, 0, 0, 0, 0, 0);
+	return (struct insn *)(BASE + ((struct header *)BASE)->code);
+}
+
 void _start(void)
 {
-	/* MAP_PRIVATE | MAP_FIXED_NOREPLACE: results are stored in this process's own copy */
-	call(NR_mmap, BASE, SPAN, 3, 0x100002, PROGRAM_FD, 0);
-	struct insn *code = (struct insn *)(BASE + ((struct header *)BASE)->code);
+	struct insn *code = map(PROGRAM_FD);
 
 	for (u32 at = 0;;) {
 		struct insn *in = &code[at];
@@ -116,6 +123,10 @@ void _start(void)
 			*to = 0;
 			continue;
 		}
+		case OP_PROGRAM:
+			code = map(a[0]);
+			at = 0;
+			continue;
 		case OP_FAIL:
 			fail(at - 1, a[0]);
 		}

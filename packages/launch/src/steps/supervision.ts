@@ -1,4 +1,4 @@
-import { __WALL, AT_FDCWD, CLONE, LINUX_CAPABILITY_VERSION_3, O, PR, SpecError, WNOHANG } from '@ns/libc';
+import { __WALL, AT_FDCWD, CLONE, LINUX_CAPABILITY_VERSION_3, MSG, O, PR, SpecError, WNOHANG } from '@ns/libc';
 import type { Lowering, Lowerings, Step } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import type { RecordKind } from '../records.ts';
@@ -45,6 +45,8 @@ export type SupervisionStep =
     }
   /** Tell the caller that everything is prepared and wait for the word to go on; end when the caller is gone. */
   | { readonly op: 'park' }
+  /** Tell the caller that everything is prepared, and go on with the steps that it sends; end when the caller is gone. */
+  | { readonly op: 'receiveSteps' }
   /**
    * Give the caller descriptors of this process's namespaces: the only way into them for an ordinary user, to whom
    * /proc/PID/ns of a process that refuses ptrace is closed.
@@ -103,6 +105,26 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     asm.jumpIfUnequal(received, 0, go);
     asm.call('exit_group', [125]);
     asm.place(go);
+  },
+
+  receiveSteps(_, to) {
+    const { asm, statusFd } = to;
+    const [received, program] = [asm.slot(), asm.slot()];
+    const [again, go] = [new Label(), new Label()];
+    const control = asm.bytes(24);
+    const header = asm.words([0, 0, asm.words([asm.bytes(8), 1]), 1, control, 24, 0]); // struct msghdr
+    sendRecord(to, { kind: 'ready' });
+    asm.place(again);
+    asm.call('recvmsg', [statusFd, header, MSG.CMSG_CLOEXEC], {
+      store: received,
+      tolerate: ['EINTR'],
+      otherwise: again,
+    });
+    asm.jumpIfUnequal(received, 0, go);
+    asm.call('exit_group', [125]);
+    asm.place(go);
+    asm.copy(program.address, control + 16, 4);
+    asm.program(program);
   },
 
   handOverNamespaces({ namespaces }, to) {
