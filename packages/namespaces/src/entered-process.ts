@@ -41,6 +41,7 @@ export class EnteredProcess implements PromiseLike<EnterResult> {
   #reason: 'abort' | 'output-limit' | undefined;
   #result: Promise<EnterResult> | undefined;
 
+  /** Made by {@link enter}. */
   constructor(launched: Launched, options: EnteredProcessOptions) {
     this.#launched = launched;
     this.#options = options;
