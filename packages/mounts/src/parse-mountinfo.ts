@@ -40,17 +40,24 @@ export interface MountInfo {
 const none: readonly string[] = Object.freeze([]);
 const privateMount: MountPropagation = Object.freeze({ unbindable: false });
 
-// The same few option lists repeat over thousands of lines.
+// Options of mounts are the same few over thousands of lines; options of file systems are long and rarely the same.
 const optionLists = new Map<string, readonly string[]>();
-const CACHED_LISTS = 256;
+const CACHED_LISTS = 64;
+const CACHED_LENGTH = 48;
 
 function splitOptions(field: string): readonly string[] {
+  if (field.length > CACHED_LENGTH) return split(field);
   let list = optionLists.get(field);
   if (list) return list;
-  list = Object.freeze(field.split(',').map(unescapeField));
+  list = Object.freeze(split(field));
   if (optionLists.size >= CACHED_LISTS) optionLists.clear();
   optionLists.set(field, list);
   return list;
+}
+
+function split(field: string): string[] {
+  const options = field.split(',');
+  return field.includes('\\') ? options.map(unescapeField) : options;
 }
 
 /** Undoes the kernel's octal escapes (`\040` for a space; also tab, newline, backslash, `#`, and in overlay options comma and colon). */

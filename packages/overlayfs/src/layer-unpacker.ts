@@ -26,7 +26,14 @@ import { TYPE } from './tar-format.ts';
 import type { TarMember, TarSink } from './tar-reader.ts';
 import type { Owner } from './tar-stream.ts';
 import { join } from './walk-layer.ts';
-import { hiddenBy, isDeviceWhiteout, OPAQUE_MARKER, WHITEOUT_META_PREFIX, WHITEOUT_PREFIX } from './whiteouts.ts';
+import {
+  hiddenBy,
+  isDeviceWhiteout,
+  OLD_OPAQUE_MARKER,
+  OPAQUE_MARKER,
+  WHITEOUT_META_PREFIX,
+  WHITEOUT_PREFIX,
+} from './whiteouts.ts';
 
 /** What whiteouts of an archive become on disk. */
 export type WhiteoutTarget = 'delete' | 'overlay' | 'overlay-user' | 'keep';
@@ -196,7 +203,7 @@ export class LayerUnpacker implements TarSink, Disposable {
     const directory = parentOf(path);
     if (name === OPAQUE_MARKER) this.#opaque(directory);
     // Other names of AUFS's own mean nothing to anybody else.
-    if (name.startsWith(WHITEOUT_META_PREFIX)) return;
+    if (name.startsWith(WHITEOUT_META_PREFIX) || name === OLD_OPAQUE_MARKER) return;
     const hidden = hiddenBy(name);
     if (hidden === undefined)
       throw new ArchiveError('ERR_NS_UNSAFE_ARCHIVE', 'a whiteout of a directory or its parent', { path });

@@ -10,6 +10,7 @@ import {
   O,
   type OwnedFd,
   open,
+  ResourceStack,
   SpecError,
   SYS,
   SyscallError,
@@ -17,7 +18,6 @@ import {
 } from '@ns/libc';
 import { attachMount, createBind, type Place, parseMountOptions, withMessages } from '@ns/mounts';
 import { type DirectoryPlace, placeName } from './directory-place.ts';
-import { HeldFds } from './held-fds.ts';
 import { overlayByMount2 } from './overlay-by-mount2.ts';
 import { type OverlayOptions, overlayParameters } from './overlay-options.ts';
 
@@ -68,7 +68,7 @@ export function createOverlay(overlay: Omit<MountOverlayOptions, 'target'>): Own
   if (lower.length === 1 && upper === undefined)
     return createBind(lower[0]!, { readonly: true, options: overlay.options ?? [] });
 
-  using held = new HeldFds();
+  using held = new ResourceStack();
   const layers = withinLimit(lower, overlay, held);
   const doing = `mount an overlay of ${layers.length} layers${upper === undefined ? '' : ` with upper ${placeName(upper)}`}`;
   const source = overlay.source ?? 'overlay';
@@ -98,7 +98,7 @@ export function createOverlay(overlay: Omit<MountOverlayOptions, 'target'>): Own
 }
 
 /** Gives the context its layers one by one; false when this kernel cannot (before 6.8). */
-function appendLowers(context: OwnedFd, layers: readonly DirectoryPlace[], held: HeldFds): boolean {
+function appendLowers(context: OwnedFd, layers: readonly DirectoryPlace[], held: ResourceStack): boolean {
   const key = cString('lowerdir+');
   for (const [index, layer] of layers.entries()) {
     const path = plainPath(layer, held);
@@ -144,7 +144,7 @@ function explained(error: unknown, doing: string): unknown {
 function withinLimit(
   lower: readonly DirectoryPlace[],
   overlay: Omit<MountOverlayOptions, 'target'>,
-  held: HeldFds,
+  held: ResourceStack,
 ): readonly DirectoryPlace[] {
   if (lower.length <= MAX_LOWER_LAYERS) return lower;
   const top = lower.slice(0, MAX_LOWER_LAYERS - 1);
@@ -158,15 +158,15 @@ function withinLimit(
     );
   }
   const { upper: _upper, work: _work, volatile: _volatile, ...readOnly } = overlay;
-  return [...top, held.keep(createOverlay({ ...readOnly, lower: bottom }))];
+  return [...top, held.use(createOverlay({ ...readOnly, lower: bottom }))];
 }
 
 // fsconfig(2) takes 255 bytes; and overlayfs reads colons and backslashes in some paths in its own way.
 const PLAIN = /^\/[\w/.+@-]{1,250}$/;
 
 /** The path itself where overlayfs reads it as it stands (mountinfo will show it), else a descriptor's. */
-function plainPath(place: DirectoryPlace, held: HeldFds): string {
+function plainPath(place: DirectoryPlace, held: ResourceStack): string {
   if (typeof place !== 'string') return place.procPath;
   if (PLAIN.test(place)) return place;
-  return held.keep(open(place, O.PATH | O.DIRECTORY)).procPath;
+  return held.use(open(place, O.PATH | O.DIRECTORY)).procPath;
 }

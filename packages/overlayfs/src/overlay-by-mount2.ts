@@ -1,10 +1,9 @@
 import { mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { MNT_DETACH, mount, O, type OwnedFd, open, UnavailableError, umount } from '@ns/libc';
+import { MNT_DETACH, mount, O, type OwnedFd, open, ResourceStack, UnavailableError, umount } from '@ns/libc';
 import { cloneMount } from '@ns/mounts';
 import type { DirectoryPlace } from './directory-place.ts';
-import { HeldFds } from './held-fds.ts';
 import type { OverlayParameter } from './overlay-options.ts';
 
 /** mount(2) copies one page of data. */
@@ -27,9 +26,9 @@ export interface Mount2Overlay {
  * once, and everybody gets a detached one as from the new API.
  */
 export function overlayByMount2({ source, layers, upper, work, parameters, flags }: Mount2Overlay): OwnedFd {
-  using held = new HeldFds();
+  using held = new ResourceStack();
   const short = (place: DirectoryPlace): string =>
-    (typeof place === 'string' ? held.keep(open(place, O.PATH | O.DIRECTORY)) : place).procPath;
+    (typeof place === 'string' ? held.use(open(place, O.PATH | O.DIRECTORY)) : place).procPath;
   const data = [
     `lowerdir=${layers.map(short).join(':')}`,
     ...(upper === undefined ? [] : [`upperdir=${short(upper)}`]),

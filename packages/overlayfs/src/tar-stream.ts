@@ -6,7 +6,6 @@ import {
   ERRNO,
   getXattr,
   O,
-  type OwnedFd,
   openAt,
   readlinkAt,
   type Stat,
@@ -94,20 +93,34 @@ export function treeStream(root: DirectoryPlace, options: TarOptions & { crossMo
 }
 
 function archive(place: DirectoryPlace, walk: WalkOptions, options: TarOptions): Readable {
+  return tarStream(
+    function* () {
+      using root = openDirectory(place);
+      yield* walkLayer(root, walk);
+    },
+    { ...options, kind: walk.whiteouts === 'none' ? 'tree' : 'layer' },
+  );
+}
+
+/** What {@link tarStream} writes: in a `layer` some names have a meaning. */
+export interface TarKind {
+  readonly kind: 'layer' | 'tree';
+}
+
+/** An archive of the entries of a walk, made while it is read. `undefined` entries are places to breathe. */
+export function tarStream(entries: () => Generator<LayerEntry | undefined>, options: TarOptions & TarKind): Readable {
   function* blocks(): Steps<Buffer> {
-    using root = openDirectory(place);
-    yield* tarBlocks(root, walk, options);
+    yield* tarBlocks(entries(), options);
   }
   return Readable.from(inSlices(blocks(), options.signal), { objectMode: false, highWaterMark: CHUNK });
 }
 
-/** The archive in chunks, made while they are asked for. */
-export function* tarBlocks(root: OwnedFd, walk: WalkOptions, options: TarOptions = {}): Steps<Buffer> {
+function* tarBlocks(entries: Generator<LayerEntry | undefined>, options: TarOptions & TarKind): Steps<Buffer> {
   const chunks = new Chunks();
   // First path of each file with several; only those are remembered.
   const firstPaths = new Map<string, string>();
   const { mapOwner = (owner) => owner, exclude } = options;
-  const layer = walk.whiteouts !== 'none';
+  let excluded: string | undefined;
 
   function* put(bytes: Buffer): Steps<Buffer> {
     for (let done = 0; done < bytes.length; ) {
@@ -118,25 +131,29 @@ export function* tarBlocks(root: OwnedFd, walk: WalkOptions, options: TarOptions
     }
   }
 
-  const entries = walkLayer(root, walk);
-  for (let step = entries.next(); !step.done; ) {
-    const entry = step.value;
-    if (exclude?.(entry.path)) {
-      step = entries.next('skip');
-      continue;
-    }
-    if (entry.whiteout) yield* put(encodeHeader(mark(join(entry.parent, WHITEOUT_PREFIX + entry.name))));
-    else if (!isSocket(entry.stat)) {
-      if (layer) assertRepresentable(entry);
-      yield* one(entry);
-      if (entry.opaque) yield* put(encodeHeader(mark(join(entry.path, OPAQUE_MARKER))));
-    }
+  for (const entry of entries) {
+    if (entry && !isExcluded(entry.path)) yield* member(entry);
     yield undefined;
-    step = entries.next();
   }
   // Two empty blocks end an archive.
   yield* put(Buffer.alloc(2 * BLOCK));
   yield chunks.take();
+
+  function isExcluded(path: string): boolean {
+    if (excluded !== undefined && path.startsWith(excluded)) return true;
+    excluded = exclude?.(path) ? `${path}/` : undefined;
+    return excluded !== undefined;
+  }
+
+  function* member(entry: LayerEntry): Steps<Buffer> {
+    if (entry.whiteout) {
+      yield* put(encodeHeader(mark(join(entry.parent, WHITEOUT_PREFIX + entry.name))));
+    } else if (!isSocket(entry.stat)) {
+      if (options.kind === 'layer') assertRepresentable(entry);
+      yield* one(entry);
+      if (entry.opaque) yield* put(encodeHeader(mark(join(entry.path, OPAQUE_MARKER))));
+    }
+  }
 
   function* one(entry: LayerEntry): Steps<Buffer> {
     const { path, dirFd, name } = entry;

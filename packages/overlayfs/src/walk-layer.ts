@@ -6,6 +6,7 @@ import {
   hiddenBy,
   isDeviceWhiteout,
   isXattrWhiteout,
+  OLD_OPAQUE_MARKER,
   OPAQUE_MARKER,
   WHITEOUT_META_PREFIX,
   type WhiteoutForm,
@@ -87,7 +88,7 @@ export function* walkLayer(root: OwnedFd, options: WalkOptions): Generator<Layer
         const hidden = hiddenBy(name);
         if (hidden !== undefined)
           yield { path: join(parent, hidden), parent, name: hidden, dirFd, stat, whiteout: true, opaque: false };
-        if (hidden !== undefined || name.startsWith(WHITEOUT_META_PREFIX)) continue;
+        if (hidden !== undefined || name.startsWith(WHITEOUT_META_PREFIX) || name === OLD_OPAQUE_MARKER) continue;
       }
       const path = join(parent, name);
       if (!isDirectory(stat)) {

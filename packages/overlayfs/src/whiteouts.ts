@@ -10,11 +10,13 @@ import { getXattr, S, type Stat } from '@ns/libc';
 export const WHITEOUT_PREFIX = '.wh.';
 /** The name that makes its directory opaque. */
 export const OPAQUE_MARKER = '.wh..wh..opq';
+/** What old versions of fuse-overlayfs looked for; new ones write it beside the other. */
+export const OLD_OPAQUE_MARKER = '.wh..opq';
 /** Prefix of names that AUFS kept for itself. */
 export const WHITEOUT_META_PREFIX = '.wh..wh.';
 
 /** Where overlayfs keeps its attributes. */
-export const overlayPrefixes = ['trusted.overlay.', 'user.overlay.'] as const;
+export const overlayPrefixes = ['trusted.overlay.', 'user.overlay.', 'user.fuseoverlayfs.'] as const;
 
 /** Which marks a layer directory carries. `overlay`: those of the kernel, where `.wh.x` is an ordinary name; `oci`: both. */
 export type WhiteoutForm = 'overlay' | 'oci';
@@ -49,7 +51,8 @@ export function directoryMarks(dirFd: number, name: string): { opaque: boolean; 
  * that wants something deleted that is not his.
  */
 export function hiddenBy(name: string): string | undefined {
-  if (!name.startsWith(WHITEOUT_PREFIX) || name.startsWith(WHITEOUT_META_PREFIX)) return undefined;
+  if (!name.startsWith(WHITEOUT_PREFIX) || name.startsWith(WHITEOUT_META_PREFIX) || name === OLD_OPAQUE_MARKER)
+    return undefined;
   const hidden = name.slice(WHITEOUT_PREFIX.length);
   return hidden === '' || hidden === '.' || hidden === '..' ? undefined : hidden;
 }

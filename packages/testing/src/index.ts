@@ -15,3 +15,10 @@ export {
   processesInNamespace,
 } from './kernel-state.ts';
 export { needs, notRoot } from './needs.ts';
+export {
+  type ConformingRoot,
+  type ConformingStorageDriver,
+  type StorageConformanceSubject,
+  type StorageSetup,
+  storageDriverConformance,
+} from './storage-conformance.ts';

@@ -1,0 +1,76 @@
+import { check, closeFd, mknodAt, O, type OwnedFd, openAt, removeXattr, S, setXattr, unlinkAt } from '@ns/libc';
+import { type DirectoryPlace, openDirectory } from './directory-place.ts';
+import { drain, type Steps } from './time-slices.ts';
+import { type LayerEntry, walkLayer } from './walk-layer.ts';
+import { OPAQUE_MARKER, overlayPrefixes, WHITEOUT_PREFIX } from './whiteouts.ts';
+
+/**
+ * Ways to write down what a layer deletes. `overlay`: devices 0/0 and trusted.overlay.opaque. `overlay-user`: devices 0/0 (any user may
+ * make them since 5.8) and user.overlay.opaque, for mounts with `userxattr`. `overlay-xattr`: empty files marked by attribute
+ * instead of devices (since 6.7), for places where no device node may be. `oci`: `.wh.` names.
+ */
+export type WhiteoutNotation = 'overlay' | 'overlay-user' | 'overlay-xattr' | 'oci';
+
+/**
+ * Rewrites the whiteouts and opaque marks of a layer directory, whichever notation they are in, in place.
+ *
+ * @returns how many marks there are
+ */
+export async function convertWhiteouts(
+  directory: DirectoryPlace,
+  to: WhiteoutNotation,
+  options: { signal?: AbortSignal } = {},
+): Promise<number> {
+  using root: OwnedFd = openDirectory(directory);
+  let marks = 0;
+  function* steps(): Steps<never> {
+    for (const entry of walkLayer(root, { whiteouts: 'oci' })) {
+      if (entry.whiteout) {
+        rewriteWhiteout(entry, to);
+        marks++;
+      } else if (entry.opaque) {
+        rewriteOpaque(entry, to);
+        marks++;
+      }
+      yield undefined;
+    }
+  }
+  await drain(steps(), () => {}, options.signal);
+  return marks;
+}
+
+function rewriteWhiteout({ dirFd, name, path }: LayerEntry, to: WhiteoutNotation): void {
+  // Both forms: which of them it is in does not matter then.
+  unlinkAt(dirFd, name);
+  unlinkAt(dirFd, WHITEOUT_PREFIX + name);
+  if (to === 'oci') makeEmpty(dirFd, WHITEOUT_PREFIX + name, path);
+  else if (to !== 'overlay-xattr') check('mknodat', mknodAt(dirFd, name, S.IFCHR, 0, 0), { path });
+  else {
+    makeEmpty(dirFd, name, path);
+    mark(dirFd, name, path, 'whiteout', 'y');
+    // The kernel looks for such files only where the directory says that there may be some.
+    mark(dirFd, '.', path, 'opaque', 'x');
+  }
+}
+
+function rewriteOpaque({ dirFd, name, path }: LayerEntry, to: WhiteoutNotation): void {
+  for (const prefix of overlayPrefixes) removeXattr(dirFd, name, `${prefix}opaque`);
+  unlinkAt(dirFd, `${name}/${OPAQUE_MARKER}`);
+  if (to === 'oci') makeEmpty(dirFd, `${name}/${OPAQUE_MARKER}`, path);
+  else
+    check(
+      'setxattr',
+      setXattr(dirFd, name, to === 'overlay-user' ? 'user.overlay.opaque' : 'trusted.overlay.opaque', Buffer.from('y')),
+      { path },
+    );
+}
+
+/** Both name spaces: the same layer works with and without `userxattr`. */
+function mark(dirFd: number, name: string, path: string, key: string, value: string): void {
+  for (const prefix of ['trusted.overlay.', 'user.overlay.'])
+    check('setxattr', setXattr(dirFd, name, prefix + key, Buffer.from(value)), { path });
+}
+
+function makeEmpty(dirFd: number, name: string, path: string): void {
+  closeFd(check('openat', openAt(dirFd, name, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600), { path }));
+}

@@ -1,0 +1,71 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { BtrfsDriver, FuseOverlayfsDriver, OverlayDriver, VfsDriver } from '@ns/overlayfs';
+import { notRoot, type StorageSetup, storageDriverConformance } from '@ns/testing';
+import { Scratch } from './scratch.ts';
+
+const lacks = (program: string): string | undefined =>
+  [`/usr/bin/${program}`, `/usr/sbin/${program}`, `/sbin/${program}`].some((path) => existsSync(path))
+    ? undefined
+    : `${program} is not installed`;
+
+function setup(
+  scratch: Scratch,
+  make: (home: string) => StorageSetup['driver'],
+  home = scratch.dir('home'),
+): StorageSetup {
+  return { driver: make(home), directory: scratch.dir('layers'), [Symbol.dispose]: () => scratch[Symbol.dispose]() };
+}
+
+storageDriverConformance({
+  title: 'overlay',
+  missing: notRoot ?? lacks('mkfs.ext4'),
+  size: 'limited',
+  setUp: async () => setup(new Scratch({ tmpfs: true }), (home) => new OverlayDriver(home)),
+});
+
+storageDriverConformance({
+  title: 'vfs',
+  missing: notRoot,
+  size: 'refused',
+  setUp: async () => setup(new Scratch({ tmpfs: true }), (home) => new VfsDriver(home)),
+});
+
+storageDriverConformance({
+  title: 'fuse-overlayfs',
+  missing: notRoot ?? lacks('fuse-overlayfs') ?? (existsSync('/dev/fuse') ? undefined : 'no /dev/fuse'),
+  size: 'refused',
+  setUp: async () => setup(new Scratch({ tmpfs: true }), (home) => new FuseOverlayfsDriver(home)),
+});
+
+/** A btrfs of its own, in a file. */
+function btrfs(scratch: Scratch): string {
+  const image = join(scratch.path, 'btrfs.img');
+  writeFileSync(image, '');
+  truncateSync(image, 256 * 1024 * 1024);
+  execFileSync('mkfs.btrfs', ['-q', image]);
+  const target = scratch.dir('btrfs');
+  execFileSync('mount', ['-o', 'loop', image, target]);
+  return target;
+}
+
+storageDriverConformance({
+  title: 'btrfs',
+  missing: notRoot ?? lacks('mkfs.btrfs'),
+  size: 'limited',
+  setUp: async () => {
+    const scratch = new Scratch({ tmpfs: true });
+    return setup(scratch, (home) => new BtrfsDriver(home), btrfs(scratch));
+  },
+});
+
+storageDriverConformance({
+  title: 'vfs on btrfs (reflinks)',
+  missing: notRoot ?? lacks('mkfs.btrfs'),
+  size: 'refused',
+  setUp: async () => {
+    const scratch = new Scratch({ tmpfs: true });
+    return setup(scratch, (home) => new VfsDriver(home), btrfs(scratch));
+  },
+});
