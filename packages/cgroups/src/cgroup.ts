@@ -5,8 +5,7 @@ import { type Delegatee, delegate } from './delegate.ts';
 import { Directories } from './directories.ts';
 import { CgroupDirectory } from './directory.ts';
 import { CgroupGoneError } from './errors.ts';
-import type { EventStream } from './event-stream.ts';
-import { type CgroupEvent, type EventsOptions, type Joins, watchEvents } from './events.ts';
+import { type CgroupEvent, type EventsOptions, Watchers, watchEvents } from './events.ts';
 import { freeze, isFrozen, thaw } from './freeze.ts';
 import { type CgroupHost, type Controller, detectCgroups, type Hierarchy } from './host.ts';
 import { kill } from './kill.ts';
@@ -68,8 +67,7 @@ export class Cgroup implements AsyncDisposable {
   readonly #directories: Directories;
   readonly #given: ReadonlyMap<Hierarchy, number>;
   readonly #parent: Parent | undefined;
-  readonly #joins: Joins = new Set();
-  readonly #streams = new Set<EventStream<CgroupEvent>>();
+  readonly #watchers = new Watchers();
 
   private constructor(made: Made) {
     this.name = made.name;
@@ -190,7 +188,7 @@ export class Cgroup implements AsyncDisposable {
   async add(pid: number): Promise<void> {
     if (!Number.isInteger(pid) || pid <= 0) throw new SpecError('pid', 'a process id', pid);
     for (const directory of this.#inJoinOrder()) await directory.writeAside('cgroup.procs', String(pid));
-    for (const onJoin of this.#joins) onJoin();
+    for (const onJoin of this.#watchers.onJoin) onJoin();
   }
 
   /** How a new process is born inside. Close what it holds (`using`) once the process is started. */
@@ -227,9 +225,7 @@ export class Cgroup implements AsyncDisposable {
    * @throws UnavailableError for `pressure` without PSI
    */
   events(options: EventsOptions = {}): AsyncIterableIterator<CgroupEvent> & Disposable {
-    const stream = watchEvents(this.#directories, this.#joins, options, () => this.#streams.delete(stream));
-    this.#streams.add(stream);
-    return stream;
+    return watchEvents(this.#directories, this.#watchers, options);
   }
 
   /** Stops every process, and waits until they stand still. v2: since 5.2; v1: the freezer controller. */
@@ -278,8 +274,7 @@ export class Cgroup implements AsyncDisposable {
 
   /** Lets go of the descriptors; the cgroup stays. Idempotent. */
   close(): void {
-    for (const stream of this.#streams) stream[Symbol.dispose]();
-    this.#streams.clear();
+    this.#watchers[Symbol.dispose]();
     this.#directories[Symbol.dispose]();
   }
 

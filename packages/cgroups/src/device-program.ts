@@ -18,8 +18,9 @@ const ALU32_RSH_K = 0x74;
 const ALU32_MOV_X = 0xbc;
 const ALU64_MOV_K = 0xb7;
 const JMP_EXIT = 0x95;
-const JMP32_JNE_K = 0x56; // since 5.1
-const JMP32_JEQ_K = 0x16;
+// Of the whole register: loads and 32-bit arithmetic clear its upper half, and 32-bit jumps are since 5.1 only.
+const JMP_JNE_K = 0x55;
+const JMP_JEQ_K = 0x15;
 
 /** Registers: r1 is the context on entry; the rest is ours to choose. */
 const [R0, R1, TYPE, ACCESS, MAJOR, MINOR] = [0, 1, 2, 3, 4, 5];
@@ -42,8 +43,7 @@ export function deviceProgram(rules: readonly FullDeviceRule[]): Buffer {
     { code: ALU32_RSH_K, dst: ACCESS, imm: 16 },
     { code: LDX_MEM_W, dst: MAJOR, src: R1, off: 4 },
     { code: LDX_MEM_W, dst: MINOR, src: R1, off: 8 },
-    ...[...rules].reverse().flatMap(ruleInstructions),
-    ...verdict(0),
+    ...decidingRules(rules).flatMap(ruleInstructions),
   ];
   const bytes = Buffer.alloc(program.length * 8);
   for (const [index, { code, dst = 0, src = 0, off = 0, imm = 0 }] of program.entries()) {
@@ -55,23 +55,36 @@ export function deviceProgram(rules: readonly FullDeviceRule[]): Buffer {
   return bytes;
 }
 
+const denyAll: FullDeviceRule = { allow: false, type: 'a', major: '*', minor: '*', access: 'rwm' };
+
+/** From the last to the first that fits everything: the verifier refuses instructions that cannot be reached. */
+function decidingRules(rules: readonly FullDeviceRule[]): readonly FullDeviceRule[] {
+  const fromLast = [denyAll, ...rules].reverse();
+  const final = fromLast.findIndex((rule) => testsOf(rule).length === 0);
+  return fromLast.slice(0, final + 1);
+}
+
 const verdict = (value: 0 | 1): Instruction[] => [{ code: ALU64_MOV_K, dst: R0, imm: value }, { code: JMP_EXIT }];
 
-function ruleInstructions(rule: FullDeviceRule): Instruction[] {
+/** Tests that send a request that does not fit on to the next rule; where that begins is filled in later. */
+function testsOf(rule: FullDeviceRule): Instruction[] {
   const asked = [...rule.access].reduce((bits, letter) => bits | accessBits[letter]!, 0);
-  // Tests that send a request that does not fit on to the next rule; `off` is filled in below.
   const tests: Instruction[] = [];
-  if (rule.type !== 'a') tests.push({ code: JMP32_JNE_K, dst: TYPE, imm: kindBits[rule.type] });
+  if (rule.type !== 'a') tests.push({ code: JMP_JNE_K, dst: TYPE, imm: kindBits[rule.type] });
   if (asked !== 7) {
     tests.push({ code: ALU32_MOV_X, dst: R1, src: ACCESS });
     tests.push({ code: ALU32_AND_K, dst: R1, imm: rule.allow ? 7 & ~asked : asked });
-    tests.push({ code: rule.allow ? JMP32_JNE_K : JMP32_JEQ_K, dst: R1, imm: 0 });
+    tests.push({ code: rule.allow ? JMP_JNE_K : JMP_JEQ_K, dst: R1, imm: 0 });
   }
-  if (rule.major !== '*') tests.push({ code: JMP32_JNE_K, dst: MAJOR, imm: rule.major });
-  if (rule.minor !== '*') tests.push({ code: JMP32_JNE_K, dst: MINOR, imm: rule.minor });
-  const body = [...tests, ...verdict(rule.allow ? 1 : 0)];
+  if (rule.major !== '*') tests.push({ code: JMP_JNE_K, dst: MAJOR, imm: rule.major });
+  if (rule.minor !== '*') tests.push({ code: JMP_JNE_K, dst: MINOR, imm: rule.minor });
+  return tests;
+}
+
+function ruleInstructions(rule: FullDeviceRule): Instruction[] {
+  const body = [...testsOf(rule), ...verdict(rule.allow ? 1 : 0)];
   return body.map((instruction, index) =>
-    instruction.code === JMP32_JNE_K || instruction.code === JMP32_JEQ_K
+    instruction.code === JMP_JNE_K || instruction.code === JMP_JEQ_K
       ? { ...instruction, off: body.length - index - 1 }
       : instruction,
   );

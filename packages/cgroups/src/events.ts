@@ -44,21 +44,24 @@ export interface EventsOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Tells event streams that a process was added, which v1 does not. */
-export type Joins = Set<() => void>;
+/** The event streams of one cgroup. */
+export class Watchers {
+  readonly streams: Set<EventStream<CgroupEvent>> = new Set();
+  /** Called when a process was added, which v1 does not tell. */
+  readonly onJoin: Set<() => void> = new Set();
+
+  [Symbol.dispose](): void {
+    for (const stream of [...this.streams]) stream[Symbol.dispose]();
+  }
+}
 
 const optionKeys = ['pressure', 'memoryPressureLevel', 'memoryUsage', 'signal'];
 
-/**
- * Begins to watch.
- *
- * @param onEnd - called once, when the stream ended for whatever reason
- */
+/** Begins to watch. */
 export function watchEvents(
   directories: Directories,
-  joins: Joins,
+  watchers: Watchers,
   options: EventsOptions,
-  onEnd: () => void,
 ): EventStream<CgroupEvent> {
   const unchecked: unknown = options;
   onlyKnownKeys(unchecked, optionKeys, 'events');
@@ -68,8 +71,8 @@ export function watchEvents(
   const abort = (): void => void stream.return();
   const stream = new EventStream<CgroupEvent>(() => {
     options.signal?.removeEventListener('abort', abort);
-    joins.delete(onJoin);
-    onEnd();
+    watchers.onJoin.delete(onJoin);
+    watchers.streams.delete(stream);
   });
   const watching: Watching = {
     stream,
@@ -79,7 +82,8 @@ export function watchEvents(
     },
   };
   const onJoin = directories.unified ? () => {} : followMembers(directories, watching);
-  joins.add(onJoin);
+  watchers.onJoin.add(onJoin);
+  watchers.streams.add(stream);
   options.signal?.addEventListener('abort', abort);
   if (options.signal?.aborted) abort();
   try {
