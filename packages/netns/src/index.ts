@@ -1,5 +1,18 @@
 export type { Address, AddressOptions } from './address.ts';
 export * as address from './address.ts';
+export { formatResolvConf, hostResolvers, parseNameservers, type ResolvConf } from './dns/host-resolvers.ts';
+export { canonicalName, NameTable } from './dns/name-table.ts';
+export { type NamePolicy, Resolver, type ResolverOptions } from './dns/resolver.ts';
+export { EgressPolicy, type ResolvedAddress } from './egress/egress-policy.ts';
+export {
+  closedSubnets,
+  type EgressOptions,
+  type NameRule,
+  type PortLimit,
+  parseEgressRule,
+  type SubnetRule,
+} from './egress/egress-rule.ts';
+export type { RefusedConnection } from './egress/refused-connections.ts';
 export {
   AddressInUseError,
   AddressPoolExhaustedError,

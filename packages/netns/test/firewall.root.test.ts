@@ -1,122 +1,23 @@
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import {
-  address,
-  Firewall,
-  link,
-  NetNamespace,
-  type PublishedPorts,
-  parsePortSpec,
-  publishPorts,
-  route,
-  sysctl,
-} from '@ns/netns';
+import { Firewall, type PublishedPorts, parsePortSpec, publishPorts, route } from '@ns/netns';
 import { needs, notRoot } from '@ns/testing';
+import {
+  client,
+  inside,
+  ResourceStack,
+  scene,
+  serve,
+  TCP_CLIENT,
+  TCP_SERVER,
+  UDP_CLIENT,
+  UDP_SERVER,
+} from './scene.ts';
 
 const rootTest = needs(notRoot);
-
-const nsenter = (netns: NetNamespace, ...command: string[]): [string, string[]] => [
-  'nsenter',
-  [`--net=/proc/${process.pid}/fd/${netns.fd}`, ...command],
-];
-function inside(netns: NetNamespace, ...command: string[]): string {
-  return execFileSync(...nsenter(netns, ...command), { stdio: ['ignore', 'pipe', 'pipe'] }).toString();
-}
-const TCP_SERVER = `require('net').createServer({allowHalfOpen:true},(s)=>{s.on('error',()=>{});s.on('data',(d)=>s.write(process.argv[1]+' saw '+s.remoteAddress+' '+d));s.on('end',()=>s.end())}).listen(80,'::',()=>console.log('up'))`;
-const UDP_SERVER = `for(const t of ['udp4','udp6']){const s=require('dgram').createSocket({type:t,ipv6Only:t==='udp6'});s.on('message',(d,r)=>s.send(process.argv[1]+' heard '+d,r.port,r.address));s.bind(5353,()=>console.log('up'))}`;
-const TCP_CLIENT = `const s=require('net').connect({host:process.argv[1],port:+process.argv[2],timeout:1500});s.on('connect',()=>s.end('hello'));s.on('data',(d)=>process.stdout.write(d));s.on('timeout',()=>{console.log('TIMEOUT');process.exit()});s.on('error',(e)=>console.log(e.code))`;
-const UDP_CLIENT = `const h=process.argv[1];const s=require('dgram').createSocket(h.includes(':')?'udp6':'udp4');s.on('message',(d)=>{console.log(''+d);process.exit()});setTimeout(()=>{console.log('TIMEOUT');process.exit()},1500);s.send('hello',+process.argv[2],h)`;
-
-/** Runs a client program without holding this process: the proxy lives here. */
-async function client(netns: NetNamespace, program: string, host: string, port: number): Promise<string> {
-  const child = spawn(...nsenter(netns, process.execPath, '-e', program, host, String(port)), {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let output = '';
-  child.stdout.on('data', (data) => {
-    output += data;
-  });
-  await once(child, 'close');
-  return output.trim();
-}
-
-/** A host, somebody outside it, and two containers on one bridge; a third on another bridge. */
-async function scene(scope: AsyncDisposableStack) {
-  const make = async () => {
-    const netns = scope.use(await NetNamespace.create());
-    // The duplicate address test keeps link-local addresses, and with them neighbour discovery, back for a second.
-    await sysctl.set('net.ipv6.conf.default.accept_dad', 0, { netns });
-    return netns;
-  };
-  const [host, outside, a, b, c] = [await make(), await make(), await make(), await make(), await make()];
-  await link.createVeth({ name: 'eth0', netns: host, up: true, peer: { name: 'eth0', netns: outside, up: true } });
-  for (const [netns, four, six] of [
-    [host, '198.51.100.1/24', '2001:db8:1::1/64'],
-    [outside, '198.51.100.2/24', '2001:db8:1::2/64'],
-  ] as const) {
-    await address.add('eth0', four, { netns });
-    await address.add('eth0', six, { netns, nodad: true });
-  }
-  const firewall = scope.use(await Firewall.open({ netns: host }));
-  for (const [bridge, n, members] of [
-    ['br0', 1, [a, b]],
-    ['br1', 2, [c]],
-  ] as const) {
-    await link.createBridge({ name: bridge, netns: host, up: true });
-    await address.add(bridge, `10.88.${n}.1/24`, { netns: host });
-    await address.add(bridge, `fd00:${n}::1/64`, { netns: host, nodad: true });
-    firewall.addNetwork({ bridge, subnets: [`10.88.${n}.0/24`, `fd00:${n}::/64`] });
-    for (const [index, netns] of members.entries()) {
-      await link.createVeth({
-        name: `v${n}${index}`,
-        netns: host,
-        master: bridge,
-        up: true,
-        peer: { name: 'eth0', netns, up: true },
-      });
-      // With br_netfilter a container's own published port comes back through the bridge port it left by.
-      await link.setBridgePort(`v${n}${index}`, { hairpin: true, netns: host });
-      await address.add('eth0', `10.88.${n}.${index + 2}/24`, { netns });
-      await address.add('eth0', `fd00:${n}::${index + 2}/64`, { netns, nodad: true });
-      await route.add({ to: 'default', via: `10.88.${n}.1`, netns });
-      await route.add({ to: 'default', via: `fd00:${n}::1`, netns });
-    }
-  }
-  return { host, outside, a, b, c, firewall };
-}
-
-async function serve(scope: AsyncDisposableStack, netns: NetNamespace, name: string, program: string): Promise<void> {
-  const child = spawn(...nsenter(netns, process.execPath, '-e', program, name), {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  scope.defer(async () => {
-    child.kill('SIGKILL');
-    await once(child, 'close');
-  });
-  await once(child.stdout, 'data');
-}
-
-/** The class of Node 24; tests also run on 20. */
-class AsyncDisposableStack {
-  readonly #closers: (() => unknown)[] = [];
-  use<Resource extends AsyncDisposable | Disposable>(resource: Resource): Resource {
-    this.#closers.push(() =>
-      Symbol.asyncDispose in resource ? resource[Symbol.asyncDispose]() : (resource as Disposable)[Symbol.dispose](),
-    );
-    return resource;
-  }
-  defer(closer: () => unknown): void {
-    this.#closers.push(closer);
-  }
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const close of this.#closers.reverse()) await close();
-  }
-}
 
 rootTest(
   'out is masqueraded, in is closed, networks are apart',
   async () => {
-    await using scope = new AsyncDisposableStack();
+    await using scope = new ResourceStack();
     const { outside, a, b, c, host } = await scene(scope);
     await serve(scope, outside, 'outside', TCP_SERVER);
     await serve(scope, b, 'b', TCP_SERVER);
@@ -135,7 +36,7 @@ rootTest(
 rootTest(
   'a published port is reached from everywhere, in both versions',
   async () => {
-    await using scope = new AsyncDisposableStack();
+    await using scope = new ResourceStack();
     const { host, outside, a, b, c, firewall } = await scene(scope);
     await serve(scope, b, 'b', TCP_SERVER);
     await serve(scope, b, 'b', UDP_SERVER);
@@ -182,7 +83,7 @@ rootTest(
 rootTest(
   'host addresses, ranges, and all or nothing',
   async () => {
-    await using scope = new AsyncDisposableStack();
+    await using scope = new ResourceStack();
     const { host, outside, b, firewall } = await scene(scope);
     await serve(scope, b, 'b', TCP_SERVER);
     const local = await publishPorts({
@@ -218,7 +119,7 @@ rootTest(
 rootTest(
   'without nftables the userland proxy does it',
   async () => {
-    await using scope = new AsyncDisposableStack();
+    await using scope = new ResourceStack();
     const { host, outside, b } = await scene(scope);
     await serve(scope, b, 'b', TCP_SERVER);
     await serve(scope, b, 'b', UDP_SERVER);
@@ -238,7 +139,7 @@ rootTest(
 rootTest(
   'the table comes and goes without touching others, and containers cannot reach 127.0.0.1 of the host',
   async () => {
-    await using scope = new AsyncDisposableStack();
+    await using scope = new ResourceStack();
     const { host, a, firewall } = await scene(scope);
     inside(
       host,
@@ -268,7 +169,7 @@ rootTest(
 rootTest(
   'an internal network stays inside',
   async () => {
-    await using scope = new AsyncDisposableStack();
+    await using scope = new ResourceStack();
     const { outside, a, b, firewall } = await scene(scope);
     const network = { bridge: 'br0', subnets: ['10.88.1.0/24', 'fd00:1::/64'] };
     firewall.removeNetwork(network);

@@ -6,7 +6,6 @@ export type SetName =
   | 'bridges'
   | 'same_bridge'
   | 'internal'
-  | 'guarded'
   | 'nat4'
   | 'nat6'
   | 'publish4'
@@ -22,7 +21,6 @@ const sets: readonly string[] = [
   'set bridges { type ifname; }',
   'set same_bridge { type ifname . ifname; }',
   'set internal { type ifname; }',
-  'set guarded { type ifname; }',
   'set nat4 { type ipv4_addr; flags interval; }',
   'set nat6 { type ipv6_addr; flags interval; }',
   'map publish4 { type inet_proto . inet_service : ipv4_addr . inet_service; }',
@@ -34,6 +32,7 @@ const sets: readonly string[] = [
   'set opened6 { type ifname . ipv6_addr . inet_proto . inet_service; flags timeout; }',
   'set opened6_any { type ifname . ipv6_addr; flags timeout; }',
   'map egress { type ifname : verdict; }',
+  'map guarded { type ifname : verdict; }',
 ];
 
 const chains: Readonly<Record<string, readonly string[]>> = {
@@ -73,19 +72,11 @@ const chains: Readonly<Record<string, readonly string[]>> = {
     // From another network, or from outside around a published port.
     'oifname @bridges drop',
   ],
-  // A network with an egress policy reaches the host's resolver and nothing else of the host.
+  // What networks with an egress policy may do to the host itself.
   input: [
     'type filter hook input priority filter; policy accept;',
     'ct state established,related accept',
-    'iifname @guarded jump guarded_input',
-  ],
-  guarded_input: [
-    'udp dport 53 accept',
-    'tcp dport 53 accept',
-    'icmp type echo-request accept',
-    'icmpv6 type { echo-request, nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld-listener-query, mld-listener-report, mld2-listener-report } accept',
-    'meta l4proto tcp reject with tcp reset',
-    'reject with icmpx admin-prohibited',
+    'iifname vmap @guarded',
   ],
 };
 

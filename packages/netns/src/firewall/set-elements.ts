@@ -98,6 +98,18 @@ export function addElements(socket: NetlinkSocket, elements: readonly Element[])
     );
 }
 
+/** Adds an element with a timeout, or starts the timeout of one that is there anew, without a moment in which it is missing. */
+export function refreshElement(socket: NetlinkSocket, element: Element): void {
+  try {
+    addElements(socket, [element]);
+  } catch (error) {
+    if (!(error instanceof NetlinkError) || error.code !== 'EEXIST') throw error;
+    // Before Linux 6.12 adding it again would leave its time as it is.
+    const requests = [request('DELSETELEM', 0, element), request('NEWSETELEM', NLM_F.CREATE, element)];
+    socket.transaction(nftablesBatch(requests));
+  }
+}
+
 /** Removes elements; those that are gone already do not matter. */
 export function removeElements(socket: NetlinkSocket, elements: readonly Element[]): void {
   try {
