@@ -2,7 +2,7 @@ import type { Cgroup } from '@ns/cgroups';
 import { type Launched, launch, type StandardStreams } from '@ns/launch';
 import { type OwnedFd, ResourceStack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
-import { SeccompNotifier } from '@ns/seccomp';
+import { type SeccompHandlers, SeccompNotifier } from '@ns/seccomp';
 import { designContainer } from './design.ts';
 import { readHost } from './host.ts';
 import { type ContainerDesign, containerPlan } from './plan/container-plan.ts';
@@ -16,6 +16,8 @@ export interface StartContext {
   readonly ids: IdLease | undefined;
   /** Wait for the word to start. */
   readonly park: boolean;
+  /** Wait just before the program for the caller to say which. */
+  readonly programLater?: boolean;
   /** Scratch file system of the start before. */
   readonly scratch?: OwnedFd | undefined;
   /** Give the scratch file system to the caller. */
@@ -39,6 +41,7 @@ export function launchContainer(
     {
       id: context.id,
       park: context.park,
+      programLater: context.programLater ?? false,
       scratch: { reuse: context.scratch !== undefined, handOver: context.keepScratch },
       nullFds: noInput ? [0] : [],
       pipeFds: noInput ? [1, 2] : [0, 1, 2],
@@ -52,11 +55,23 @@ export function launchContainer(
   );
   const launched = launch({ steps: containerPlan(design, host), stdio: context.streams, fds });
   const { onSyscall } = spec;
-  // Without a program there is no listener; why not, the result tells.
-  if (onSyscall)
-    launched.seccompListener.then(
-      (listener) => SeccompNotifier.listen(listener, onSyscall),
-      () => {},
-    );
+  if (onSyscall) serveSystemCalls(launched, onSyscall);
   return { launched, design };
+}
+
+function serveSystemCalls(launched: Launched, handlers: SeccompHandlers): void {
+  launched.seccompListener.then(
+    (listener) => {
+      const notifier = SeccompNotifier.listen(listener, handlers);
+      // The process itself keeps the event loop alive, as long as it runs.
+      notifier.unref();
+      notifier.on('handlerError', (error, call) => {
+        process.emitWarning(`the handler of ${call.syscall} failed, the call got EPERM: ${String(error)}`, {
+          code: 'NS_SYSCALL_HANDLER',
+        });
+      });
+    },
+    // Without a program there is no listener; why not, the result tells.
+    () => {},
+  );
 }

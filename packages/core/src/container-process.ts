@@ -16,6 +16,8 @@ export interface ProcessOptions {
   readonly check?: boolean | undefined;
   readonly encoding?: 'utf8' | 'buffer' | undefined;
   readonly buffer?: boolean | undefined;
+  /** Kept by this process's event loop, where the kernel was not told at the start. */
+  readonly timeoutMs?: number | undefined;
 }
 
 /** A process that was started, and what to do when it has ended. */
@@ -53,9 +55,16 @@ export class ContainerProcess<Output extends string | Buffer = string>
   #pendingSignal: NodeJS.Signals | undefined;
   #iterated = false;
 
-  /** @param start - starts the process with the given streams; what it throws, the promise rejects with */
-  constructor(options: ProcessOptions, start: (streams: StandardStreams) => Running | Promise<Running>) {
-    this.#streams = new StandardStreams([options.stdin === 'null' ? 'null' : 'pipe', 'pipe', 'pipe']);
+  /**
+   * @param start - starts the process with the given streams; what it throws, the promise rejects with
+   * @param streams - default: pipes
+   */
+  constructor(
+    options: ProcessOptions,
+    start: (streams: StandardStreams) => Running | Promise<Running>,
+    streams: StandardStreams = new StandardStreams([options.stdin === 'null' ? 'null' : 'pipe', 'pipe', 'pipe']),
+  ) {
+    this.#streams = streams;
     this.stdout = this.#streams.stdout!;
     this.stderr = this.#streams.stderr!;
     const running = this.#start(options, start);
@@ -131,13 +140,14 @@ export class ContainerProcess<Output extends string | Buffer = string>
   async #supervise(starting: Running | undefined | Promise<Running>, options: ProcessOptions): Promise<Result<Output>> {
     const startedAt = performance.now();
     const { bytes = defaultMaxOutputBytes, onExceed = 'drop-tail' } = options.maxOutput ?? {};
-    let cause: 'abort' | 'output-limit' | undefined;
-    const end = (why: 'abort' | 'output-limit') => {
+    let cause: 'abort' | 'output-limit' | 'timeout' | undefined;
+    const end = (why: NonNullable<typeof cause>) => {
       cause ??= why;
       this.kill('SIGKILL');
     };
     const onAbort = () => end('abort');
     options.signal?.addEventListener('abort', onAbort, { once: true });
+    const timer = options.timeoutMs === undefined ? undefined : setTimeout(end, options.timeoutMs, 'timeout');
     const output = new CapturedOutput(
       parseSize(bytes, 'maxOutput.bytes'),
       onExceed,
@@ -172,6 +182,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
         throw new ProcessFailedError(options.command[0]!, result);
       return result;
     } finally {
+      clearTimeout(timer);
       options.signal?.removeEventListener('abort', onAbort);
       this.#streams.closeInherited();
       this.#streams.destroyStdin();

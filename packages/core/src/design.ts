@@ -23,6 +23,7 @@ import { resolveIdMaps } from './user-namespace.ts';
 export interface DesignContext {
   readonly id: string;
   readonly park: boolean;
+  readonly programLater?: boolean;
   readonly scratch: ContainerDesign['scratch'];
   readonly nullFds: readonly number[];
   readonly pipeFds: readonly number[];
@@ -96,6 +97,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     nullFds: context.nullFds,
     pipeFds: context.pipeFds,
     park: context.park,
+    programLater: context.programLater ?? false,
     scratch: context.scratch,
     terminal: spec.tty ? { rows: 24, columns: 80 } : undefined,
     denySetgroups: namespaces.idMaps?.denySetgroups ?? false,

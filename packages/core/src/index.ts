@@ -5,6 +5,7 @@ export { ContainerStartError, ContainerStateError, ProcessFailedError } from './
 export type { ExecOptions } from './exec.ts';
 export type { LogEntry, LogOptions } from './log-buffer.ts';
 export type { OutputChunk } from './output.ts';
+export { Pool, type PooledRunOptions, type PooledSandbox, type PoolOptions } from './pool.ts';
 export type { ProcessInfo } from './process-list.ts';
 export type { Result, Usage } from './result.ts';
 export { run } from './run.ts';

@@ -300,7 +300,15 @@ export function validateExec<Options extends object>(command: readonly string[],
   return checked(execSchema, { ...options, command }) as Options;
 }
 
-type Schema = typeof containerSchema | typeof runSchema | typeof execSchema;
+const { user: _user, groups: _groups, umask: _umask, ...pooledFields } = execSchema.entries;
+const pooledSchema = v.strictObject(pooledFields);
+
+/** Checks a command for a sandbox of a pool. Throws as {@link validateSpec}. */
+export function validatePooled<Options extends object>(command: readonly string[], options: Options): Options {
+  return checked(pooledSchema, { ...options, command }) as Options;
+}
+
+type Schema = typeof pooledSchema | typeof containerSchema | typeof runSchema | typeof execSchema;
 
 function checked(schema: Schema, input: unknown): unknown {
   const result = v.safeParse(schema, withoutUndefined(input), { abortEarly: true });

@@ -18,6 +18,8 @@ export interface PayloadDesign {
   readonly seccomp: { readonly filter: Uint8Array; readonly flags: number; readonly listener: boolean } | undefined;
   readonly landlock: Extract<Step, { op: 'landlock' }> | undefined;
   readonly execLabel: { readonly file: string; readonly label: string } | undefined;
+  /** Wait just before the program for the caller to say which. */
+  readonly programLater: boolean;
   /** The user namespace does not allow setgroups(2). */
   readonly denySetgroups: boolean;
 }
@@ -243,8 +245,13 @@ export function payloadSteps(design: PayloadDesign, host: Host): Step[] {
     { op: 'unblockSignals' },
     // Last: the filter need not allow any of the above.
     ...(design.noNewPrivileges ? filter : []),
-    { op: 'exec', candidates: design.candidates, argv: design.argv, env: design.env },
+    design.programLater ? { op: 'receiveSteps' } : execStep(design),
   ];
+}
+
+/** The program itself: the last step of all. */
+export function execStep({ candidates, argv, env }: Pick<PayloadDesign, 'candidates' | 'argv' | 'env'>): Step {
+  return { op: 'exec', candidates, argv, env };
 }
 
 function terminalSteps({ terminal, user }: ContainerDesign): Step[] {
