@@ -350,8 +350,8 @@ static void run_init(char **mounts, char **command, const struct sock_fprog *fil
 	make_readonly();
 
 	check(fchdir(root));
+	check(move_mount(scratch, "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH));
 	check(syscall(SYS_pivot_root, ".", "."));
-	check(umount2(".", MNT_DETACH));
 	check(umount2(".", MNT_DETACH));
 	check(chdir("/"));
 	check(chdir("/"));
@@ -368,7 +368,8 @@ static void run_init(char **mounts, char **command, const struct sock_fprog *fil
 	struct __user_cap_data_struct kill_only[2] = { { 1 << CAP_KILL, 1 << CAP_KILL, 0 } };
 	check(syscall(SYS_capset, &header, kill_only));
 	int status = supervise(pid, status_fd, NULL);
-	send(status_fd, &status, sizeof status, MSG_NOSIGNAL);
+	if (WIFSIGNALED(status))
+		send(status_fd, &status, sizeof status, MSG_NOSIGNAL);
 	_exit(WEXITSTATUS(status));
 }
 

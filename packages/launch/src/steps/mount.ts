@@ -497,10 +497,11 @@ export const mountLowerings: Lowerings<MountStep> = {
     const { asm } = to;
     const dot = asm.string('.');
     asm.call('fchdir', [to.handle('root')]);
-    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one at "/", and the scratch on top of
-    // that. An unmount takes the topmost.
+    // Every unmount waits for all CPUs (synchronize_rcu_expedited). Below the old root the scratch goes away with it; the
+    // stage came from /proc/self/fd, so /proc is there.
+    asm.call('move_mount', [to.handle('scratch'), asm.string(''), AT_FDCWD, asm.string('/proc'), MOVE_MOUNT.F_EMPTY_PATH]);
+    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, where an unmount finds it.
     asm.call('pivot_root', [dot, dot]);
-    asm.call('umount2', [dot, MNT_DETACH]);
     asm.call('umount2', [dot, MNT_DETACH]);
     asm.call('chdir', [asm.string('/')]);
   },

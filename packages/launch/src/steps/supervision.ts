@@ -219,7 +219,7 @@ function superviseAsInit(to: Lowering, { pid, stop }: Child): void {
   );
 
   const status = asm.bytes(8);
-  const [next, reap] = [new Label(), new Label()];
+  const [next, reap, exited] = [new Label(), new Label(), new Label()];
   const signal = waitForSignal(to, next);
   asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
   forwardSignal(to, signal, { pid, stop });
@@ -230,7 +230,10 @@ function superviseAsInit(to: Lowering, { pid, stop }: Child): void {
   asm.call('wait4', [-1, status, WNOHANG | __WALL, 0], { store: reaped, tolerate: ['ECHILD'], otherwise: next });
   asm.jumpIfEqual(reaped, 0, next);
   asm.jumpIfUnequal(reaped, pid, reap);
+  // An exit code we pass on ourselves; a signal a pid 1 cannot die of.
+  asm.jumpIfEqual(new Slot(status), 0, exited, 0x7f);
   sendRecord(to, { kind: 'payloadExit', value: new Slot(status) });
+  asm.place(exited);
   const code = asm.slot();
   asm.copy(code.address, status + 1, 1);
   asm.call('exit_group', [code]);
