@@ -30,7 +30,7 @@ export interface NamespaceInfo {
  *
  * @example
  * ```ts
- * for (const { name, processes } of listNamespaces({ kinds: ['net'] })) log(name, processes.length);
+ * const lines = listNamespaces({ kinds: ['net'] }).map(({ name, processes }) => `${name} ${processes.length}`);
  * ```
  */
 export function listNamespaces(options: { readonly kinds?: readonly NamespaceKindName[] } = {}): NamespaceInfo[] {

@@ -24,6 +24,8 @@ export interface NamespaceId {
  *
  * @example
  * ```ts
+ * import { networkInterfaces } from 'node:os';
+ *
  * using net = Namespace.open('net', { pid });
  * const names = net.enter(() => Object.keys(networkInterfaces()));
  * net.pin('/run/netns/blue');
