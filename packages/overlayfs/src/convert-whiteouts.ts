@@ -2,7 +2,7 @@ import { check, closeFd, mknodAt, O, type OwnedFd, openAt, removeXattr, S, setXa
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import { drain, type Steps } from './time-slices.ts';
 import { type LayerEntry, walkLayer } from './walk-layer.ts';
-import { OPAQUE_MARKER, overlayPrefixes, WHITEOUT_PREFIX } from './whiteouts.ts';
+import { OPAQUE_MARKER, overlayPrefixes, overlayXattr, WHITEOUT_PREFIX } from './whiteouts.ts';
 
 /**
  * Ways to write down what a layer deletes. `overlay`: devices 0/0 and trusted.overlay.opaque. `overlay-user`: devices 0/0 (any user may
@@ -45,7 +45,8 @@ function rewriteWhiteout({ dirFd, name, path }: LayerEntry, to: WhiteoutNotation
   unlinkAt(dirFd, WHITEOUT_PREFIX + name);
   if (to === 'oci') makeEmpty(dirFd, WHITEOUT_PREFIX + name, path);
   else if (to !== 'overlay-xattr') check('mknodat', mknodAt(dirFd, name, S.IFCHR, 0, 0), { path });
-  else {
+  else if (overlayXattr(dirFd, '.', 'opaque') !== 'y') {
+    // (Below an opaque directory there is nothing to hide, and the attribute can say only one of the two.)
     makeEmpty(dirFd, name, path);
     mark(dirFd, name, path, 'whiteout', 'y');
     // The kernel looks for such files only where the directory says that there may be some.
