@@ -41,6 +41,7 @@ export const everyStep: { readonly [Op in Step['op']]: Extract<Step, { op: Op }>
     attributes: ['nodev'],
     appendLower: true,
   },
+  emptyRoot: { op: 'emptyRoot', directories: ['proc', 'usr'], links: { bin: 'usr/bin' } },
   bindRoot: { op: 'bindRoot', source: '/srv/root', attributes: ['ro'] },
   mount: {
     op: 'mount',
@@ -96,6 +97,8 @@ export const everyStep: { readonly [Op in Step['op']]: Extract<Step, { op: Op }>
     },
     child: [{ op: 'dieWithParent' }],
   },
+  receiveSteps: { op: 'receiveSteps' },
+  handOverNamespaces: { op: 'handOverNamespaces', namespaces: ['net'] },
   park: { op: 'park' },
   report: { op: 'report', kind: 'ready' },
 };

@@ -132,6 +132,33 @@ test('a parked program can be ended', async () => {
   expect({ stdout, signal: exit.signal }).toEqual({ stdout: '', signal: 'SIGKILL' });
 });
 
+test('a parked program can be told what to do', async () => {
+  const parked = () => launch({ steps: monitoredPlan(['echo', 'never'], { before: [{ op: 'receiveSteps' }] }) });
+  const launched = parked();
+  await launched.ready;
+  launched.continueWith(program(['echo', 'told']));
+  expect((await outcome(launched)).stdout).toBe('told\n');
+
+  const failing = parked();
+  await failing.ready;
+  failing.continueWith([
+    { op: 'umask', mask: 0 },
+    { op: 'workingDirectory', path: '/no/such/place', create: false },
+  ]);
+  const { exit } = await outcome(failing);
+  expect(exit.failure).toMatchObject({
+    code: 'ENOENT',
+    syscall: 'chdir',
+    step: { number: 2, of: 2, op: 'workingDirectory' },
+  });
+
+  const ended = parked();
+  await ended.ready;
+  ended.kill();
+  expect((await outcome(ended)).exit.signal).toBe('SIGKILL');
+  expect(() => ended.continueWith(program(['true']))).toThrow();
+});
+
 test('a monitor that is killed before its child asked to die with it takes the child along', async () => {
   const launched = launch({
     steps: [

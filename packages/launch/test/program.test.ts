@@ -154,8 +154,9 @@ test('pseudo instructions', () => {
     asm.copy(to, from.address, 8);
     asm.decimal(to, from);
     asm.fail('EXDEV');
+    asm.program(5);
   });
-  expect(instructions.map(({ op }) => op)).toEqual([0xfff2, 0xfff3, 0xfff4]);
+  expect(instructions.map(({ op }) => op)).toEqual([0xfff2, 0xfff3, 0xfff4, 0xfff5]);
   expect(instructions[2]!.args[0]).toBe(BigInt(ERRNO.EXDEV!));
 });
 

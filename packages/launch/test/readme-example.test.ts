@@ -54,7 +54,7 @@ test('is what the README prints', () => {
       .split('\n')
       .map((line) => line.trim())
       .filter((line) => line !== '' && !line.startsWith('import '));
-  const readme = /```ts\n([^]*?)```/.exec(file('../README.md'))![1]!;
-  const here = /\/\/ example\n([^]*?)\/\/ end of example/.exec(file('readme-example.test.ts'))![1]!;
+  const readme = /```ts\n([\s\S]*?)```/.exec(file('../README.md'))![1]!;
+  const here = /\/\/ example\n([\s\S]*?)\/\/ end of example/.exec(file('readme-example.test.ts'))![1]!;
   expect(lines(here)).toEqual(lines(readme));
 });

@@ -157,6 +157,23 @@ arm64Test('a failure of our own is reported the same way', async () => {
   expect({ code, record }).toMatchObject({ code: 125, record: { kind: 'failure', index: 0, value: ERRNO.EXDEV } });
 });
 
+arm64Test('goes on with another program, given by descriptor', async () => {
+  const other = new Assembler({ arch: 'arm64' });
+  other.call('write', [1, other.string('the other'), 9]);
+  other.call('chdir', [other.string('/no/such/place')]);
+  const { bytes } = other.finish(4);
+  const { stdout, record } = await runProgram((asm) => {
+    const fd = asm.slot();
+    asm.call('memfd_create', [asm.string('other'), 0], { store: fd });
+    asm.call('write', [fd, asm.bytes(bytes), bytes.length]);
+    asm.program(fd);
+  });
+  expect({ stdout, record }).toMatchObject({
+    stdout: 'the other',
+    record: { kind: 'failure', index: 1, value: ERRNO.ENOENT },
+  });
+});
+
 arm64Test('it forks, waits and executes', async () => {
   const { code } = await runProgram((asm) => {
     const [pid, status, child] = [asm.slot(), asm.slot(), new Label()];
