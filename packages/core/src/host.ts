@@ -1,6 +1,7 @@
-import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { release } from 'node:os';
-import { parseMountinfo } from '@ns/mounts';
+import { AT_FDCWD, S, statAt } from '@ns/libc';
+import { type MountInfo, MountTable } from '@ns/mounts';
 
 /** Facts of this machine that a plan depends on. Plans are pure functions of a specification and these. */
 export interface Host {
@@ -52,7 +53,8 @@ const dataFileSystems = new Set([
 const replacedPaths = ['/proc', '/sys', '/dev', '/run', '/root', '/home', '/boot'];
 
 let constant: Pick<Host, 'lastCapability' | 'boundingSet' | 'kernel' | 'uid'> | undefined;
-let mounts: { text: string; data: Host['dataMounts'] } | undefined;
+let mountTable: MountTable | undefined;
+let known: { mounts: readonly MountInfo[]; data: Host['dataMounts'] } | undefined;
 
 /** Reads the facts. What cannot change while this process lives is read once. */
 export function readHost(): Host {
@@ -62,9 +64,10 @@ export function readHost(): Host {
     kernel: release().split('.').slice(0, 2).map(Number) as [number, number],
     uid: process.geteuid!(),
   };
-  const text = readFileSync('/proc/self/mountinfo', 'utf8');
-  if (mounts?.text !== text) mounts = { text, data: dataMounts(text) };
-  return { ...constant, dataMounts: mounts.data, topLevel: listTopLevel, stat: statHostFile };
+  mountTable ??= new MountTable();
+  const mounts = mountTable.read();
+  if (known?.mounts !== mounts) known = { mounts, data: dataMounts(mounts) };
+  return { ...constant, dataMounts: known.data, topLevel: listTopLevel, stat: statHostFile };
 }
 
 /** Does this kernel have at least the given version? */
@@ -72,20 +75,25 @@ export function kernelAtLeast({ kernel }: Pick<Host, 'kernel'>, major: number, m
   return kernel[0] > major || (kernel[0] === major && kernel[1] >= minor);
 }
 
-function dataMounts(mountinfo: string): Host['dataMounts'] {
+function dataMounts(mounts: readonly MountInfo[]): Host['dataMounts'] {
   const found = new Map<string, boolean>();
-  for (const { target, type, options } of parseMountinfo(mountinfo)) {
+  for (const { target, type, options } of mounts) {
     const inside = replacedPaths.some((path) => target === path || target.startsWith(`${path}/`));
     if (target !== '/' && !inside && dataFileSystems.has(type)) found.set(target, options.includes('ro'));
   }
   return [...found].map(([path, readonly]) => ({ path, readonly })).sort((a, b) => a.path.localeCompare(b.path));
 }
 
+const fileTypes: Readonly<Record<number, HostFile['type']>> = {
+  [S.IFDIR]: 'directory',
+  [S.IFREG]: 'file',
+  [S.IFLNK]: 'link',
+};
+
 function statHostFile(path: string): HostFile | undefined {
-  const stat = lstatSync(path, { throwIfNoEntry: false });
+  const stat = statAt(AT_FDCWD, path);
   if (!stat) return undefined;
-  const type = stat.isDirectory() ? 'directory' : stat.isFile() ? 'file' : stat.isSymbolicLink() ? 'link' : 'other';
-  return { type, mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid };
+  return { type: fileTypes[stat.mode & S.IFMT] ?? 'other', mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid };
 }
 
 function listTopLevel(): TopLevelEntry[] {

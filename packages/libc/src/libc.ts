@@ -89,17 +89,29 @@ export function watchFd(
 ): FdWatch {
   const handle = koffi.node.poll(fd, events, callback as never) as unknown as FdWatch & { close(): void };
   let open = true;
-  return {
+  const watch: FdWatch = {
     close() {
-      if (open) handle.close();
+      if (!open) return;
       open = false;
+      handle.close();
+      openWatches.delete(watch);
+      if (openWatches.size === 0) process.off('exit', closeWatches);
     },
     ref: () => open && handle.ref(),
     unref: () => open && handle.unref(),
-    [Symbol.dispose]() {
-      this.close();
-    },
+    [Symbol.dispose]: () => watch.close(),
   };
+  if (openWatches.size === 0) process.on('exit', closeWatches);
+  openWatches.add(watch);
+  return watch;
+}
+
+// An event that comes while Node takes its environment down would be delivered to code that is not there any more, which
+// ends the process with a core dump. So nothing is watched from 'exit' on.
+const openWatches = new Set<FdWatch>();
+
+function closeWatches(): void {
+  for (const watch of openWatches) watch.close();
 }
 
 /** A registration made by {@link watchFd}. */

@@ -43,7 +43,11 @@ export function rootSteps(
     attributes: ['nodev'] as const,
     appendLower,
   };
-  const overlay = (target: string, lower: readonly string[], own: OverlayUpper): Step => ({
+  const overlay = (
+    target: string,
+    lower: readonly string[],
+    own: OverlayUpper,
+  ): Extract<Step, { op: 'mountOverlay' }> => ({
     op: 'mountOverlay',
     target,
     lower,
@@ -60,18 +64,21 @@ export function rootSteps(
     const visible = host.dataMounts.filter(
       ({ path }) => !root.hide.some((hidden) => path === hidden || path.startsWith(`${hidden}/`)),
     );
+    // Other programs mount and unmount while we look: what is gone by then is left out.
     visible.forEach(({ path, readonly }, i) => {
+      const type = host.stat(path)?.type === 'file' ? 'file' : 'directory';
       steps.push(
-        readonly || root.writable === 'none'
+        readonly || root.writable === 'none' || type === 'file'
           ? {
               op: 'bind',
               source: path,
               target: path,
-              type: 'directory',
+              type,
               attributes: ['ro', 'nosuid', 'nodev'],
               recursive: false,
+              optional: true,
             }
-          : overlay(path, [path], scratchUpper(`data-${i}`, path, host)),
+          : { ...overlay(path, [path], scratchUpper(`data-${i}`, path, host)), optional: ['ENOENT', 'EINVAL'] },
       );
     });
   }

@@ -110,6 +110,8 @@ export type MountStep =
       readonly attributes: readonly MountAttribute[];
       /** `lowerdir+` (since 6.8); otherwise one `lowerdir` string. */
       readonly appendLower: boolean;
+      /** Errors of looking at the layers after which the mount is left out. */
+      readonly optional?: readonly string[];
     }
   /** A root of nothing but directories and links in the scratch, for mounts to go on. */
   | {
@@ -153,6 +155,8 @@ export type MountStep =
       readonly attributes: readonly MountAttribute[];
       readonly recursive: boolean;
       readonly propagation?: Propagation;
+      /** Leave it out when the source is not there. */
+      readonly optional?: boolean;
     }
   /** A new file inside the root with given content, on a tmpfs of its own: it never touches a disk. */
   | {
@@ -243,7 +247,7 @@ export const mountLowerings: Lowerings<MountStep> = {
     }
   },
 
-  mountOverlay({ target, lower, upper, options, attributes, appendLower }, to) {
+  mountOverlay({ target, lower, upper, options, attributes, appendLower, optional }, to) {
     const { asm } = to;
     const all: [key: string, value: string | true][] = appendLower
       ? lower.map((path) => ['lowerdir+', path])
@@ -264,8 +268,10 @@ export const mountLowerings: Lowerings<MountStep> = {
     }
     all.push(...Object.entries(options));
     const mount = target === '/' ? to.handle('root') : asm.slot();
-    newMount(to, 'overlay', all, bits(attributes), mount);
+    const skip = new Label();
+    newMount(to, 'overlay', all, bits(attributes), mount, optional && { tolerate: optional, otherwise: skip });
     attach(to, mount, target);
+    asm.place(skip);
   },
 
   emptyRoot({ directories, links }, to) {
@@ -353,15 +359,16 @@ export const mountLowerings: Lowerings<MountStep> = {
     }
   },
 
-  bind({ source, target, type, attributes, recursive, propagation }, to) {
+  bind({ source, target, type, attributes, recursive, propagation, optional }, to) {
     const { asm } = to;
+    const skip = new Label();
     let mount: Operand;
     if (typeof source === 'string') {
       mount = asm.slot();
       asm.call(
         'open_tree',
         [AT_FDCWD, asm.string(source), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0)],
-        { store: mount },
+        { store: mount, ...(optional && { tolerate: ['ENOENT'], otherwise: skip }) },
       );
     } else {
       mount = to.fd(source.fd);
@@ -382,6 +389,7 @@ export const mountLowerings: Lowerings<MountStep> = {
       asm.string(''),
       MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
     ]);
+    asm.place(skip);
   },
 
   file({ target, content, mode, uid, gid }, to) {
@@ -499,7 +507,13 @@ export const mountLowerings: Lowerings<MountStep> = {
     asm.call('fchdir', [to.handle('root')]);
     // Every unmount waits for all CPUs (synchronize_rcu_expedited). Below the old root the scratch goes away with it; the
     // stage came from /proc/self/fd, so /proc is there.
-    asm.call('move_mount', [to.handle('scratch'), asm.string(''), AT_FDCWD, asm.string('/proc'), MOVE_MOUNT.F_EMPTY_PATH]);
+    asm.call('move_mount', [
+      to.handle('scratch'),
+      asm.string(''),
+      AT_FDCWD,
+      asm.string('/proc'),
+      MOVE_MOUNT.F_EMPTY_PATH,
+    ]);
     // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, where an unmount finds it.
     asm.call('pivot_root', [dot, dot]);
     asm.call('umount2', [dot, MNT_DETACH]);
@@ -530,8 +544,8 @@ function newMount(
   const context = asm.slot();
   asm.call('fsopen', [asm.string(type), FSOPEN_CLOEXEC], { ...failure, store: context });
   for (const [key, value] of Array.isArray(options) ? options : Object.entries(options)) {
-    if (value === true) asm.call('fsconfig', [context, FSCONFIG.SET_FLAG, asm.string(key), 0, 0]);
-    else asm.call('fsconfig', [context, FSCONFIG.SET_STRING, asm.string(key), asm.string(value), 0]);
+    if (value === true) asm.call('fsconfig', [context, FSCONFIG.SET_FLAG, asm.string(key), 0, 0], failure);
+    else asm.call('fsconfig', [context, FSCONFIG.SET_STRING, asm.string(key), asm.string(value), 0], failure);
   }
   asm.call('fsconfig', [context, FSCONFIG.CMD_CREATE, 0, 0, 0], failure);
   asm.call('fsmount', [context, FSMOUNT_CLOEXEC, attributes], { ...failure, store });
