@@ -18,6 +18,7 @@ export {
   mountOptionTable,
   parseMountOptions,
 } from './mount-options.ts';
+export { MountTable } from './mount-table.ts';
 export { moveMount, openMount, reconfigureFileSystem } from './move.ts';
 export {
   type MountInfo,
