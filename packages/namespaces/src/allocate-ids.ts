@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { SpecError } from '@ns/libc';
 import { IdAllocationError } from './errors.ts';
-import { findFreeRange, type IdInterval } from './free-range.ts';
+import { findFreeRange, type IdInterval, intersect } from './free-range.ts';
 import { IdMap } from './id-map.ts';
 import type { IdMappings } from './id-mappings.ts';
 import { LeaseDirectory, type LeaseRecord, leaseName } from './lease-directory.ts';
@@ -35,14 +35,25 @@ export interface IdPools {
 // Above what useradd grants (SUB_UID_MAX 600100000), below where systemd's container range ends.
 const PRIVILEGED_POOL: IdInterval = { start: 0x30000000, size: 0x3fff0000 };
 
+// In a user namespace that has none of those: what is above the ids an image uses.
+const NESTED_POOL: IdInterval = { start: 0x10000, size: 0xffffffff - 0x10000 };
+
 /**
- * As root: host ids 805306368 to 1878982655 without those that `/etc/subuid` and `/etc/subgid` grant to anybody. As an ordinary user: what
- * these files grant to him.
+ * As root: host ids 805306368 to 1878982655 without those that `/etc/subuid` and `/etc/subgid` grant to anybody; in a user namespace
+ * that does not map them, its ids from 65536 on. As an ordinary user: what these files grant to him.
  */
 export function defaultIdPools(): IdPools {
   const [uids, gids] = [readSubordinateIds('uid'), readSubordinateIds('gid')];
   if (process.geteuid!() !== 0) return { uids: rangesOf(uids), gids: rangesOf(gids) };
-  return { uids: [PRIVILEGED_POOL], gids: [PRIVILEGED_POOL], reserved: { uids, gids } };
+  return { uids: rootPool('uid'), gids: rootPool('gid'), reserved: { uids, gids } };
+}
+
+function rootPool(ids: 'uid' | 'gid'): IdInterval[] {
+  // Only ids that exist in our own user namespace can be mapped into one below it.
+  const ours = (IdMap.read('self', ids)?.ranges ?? []).map(({ container, size }) => ({ start: container, size }));
+  const within = (pool: IdInterval) => ours.flatMap((range) => intersect(range, pool) ?? []);
+  const usual = within(PRIVILEGED_POOL);
+  return usual.length > 0 ? usual : within(NESTED_POOL);
 }
 
 /**

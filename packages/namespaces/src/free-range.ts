@@ -21,3 +21,10 @@ export function findFreeRange(
   }
   return undefined;
 }
+
+/** What two intervals share; `undefined` when that is nothing. */
+export function intersect(a: IdInterval, b: IdInterval): IdInterval | undefined {
+  const start = Math.max(a.start, b.start);
+  const end = Math.min(a.start + a.size, b.start + b.size);
+  return end > start ? { start, size: end - start } : undefined;
+}

@@ -40,7 +40,7 @@ const hints: readonly (readonly [action: NamespaceAction, errno: string, hint: s
   [
     'uidMap',
     'EPERM',
-    'The map was written before (it can be only once), or it names ids that the writer may not give: more than the own one needs CAP_SETUID and CAP_SETGID in the parent user namespace, or newuidmap and newgidmap; a gid of one’s own needs setgroups "deny" first',
+    'The map was written before (it can be only once), or it names ids that the writer may not give: more than the own one needs CAP_SETUID and CAP_SETGID in the parent user namespace, or newuidmap and newgidmap; a gid of the own group needs setgroups "deny" first',
   ],
   [
     'uidMap',

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { findFreeRange } from '../src/free-range.ts';
+import { findFreeRange, intersect } from '../src/free-range.ts';
 
 const interval = fc.record({ start: fc.nat(200), size: fc.integer({ min: 1, max: 40 }) });
 
@@ -17,5 +17,16 @@ test('the result is free, within a pool, and the lowest such', () => {
         expect(findFreeRange(pools, taken, size)).toEqual(lowest === undefined ? undefined : { start: lowest, size });
       },
     ),
+  );
+});
+
+test('an intersection has the ids that are in both', () => {
+  fc.assert(
+    fc.property(interval, interval, (a, b) => {
+      const inside = (id: number, each: { start: number; size: number } | undefined) =>
+        each !== undefined && id >= each.start && id < each.start + each.size;
+      const shared = intersect(a, b);
+      for (let id = 0; id < 250; id++) expect(inside(id, shared)).toBe(inside(id, a) && inside(id, b));
+    }),
   );
 });

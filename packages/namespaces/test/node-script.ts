@@ -19,14 +19,15 @@ export interface ScriptResult {
 /** A file of `scripts/` that runs in Node processes of its own. */
 export class NodeScript implements Disposable {
   readonly #directory: string;
-  readonly #file: string;
+  /** The bundled script. */
+  readonly file: string;
 
   constructor(name: string) {
     mkdirSync(cache, { recursive: true });
     // Inside the repository, so that koffi is found from there.
     this.#directory = mkdtempSync(join(cache, 'namespaces-test-'));
     chmodSync(this.#directory, 0o755);
-    this.#file = join(this.#directory, `${name}.mjs`);
+    this.file = join(this.#directory, `${name}.mjs`);
     const esbuild = createRequire(import.meta.url).resolve('esbuild/bin/esbuild');
     const source = fileURLToPath(new URL(`scripts/${name}.ts`, import.meta.url));
     const options = [
@@ -39,7 +40,7 @@ export class NodeScript implements Disposable {
       'conditions=@ns/source',
       'log-level=error',
     ];
-    execFileSync(esbuild, [source, `--outfile=${this.#file}`, ...options.map((option) => `--${option}`)]);
+    execFileSync(esbuild, [source, `--outfile=${this.file}`, ...options.map((option) => `--${option}`)]);
   }
 
   /** Runs it to its end, without core dumps. */
@@ -53,7 +54,7 @@ export class NodeScript implements Disposable {
   ): Promise<ScriptResult> {
     const { NODE_OPTIONS, NODE_EXTRA_CA_CERTS, ...env } = process.env;
     const { whenPrinted, ...credentials } = options;
-    const shell = ['-c', 'ulimit -c 0; exec "$@"', 'sh', process.execPath, this.#file, ...args];
+    const shell = ['-c', 'ulimit -c 0; exec "$@"', 'sh', process.execPath, this.file, ...args];
     const child = spawn('sh', shell, { stdio: ['pipe', 'pipe', 'pipe'], env, cwd: '/', ...credentials });
     if (whenPrinted) child.stdout.once('data', () => whenPrinted(child));
     const ended = new Promise<Pick<ScriptResult, 'exitCode' | 'signal'>>((resolve) => {

@@ -1,8 +1,9 @@
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { reclaimIds } from '@ns/namespaces';
+import { enter, IdMap, reclaimIds, writeIdMapsDirectly } from '@ns/namespaces';
 import { needs, notRoot } from '@ns/testing';
+import { elsewhere } from './fixtures.ts';
 import { NodeScript } from './node-script.ts';
 
 const test = needs(notRoot);
@@ -65,4 +66,20 @@ test('an ordinary user: root in a user namespace of his own, and told why of the
   } finally {
     rmSync(directory, { recursive: true });
   }
+}, 30_000);
+
+test('root of a user namespace with few ids hands out those it has', async () => {
+  using script = new NodeScript('nested-pools');
+  await using child = await elsewhere('--user');
+  const ids = IdMap.of([
+    { container: 0, host: 100_000, size: 65_536 },
+    { container: 65_536, host: 300_000, size: 131_072 },
+  ]);
+  writeIdMapsDirectly(child.pid, { uids: ids, gids: ids });
+  const { stdout, stderr } = await enter({ target: child.pid, namespaces: ['user'] }, process.execPath, [script.file]);
+  expect(stderr).toBe('');
+  expect(JSON.parse(stdout)).toMatchObject({
+    uids: [{ start: 65_536, size: 131_072 }],
+    gids: [{ start: 65_536, size: 131_072 }],
+  });
 }, 30_000);
