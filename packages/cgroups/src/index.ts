@@ -40,3 +40,4 @@ export type { NetworkStats } from './stats/network.ts';
 export type { PidsStats } from './stats/pids.ts';
 export type { Pressure, PressureStats, Stall } from './stats/pressure.ts';
 export type { Stats, StatsOptions } from './stats.ts';
+export { createDelegatedScope, type DelegatedScope, type DelegatedScopeOptions } from './systemd-scope.ts';

@@ -1,0 +1,72 @@
+import { existsSync } from 'node:fs';
+import { Cgroup, type CgroupHost, detectCgroups, fromDockerLimits } from '@ns/cgroups';
+import { needs, notRoot } from '@ns/testing';
+
+const machine = detectCgroups();
+const test = needs(notRoot);
+const name = `missing-${process.pid}`;
+
+/** This machine, were it without a controller. */
+function without(controller: string): CgroupHost {
+  return { ...machine, controllers: new Map([...machine.controllers].filter(([known]) => known !== controller)) };
+}
+
+test('a limit whose controller is absent is an error, and nothing is made', async () => {
+  await expect(Cgroup.create(name, { pids: { max: 5 } }, { host: without('pids') })).rejects.toMatchObject({
+    code: 'ERR_NS_UNAVAILABLE',
+    feature: 'limits.pids',
+    hint: expect.stringContaining("missing: 'warn'"),
+  });
+  for (const { mountPoint } of machine.hierarchies) expect(existsSync(`${mountPoint}/ns/${name}`)).toBe(false);
+});
+
+test('with missing: warn the cgroup says what it lacks', async () => {
+  await using cg = await Cgroup.create(
+    name,
+    { pids: { max: 5 }, memory: { max: '64MiB' } },
+    { host: without('pids'), missing: 'warn' },
+  );
+  expect(cg.missing).toEqual([expect.objectContaining({ field: 'limits.pids', why: expect.stringContaining('pids') })]);
+  expect((await cg.stats()).pids).toBeUndefined();
+  expect((await cg.stats()).memory?.maxBytes).toBe(64 * 2 ** 20);
+});
+
+test('a file this kernel lacks is an absent limit too', async () => {
+  const limits = { hugetlb: { '3KB': 0 } };
+  await expect(Cgroup.create(name, limits)).rejects.toMatchObject({ code: 'ERR_NS_UNAVAILABLE' });
+  await using cg = await Cgroup.create(name, limits, { missing: 'warn' });
+  expect(cg.missing[0]?.field).toMatch(/hugetlb/);
+});
+
+test('an update of a controller the cgroup was made without says so', async () => {
+  await using cg = await Cgroup.create(name, { memory: { max: '64MiB' } });
+  if (machine.mode === 'v2') return; // there the files can appear later
+  await expect(cg.update({ cpu: { max: 1 } })).rejects.toMatchObject({
+    code: 'ERR_NS_UNAVAILABLE',
+    hint: expect.stringContaining("account: ['cpu']"),
+  });
+  expect(await cg.update({ cpu: { max: 1 } }, { missing: 'warn' })).toHaveLength(1);
+});
+
+test('a value the kernel refuses is its error, with the file and the value', async () => {
+  await expect(Cgroup.create(name, { cpuset: { cpus: '4000' } })).rejects.toMatchObject({
+    syscall: 'write',
+    path: expect.stringContaining('cpuset.cpus'),
+    message: expect.stringContaining('4000'),
+  });
+});
+
+test('a network namespace is counted when a process in it is named', async () => {
+  await using cg = await Cgroup.create(name);
+  expect((await cg.stats()).network).toBeUndefined();
+  expect((await cg.stats({ networkOfPid: process.pid })).network?.lo?.receivedBytes).toBeGreaterThanOrEqual(0);
+});
+
+test('limits in the words of Docker', async () => {
+  const docker = { memory: '64m', memorySwap: '64m', cpus: 0.5, cpuShares: 512, pids: 20 };
+  await using cg = await Cgroup.create(name, fromDockerLimits(docker), { missing: 'warn' });
+  expect(cg.missing).toEqual([]);
+  const stats = await cg.stats();
+  expect(stats.memory?.maxBytes).toBe(64 * 2 ** 20);
+  expect(stats.pids?.max).toBe(20);
+});
