@@ -45,8 +45,6 @@ export interface Ending {
 export class ContainerProcess<Output extends string | Buffer = string>
   implements PromiseLike<Result<Output>>, AsyncIterable<OutputChunk>
 {
-  readonly stdout: Readable;
-  readonly stderr: Readable;
   /** Settles when the program runs; rejects when it never did. */
   readonly started: Promise<void>;
   readonly #streams: StandardStreams;
@@ -65,8 +63,6 @@ export class ContainerProcess<Output extends string | Buffer = string>
     streams: StandardStreams = new StandardStreams([options.stdin === 'null' ? 'null' : 'pipe', 'pipe', 'pipe']),
   ) {
     this.#streams = streams;
-    this.stdout = this.#streams.stdout!;
-    this.stderr = this.#streams.stderr!;
     const running = this.#start(options, start);
     this.started = Promise.resolve(running).then(
       (there) => there?.launched.executed ?? Promise.reject(options.signal?.reason),
@@ -78,6 +74,14 @@ export class ContainerProcess<Output extends string | Buffer = string>
   /** Pid of the container's first process, in the caller's pid namespace; undefined until it exists. */
   get pid(): number | undefined {
     return this.#launched?.pid;
+  }
+
+  get stdout(): Readable {
+    return this.#streams.stdout!;
+  }
+
+  get stderr(): Readable {
+    return this.#streams.stderr!;
   }
 
   /** Write to the command here. Ask for it in the same turn in which the process was made, or give `stdin: 'pipe'`. */

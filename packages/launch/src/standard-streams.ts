@@ -7,20 +7,17 @@ export type Stdio = 'pipe' | 'null' | number;
 
 /**
  * stdin, stdout and stderr of a process that is yet to be started. Their pipes exist at once, so streams can be handed
- * out before there is a process.
+ * out before there is a process; Node's streams around them only when somebody asks, which is best done while the
+ * process starts.
  */
 export class StandardStreams {
-  /**
-   * The other ends of the output streams; null where there is no pipe. A stream holds its descriptor until it was read
-   * to its end or destroyed.
-   */
-  readonly stdout: Readable | null;
-  readonly stderr: Readable | null;
   /** What the process inherits as 0, 1 and 2. */
   readonly inherited: readonly number[];
   readonly #inherited: ResourceStack;
   #stdinEnd: OwnedFd | undefined;
-  #stdin: Writable | undefined;
+  #stdin: Socket | undefined;
+  readonly #outputEnds: readonly (OwnedFd | undefined)[];
+  readonly #outputs: Socket[] = [];
 
   constructor(kinds: readonly [Stdio, Stdio, Stdio]) {
     using rollback = new ResourceStack();
@@ -35,12 +32,28 @@ export class StandardStreams {
       return { here, there: inherited.use(there).fd };
     });
     rollback.release();
-    const [stdin, stdout, stderr] = ends.map(({ here }) => here);
+    const [stdin, ...outputs] = ends.map(({ here }) => here);
     this.#inherited = inherited;
     this.inherited = ends.map(({ there }) => there);
     this.#stdinEnd = stdin;
-    this.stdout = stdout ? new Socket({ fd: stdout.release(), readable: true, writable: false }) : null;
-    this.stderr = stderr ? new Socket({ fd: stderr.release(), readable: true, writable: false }) : null;
+    this.#outputEnds = outputs;
+  }
+
+  /** Reads from the process; null when there is no pipe. Holds its descriptor until it was read to its end or destroyed. */
+  get stdout(): Readable | null {
+    return this.#output(0);
+  }
+
+  /** As {@link stdout}. */
+  get stderr(): Readable | null {
+    return this.#output(1);
+  }
+
+  #output(index: 0 | 1): Socket | null {
+    const end = this.#outputEnds[index];
+    if (!end) return null;
+    this.#outputs[index] ??= new Socket({ fd: end.release(), readable: true, writable: false });
+    return this.#outputs[index];
   }
 
   /** Writes to the process; null when its stdin is no pipe of ours, or was closed unused. */
@@ -67,17 +80,20 @@ export class StandardStreams {
   destroy(): void {
     this.closeInherited();
     this.destroyStdin();
-    this.stdout?.destroy();
-    this.stderr?.destroy();
+    this.#outputEnds.forEach((end, index) => {
+      const stream = this.#outputs[index];
+      if (stream) stream.destroy();
+      else end?.close();
+    });
   }
 
   /** Do the streams keep the event loop alive? */
   ref(): void {
-    for (const stream of [this.stdout, this.stderr]) (stream as Socket | null)?.ref();
+    for (const index of [0, 1] as const) this.#output(index)?.ref();
   }
 
   unref(): void {
-    for (const stream of [this.stdout, this.stderr]) (stream as Socket | null)?.unref();
+    for (const index of [0, 1] as const) this.#output(index)?.unref();
   }
 
   /** Nobody writes to the process any more: it is gone. */

@@ -26,6 +26,9 @@ test('is the same array while nothing changes', async () => {
   using table = new MountTable();
   // Others on the machine mount and unmount too: one quiet moment is enough.
   let same = false;
-  for (let attempt = 0; attempt < 100 && !same; attempt++) same = table.read() === table.read();
+  for (let attempt = 0; attempt < 100 && !same; attempt++) {
+    const before = table.read();
+    same = table.read() === before;
+  }
   expect(same).toBe(true);
 });
