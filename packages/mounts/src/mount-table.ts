@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { allocate, check, O, type OwnedFd, open, SYS, syscall } from '@ns/libc';
+import { allocate, O, type OwnedFd, open, SYS, syscall } from '@ns/libc';
 import { type MountInfo, parseMountinfo } from './parse-mountinfo.ts';
 
 const POLLPRI = 2;
@@ -23,9 +23,9 @@ export class MountTable implements Disposable {
 
   /** The same array as the last time when nothing has changed. */
   read(): readonly MountInfo[] {
-    // A change between the question and the reading is one more reason to read the next time.
-    const changed = check('ppoll', syscall(SYS.ppoll, this.#request.address, 1, this.#now.address, 0, 8)) > 0;
-    if (changed || !this.#mounts) this.#mounts = parseMountinfo(readFileSync('/proc/self/mountinfo', 'utf8'));
+    // Not even an error (EINTR) is a no. A change between the question and the reading will be told the next time.
+    const unchanged = syscall(SYS.ppoll, this.#request.address, 1, this.#now.address, 0, 8) === 0;
+    if (!unchanged || !this.#mounts) this.#mounts = parseMountinfo(readFileSync('/proc/self/mountinfo', 'utf8'));
     return this.#mounts;
   }
 
