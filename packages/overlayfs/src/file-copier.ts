@@ -75,7 +75,7 @@ export class FileCopier {
         if (!unsupported.has(result)) check('ioctl', result, { path: toName, args: { request: 'FICLONE' } });
         this.#method = 'copy_file_range';
       }
-      yield* this.#ranges(from, to, stat.size);
+      yield* this.#ranges(from, to, stat.size, stat.blocks * 512 < stat.size);
     } finally {
       closeFd(from);
       if (to >= 0) closeFd(to);
@@ -83,13 +83,13 @@ export class FileCopier {
   }
 
   /** Data by data, leaving holes holes. */
-  *#ranges(from: number, to: number, size: number): Steps<never> {
+  *#ranges(from: number, to: number, size: number, sparse: boolean): Steps<never> {
     let position = 0;
     while (position < size) {
-      const data = syscall(SYS.lseek, from, position, SEEK_DATA);
+      const data = sparse ? syscall(SYS.lseek, from, position, SEEK_DATA) : position;
       if (data === -ERRNO.ENXIO!) break;
       position = data < 0 ? position : data;
-      const hole = syscall(SYS.lseek, from, position, SEEK_HOLE);
+      const hole = sparse ? syscall(SYS.lseek, from, position, SEEK_HOLE) : size;
       const end = hole < 0 ? size : hole;
       while (position < end) {
         const count = this.#range(from, to, position, Math.min(PIECE, end - position));
@@ -98,7 +98,7 @@ export class FileCopier {
         yield undefined;
       }
     }
-    check('ftruncate', syscall(SYS.ftruncate, to, size), { doing: 'copy a file' });
+    if (sparse) check('ftruncate', syscall(SYS.ftruncate, to, size), { doing: 'copy a file' });
   }
 
   #range(from: number, to: number, position: number, length: number): number {

@@ -160,6 +160,7 @@ export class TreeApplier implements Disposable {
     const name = nameOf(path);
     const dirFd = this.#enter(parent);
     const temporary = this.#temporary();
+    let isLeft = true;
     try {
       if (!this.#linked(stat, dirFd, temporary)) {
         yield* this.#copier.copy(entry.dirFd, entry.name, stat, dirFd, temporary);
@@ -171,9 +172,10 @@ export class TreeApplier implements Disposable {
         this.#branch.leave(path);
         yield* this.#exchange(dirFd, temporary, name, path);
       } else check('renameat2', renameAt(dirFd, temporary, dirFd, name), { path });
+      // rename(2) leaves it when both are names of one file.
+      isLeft = stat.nlink > 1;
     } finally {
-      // After a failure; and rename(2) leaves it when both are names of one file.
-      unlinkAt(dirFd, temporary);
+      if (isLeft) unlinkAt(dirFd, temporary);
     }
     this.#written++;
     if (stat.nlink > 1) this.#firstPaths.set(inodeKey(stat), path);

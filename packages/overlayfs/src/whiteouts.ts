@@ -1,4 +1,4 @@
-import { getXattr, S, type Stat } from '@ns/libc';
+import { getXattr, listXattrs, S, type Stat } from '@ns/libc';
 
 /* How "deleted" and "hides everything below it" are written down, in the three worlds a layer passes through:
    - overlayfs as root: a character device 0/0; trusted.overlay.opaque = y on a directory;
@@ -23,11 +23,11 @@ export type WhiteoutForm = 'overlay' | 'oci';
 
 /** The value of an overlay attribute in whichever name space it is; see {@link overlayPrefixes}. */
 export function overlayXattr(dirFd: number, name: string, key: string): string | undefined {
-  for (const prefix of overlayPrefixes) {
-    const value = getXattr(dirFd, name, prefix + key);
-    if (value) return value.toString('latin1');
-  }
-  return undefined;
+  // Nearly all files have none, so one call is enough.
+  const names = listXattrs(dirFd, name);
+  if (names.length === 0) return undefined;
+  const prefix = overlayPrefixes.find((candidate) => names.includes(candidate + key));
+  return prefix === undefined ? undefined : getXattr(dirFd, name, prefix + key)?.toString('latin1');
 }
 
 /** A character device 0/0. */
