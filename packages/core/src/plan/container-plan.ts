@@ -5,6 +5,8 @@ import type { ResolvedRoot } from '../rootfs.ts';
 import type { ResolvedUser } from '../user.ts';
 import { hiddenByMask, type PlacedFile, rootSteps } from './root-steps.ts';
 
+const CAP_SYS_ADMIN = 1n << 21n;
+
 /** A program and with what privileges it runs. */
 export interface PayloadDesign {
   readonly argv: readonly string[];
@@ -191,6 +193,9 @@ function fileSystemSteps(design: ContainerDesign): Step[] {
       links: deviceLinks,
       directories: ['pts', 'shm', 'mqueue'],
       bindNodes: userNamespace,
+      // CAP_MKNOD is one of Docker's fourteen. With CAP_SYS_ADMIN it could mount a /dev of its own, and in a user
+      // namespace the kernel opens no devices of the namespace's own file systems.
+      sealed: !userNamespace && (design.capabilities & CAP_SYS_ADMIN) === 0n,
     },
     {
       op: 'mount',

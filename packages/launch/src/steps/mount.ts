@@ -144,6 +144,11 @@ export type MountStep =
       readonly directories: readonly string[];
       /** Bind the host's nodes instead of making new ones, which a user namespace may not. */
       readonly bindNodes: boolean;
+      /**
+       * Nodes that are made there later cannot be opened: each of the given ones is a mount of its own, and the rest is
+       * `nodev`. Without it CAP_MKNOD reaches every device of the machine that no device cgroup denies.
+       */
+      readonly sealed?: boolean;
     }
   /** A file or directory of the host inside the root. */
   | {
@@ -313,7 +318,7 @@ export const mountLowerings: Lowerings<MountStep> = {
     asm.place(skip);
   },
 
-  mountDev({ options, nodes, links, directories, bindNodes }, to) {
+  mountDev({ options, nodes, links, directories, bindNodes, sealed }, to) {
     const { asm } = to;
     const dev = to.handle('dev');
     newMount(to, 'tmpfs', options, MOUNT_ATTR.NOSUID | MOUNT_ATTR.NOEXEC | MOUNT_ATTR.STRICTATIME, dev);
@@ -341,22 +346,15 @@ export const mountLowerings: Lowerings<MountStep> = {
       asm.string(''),
       MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
     ]);
-    if (!bindNodes) return;
+    if (!bindNodes && !sealed) return;
     for (const { name } of nodes) {
       const node = asm.slot();
-      const file = asm.slot();
-      asm.call('open_tree', [AT_FDCWD, asm.string(`/dev/${name}`), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC], {
-        store: node,
-      });
-      asm.call('openat', [dev, asm.string(name), O.PATH | O.NOFOLLOW | O.CLOEXEC], { store: file });
-      asm.call('move_mount', [
-        node,
-        asm.string(''),
-        file,
-        asm.string(''),
-        MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
-      ]);
+      const from = bindNodes ? ([AT_FDCWD, asm.string(`/dev/${name}`)] as const) : ([dev, asm.string(name)] as const);
+      asm.call('open_tree', [...from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC], { store: node });
+      asm.call('move_mount', [node, asm.string(''), dev, asm.string(name), MOVE_MOUNT.F_EMPTY_PATH]);
     }
+    // Not before now: the copies above have the attributes of the mount they were taken from.
+    if (sealed) setAttributes(to, dev, MOUNT_ATTR.NODEV, false);
   },
 
   bind({ source, target, type, attributes, recursive, propagation, optional }, to) {
