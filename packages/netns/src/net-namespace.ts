@@ -69,6 +69,7 @@ export class NetNamespace implements Disposable, AsyncDisposable {
    */
   static async open(reference: NetnsReference): Promise<NetNamespace> {
     const netns = new NetNamespace(openReference(reference, 'reference'));
+    if ('fd' in reference) return netns;
     // What lies in /proc is no pin, so delete() leaves it alone.
     if ('path' in reference && !reference.path.startsWith('/proc/')) netns.#path = reference.path;
     if ('name' in reference) netns.#path = pinPath(reference.name);

@@ -1,10 +1,13 @@
 import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { isIPv6, Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { NsError } from '@ns/libc';
 import type { InNetns } from '../namespace-reference.ts';
 import { bindSocket, openSocketIn } from '../ports/bound-socket.ts';
 
-const TIMEOUT_MS = 2_500;
+const TIMEOUT_MS = 3_000;
+const PATIENCE_MS = 600;
 const MAX_MESSAGE = 65_535;
 
 /** Where to ask. */
@@ -14,8 +17,9 @@ export interface Upstream extends InNetns {
 }
 
 /**
- * Asks one resolver after the other until one answers. Each question has a number and a source port of its own, both
- * random, and an answer counts only when number and question agree: what a forger would have to guess (RFC 5452).
+ * Asks the first resolver, and each further one when those before it have been silent for a while; the first answer counts.
+ * Each question has a number and a source port of its own, both random, and an answer counts only when number and question
+ * agree: what a forger would have to guess (RFC 5452).
  *
  * @returns the answer with the number of `query`; `undefined` when nobody answered
  */
@@ -24,16 +28,19 @@ export async function forward(
   upstreams: readonly Upstream[],
   transport: 'udp' | 'tcp',
 ): Promise<Buffer | undefined> {
-  for (const upstream of upstreams) {
-    const id = randomInt(0x10000);
+  const answered = new AbortController();
+  const attempts = upstreams.map(async (upstream, index) => {
+    if (index > 0) await sleep(index * PATIENCE_MS, undefined, { signal: answered.signal, ref: false });
     const sent = Buffer.from(query);
-    sent.writeUInt16BE(id, 0);
-    const answer = await (transport === 'udp' ? askUdp : askTcp)(sent, upstream).catch(() => undefined);
-    if (!answer) continue;
-    query.copy(answer, 0, 0, 2);
+    sent.writeUInt16BE(randomInt(0x10000), 0);
+    const answer = await (transport === 'udp' ? askUdp : askTcp)(sent, upstream);
+    if (!answer) throw new NsError('ERR_NS_DNS_NO_ANSWER', `${upstream.address} does not answer`);
     return answer;
-  }
-  return undefined;
+  });
+  const answer = await Promise.any(attempts).catch(() => undefined);
+  answered.abort();
+  if (answer) query.copy(answer, 0, 0, 2);
+  return answer;
 }
 
 function answers(query: Buffer, answer: Buffer): boolean {

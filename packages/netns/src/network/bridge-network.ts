@@ -1,0 +1,448 @@
+import { existsSync } from 'node:fs';
+import { NsError, SpecError } from '@ns/libc';
+import { NetlinkError } from '@ns/netlink';
+import { add as addAddress } from '../address.ts';
+import { canonicalName } from '../dns/name-table.ts';
+import { Resolver } from '../dns/resolver.ts';
+import { EgressPolicy } from '../egress/egress-policy.ts';
+import type { EgressOptions } from '../egress/egress-rule.ts';
+import { Firewall, type FirewallNetwork, type PublishedPort } from '../firewall/firewall.ts';
+import { AddressPool } from '../ipam/address-pool.ts';
+import { parseSubnet } from '../ipam/subnet.ts';
+import { claimSubnet, releaseSubnets } from '../ipam/subnet-claims.ts';
+import { setBridgePort } from '../link/bridge.ts';
+import { remove as removeLink, setUp } from '../link/change.ts';
+import { createBridge, createVeth } from '../link/create.ts';
+import { get as getLink } from '../link/link.ts';
+import type { InNetns, NetnsReference } from '../namespace-reference.ts';
+import { NetNamespace } from '../net-namespace.ts';
+import { parsePortSpec } from '../ports/port-spec.ts';
+import { type PublishedPorts, publishPorts } from '../ports/publish-ports.ts';
+import { replace as replaceRoute } from '../route.ts';
+import { checkStateName, stateRoot } from '../state-directory.ts';
+import { setSync } from '../sysctl.ts';
+import { type AddressPlan, digest, type Endpoint, type NetworkRecord, NetworkState } from './network-state.ts';
+
+/** How to make a {@link BridgeNetwork}. */
+export interface BridgeNetworkOptions extends InNetns {
+  readonly name: string;
+  /** Default: a free one of the default pools. */
+  readonly subnet?: string;
+  readonly gateway?: string;
+  readonly range?: string;
+  readonly auxiliaryAddresses?: Readonly<Record<string, string>>;
+  /** `true` (default where the host has IPv6): a random unique local /64; or a subnet. */
+  readonly ipv6?: 'none' | 'unique-local' | { readonly subnet: string; readonly gateway?: string };
+  /** No way out, no way in. Default false. */
+  readonly internal?: boolean;
+  /** May containers of the network talk to each other? Default true. */
+  readonly icc?: boolean;
+  /** Default true. */
+  readonly masquerade?: boolean;
+  /** Bytes, default 1500. */
+  readonly mtu?: number;
+  /** What containers may connect to; left out, everything. */
+  readonly egress?: EgressOptions;
+  /** Resolvers for names outside. Default: the host's. */
+  readonly upstreams?: readonly string[];
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Default: {@link stateRoot}. */
+  readonly stateRoot?: string;
+}
+
+/** How to connect a container. */
+export interface ConnectOptions {
+  /** Whose end it is: a container's id. */
+  readonly owner: string;
+  /** Network namespace of the container. */
+  readonly netns: NetnsReference;
+  /** Name of the link inside. Default: the first free of eth0, eth1, ... */
+  readonly link?: string;
+  readonly address?: string;
+  readonly address6?: string;
+  /** Default: made from the address, so that neighbours never remember a wrong one. */
+  readonly mac?: string;
+  /** Names others find it by. */
+  readonly names?: readonly string[];
+  /** Make this network the way out. Default true. */
+  readonly defaultRoute?: boolean;
+  /** Published ports in Docker's notation. */
+  readonly ports?: readonly string[];
+}
+
+/** A network of this name exists already. */
+const exists = (name: string): NsError =>
+  new NsError('ERR_NS_NETWORK_EXISTS', `network '${name}' exists already`, { hint: 'Open it, or choose another name' });
+const missing = (name: string): NsError => new NsError('ERR_NS_NETWORK_NOT_FOUND', `there is no network '${name}'`);
+
+const PACKET_LOG_GROUPS_FROM = 20_000;
+
+/**
+ * A bridge on the host that containers are connected to: addresses from pools on disk, masquerading, published ports, a
+ * name server, an egress policy. What Docker calls a bridge network.
+ *
+ * The network is in the kernel and on disk and outlives this process; the name server and `::1` of published ports are
+ * in the process that made or opened the network, until {@link BridgeNetwork.close}.
+ *
+ * Needs CAP_NET_ADMIN and CAP_SYS_ADMIN, and nft the first time.
+ *
+ * @example
+ * await using network = await BridgeNetwork.create({ name: 'web' });
+ * await using netns = await NetNamespace.create();
+ * const endpoint = await network.connect({ owner: 'c1', netns, names: ['c1'], ports: ['8080:80'] });
+ */
+export class BridgeNetwork implements AsyncDisposable {
+  readonly record: NetworkRecord;
+  readonly #netns: NetnsReference | undefined;
+  readonly #root: string;
+  readonly #state: NetworkState;
+  readonly #firewall: Firewall;
+  readonly #pools: readonly AddressPool[];
+  readonly #published = new Map<string, PublishedPorts>();
+  #resolver: Resolver | undefined;
+  #egress: EgressPolicy | undefined;
+  #removeOnDispose = false;
+
+  private constructor(record: NetworkRecord, firewall: Firewall, root: string) {
+    this.record = record;
+    this.#firewall = firewall;
+    this.#netns = firewall.netns;
+    this.#root = root;
+    this.#state = new NetworkState(root);
+    this.#pools = record.subnets.map((plan) => openPool(record.name, plan, root));
+  }
+
+  /**
+   * Makes a network. When a step fails, those before it are undone.
+   *
+   * @throws NsError ERR_NS_NETWORK_EXISTS; SubnetOverlapError; NoFreeSubnetError; SpecError
+   */
+  static async create(options: BridgeNetworkOptions): Promise<BridgeNetwork> {
+    const name = checkStateName(options.name);
+    const root = options.stateRoot ?? stateRoot();
+    const state = new NetworkState(root);
+    if (await state.read(name)) throw exists(name);
+    const firewall = await Firewall.open({ netns: options.netns });
+    let network: BridgeNetwork | undefined;
+    try {
+      const record = await plan(options, root);
+      network = new BridgeNetwork(record, firewall, root);
+      // Written first: what a crash leaves half made is found and removed by name.
+      await state.write(record);
+      await network.#build();
+      await network.#startServices(options.upstreams);
+      network.#removeOnDispose = true;
+      return network;
+    } catch (error) {
+      if (network) await network.remove();
+      else await releaseSubnets(name, { stateRoot: root });
+      firewall.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Opens a network that exists, and serves its names from here if nobody does.
+   *
+   * @throws NsError ERR_NS_NETWORK_NOT_FOUND
+   */
+  static async open(
+    name: string,
+    options: InNetns & { readonly stateRoot?: string; readonly upstreams?: readonly string[] } = {},
+  ): Promise<BridgeNetwork> {
+    const root = options.stateRoot ?? stateRoot();
+    const record = await new NetworkState(root).read(name);
+    if (!record) throw missing(name);
+    const network = new BridgeNetwork(record, await Firewall.open({ netns: options.netns }), root);
+    // After a reboot the records are there and the bridge is not.
+    if (!(await getLink(record.bridge, { netns: options.netns }))) await network.#build();
+    await network.#startServices(options.upstreams);
+    return network;
+  }
+
+  /** Names of all networks. */
+  static async list(options: { readonly stateRoot?: string } = {}): Promise<string[]> {
+    return new NetworkState(options.stateRoot ?? stateRoot()).names();
+  }
+
+  get name(): string {
+    return this.record.name;
+  }
+
+  /** Gateways of the network, where its name server listens too. */
+  get gateways(): string[] {
+    return this.#pools.flatMap((pool) => pool.gateway ?? []);
+  }
+
+  /** The policy of {@link BridgeNetworkOptions.egress}. */
+  get egress(): EgressPolicy | undefined {
+    return this.#egress;
+  }
+
+  /** Containers of the network. */
+  async endpoints(): Promise<Endpoint[]> {
+    return this.#state.endpoints(this.name);
+  }
+
+  /**
+   * Connects a container, running or not started yet. When a step fails, those before it are undone.
+   *
+   * @throws AddressPoolExhaustedError, AddressInUseError, PortInUseError, SpecError
+   */
+  async connect(options: ConnectOptions): Promise<Endpoint> {
+    const { owner } = options;
+    const names = (options.names ?? []).map((name) => canonicalName(name, 'names'));
+    const ports = (options.ports ?? []).flatMap((text) => parsePortSpec(text));
+    if ((await this.endpoints()).some((endpoint) => endpoint.owner === owner))
+      throw new SpecError('owner', `somebody who is not connected to '${this.name}' yet`, owner);
+    using inside = await NetNamespace.open(options.netns);
+    try {
+      const { address, address6 } = this.#allocate(options);
+      const mac = options.mac ?? macFor(address ?? address6!, owner);
+      const hostLink = `nsv${digest(this.name, owner).slice(0, 12)}`;
+      const link = options.link ?? (await freeLinkName(inside));
+      const draft: Endpoint = { owner, link, hostLink, mac, address, address6, names, ports: [] };
+      await this.#state.writeEndpoint(this.name, draft);
+      await this.#plug(draft, inside, options.defaultRoute ?? true);
+      const published =
+        ports.length === 0 ? undefined : await publishPorts({ ports, firewall: this.#firewall, ...addressesOf(draft) });
+      if (published) this.#published.set(owner, published);
+      const endpoint: Endpoint = { ...draft, ports: published?.ports ?? [] };
+      if (published) await this.#state.writeEndpoint(this.name, endpoint);
+      this.#announce(endpoint);
+      return endpoint;
+    } catch (error) {
+      await this.disconnect(owner);
+      throw error;
+    }
+  }
+
+  /** Disconnects a container; its link, addresses, ports and names go. Idempotent. */
+  async disconnect(owner: string): Promise<void> {
+    this.#resolver?.names.remove(owner);
+    const endpoint = (await this.endpoints()).find((one) => one.owner === owner);
+    await this.#published.get(owner)?.close();
+    this.#published.delete(owner);
+    if (endpoint) {
+      this.#firewall.unpublish(endpoint.ports.flatMap(inKernel));
+      await removeLink(endpoint.hostLink, { netns: this.#netns, ifMissing: 'ignore' });
+    }
+    for (const pool of this.#pools) pool.releaseOwner(owner);
+    await this.#state.removeEndpoint(this.name, owner);
+  }
+
+  /**
+   * Disconnects containers that are gone: what a crash left.
+   *
+   * @param isGone - asked for each owner
+   */
+  async prune(isGone: (owner: string) => boolean | Promise<boolean>): Promise<string[]> {
+    const owners = new Set([
+      ...(await this.endpoints()).map((endpoint) => endpoint.owner),
+      ...this.#pools.flatMap((pool) => pool.list().map((lease) => lease.owner)),
+    ]);
+    const gone: string[] = [];
+    for (const owner of owners) if (await isGone(owner)) gone.push(owner);
+    for (const owner of gone) await this.disconnect(owner);
+    return gone;
+  }
+
+  /** Disconnects everybody and removes bridge, rules, leases and records. Idempotent. */
+  async remove(): Promise<void> {
+    for (const { owner } of await this.endpoints()) await this.disconnect(owner);
+    await this.#egress?.remove();
+    await this.close();
+    const firewall = await Firewall.open({ netns: this.#netns });
+    firewall.removeNetwork(firewallNetwork(this.record));
+    firewall.close();
+    await removeLink(this.record.bridge, { netns: this.#netns, ifMissing: 'ignore' });
+    for (const pool of this.#pools) pool.remove();
+    await releaseSubnets(this.name, { stateRoot: this.#root });
+    this.#state.remove(this.name);
+  }
+
+  /** Stops what runs in this process; the network stays. Idempotent. */
+  async close(): Promise<void> {
+    await this.#resolver?.close();
+    this.#resolver = undefined;
+    this.#firewall.close();
+  }
+
+  /** {@link BridgeNetwork.remove} of a network that was made here, {@link BridgeNetwork.close} of one that was opened. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#removeOnDispose) await this.remove();
+    else await this.close();
+  }
+
+  async #build(): Promise<void> {
+    const { bridge, mtu } = this.record;
+    const netns = this.#netns;
+    await createBridge({ name: bridge, mtu, netns });
+    // The bridge answers for its addresses from the start: nobody else can have them.
+    if (existsInside(netns, `net/ipv6/conf/${bridge}/accept_dad`))
+      setSync(`net/ipv6/conf/${bridge}/accept_dad`, 0, { netns });
+    for (const pool of this.#pools) {
+      if (pool.gateway !== undefined)
+        await addAddress(bridge, `${pool.gateway}/${pool.subnet.prefixLength}`, {
+          netns,
+          nodad: pool.subnet.family === 'inet6',
+        });
+    }
+    await setUp(bridge, { netns });
+    this.#firewall.addNetwork(firewallNetwork(this.record));
+  }
+
+  async #startServices(upstreams: readonly string[] | undefined): Promise<void> {
+    const { bridge, egress } = this.record;
+    if (egress) {
+      const { index } = (await getLink(bridge, { netns: this.#netns }))!;
+      const logGroup = PACKET_LOG_GROUPS_FROM + (index % 40_000);
+      this.#egress = await EgressPolicy.apply({ firewall: this.#firewall, bridge, policy: egress, logGroup });
+    }
+    try {
+      this.#resolver = await Resolver.start({
+        netns: this.#netns,
+        listen: this.gateways,
+        ...(this.record.internal ? { upstreams: [] } : upstreams === undefined ? {} : { upstreams }),
+        ...(this.#egress === undefined ? {} : { policy: this.#egress }),
+      });
+    } catch (error) {
+      // Another process serves this network already.
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    }
+    for (const endpoint of await this.endpoints()) this.#announce(endpoint);
+  }
+
+  #announce({ owner, names, address, address6 }: Endpoint): void {
+    for (const name of names)
+      for (const one of [address, address6]) if (one !== undefined) this.#resolver?.names.add(owner, name, one);
+  }
+
+  #allocate({ owner, address, address6 }: ConnectOptions): {
+    address: string | undefined;
+    address6: string | undefined;
+  } {
+    const take = (family: 'inet' | 'inet6', wanted: string | undefined): string | undefined => {
+      const pool = this.#pools.find((one) => one.subnet.family === family);
+      if (!pool && wanted !== undefined)
+        throw new SpecError(
+          family === 'inet' ? 'address' : 'address6',
+          `nothing: network '${this.name}' has no such subnet`,
+          wanted,
+        );
+      return pool?.allocate(owner, { address: wanted }).address;
+    };
+    return { address: take('inet', address), address6: take('inet6', address6) };
+  }
+
+  async #plug(endpoint: Endpoint, inside: NetNamespace, defaultRoute: boolean): Promise<void> {
+    const { bridge, mtu, icc } = this.record;
+    const { hostLink, link, mac } = endpoint;
+    const peer = { name: link, netns: inside, mac, mtu };
+    await createVeth({ name: hostLink, mtu, master: bridge, up: true, netns: this.#netns, peer });
+    // hairpin: with br_netfilter, a container's own published port comes back through the port it left by.
+    await setBridgePort(hostLink, { netns: this.#netns, hairpin: true, isolated: !icc });
+    for (const pool of this.#pools) {
+      const six = pool.subnet.family === 'inet6';
+      // Switched off inside (net.ipv6.conf.all.disable_ipv6): the container has no use for the address.
+      await addAddress(link, `${six ? endpoint.address6 : endpoint.address}/${pool.subnet.prefixLength}`, {
+        netns: inside,
+        nodad: six,
+      }).catch((error: unknown) => {
+        if (!(six && error instanceof NetlinkError && error.code === 'EACCES')) throw error;
+      });
+    }
+    await setUp(link, { netns: inside });
+    if (!defaultRoute || this.record.internal) return;
+    for (const gateway of this.gateways) {
+      await replaceRoute({ to: 'default', via: gateway, link, netns: inside }).catch((error: unknown) => {
+        if (!(gateway.includes(':') && error instanceof NetlinkError)) throw error;
+      });
+    }
+  }
+}
+
+async function plan(options: BridgeNetworkOptions, root: string): Promise<NetworkRecord> {
+  const {
+    name,
+    netns,
+    gateway,
+    range,
+    auxiliaryAddresses,
+    icc = true,
+    internal = false,
+    masquerade = true,
+    mtu = 1500,
+  } = options;
+  const four = await claimSubnet({ name, subnet: options.subnet, family: 'inet', netns, stateRoot: root });
+  const subnets: AddressPlan[] = [{ subnet: four.text, gateway, range, auxiliaryAddresses }];
+  const ipv6 = options.ipv6 ?? (existsSync('/proc/net/if_inet6') ? 'unique-local' : 'none');
+  if (ipv6 !== 'none') {
+    const wanted = ipv6 === 'unique-local' ? undefined : ipv6.subnet;
+    if (wanted !== undefined && parseSubnet(wanted, 'ipv6.subnet').family !== 'inet6')
+      throw new SpecError('ipv6.subnet', 'an IPv6 subnet', wanted);
+    const six = await claimSubnet({ name, subnet: wanted, family: 'inet6', netns, stateRoot: root });
+    subnets.push({ subnet: six.text, gateway: ipv6 === 'unique-local' ? undefined : ipv6.gateway });
+  }
+  const bridge = `nsb${digest(name).slice(0, 12)}`;
+  return {
+    name,
+    bridge,
+    subnets,
+    internal,
+    icc,
+    masquerade,
+    mtu,
+    egress: options.egress,
+    created: Date.now(),
+    labels: options.labels ?? {},
+  };
+}
+
+function openPool(
+  name: string,
+  { subnet, gateway, range, auxiliaryAddresses }: AddressPlan,
+  root: string,
+): AddressPool {
+  return AddressPool.open({
+    name,
+    subnet,
+    stateRoot: root,
+    ...(gateway === undefined ? {} : { gateway }),
+    ...(range === undefined ? {} : { range }),
+    ...(auxiliaryAddresses === undefined ? {} : { auxiliaryAddresses }),
+  });
+}
+
+function firewallNetwork({ bridge, subnets, internal, masquerade }: NetworkRecord): FirewallNetwork {
+  return { bridge, subnets: subnets.map((plan) => plan.subnet), internal, masquerade };
+}
+
+function addressesOf({ address, address6 }: Endpoint): { address?: string; address6?: string } {
+  return { ...(address === undefined ? {} : { address }), ...(address6 === undefined ? {} : { address6 }) };
+}
+
+/** Published ports as the firewall has them: addresses that mean any are left out. */
+function inKernel({ hostAddress, ...port }: PublishedPort): PublishedPort[] {
+  if (hostAddress !== undefined && hostAddress.includes(':') !== port.address.includes(':')) return [];
+  return [
+    hostAddress === undefined || hostAddress === '0.0.0.0' || hostAddress === '::' ? port : { ...port, hostAddress },
+  ];
+}
+
+/** `02:42:` and the IPv4 address, as Docker does; for IPv6 alone, digits of the owner. */
+function macFor(address: string, owner: string): string {
+  const tail = address.includes(':')
+    ? (digest(owner).slice(0, 8).match(/../g) as string[])
+    : address.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'));
+  return ['02', '42', ...tail].join(':');
+}
+
+async function freeLinkName(netns: NetNamespace): Promise<string> {
+  for (let number = 0; ; number++) if (!(await getLink(`eth${number}`, { netns }))) return `eth${number}`;
+}
+
+function existsInside(netns: NetnsReference | undefined, name: string): boolean {
+  // Either all namespaces have IPv6 or none: it is a matter of the kernel.
+  return netns === undefined ? existsSync(`/proc/sys/${name}`) : existsSync('/proc/sys/net/ipv6');
+}

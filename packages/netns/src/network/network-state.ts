@@ -1,0 +1,105 @@
+import { createHash } from 'node:crypto';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { EgressOptions } from '../egress/egress-rule.ts';
+import type { PublishedPort } from '../firewall/firewall.ts';
+import { checkStateName, readJson, removeStateDirectory, stateDirectory, writeJson } from '../state-directory.ts';
+
+/** What is kept about a network. */
+export interface NetworkRecord {
+  readonly name: string;
+  readonly bridge: string;
+  readonly subnets: readonly AddressPlan[];
+  readonly internal: boolean;
+  readonly icc: boolean;
+  readonly masquerade: boolean;
+  readonly mtu: number;
+  readonly egress: EgressOptions | undefined;
+  /** Milliseconds since 1970. */
+  readonly created: number;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** How the addresses of one subnet are handed out. */
+export interface AddressPlan {
+  readonly subnet: string;
+  readonly gateway?: string | undefined;
+  readonly range?: string | undefined;
+  readonly auxiliaryAddresses?: Readonly<Record<string, string>> | undefined;
+}
+
+/** One end of a network: a container's link. */
+export interface Endpoint {
+  /** Whose it is: a container's id. */
+  readonly owner: string;
+  /** Name of the link inside. */
+  readonly link: string;
+  /** Name of the veth's end on the host. */
+  readonly hostLink: string;
+  readonly mac: string;
+  readonly address: string | undefined;
+  readonly address6: string | undefined;
+  readonly names: readonly string[];
+  readonly ports: readonly PublishedPort[];
+}
+
+const NETWORK_FILE = 'network.json';
+
+/** The records of networks below a state root. */
+export class NetworkState {
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  async names(): Promise<string[]> {
+    const entries = await readdir(stateDirectory(this.#root, 'networks'), { withFileTypes: true });
+    return entries
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => entry.name)
+      .sort();
+  }
+
+  async read(name: string): Promise<NetworkRecord | undefined> {
+    return (await readJson(join(this.#root, 'networks', checkStateName(name), NETWORK_FILE))) as
+      | NetworkRecord
+      | undefined;
+  }
+
+  async write(record: NetworkRecord): Promise<void> {
+    await writeJson(join(this.#directory(record.name), NETWORK_FILE), record);
+  }
+
+  async endpoints(name: string): Promise<Endpoint[]> {
+    const directory = this.#directory(name);
+    const files = (await readdir(directory)).filter((file) => file.endsWith('.json') && file !== NETWORK_FILE);
+    const found = await Promise.all(files.map((file) => readJson(join(directory, file))));
+    return found.filter((endpoint) => endpoint !== undefined) as Endpoint[];
+  }
+
+  async writeEndpoint(name: string, endpoint: Endpoint): Promise<void> {
+    await writeJson(join(this.#directory(name), endpointFile(endpoint.owner)), endpoint);
+  }
+
+  async removeEndpoint(name: string, owner: string): Promise<void> {
+    await rm(join(this.#directory(name), endpointFile(owner)), { force: true });
+  }
+
+  remove(name: string): void {
+    removeStateDirectory(this.#root, 'networks', name);
+  }
+
+  #directory(name: string): string {
+    return stateDirectory(this.#root, 'networks', name);
+  }
+}
+
+function endpointFile(owner: string): string {
+  return `${digest(owner)}.json`;
+}
+
+/** Hexadecimal digits that stand for a text of any length. */
+export function digest(...parts: readonly string[]): string {
+  return createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 24);
+}
