@@ -63,8 +63,11 @@ export function createBind(source: Place, bind: BindOptions = {}): OwnedFd {
  * @returns the mount, for later {@link unmount} or {@link setMountAttributes}; closing it leaves the mount in place
  *
  * @example
+ * ```ts
+ * using root = openRoot('/srv/guest');
  * using target = resolveInRoot(root.fd, '/data', { create: 'directory' });
  * using mount = bindMount('/srv/data', target, { recursive: true, readonly: true, options: ['nosuid', 'nodev'], propagation: 'rslave' });
+ * ```
  */
 export function bindMount(source: Place, target: Place, bind: BindOptions = {}): OwnedFd {
   return attached(createBind(source, bind), target);

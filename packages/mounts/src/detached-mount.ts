@@ -56,8 +56,10 @@ export interface NewMount {
  * @throws SyscallError with the kernel's own message as hint, where the file system wrote one
  *
  * @example
+ * ```ts
  * using tmp = createMount({ type: 'tmpfs', options: ['size=64m', 'mode=1777', 'nosuid', 'nodev'] });
  * attachMount(tmp, '/mnt');
+ * ```
  */
 export function createMount({ type, source, options = [] }: NewMount): OwnedFd {
   const parsed = parseMountOptions(options);

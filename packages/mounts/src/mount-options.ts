@@ -148,8 +148,10 @@ function apply(bits: MountAttributes, set = 0, clear = 0): MountAttributes {
  * @throws SpecError for an element that is not a string, is empty or holds a NUL
  *
  * @example
+ * ```ts
  * parseMountOptions(['rbind', 'rro', 'nosuid', 'rslave', 'size=1m']);
  * // { flags: MS_BIND|MS_REC|MS_NOSUID, recursiveAttributes: { set: MOUNT_ATTR_RDONLY }, data: ['size=1m'], … }
+ * ```
  */
 export function parseMountOptions(options: readonly string[]): MountOptions {
   let flags = 0;

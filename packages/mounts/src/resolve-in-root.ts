@@ -74,7 +74,10 @@ function assertKind(fd: OwnedFd, path: string, create: ResolveOptions['create'])
  * @throws UnavailableError without openat2(2)
  *
  * @example
+ * ```ts
+ * using root = openRoot('/srv/guest');
  * using target = resolveInRoot(root.fd, '/etc/resolv.conf', { create: 'file' });
+ * ```
  */
 export function resolveInRoot(rootFd: number, path: string, options: ResolveOptions = {}): OwnedFd {
   const { create, mode = 0o755 } = options;

@@ -49,7 +49,12 @@ const PIECE = 1024 * 1024;
  * @throws ArchiveError ERR_NS_BAD_ARCHIVE, ERR_NS_UNSAFE_ARCHIVE, ERR_NS_ARCHIVE_TOO_LARGE; what was unpacked until then remains
  *
  * @example
+ * ```ts
+ * import { createReadStream } from 'node:fs';
+ * import { createGunzip } from 'node:zlib';
+ *
  * await applyLayer(createReadStream('layer.tar.gz').pipe(createGunzip()), '/layers/base', { whiteouts: 'overlay' });
+ * ```
  */
 export async function applyLayer(
   archive: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,

@@ -5,8 +5,10 @@ import { LayerStore, type StoredLayer } from './layer-store.ts';
  * Makes an upper a new content-addressed layer in a store directory; see {@link LayerStore.commit}.
  *
  * @example
+ * ```ts
  * const layer = await commit('/scratch/upper', '/var/lib/app/layers');
- * mountOverlay({ lower: [layer.path, base], target: '/mnt' });
+ * mountOverlay({ lower: [layer.path, '/layers/base'], target: '/mnt' });
+ * ```
  */
 export function commit(
   upper: DirectoryPlace,

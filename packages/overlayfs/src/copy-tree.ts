@@ -49,7 +49,9 @@ interface Source {
  * @throws SyscallError ENOENT, ENOTDIR
  *
  * @example
+ * ```ts
  * await copyTree(`/proc/${pid}/root`, '/var/log/.', '/', '/tmp/logs', { makeParents: true });
+ * ```
  */
 export async function copyTree(
   fromRoot: DirectoryPlace,

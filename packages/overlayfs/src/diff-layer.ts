@@ -31,7 +31,11 @@ export interface DiffLayerOptions {
  * @returns awaitable (array) and async-iterable
  *
  * @example
- * for await (const { kind, path } of diffLayer('/scratch/upper', ['/layers/2', '/layers/1'])) report(kind, path);
+ * ```ts
+ * for await (const { kind, path } of diffLayer('/scratch/upper', ['/layers/2', '/layers/1'])) {
+ *   if (kind === 'deleted') throw new Error(`${path} is gone`);
+ * }
+ * ```
  */
 export function diffLayer(
   upper: DirectoryPlace,

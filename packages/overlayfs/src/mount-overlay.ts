@@ -115,7 +115,9 @@ function appendLowers(context: OwnedFd, layers: readonly DirectoryPlace[], held:
  * @returns the mount; closing it leaves it in place, `unmount` of @ns/mounts removes it
  *
  * @example
+ * ```ts
  * using mount = mountOverlay({ lower: ['/layers/app', '/layers/base'], upper: '/scratch/upper', work: '/scratch/work', target: '/mnt' });
+ * ```
  */
 export function mountOverlay(overlay: MountOverlayOptions): OwnedFd {
   const mount = createOverlay(overlay);
