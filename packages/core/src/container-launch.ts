@@ -1,11 +1,12 @@
 import type { Cgroup } from '@ns/cgroups';
-import { type Launched, launch, type StandardStreams } from '@ns/launch';
-import { type OwnedFd, ResourceStack } from '@ns/libc';
+import { type Launched, launch, type StandardStreams, type Step } from '@ns/launch';
+import { ResourceStack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { type SeccompHandlers, SeccompNotifier } from '@ns/seccomp';
 import { designContainer } from './design.ts';
 import { readHost } from './host.ts';
 import { type ContainerDesign, containerPlan } from './plan/container-plan.ts';
+import type { Scratch } from './scratch.ts';
 import type { ContainerSpec } from './types.ts';
 
 /** What a start depends on besides the specification. */
@@ -19,7 +20,7 @@ export interface StartContext {
   /** Wait just before the program for the caller to say which. */
   readonly programLater?: boolean;
   /** Scratch file system of the start before. */
-  readonly scratch?: OwnedFd | undefined;
+  readonly scratch?: Scratch | undefined;
   /** Give the scratch file system to the caller. */
   readonly keepScratch: boolean;
 }
@@ -28,12 +29,12 @@ export interface StartContext {
 export function launchContainer(
   spec: ContainerSpec,
   context: StartContext,
-): { launched: Launched; design: ContainerDesign } {
+): { launched: Launched; design: ContainerDesign; steps: readonly Step[] } {
   using owner = new ResourceStack();
   const fds: Record<string, number> = {};
   const join = context.cgroup && owner.use(context.cgroup.joinPlan());
   if (join?.cloneInto) fds.cgroup = join.cloneInto.fd;
-  if (context.scratch) fds.scratch = context.scratch.fd;
+  if (context.scratch) fds.scratch = context.scratch.fd.fd;
   const host = readHost();
   const noInput = spec.stdin === 'null' || spec.tty === true;
   const design = designContainer(
@@ -42,7 +43,12 @@ export function launchContainer(
       id: context.id,
       park: context.park,
       programLater: context.programLater ?? false,
-      scratch: { reuse: context.scratch !== undefined, handOver: context.keepScratch },
+      scratch: {
+        reuse: context.scratch !== undefined,
+        covered: context.scratch?.covered ?? false,
+        hasBase: context.scratch?.hasBase ?? false,
+        handOver: context.keepScratch,
+      },
       nullFds: noInput ? [0] : [],
       pipeFds: noInput ? [1, 2] : [0, 1, 2],
       cgroupProcs: join?.procs ?? [],
@@ -53,10 +59,11 @@ export function launchContainer(
     },
     host,
   );
-  const launched = launch({ steps: containerPlan(design, host), stdio: context.streams, fds });
+  const steps = containerPlan(design, host);
+  const launched = launch({ steps, stdio: context.streams, fds });
   const { onSyscall } = spec;
   if (onSyscall) serveSystemCalls(launched, onSyscall);
-  return { launched, design };
+  return { launched, design, steps };
 }
 
 function serveSystemCalls(launched: Launched, handlers: SeccompHandlers): void {

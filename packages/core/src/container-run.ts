@@ -1,6 +1,5 @@
 import type { Cgroup } from '@ns/cgroups';
-import { type Launched, StandardStreams } from '@ns/launch';
-import type { OwnedFd } from '@ns/libc';
+import { type Launched, StandardStreams, type Step } from '@ns/launch';
 import { createCommandCgroup, readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
 import { ContainerStartError } from './errors.ts';
@@ -9,11 +8,13 @@ import { CapturedOutput } from './output.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import { acquireResources, type Resources } from './resources.ts';
 import type { Result } from './result.ts';
+import type { Scratch } from './scratch.ts';
 import type { ContainerSpec } from './types.ts';
 
 /** One life of a container, from its first process to its last: a restart is another one. */
 export class ContainerRun {
   readonly design: ContainerDesign;
+  readonly steps: readonly Step[];
   readonly streams: StandardStreams;
   readonly launched: Launched;
   /** Holds the limits; processes are in its children. An ordinary user may have none. */
@@ -27,7 +28,7 @@ export class ContainerRun {
   #execs = 0;
 
   private constructor(
-    parts: Pick<ContainerRun, 'design' | 'streams' | 'launched' | 'cgroup'> & {
+    parts: Pick<ContainerRun, 'design' | 'steps' | 'streams' | 'launched' | 'cgroup'> & {
       payload: Cgroup | undefined;
       resources: Resources;
       output: CapturedOutput;
@@ -35,6 +36,7 @@ export class ContainerRun {
     },
   ) {
     this.design = parts.design;
+    this.steps = parts.steps;
     this.streams = parts.streams;
     this.launched = parts.launched;
     this.cgroup = parts.cgroup;
@@ -52,15 +54,16 @@ export class ContainerRun {
    */
   static async prepare(
     spec: ContainerSpec,
-    context: { id: string; logs: LogBuffer; maxOutputBytes: number; scratch: OwnedFd | undefined },
+    context: { id: string; logs: LogBuffer; maxOutputBytes: number; scratch: Scratch | undefined },
   ): Promise<ContainerRun> {
     const { id, logs, maxOutputBytes, scratch } = context;
     const resources = await acquireResources(id, spec);
     const { cgroup, ids } = resources;
     const streams = new StandardStreams([spec.stdin === 'null' || spec.tty ? 'null' : 'pipe', 'pipe', 'pipe']);
+    let run: ContainerRun | undefined;
     try {
       const payload = cgroup && (await createCommandCgroup(cgroup, 'init', spec.limits));
-      const { launched, design } = launchContainer(spec, {
+      const { launched, design, steps } = launchContainer(spec, {
         id,
         streams,
         cgroup: payload,
@@ -69,7 +72,6 @@ export class ContainerRun {
         scratch,
         keepScratch: true,
       });
-      let run: ContainerRun | undefined;
       const { onExceed = 'drop-tail' } = spec.maxOutput ?? {};
       const output = new CapturedOutput(
         maxOutputBytes,
@@ -79,17 +81,13 @@ export class ContainerRun {
       streams.stdout!.on('data', (data: Buffer) => logs.add('stdout', data));
       streams.stderr!.on('data', (data: Buffer) => logs.add('stderr', data));
       const collected = Promise.all([output.collect(streams.stdout!, 1), output.collect(streams.stderr!, 2)]);
-      run = new ContainerRun({ design, streams, launched, cgroup, payload, resources, output, collected });
-      try {
-        await launched.ready;
-      } catch (error) {
-        // The result knows which step it was.
-        await run.result;
-        throw error;
-      }
+      run = new ContainerRun({ design, steps, streams, launched, cgroup, payload, resources, output, collected });
+      await launched.ready;
       return run;
     } catch (error) {
-      streams.closeInherited();
+      // The result knows which step it was, and frees everything.
+      if (run) await run.result;
+      streams.destroy();
       await resources[Symbol.asyncDispose]();
       throw error;
     }

@@ -1,9 +1,29 @@
-import type { Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
-import { type Cgroup, fromDockerLimits, parseSize, type Stats } from '@ns/cgroups';
+import { fromDockerLimits, parseSize, type Stats } from '@ns/cgroups';
 import { type Explanation, explain as explainSteps, SIGNALS } from '@ns/launch';
-import { NsError, type OwnedFd, pidfdOpen, pidfdSendSignal, ResourceStack, UnavailableError } from '@ns/libc';
+import { NsError, ResourceStack } from '@ns/libc';
+import {
+  type AppliedChanges,
+  type ApplyChangesOptions,
+  type Change,
+  type CopiedTree,
+  type StoredLayer,
+  treeStream,
+} from '@ns/overlayfs';
+import {
+  applyContainer,
+  type ContainerOverlay,
+  commitContainer,
+  copyAcross,
+  diffContainer,
+  discardContainer,
+  overlaysOf,
+  snapshotContainer,
+  streamContainerDiff,
+} from './container-files.ts';
 import { type ContainerProcess, feedInput } from './container-process.ts';
+import { cgroupOf, processIds, signalProcess } from './container-processes.ts';
 import { ContainerRun } from './container-run.ts';
 import { type ContainerStatus, readStates, removeState, writeState } from './container-state.ts';
 import { defaultMaxOutputBytes } from './defaults.ts';
@@ -15,8 +35,9 @@ import { readHost } from './host.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { containerPlan } from './plan/container-plan.ts';
 import { identifyProcess } from './process-identity.ts';
-import { descendantsOf, describeProcesses, type ProcessInfo } from './process-list.ts';
+import { describeProcesses, type ProcessInfo } from './process-list.ts';
 import type { Result } from './result.ts';
+import { newScratchWithBase, type Scratch } from './scratch.ts';
 import type { ContainerSpec } from './types.ts';
 import { validateExec, validateSpec } from './validate-spec.ts';
 
@@ -59,7 +80,7 @@ export class Container implements AsyncDisposable {
   readonly #logs: LogBuffer;
   readonly #maxOutputBytes: number;
   #run: ContainerRun | undefined;
-  #scratch: OwnedFd | undefined;
+  #scratch: Scratch | undefined;
   #status: ContainerStatus = 'created';
 
   private constructor(id: string, spec: ContainerSpec) {
@@ -265,6 +286,65 @@ export class Container implements AsyncDisposable {
     return this.#logs.read(options);
   }
 
+  /** What it changed: paths that are new, modified or gone, from its layers alone. Running, stopped, or just made. */
+  diff(): Promise<Change[]> {
+    return diffContainer(this.#overlays);
+  }
+
+  /** The same as an OCI layer archive. */
+  diffStream(): Readable {
+    return streamContainerDiff(this.#overlays);
+  }
+
+  /**
+   * Accepts what it changed: makes the tree at `target` like its own, each file by rename. `target` is `/` for a view of
+   * the host.
+   *
+   * @param options.select - which paths to accept
+   * @throws UnsafePathError a link stands where an accepted change needs a directory
+   */
+  apply(target: string, options: ApplyChangesOptions = {}): Promise<AppliedChanges> {
+    return applyContainer(this.#overlays, target.replace(/\/+$/, ''), options);
+  }
+
+  /** Rejects what it changed; the next start begins anew. It must be stopped. */
+  async discard(): Promise<void> {
+    if (this.#isAlive)
+      throw new ContainerStateError(
+        'ERR_NS_CONTAINER_RUNNING',
+        this.id.slice(0, 12),
+        this.#status,
+        'discard its changes',
+        'Stop it first',
+      );
+    await discardContainer(this.#overlays);
+  }
+
+  /** Keeps what it changed as a layer in a directory of layers: `rootfs: { layers: [layer.path, …] }` begins with it. */
+  commit(store: string): Promise<StoredLayer> {
+    return commitContainer(this.#overlays, store);
+  }
+
+  /** Makes `count` containers that begin with the files this one has now. Pause or stop it meanwhile. */
+  async fork(count = 1, spec: Partial<ContainerSpec> = {}): Promise<Container[]> {
+    return Promise.all(Array.from({ length: count }, () => this.#fork(spec)));
+  }
+
+  /** Copies a file or tree of the host into the running container. */
+  copyIn(from: string, to: string): Promise<CopiedTree> {
+    return copyAcross({ root: '/', path: from }, { root: this.#rootPath('copy into it'), path: to });
+  }
+
+  /** Copies a file or tree of the running container to the host. Links in it lead nowhere outside (CVE-2018-15664). */
+  copyOut(from: string, to: string): Promise<CopiedTree> {
+    return copyAcross({ root: this.#rootPath('copy out of it'), path: from }, { root: '/', path: to });
+  }
+
+  /** Its whole file system as a tar archive, without what is mounted in it. */
+  export(): Readable {
+    return treeStream(this.#rootPath('export it'));
+  }
+
   /** Writes to the program's input; needs `stdin: 'pipe'`. */
   get stdin(): Writable | null {
     return this.#run?.streams.stdin ?? null;
@@ -309,7 +389,7 @@ export class Container implements AsyncDisposable {
     }
     this.#run?.launched.kill();
     await this.#run?.result.catch(() => {});
-    this.#scratch?.close();
+    this.#scratch?.fd.close();
     removeState(this.id);
     this.#status = 'removed';
     this.#events.emit({ type: 'remove' });
@@ -318,6 +398,27 @@ export class Container implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.remove({ force: true });
+  }
+
+  get #overlays(): ContainerOverlay[] {
+    return this.#run && this.#scratch ? overlaysOf(this.#run.steps, this.#scratch.fd) : [];
+  }
+
+  #rootPath(wanted: string): string {
+    return `/proc/${this.#alive(wanted).launched.pid}/root`;
+  }
+
+  async #fork(changes: Partial<ContainerSpec>): Promise<Container> {
+    const { name: _, ...own } = this.#spec;
+    const fork = new Container(newId(), validateSpec({ ...own, ...changes }));
+    fork.#scratch = await newScratchWithBase((base) => snapshotContainer(this.#overlays, base));
+    try {
+      await fork.#prepare();
+    } catch (error) {
+      fork.#scratch.fd.close();
+      throw error;
+    }
+    return fork;
   }
 
   get #isAlive(): boolean {
@@ -332,8 +433,8 @@ export class Container implements AsyncDisposable {
       maxOutputBytes: this.#maxOutputBytes,
       scratch: this.#scratch,
     });
-    this.#scratch?.close();
-    this.#scratch = await run.launched.scratch;
+    this.#scratch?.fd.close();
+    this.#scratch = { fd: await run.launched.scratch, covered: true, hasBase: this.#scratch?.hasBase ?? false };
     this.#run = run;
     this.#setStatus('created');
     run.result.then(
@@ -397,20 +498,6 @@ export class Container implements AsyncDisposable {
   }
 }
 
-function cgroupOf({ cgroup }: ContainerRun, feature: string): Cgroup {
-  if (cgroup) return cgroup;
-  throw new UnavailableError(
-    feature,
-    'this user has no cgroup to put a container in',
-    'Have one delegated: systemctl edit user@.service, Delegate=yes; or run as root',
-  );
-}
-
-/** Host pids of a container's processes. */
-async function processIds({ cgroup, launched }: ContainerRun): Promise<readonly number[]> {
-  return cgroup ? cgroup.processes() : descendantsOf(launched.pid!);
-}
-
 function explainSpec(id: string, spec: ContainerSpec): Explanation {
   using owner = new ResourceStack();
   const fds: Record<string, number> = {};
@@ -420,7 +507,7 @@ function explainSpec(id: string, spec: ContainerSpec): Explanation {
     {
       id,
       park: true,
-      scratch: { reuse: false, handOver: true },
+      scratch: { reuse: false, covered: false, hasBase: false, handOver: true },
       nullFds: [],
       pipeFds: [0, 1, 2],
       cgroupProcs: [],
@@ -432,13 +519,4 @@ function explainSpec(id: string, spec: ContainerSpec): Explanation {
     host,
   );
   return explainSteps(containerPlan(design, host), { extra: 0, named: Object.keys(fds) });
-}
-
-function signalProcess(pid: number, signal: number): void {
-  try {
-    using pidfd = pidfdOpen(pid);
-    pidfdSendSignal(pidfd.fd, signal);
-  } catch {
-    // It ended in between, which is what signals are sent for.
-  }
 }

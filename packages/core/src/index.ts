@@ -1,4 +1,5 @@
 export { NsError, SpecError, SyscallError, UnavailableError } from '@ns/libc';
+export type { AppliedChanges, Change, CopiedTree, StoredLayer } from '@ns/overlayfs';
 export { Container, type ContainerEvent, type ContainerInfo } from './container.ts';
 export { ContainerProcess } from './container-process.ts';
 export { ContainerStartError, ContainerStateError, ProcessFailedError } from './errors.ts';

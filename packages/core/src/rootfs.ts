@@ -38,7 +38,13 @@ export function resolveRoot({
       );
     const { hide = [], show = [] } = rootfs;
     const hidden = [...hiddenPaths, ...hide].map(trimSlash).filter((path) => !show.map(trimSlash).includes(path));
-    return { kind: 'overlay', layers: ['/'], writable: writable ?? 'tmpfs', host: true, hide: [...new Set(hidden)] };
+    return {
+      kind: 'overlay',
+      layers: ['/'],
+      writable: writable ?? 'tmpfs',
+      host: true,
+      hide: [...new Set(hidden)],
+    };
   }
   if ('dir' in rootfs) return rooted([rootfs.dir], rootfs.readonly ? 'none' : (writable ?? 'tmpfs'));
   if (rootfs.writable === 'direct' || writable === 'direct') {

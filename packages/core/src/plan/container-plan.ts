@@ -3,7 +3,7 @@ import { deviceLinks, deviceNodes } from '../defaults.ts';
 import type { Host } from '../host.ts';
 import type { ResolvedRoot } from '../rootfs.ts';
 import type { ResolvedUser } from '../user.ts';
-import { hiddenByMask, type PlacedFile, rootSteps } from './root-steps.ts';
+import { hiddenByMask, type PlacedFile, rootSteps, type ScratchUse } from './root-steps.ts';
 
 const CAP_SYS_ADMIN = 1n << 21n;
 
@@ -59,7 +59,7 @@ export interface ContainerDesign extends PayloadDesign {
   readonly nullFds: readonly number[];
   readonly pipeFds: readonly number[];
   readonly terminal: { readonly rows: number; readonly columns: number } | undefined;
-  readonly scratch: { readonly reuse: boolean; readonly handOver: boolean };
+  readonly scratch: ScratchUse;
   /** Wait for the word to start. */
   readonly park: boolean;
 }

@@ -15,17 +15,29 @@ export interface PlacedFile {
   readonly content: string;
 }
 
+/** What becomes of the scratch file system. */
+export interface ScratchUse {
+  /** There is one, with the layers of an earlier start or of another container. */
+  readonly reuse: boolean;
+  /** It has its covering layer already. */
+  readonly covered: boolean;
+  /** It has a layer `base` that goes above the others. */
+  readonly hasBase: boolean;
+  /** The caller keeps it. */
+  readonly handOver: boolean;
+}
+
 /** What the steps depend on besides the root itself. */
 export interface RootContext {
   readonly files: readonly PlacedFile[];
-  readonly scratch: { readonly reuse: boolean; readonly handOver: boolean };
+  readonly scratch: ScratchUse;
   readonly userNamespace: boolean;
 }
 
 /** Steps that put the root file system together. */
 export function rootSteps(
   root: ResolvedRoot,
-  { files, scratch: { reuse, handOver }, userNamespace }: RootContext,
+  { files, scratch: { reuse, covered, hasBase, handOver }, userNamespace }: RootContext,
   host: Host,
 ): Step[] {
   const scratchOptions: Record<string, string> = { mode: '0755' };
@@ -56,9 +68,8 @@ export function rootSteps(
   });
   const steps: Step[] = [
     scratch,
-    // A scratch that is used again has it already.
-    ...(reuse ? [] : [coverLayer(root, files, host, userNamespace)]),
-    overlay('/', ['cover', ...root.layers], { scratch: 'root' }),
+    ...(covered ? [] : [coverLayer(root, files, host, userNamespace)]),
+    overlay('/', ['cover', ...(hasBase ? ['base'] : []), ...root.layers], { scratch: 'root' }),
   ];
   if (root.host) {
     const visible = host.dataMounts.filter(

@@ -1,0 +1,33 @@
+import type { Cgroup } from '@ns/cgroups';
+import { pidfdOpen, pidfdSendSignal, UnavailableError } from '@ns/libc';
+import type { ContainerRun } from './container-run.ts';
+import { descendantsOf } from './process-list.ts';
+
+/**
+ * The cgroup of a container, for what cannot be done without.
+ *
+ * @throws UnavailableError for an ordinary user who has none delegated
+ */
+export function cgroupOf({ cgroup }: ContainerRun, feature: string): Cgroup {
+  if (cgroup) return cgroup;
+  throw new UnavailableError(
+    feature,
+    'this user has no cgroup to put a container in',
+    'Have one delegated: systemctl edit user@.service, Delegate=yes; or run as root',
+  );
+}
+
+/** Host pids of a container's processes. */
+export async function processIds({ cgroup, launched }: ContainerRun): Promise<readonly number[]> {
+  return cgroup ? cgroup.processes() : descendantsOf(launched.pid!);
+}
+
+/** Sends a signal to a process that may be gone by now. */
+export function signalProcess(pid: number, signal: number): void {
+  try {
+    using pidfd = pidfdOpen(pid);
+    pidfdSendSignal(pidfd.fd, signal);
+  } catch {
+    // It ended in between, which is what signals are sent for.
+  }
+}
