@@ -13,11 +13,12 @@ import { type Limits, parseLimits, type RequestedLimits } from './limits.ts';
 import { makeLeaf } from './make-leaf.ts';
 import { parseCgroupName } from './name.ts';
 import { oomKills } from './oom.ts';
-import { markOwner, ownerOf } from './owner.ts';
+import { markOwner, ownerOf, ownOwner } from './owner.ts';
 import { type Parent, type Place, placeIn } from './placement.ts';
 import { processesBelow } from './processes.ts';
 import { remove } from './remove.ts';
 import { readStats, type Stats, type StatsOptions } from './stats.ts';
+import { enableControllers } from './subtree-control.ts';
 import { openDirectory } from './tree.ts';
 
 /** How a cgroup is made. */
@@ -92,7 +93,7 @@ export class Cgroup implements AsyncDisposable {
     const components = parseCgroupName(name);
     const requested = parseLimits(limits);
     const host = options.host ?? detectCgroups();
-    const owner = options.owner === 'none' ? 'none' : ownerOf(options.owner ?? process.pid);
+    const owner = typeof options.owner === 'number' ? ownerOf(options.owner) : (options.owner ?? ownOwner());
     const { trees, missing } = treesFor(host, requested, options.account ?? []);
     const given = new Map<Hierarchy, number>();
     const made: CgroupDirectory[] = [];
@@ -165,17 +166,7 @@ export class Cgroup implements AsyncDisposable {
    */
   async update(limits: Limits, options: { missing?: MissingPolicy } = {}): Promise<readonly AbsentLimit[]> {
     const requested = parseLimits(limits);
-    const missing = new Map<Controller, Absence>();
-    for (const { controller } of requested.controllers) {
-      if (this.#directories.of(controller)) continue;
-      const why = this.host.controllers.has(controller)
-        ? {
-            why: 'the cgroup was made without it',
-            fix: `Create it with a limit of ${controller}, or account: ['${controller}']`,
-          }
-        : noController(controller);
-      missing.set(controller, why);
-    }
+    const missing = await this.#handDown(requested.controllers.map(({ controller }) => controller));
     return applyLimits(this.#directories, requested, missing, 'occupied', options.missing ?? 'error');
   }
 
@@ -285,6 +276,25 @@ export class Cgroup implements AsyncDisposable {
     this.close();
   }
 
+  /** Sees to controllers the cgroup was made without; those it cannot have, with the reason. */
+  async #handDown(controllers: readonly Controller[]): Promise<ReadonlyMap<Controller, Absence>> {
+    const missing = new Map<Controller, Absence>();
+    const lacking = controllers.filter((controller) => !this.#directories.of(controller));
+    for (const controller of lacking) {
+      const hierarchy = this.host.controllers.get(controller);
+      const directory = hierarchy && this.#directories.in(hierarchy);
+      if (!hierarchy) missing.set(controller, noController(controller));
+      else if (!directory) missing.set(controller, madeWithout(controller));
+      else {
+        const parent = directory.components.slice(0, -1);
+        for (const [name, absence] of await enableControllers(hierarchy, parent, [controller]))
+          missing.set(name, absence);
+        this.#directories.refresh();
+      }
+    }
+    return missing;
+  }
+
   // The tree that shows who is inside comes first: a process that did not get further can be found and killed.
   #inJoinOrder(): readonly CgroupDirectory[] {
     const { control, all } = this.#directories;
@@ -321,6 +331,11 @@ function treesFor(
     else trees.set(hierarchy, [...(trees.get(hierarchy) ?? []), controller]);
   }
   return { trees, missing };
+}
+
+function madeWithout(controller: Controller): Absence {
+  const fix = `Create it with a limit of ${controller}, or account: ['${controller}']`;
+  return { why: 'the cgroup was made outside of the tree of this controller', fix };
 }
 
 function noController(controller: Controller): Absence {

@@ -54,23 +54,36 @@ export function writeControlFile(dirFd: number, file: string, value: string): nu
   return result;
 }
 
-/** write(2) of a short text in one call, as kernfs wants it. Result: 0 or a negated errno. */
+/**
+ * write(2) of a short text in one call, as kernfs wants it. Result: 0 or a negated errno.
+ *
+ * The memory controller gives up with EINTR when any signal is pending, before it changed anything.
+ */
 export function writeOnce(fd: number, value: string): number {
   const bytes = Buffer.from(value);
-  return Math.min(syscall(SYS.write, fd, addressOf(bytes), bytes.length), 0);
+  for (;;) {
+    const result = syscall(SYS.write, fd, addressOf(bytes), bytes.length);
+    if (result !== -ERRNO.EINTR!) return Math.min(result, 0);
+  }
 }
 
 /**
  * Writes a file on Node's thread pool: for what can wait in the kernel. Moving a process waits for an RCU grace period
  * (10 ms and more), lowering a memory limit reclaims until it fits. Result: 0 or a negated errno.
  */
-export function writeControlFileAside(dirFd: number, file: string, value: string): Promise<number> {
+export async function writeControlFileAside(dirFd: number, file: string, value: string): Promise<number> {
   const fd = openAt(dirFd, file, O.WRONLY | O.NOFOLLOW);
-  if (fd < 0) return Promise.resolve(fd);
+  if (fd < 0) return fd;
+  for (;;) {
+    const result = await writeOnceAside(fd, value);
+    if (result === -ERRNO.EINTR!) continue;
+    closeFd(fd);
+    return result;
+  }
+}
+
+function writeOnceAside(fd: number, value: string): Promise<number> {
   return new Promise((resolve) => {
-    writeCallback(fd, Buffer.from(value), (error) => {
-      closeFd(fd);
-      resolve(error ? -Math.abs(error.errno ?? ERRNO.EIO!) : 0);
-    });
+    writeCallback(fd, Buffer.from(value), (error) => resolve(error ? -Math.abs(error.errno ?? ERRNO.EIO!) : 0));
   });
 }

@@ -4,16 +4,19 @@ import type { Controller, Hierarchy } from './host.ts';
 /** The directories of one cgroup: one on v2, one per tree in use on v1 and hybrid hosts. */
 export class Directories implements Disposable {
   readonly all: readonly CgroupDirectory[];
-  readonly #byController: ReadonlyMap<Controller, CgroupDirectory>;
+  #byController: ReadonlyMap<Controller, CgroupDirectory>;
   /** The one in the v2 tree. */
   readonly unified: CgroupDirectory | undefined;
 
   constructor(all: readonly CgroupDirectory[]) {
     this.all = all;
     this.unified = all.find((directory) => directory.hierarchy.version === 2);
-    this.#byController = new Map(
-      all.flatMap((directory) => [...directory.hierarchy.controllers].map((name) => [name, directory])),
-    );
+    this.#byController = directoryByController(all);
+  }
+
+  /** Looks again which controllers there are, after more were handed down. */
+  refresh(): void {
+    this.#byController = directoryByController(this.all);
   }
 
   /** Where a controller's files are, when the cgroup is in its tree. */
@@ -33,4 +36,8 @@ export class Directories implements Disposable {
   [Symbol.dispose](): void {
     for (const directory of this.all) directory[Symbol.dispose]();
   }
+}
+
+function directoryByController(all: readonly CgroupDirectory[]): ReadonlyMap<Controller, CgroupDirectory> {
+  return new Map(all.flatMap((directory) => [...directory.controllers].map((name) => [name, directory])));
 }

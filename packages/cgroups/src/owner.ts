@@ -14,6 +14,14 @@ export interface Owner {
    state file that could be stale. user.* on cgroup directories is since 5.7; before, trusted.* works for root. */
 const attributes = ['user.ns.owner', 'trusted.ns.owner'];
 
+let own: Owner | undefined;
+
+/** The owner record of this process; read once, because `/proc/PID/stat` is costly to make. */
+export function ownOwner(): Owner {
+  own ??= ownerOf(process.pid);
+  return own;
+}
+
 /** The owner record of a running process. */
 export function ownerOf(pid: number): Owner {
   const startTime = startTimeOf(pid);

@@ -2,7 +2,7 @@ import type { Directories } from './directories.ts';
 import { type CpuStats, cpuStats } from './stats/cpu.ts';
 import { type HugetlbStats, hugetlbStats } from './stats/hugetlb.ts';
 import { type IoStats, ioStats } from './stats/io.ts';
-import { type MemoryStats, memoryStats, type SwapStats, swapStats } from './stats/memory.ts';
+import { type MemoryStats, memoryStats, type SwapStats } from './stats/memory.ts';
 import { type NetworkStats, networkStats } from './stats/network.ts';
 import { type PidsStats, pidsStats } from './stats/pids.ts';
 import { type PressureStats, pressureStats } from './stats/pressure.ts';
@@ -34,8 +34,7 @@ export interface StatsOptions {
 export function readStats(directories: Directories, options: StatsOptions = {}): Stats {
   return {
     cpu: cpuStats(directories),
-    memory: memoryStats(directories),
-    swap: swapStats(directories),
+    ...memoryStats(directories),
     io: ioStats(directories),
     pids: pidsStats(directories),
     hugetlb: hugetlbStats(directories),

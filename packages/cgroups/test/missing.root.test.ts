@@ -32,10 +32,10 @@ test('with missing: warn the cgroup says what it lacks', async () => {
 });
 
 test('a file this kernel lacks is an absent limit too', async () => {
-  const limits = { hugetlb: { '3KB': 0 } };
+  const limits = { unified: { 'pids.nonexistent': '0' } };
   await expect(Cgroup.create(name, limits)).rejects.toMatchObject({ code: 'ERR_NS_UNAVAILABLE' });
   await using cg = await Cgroup.create(name, limits, { missing: 'warn' });
-  expect(cg.missing[0]?.field).toMatch(/hugetlb/);
+  expect(cg.missing[0]?.field).toMatch(/pids.nonexistent/);
 });
 
 test('an update of a controller the cgroup was made without says so', async () => {

@@ -67,11 +67,23 @@ const totals = {
   2: { current: 'memory.current', peak: 'memory.peak', max: 'memory.max' },
 } as const;
 
-export function memoryStats(directories: Directories): MemoryStats | undefined {
+/** Both come out of one reading of `memory.stat`, the costliest file to make and to parse. */
+export function memoryStats(directories: Directories): {
+  memory: MemoryStats | undefined;
+  swap: SwapStats | undefined;
+} {
   const memory = directories.of('memory');
-  if (!memory) return undefined;
-  const { version } = memory.hierarchy;
+  if (!memory) return { memory: undefined, swap: undefined };
   const values = parseFlatKeyed(memory.readOften('memory.stat') ?? '');
+  const usage = memoryUsage(memory, values);
+  return {
+    memory: usage,
+    swap: memory.hierarchy.version === 2 ? v2Swap(memory) : v1Swap(memory, values, usage.maxBytes),
+  };
+}
+
+function memoryUsage(memory: CgroupDirectory, values: ReadonlyMap<string, number>): MemoryStats {
+  const { version } = memory.hierarchy;
   const byKind = Object.fromEntries(
     kinds.map(([key, v2, v1]) => {
       const name = version === 2 ? v2 : v1;
@@ -123,22 +135,21 @@ export interface SwapStats {
   readonly maxBytes: number | undefined;
 }
 
-export function swapStats(directories: Directories): SwapStats | undefined {
-  const memory = directories.of('memory');
-  if (!memory) return undefined;
+function v2Swap(memory: CgroupDirectory): SwapStats | undefined {
   const number = (file: string): number | undefined => parseNumber(memory.readOften(file));
-  if (memory.hierarchy.version === 2) {
-    const currentBytes = number('memory.swap.current');
-    if (currentBytes === undefined) return undefined;
-    return { currentBytes, peakBytes: number('memory.swap.peak'), maxBytes: number('memory.swap.max') };
-  }
-  // v1 limits and counts memory and swap together, and has swap alone only in memory.stat.
-  const memsw = number('memory.memsw.limit_in_bytes');
+  const currentBytes = number('memory.swap.current');
+  if (currentBytes === undefined) return undefined;
+  return { currentBytes, peakBytes: number('memory.swap.peak'), maxBytes: number('memory.swap.max') };
+}
+
+/** v1 limits and counts memory and swap together, and has swap alone only in memory.stat. */
+function v1Swap(
+  memory: CgroupDirectory,
+  values: ReadonlyMap<string, number>,
+  memoryMaxBytes: number | undefined,
+): SwapStats | undefined {
+  const memsw = parseNumber(memory.readOften('memory.memsw.limit_in_bytes'));
   if (memsw === undefined) return undefined;
-  const max = number('memory.limit_in_bytes') ?? Number.POSITIVE_INFINITY;
-  return {
-    currentBytes: parseFlatKeyed(memory.readOften('memory.stat') ?? '').get('total_swap'),
-    peakBytes: undefined,
-    maxBytes: memsw === Number.POSITIVE_INFINITY ? memsw : memsw - max,
-  };
+  const maxBytes = memsw === Number.POSITIVE_INFINITY ? memsw : memsw - (memoryMaxBytes ?? 0);
+  return { currentBytes: values.get('total_swap'), peakBytes: undefined, maxBytes };
 }
