@@ -1,4 +1,5 @@
 import type { OwnedFd } from '@ns/libc';
+import { onlyKnownKeys } from '@ns/libc';
 import {
   attachMount,
   cloneMount,
@@ -30,6 +31,8 @@ const MS_REC = 16384;
 
 /** The bind of {@link bindMount}, attached nowhere yet. */
 export function createBind(source: Place, bind: BindOptions = {}): OwnedFd {
+  const keys: unknown = bind; // the assertion would take the types of the fields away
+  onlyKnownKeys(keys, ['recursive', 'readonly', 'options', 'propagation', 'userNamespace'], '');
   const parsed = parseMountOptions([
     ...(bind.readonly ? [bind.recursive ? 'rro' : 'ro'] : []),
     ...(bind.options ?? []),

@@ -1,3 +1,4 @@
+import { checkKeys } from './check-keys.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import type { OwnershipPolicy, Skipped } from './file-metadata.ts';
 import { assertSelfContained } from './self-contained.ts';
@@ -43,6 +44,7 @@ export async function applyChanges(
   target: DirectoryPlace,
   options: ApplyChangesOptions = {},
 ): Promise<AppliedChanges> {
+  checkKeys(options, ['select', 'ownership', 'mapOwner', 'whiteouts', 'signal']);
   using from = openDirectory(upper);
   using to = openDirectory(target);
   using applier = new TreeApplier(to, {

@@ -1,5 +1,6 @@
 import { check, ERRNO, O, OwnedFd, openAt, SpecError, type Stat, SyscallError, statAt, statFd } from '@ns/libc';
 import { resolveInRoot } from '@ns/mounts';
+import { checkKeys } from './check-keys.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import type { OwnershipPolicy, Skipped } from './file-metadata.ts';
 import { isDirectory } from './file-type.ts';
@@ -60,6 +61,7 @@ export async function copyTree(
   toPath: string,
   options: CopyTreeOptions = {},
 ): Promise<CopiedTree> {
+  checkKeys(options, ['ownership', 'mapOwner', 'makeParents', 'signal']);
   using from = openDirectory(fromRoot);
   using to = openDirectory(toRoot);
   const source = findSource(from, fromPath);

@@ -1,5 +1,6 @@
 import { type Change, summarize } from './change.ts';
 import { ChangeStream } from './change-stream.ts';
+import { checkKeys } from './check-keys.ts';
 import { type NamedFile, sameFile } from './compare-files.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import { findChanges } from './find-changes.ts';
@@ -42,6 +43,7 @@ export function diffLayer(
   lowers?: DirectoryPlace | readonly DirectoryPlace[],
   options: DiffLayerOptions = {},
 ): ChangeStream {
+  checkKeys(options, ['whiteouts', 'signal']);
   const { whiteouts = 'overlay', signal } = options;
   if (lowers === undefined) return new ChangeStream(() => changesByMarks(upper, whiteouts), signal);
   const list = Array.isArray(lowers) ? (lowers as readonly DirectoryPlace[]) : [lowers as DirectoryPlace];

@@ -28,4 +28,5 @@ export type { StorageDriver, StorageDriverName, WritableRoot, WritableRootSpec }
 export { diffStream, type Owner, type TarOptions, treeStream } from './tar-stream.ts';
 export { UnsafePathError } from './unsafe-path-error.ts';
 export { flatten, VfsDriver } from './vfs-driver.ts';
+export { type Volume, type VolumeStatus, VolumeStore } from './volume-store.ts';
 export type { WhiteoutForm } from './whiteouts.ts';

@@ -17,6 +17,7 @@ import {
   syscall,
 } from '@ns/libc';
 import { attachMount, createBind, type Place, parseMountOptions, withMessages } from '@ns/mounts';
+import { checkKeys } from './check-keys.ts';
 import { type DirectoryPlace, placeName } from './directory-place.ts';
 import { overlayByMount2 } from './overlay-by-mount2.ts';
 import { type OverlayOptions, overlayParameters } from './overlay-options.ts';
@@ -33,6 +34,11 @@ export interface MountOverlayOptions extends OverlayOptions {
   /** Shown as source in mountinfo. Default `overlay`. */
   readonly source?: string;
 }
+
+const overlayKeys = [
+  ...['lower', 'upper', 'work', 'target', 'options', 'source', 'userxattr', 'redirectDir', 'metacopy', 'index'],
+  ...['volatile', 'xino', 'nfsExport', 'uuid'],
+];
 
 // Overlayfs answers most mistakes with few errnos. From Documentation/filesystems/overlayfs.rst and fs/overlayfs/super.c.
 const hints: Readonly<Record<string, string>> = {
@@ -58,6 +64,7 @@ const hints: Readonly<Record<string, string>> = {
  * @throws SyscallError with the kernel's own words in the hint
  */
 export function createOverlay(overlay: Omit<MountOverlayOptions, 'target'>): OwnedFd {
+  checkKeys(overlay, overlayKeys);
   const { lower, upper, work } = overlay;
   const parameters = overlayParameters(overlay);
   const { attributes, data } = parseMountOptions(overlay.options ?? []);

@@ -1,0 +1,173 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rmdir, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { NsError, O, type OwnedFd, open, readDirectory, SpecError, SyscallError } from '@ns/libc';
+import { resolveInRoot } from '@ns/mounts';
+import { copyInto, copyRootMetadata } from './copy-into.ts';
+import { type DirectoryPlace, openDirectory } from './directory-place.ts';
+import { removeTree } from './remove-tree.ts';
+import { drain } from './time-slices.ts';
+
+/** A named directory that outlives containers. */
+export interface Volume {
+  readonly name: string;
+  /** The directory to bind. */
+  readonly path: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** ISO 8601. */
+  readonly createdAt: string;
+}
+
+/** A volume and who uses it. */
+export interface VolumeStatus extends Volume {
+  /** Ids given to {@link VolumeStore.use}. */
+  readonly usedBy: readonly string[];
+}
+
+// Docker's rule for names.
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
+
+/**
+ * Named volumes on disk: `<dir>/<name>/data` is what is bound, `volume.json` what is known, `users/<id>` who uses it. Everything
+ * appears by rename(2) and is gone by rename(2), so several processes may share a store.
+ */
+export class VolumeStore {
+  readonly #dir: string;
+
+  /** @param dir - made when it is first written to */
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  /** @throws NsError ERR_NS_VOLUME_EXISTS */
+  async create(options: { name: string; labels?: Readonly<Record<string, string>> }): Promise<Volume> {
+    const { name, labels = {} } = options;
+    const path = this.#path(name);
+    const temporary = join(this.#dir, `.new-${randomBytes(8).toString('hex')}`);
+    await mkdir(join(temporary, 'users'), { recursive: true, mode: 0o700 });
+    // The container's users must get at it, through the bind; nobody on the host gets past the store itself.
+    await mkdir(join(temporary, 'data'), { mode: 0o755 });
+    const createdAt = new Date().toISOString();
+    await writeFile(join(temporary, 'volume.json'), JSON.stringify({ labels, createdAt }));
+    try {
+      await rename(temporary, path);
+    } catch (cause) {
+      await this.#drop(temporary);
+      if (!existsSync(path)) throw cause;
+      throw new NsError('ERR_NS_VOLUME_EXISTS', `a volume called ${name} exists`, { cause });
+    }
+    return { name, path: join(path, 'data'), labels, createdAt };
+  }
+
+  /** @throws NsError ERR_NS_NO_SUCH_VOLUME */
+  async get(name: string): Promise<VolumeStatus> {
+    const path = this.#path(name);
+    try {
+      const { labels, createdAt } = JSON.parse(await readFile(join(path, 'volume.json'), 'utf8')) as Volume;
+      return { name, path: join(path, 'data'), labels, createdAt, usedBy: (await readdir(join(path, 'users'))).sort() };
+    } catch (cause) {
+      throw new NsError('ERR_NS_NO_SUCH_VOLUME', `there is no volume called ${name}`, { cause });
+    }
+  }
+
+  /** All volumes, by name. */
+  async list(): Promise<VolumeStatus[]> {
+    const names = await readdir(this.#dir).catch(() => []);
+    return Promise.all(
+      names
+        .filter((name) => NAME.test(name))
+        .sort()
+        .map((name) => this.get(name)),
+    );
+  }
+
+  /** Says that `user` (a container's id) uses the volume, until {@link release}. Idempotent. */
+  async use(name: string, user: string): Promise<Volume> {
+    if (!NAME.test(user)) throw new SpecError('user', 'an id without slashes', user);
+    const volume = await this.get(name);
+    await writeFile(join(this.#path(name), 'users', user), '');
+    return volume;
+  }
+
+  /** Idempotent, also for a volume that is gone. */
+  async release(name: string, user: string): Promise<void> {
+    if (!NAME.test(user)) throw new SpecError('user', 'an id without slashes', user);
+    await unlink(join(this.#path(name), 'users', user)).catch(ignoreMissing);
+  }
+
+  /**
+   * Fills a volume at its first use with what an image has at the mount point, as Docker does: only when the volume is empty. The path is
+   * resolved inside the image (CVE-2022-23648).
+   *
+   * @returns whether anything was copied
+   */
+  async populate(name: string, imageRoot: DirectoryPlace, path: string): Promise<boolean> {
+    using target = openDirectory((await this.get(name)).path);
+    if (!isEmpty(target)) return false;
+    using root = openDirectory(imageRoot);
+    using source = resolveDirectory(root, path);
+    if (!source) return false;
+    await drain(
+      copyInto(source, target, { ownership: 'keep', overlayXattrs: 'drop' }, { entries: 0, bytes: 0, skipped: [] }),
+      () => {},
+    );
+    copyRootMetadata(source, target, 'keep-opaque');
+    return true;
+  }
+
+  /**
+   * Idempotent.
+   *
+   * @throws NsError ERR_NS_VOLUME_IN_USE
+   */
+  async remove(name: string): Promise<void> {
+    const path = this.#path(name);
+    // An empty directory can be removed, one with users cannot: no moment lies between looking and removing.
+    try {
+      await rmdir(join(path, 'users'));
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return;
+      const { usedBy } = await this.get(name);
+      throw new NsError('ERR_NS_VOLUME_IN_USE', `the volume ${name} is used by ${usedBy.join(', ')}`, {
+        cause,
+        hint: 'Remove them first',
+      });
+    }
+    const aside = join(this.#dir, `.old-${randomBytes(8).toString('hex')}`);
+    await rename(path, aside).catch(ignoreMissing);
+    await this.#drop(aside);
+  }
+
+  async #drop(path: string): Promise<void> {
+    using directory = open(this.#dir, O.PATH | O.DIRECTORY);
+    await drain(removeTree(directory.fd, path.slice(path.lastIndexOf('/') + 1)), () => {});
+  }
+
+  #path(name: string): string {
+    if (typeof name !== 'string' || !NAME.test(name)) {
+      throw new SpecError('name', 'letters, digits, dots, dashes and underscores, at most 128', name);
+    }
+    return join(this.#dir, name);
+  }
+}
+
+function ignoreMissing(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'ENOENT') throw error;
+}
+
+function isEmpty(directory: OwnedFd): boolean {
+  using own = openDirectory(directory);
+  return readDirectory(own.fd).length === 0;
+}
+
+/** The directory an image has at a path; `undefined` when it has none there. */
+function resolveDirectory(root: OwnedFd, path: string): OwnedFd | undefined {
+  try {
+    using place = resolveInRoot(root.fd, path);
+    return openDirectory(place);
+  } catch (error) {
+    if (error instanceof SyscallError && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return undefined;
+    throw error;
+  }
+}

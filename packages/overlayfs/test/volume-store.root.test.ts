@@ -1,0 +1,65 @@
+import { chownSync, existsSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { VolumeStore } from '@ns/overlayfs';
+import { needs, notRoot } from '@ns/testing';
+import { Scratch } from './scratch.ts';
+
+const it = needs(notRoot);
+let scratch: Scratch;
+let volumes: VolumeStore;
+beforeEach(() => {
+  if (notRoot) return;
+  scratch = new Scratch({ tmpfs: true });
+  volumes = new VolumeStore(join(scratch.path, 'volumes'));
+});
+afterEach(() => scratch?.[Symbol.dispose]());
+
+it('made, found, listed, removed', async () => {
+  expect(await volumes.list()).toEqual([]);
+  const volume = await volumes.create({ name: 'data', labels: { app: 'x' } });
+  expect(statSync(volume.path).isDirectory()).toBe(true);
+  expect(await volumes.get('data')).toEqual({ ...volume, usedBy: [] });
+  await volumes.create({ name: 'a' });
+  expect((await volumes.list()).map(({ name }) => name)).toEqual(['a', 'data']);
+  await expect(volumes.create({ name: 'data' })).rejects.toMatchObject({ code: 'ERR_NS_VOLUME_EXISTS' });
+  await volumes.remove('data');
+  await volumes.remove('data');
+  await expect(volumes.get('data')).rejects.toMatchObject({ code: 'ERR_NS_NO_SUCH_VOLUME' });
+  expect(readdirSync(join(scratch.path, 'volumes'))).toEqual(['a']);
+});
+
+it('is not removed while it is used', async () => {
+  await volumes.create({ name: 'data' });
+  await volumes.use('data', 'c1');
+  await volumes.use('data', 'c1');
+  await volumes.use('data', 'c2');
+  await expect(volumes.remove('data')).rejects.toMatchObject({
+    code: 'ERR_NS_VOLUME_IN_USE',
+    message: expect.stringContaining('c1, c2'),
+  });
+  await volumes.release('data', 'c1');
+  await volumes.release('data', 'c2');
+  await volumes.release('data', 'c2');
+  await volumes.remove('data');
+  await volumes.release('data', 'c2');
+});
+
+it('is filled from the image once, and from inside the image only', async () => {
+  const image = scratch.tree('image', { 'var/lib/db/init': 'sql', 'var/lib/db/sub/x': '' });
+  chownSync(join(image, 'var/lib/db'), 999, 998);
+  const host = scratch.tree('host', { secret: '' });
+  symlinkSync(host, join(image, 'escape'));
+  const { path } = await volumes.create({ name: 'db' });
+  expect(await volumes.populate('db', image, '/nothing')).toBe(false);
+  expect(await volumes.populate('db', image, '/escape')).toBe(false);
+  expect(await volumes.populate('db', image, '/var/lib/db')).toBe(true);
+  expect(readdirSync(path).sort()).toEqual(['init', 'sub']);
+  expect(statSync(path)).toMatchObject({ uid: 999, gid: 998 });
+  writeFileSync(join(image, 'var/lib/db/later'), '');
+  expect(await volumes.populate('db', image, '/var/lib/db')).toBe(false);
+  expect(existsSync(join(path, 'later'))).toBe(false);
+});
+
+test.each(['../x', 'a/b', '', '.hidden', '-x', 'x'.repeat(200)])('the name %j is no path', async (name) => {
+  await expect(new VolumeStore('/nonexistent').create({ name })).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC' });
+});
