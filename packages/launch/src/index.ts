@@ -1,6 +1,7 @@
 export { describeStep } from './describe-step.ts';
 export { type ExplainedStep, Explanation, explain } from './explain.ts';
-export { type Exit, Launched, type LaunchOptions, launch } from './launch.ts';
+export { type LaunchOptions, launch } from './launch.ts';
+export { type Exit, Launched } from './launched.ts';
 export type { FdLayout, Step } from './lowering.ts';
 export type { ResourceUsage } from './records.ts';
 export { SIGNALS, signalName } from './signals.ts';
@@ -15,4 +16,4 @@ export type {
 } from './steps/mount.ts';
 export { type NamespaceKind, namespaceFlags, type ProcessStep, type RlimitName, rlimits } from './steps/process.ts';
 export type { SecurityStep } from './steps/security.ts';
-export type { IdMaps, IdRange, SupervisionStep } from './steps/supervision.ts';
+export type { IdMaps, IdRange, Leftovers, SupervisionStep } from './steps/supervision.ts';

@@ -1,0 +1,327 @@
+import type { Readable, Writable } from 'node:stream';
+import {
+  allocate,
+  ERRNO,
+  type FdWatch,
+  memfd,
+  type OwnedFd,
+  pidfdOpen,
+  SYS,
+  SyscallError,
+  sendDescriptor,
+  syscall,
+  WNOHANG,
+  watchFd,
+} from '@ns/libc';
+import { Deferred } from './deferred.ts';
+import { describeFailure } from './explain.ts';
+import { type FdLayout, Lowering, type Step } from './lowering.ts';
+import { receiveRecord } from './receive-record.ts';
+import { decodeUsage, type ResourceUsage, type StageRecord } from './records.ts';
+import { SIGNAL_KILL_CHILD, SIGNAL_STOP_CHILD, SIGNALS, signalName } from './signals.ts';
+import type { StandardStreams } from './standard-streams.ts';
+import { type NamespaceKind, namespaceFlags } from './steps/process.ts';
+
+/** How a launched process ended. */
+export interface Exit {
+  /** 0–255, or null when a signal ended it. */
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** It was ended because its time was up. */
+  readonly timedOut: boolean;
+  /** The step that failed: the program never ran. */
+  readonly failure: SyscallError | undefined;
+  /** Of the process and all descendants that were waited for. */
+  readonly usage: ResourceUsage | undefined;
+}
+
+/** What was launched: failures are explained from it. */
+export interface Origin {
+  readonly steps: readonly Step[];
+  readonly layout: FdLayout;
+}
+
+/** A process that was started by {@link launch}. */
+export class Launched {
+  /** Pid of the monitor, in the caller's pid namespace; of the program itself when no step starts another process. */
+  readonly monitorPid: number;
+  /** The standard streams. */
+  readonly streams: StandardStreams;
+
+  /** The first process, when it exists; the caller's pid namespace. */
+  pid: number | undefined;
+  /** Refers to the first process, also after its pid was given to another. */
+  pidfd: OwnedFd | undefined;
+
+  readonly #status: OwnedFd;
+  readonly #watch: FdWatch;
+  #origin: Origin;
+  readonly #supervised: boolean;
+  readonly #hasInit: boolean;
+  readonly #started = new Deferred<number>();
+  readonly #ready = new Deferred<void>();
+  readonly #executed = new Deferred<void>();
+  readonly #exited = new Deferred<Exit>();
+  readonly #listener = new Deferred<OwnedFd>();
+  readonly #terminal = new Deferred<OwnedFd>();
+  readonly #scratch = new Deferred<OwnedFd>();
+  readonly #namespaces = new Map<NamespaceKind, OwnedFd>();
+  #failure: SyscallError | undefined;
+  #timedOut = false;
+  #payloadStatus: number | undefined;
+  #exitRecord: StageRecord | undefined;
+  #monitorEnd: { readonly status: number; readonly usage: ResourceUsage } | undefined;
+  #gone = false;
+
+  constructor(pid: number, status: OwnedFd, streams: StandardStreams, origin: Origin) {
+    this.monitorPid = pid;
+    this.#status = status;
+    this.#origin = origin;
+    const clone = origin.steps.find((step) => step.op === 'clone');
+    this.#supervised = clone !== undefined;
+    this.#hasInit = clone?.child.some(({ op }) => op === 'clone') ?? false;
+    this.streams = streams;
+    if (!this.#supervised) {
+      this.pid = pid;
+      this.#started.resolve(pid);
+    }
+    this.#watch = watchFd(status.fd, { readable: true }, () => this.#drain());
+  }
+
+  /** Settles when the first process exists: its pid as the caller sees it. */
+  get started(): Promise<number> {
+    return this.#started.promise;
+  }
+
+  /** Settles at a `park` step. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  /** Settles when the program has replaced the stage; under a monitor without an init, which cannot tell, at the end. */
+  get executed(): Promise<void> {
+    return this.#executed.promise;
+  }
+
+  /** Settles when monitor and process are gone. Never rejects: a failed setup is in {@link Exit.failure}. */
+  get exited(): Promise<Exit> {
+    return this.#exited.promise;
+  }
+
+  /** Notification descriptor of a seccomp filter with a listener. */
+  get seccompListener(): Promise<OwnedFd> {
+    return this.#listener.promise;
+  }
+
+  /** The controlling side of the pseudoterminal of a `terminal` step. */
+  get terminal(): Promise<OwnedFd> {
+    return this.#terminal.promise;
+  }
+
+  /** A detached mount of the scratch, with `handOver`. */
+  get scratch(): Promise<OwnedFd> {
+    return this.#scratch.promise;
+  }
+
+  get stdin(): Writable | null {
+    return this.streams.stdin;
+  }
+
+  get stdout(): Readable | null {
+    return this.streams.stdout;
+  }
+
+  get stderr(): Readable | null {
+    return this.streams.stderr;
+  }
+
+  /** What a `handOverNamespaces` step gave; theirs until the process has ended. */
+  get namespaces(): ReadonlyMap<NamespaceKind, OwnedFd> {
+    return this.#namespaces;
+  }
+
+  /**
+   * Tells a process at a `receiveSteps` step what to do. The steps refer to the descriptors of the launch.
+   *
+   * @throws SyscallError `EPIPE` when the process is gone
+   */
+  continueWith(steps: readonly Step[]): void {
+    const { layout } = this.#origin;
+    const lowering = new Lowering(layout);
+    lowering.lower(steps);
+    using program = memfd('ns-program', lowering.finish().bytes);
+    sendDescriptor(this.#status.fd, Buffer.from('.'), program.fd);
+    this.#origin = { steps, layout };
+  }
+
+  /** Does it keep the event loop alive? It does from the start. */
+  ref(): void {
+    this.#watch.ref();
+    this.streams.ref();
+  }
+
+  unref(): void {
+    this.#watch.unref();
+    this.streams.unref();
+  }
+
+  /** Lets a parked process go on. */
+  go(): void {
+    // When it is gone without our knowing yet, exited will tell.
+    if (!this.#status.closed) syscall(SYS.write, this.#status.fd, goWord.address, 1);
+  }
+
+  /** Sends a signal, through init to the program. Returns false when the process is gone. */
+  signal(signal: NodeJS.Signals): boolean {
+    if (this.#gone) return false;
+    // We have not waited for the monitor yet, so the pid is still its own.
+    return syscall(SYS.kill, this.monitorPid, (this.#supervised && controlSignals[signal]) || SIGNALS[signal]) === 0;
+  }
+
+  /** Ends the process and, where it is pid 1 of a pid namespace, everything in it. */
+  kill(): boolean {
+    return this.signal('SIGKILL');
+  }
+
+  #drain(): void {
+    for (;;) {
+      const message = receiveRecord(this.#status.fd);
+      if (!message) return;
+      if (message === 'end') {
+        this.#watch.close();
+        this.#status.close();
+        this.#reap();
+        return;
+      }
+      if (message.record) this.#handle(message.record, message.fd);
+      else message.fd?.close();
+    }
+  }
+
+  #handle(record: StageRecord, fd: OwnedFd | undefined): void {
+    switch (record.kind) {
+      case 'failure':
+        this.#failure = describeFailure(this.#origin.steps, this.#origin.layout, record.index, record.value);
+        break;
+      case 'started':
+        this.pid = record.value;
+        this.pidfd = fd;
+        this.#started.resolve(record.value);
+        return;
+      case 'ready':
+        this.#ready.resolve();
+        break;
+      case 'executing':
+        if (!this.#failure) this.#executed.resolve();
+        break;
+      case 'timeout':
+        this.#timedOut = true;
+        break;
+      case 'payloadExit':
+        this.#payloadStatus = record.value;
+        break;
+      case 'exit':
+        this.#exitRecord = record;
+        break;
+      case 'seccompListener':
+        if (fd) this.#listener.resolve(fd);
+        return;
+      case 'terminal':
+        if (fd) this.#terminal.resolve(fd);
+        return;
+      case 'namespace':
+        if (fd) this.#namespaces.set(kindOfFlag.get(record.value)!, fd);
+        return;
+      case 'scratch':
+        if (fd) this.#scratch.resolve(fd);
+        return;
+    }
+    fd?.close();
+  }
+
+  /** The status socket has ended: nobody of ours holds it any more. */
+  #reap(): void {
+    if (!this.#supervised && !this.#failure) this.#executed.resolve();
+    if (this.#waitForMonitor()) this.#awaitFirstProcess();
+    // It is on its way out, and the rest of that way takes microseconds: a pidfd to wait for it takes longer to set up.
+    else setImmediate(() => (this.#waitForMonitor() ? this.#awaitFirstProcess() : this.#watchMonitor()));
+  }
+
+  #watchMonitor(): void {
+    whenEnded(pidfdOpen(this.monitorPid), () => {
+      this.#waitForMonitor();
+      this.#awaitFirstProcess();
+    });
+  }
+
+  /** Whether the monitor is gone; if so, it is reaped. */
+  #waitForMonitor(): boolean {
+    const { bytes, address } = waitResult;
+    const result = syscall(SYS.wait4, this.monitorPid, address, WNOHANG, address + 8);
+    if (result > 0) this.#monitorEnd = { status: bytes.readInt32LE(0), usage: decodeUsage(bytes.subarray(8)) };
+    return result !== 0;
+  }
+
+  /** The kernel ends the container's first process when its monitor was killed, but not at the same instant. */
+  #awaitFirstProcess(): void {
+    this.#gone = true;
+    if (this.#exitRecord || !this.pidfd) this.#settle();
+    else whenEnded(this.pidfd.duplicate(), () => this.#settle());
+  }
+
+  #settle(): void {
+    // A monitor that reported nothing was killed, and took its child with it.
+    const status = this.#payloadStatus ?? this.#exitRecord?.value ?? this.#monitorEnd?.status ?? SIGNALS.SIGKILL;
+    const exit: Exit = {
+      ...decodeWaitStatus(status),
+      timedOut: this.#timedOut,
+      failure: this.#failure,
+      usage: (this.#supervised ? this.#exitRecord : this.#monitorEnd)?.usage,
+    };
+    this.pidfd?.close();
+    for (const fd of this.#namespaces.values()) fd.close();
+    // Nobody reads it any more.
+    this.streams.destroyStdin();
+    if (this.#exitRecord && !this.#failure && !this.#hasInit) this.#executed.resolve();
+    const early = () =>
+      this.#failure ?? new SyscallError('wait4', ERRNO.ECHILD!, { doing: 'process ended during its setup' });
+    this.#started.reject(early);
+    this.#ready.reject(early);
+    this.#executed.reject(early);
+    this.#listener.reject(early);
+    this.#terminal.reject(early);
+    this.#scratch.reject(early);
+    this.#exited.resolve(exit);
+  }
+}
+
+/** A wait status and a struct rusage. */
+const waitResult = allocate(8 + 144);
+
+/** What a parked process waits for: one byte of any value. */
+const goWord = allocate(1);
+
+const kindOfFlag = new Map(Object.entries(namespaceFlags).map(([kind, flag]) => [flag, kind as NamespaceKind]));
+
+/** Signals that would act on a monitor itself go to it under another number. */
+const controlSignals: Partial<Record<NodeJS.Signals, number>> = {
+  SIGKILL: SIGNAL_KILL_CHILD,
+  SIGSTOP: SIGNAL_STOP_CHILD,
+};
+
+/** Calls back once when the process of a pidfd has ended; owns and closes it. */
+function whenEnded(pidfd: OwnedFd, callback: () => void): void {
+  const watch = watchFd(pidfd.fd, { readable: true }, () => {
+    watch.close();
+    pidfd.close();
+    callback();
+  });
+}
+
+/** exit code and signal of a wait status: wait(2). */
+function decodeWaitStatus(status: number): { exitCode: number | null; signal: NodeJS.Signals | null } {
+  const signal = status & 0x7f;
+  return signal === 0
+    ? { exitCode: (status >> 8) & 0xff, signal: null }
+    : { exitCode: null, signal: signalName(signal) ?? (`SIG${signal}` as NodeJS.Signals) };
+}
