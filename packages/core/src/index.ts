@@ -7,6 +7,8 @@ export type { ExecOptions } from './exec.ts';
 export type { LogEntry, LogOptions } from './log-buffer.ts';
 export type { OutputChunk } from './output.ts';
 export { Pool, type PooledRunOptions, type PooledSandbox, type PoolOptions } from './pool.ts';
+export type { Capability } from './probe/capability.ts';
+export { type Capabilities, type Feature, probe } from './probe.ts';
 export type { ProcessInfo } from './process-list.ts';
 export type { Result, Usage } from './result.ts';
 export { run } from './run.ts';

@@ -1,0 +1,53 @@
+import { O, open } from '@ns/libc';
+import { cloneMount, createMount, createUserNamespace, idmapMount } from '@ns/mounts';
+import { attemptInside } from './attempt.ts';
+import type { Trial, Trials } from './capability.ts';
+
+/** File systems and mounts. */
+export type FileSystemFeature = 'mountApi' | 'overlay' | 'overlayInUserNamespace' | 'idmappedMounts' | 'fuse';
+
+/** Mounts are made in a namespace that ends with its process, or detached, belonging to a descriptor. */
+export const fileSystemTrials: Trials<FileSystemFeature> = {
+  mountApi: () => attemptInside({ namespaces: ['mnt'], child: [{ op: 'mountScratch', options: { mode: '0755' } }] }),
+  overlay: overlay('if needed'),
+  overlayInUserNamespace: overlay('always'),
+  async idmappedMounts() {
+    const ids = [{ container: 0, host: 100_000, size: 1 }];
+    using userNamespace = await createUserNamespace({ uids: ids, gids: ids });
+    using root = cloneMount('/');
+    try {
+      idmapMount(root, userNamespace);
+      return 'of the root file system';
+    } catch {
+      // The root may be on what cannot do it (overlay, NFS) while the kernel can.
+      using tmpfs = createMount({ type: 'tmpfs' });
+      idmapMount(tmpfs, userNamespace);
+      return 'of tmpfs, not of the root file system';
+    }
+  },
+  fuse() {
+    open('/dev/fuse', O.RDWR).close();
+  },
+};
+
+function overlay(userNamespace: 'always' | 'if needed'): Trial {
+  const nested = userNamespace === 'always' || process.geteuid!() !== 0;
+  return () =>
+    attemptInside({
+      namespaces: ['mnt'],
+      userNamespace,
+      child: [
+        { op: 'propagation', propagation: 'rslave' },
+        { op: 'mountScratch', options: { mode: '0755' } },
+        {
+          op: 'mountOverlay',
+          target: '/',
+          lower: ['/usr'],
+          upper: { scratch: 'root' },
+          options: nested ? { userxattr: true } : {},
+          attributes: [],
+          appendLower: false,
+        },
+      ],
+    });
+}

@@ -1,0 +1,83 @@
+import { execFile } from 'node:child_process';
+import { accessSync, constants, statSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { promisify } from 'node:util';
+import { readFileCapabilities } from '@ns/capabilities';
+import { rangesOf, readSubordinateIds } from '@ns/namespaces';
+import { Lacking, type Trial, type Trials } from './capability.ts';
+
+/** Programs that some features need, and files that grant ids. */
+export type ProgramFeature = 'newuidmap' | 'subordinateIds' | 'fuseOverlayfs' | 'pasta' | 'slirp4netns' | 'criu';
+
+export const programTrials: Trials<ProgramFeature> = {
+  newuidmap() {
+    const programs = ['newuidmap', 'newgidmap'].map((name) => installed(name, 'uidmap'));
+    for (const program of programs) requirePrivilege(program);
+    return programs.join(', ');
+  },
+  subordinateIds() {
+    const granted = (['uid', 'gid'] as const).map((ids) => {
+      const total = rangesOf(readSubordinateIds(ids)).reduce((sum, { size }) => sum + size, 0);
+      if (total > 0) return `${total} ${ids}s`;
+      const { username } = userInfo();
+      throw new Lacking(
+        `/etc/sub${ids} grants ${username} no ids`,
+        process.geteuid!() === 0
+          ? 'Not needed by root, who may map any'
+          : `As root: usermod --add-sub${ids}s 100000-165535 ${username}`,
+      );
+    });
+    return granted.join(', ');
+  },
+  fuseOverlayfs: program('fuse-overlayfs', 'fuse-overlayfs'),
+  pasta: program('pasta', 'passt'),
+  slirp4netns: program('slirp4netns', 'slirp4netns'),
+  async criu() {
+    const path = installed('criu', 'criu');
+    try {
+      await promisify(execFile)(path, ['check'], { timeout: 5000 });
+    } catch (error) {
+      const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
+      const said = `${stdout}${stderr}`.trim().split('\n').at(-1);
+      throw new Lacking(`criu check: ${said}`, 'Run `criu check --all` as root: it names what the kernel lacks');
+    }
+    return path;
+  },
+};
+
+/** Where a program is, looked for in PATH and where administrators' programs are. */
+export function findProgram(name: string): string | undefined {
+  const directories = [...(process.env.PATH ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin'];
+  return directories
+    .filter((directory) => directory.startsWith('/'))
+    .map((directory) => join(directory, name))
+    .find(isExecutable);
+}
+
+function program(name: string, package_: string): Trial {
+  return () => installed(name, package_);
+}
+
+function installed(name: string, package_: string): string {
+  const found = findProgram(name);
+  if (found !== undefined) return found;
+  throw new Lacking(`there is no program ${name}`, `Install the package ${package_}`);
+}
+
+/** These helpers act for an ordinary user with privileges that their file gives them. */
+function requirePrivilege(path: string): void {
+  if (statSync(path).mode & S_ISUID || readFileCapabilities(path) !== undefined) return;
+  throw new Lacking(`${path} has no privileges`, `As root: chmod u+s ${path}`);
+}
+
+const S_ISUID = 0o4000; // <linux/stat.h>
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
