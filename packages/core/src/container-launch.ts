@@ -1,5 +1,6 @@
+import { dirname, join } from 'node:path';
 import type { Cgroup } from '@ns/cgroups';
-import { type Launched, launch, type StandardStreams, type Step } from '@ns/launch';
+import { type Launched, type Leftovers, launch, type StandardStreams, type Step } from '@ns/launch';
 import { ResourceStack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { type SeccompHandlers, SeccompNotifier } from '@ns/seccomp';
@@ -7,6 +8,7 @@ import { designContainer } from './design.ts';
 import { readHost } from './host.ts';
 import { type ContainerDesign, containerPlan } from './plan/container-plan.ts';
 import type { Scratch } from './scratch.ts';
+import { stateRoot } from './state-root.ts';
 import type { ContainerSpec } from './types.ts';
 
 /** What a start depends on besides the specification. */
@@ -15,6 +17,8 @@ export interface StartContext {
   readonly streams: StandardStreams;
   readonly cgroup: Cgroup | undefined;
   readonly ids: IdLease | undefined;
+  /** The cgroup that holds the limits, when `cgroup` is inside another. */
+  readonly outerCgroup?: Cgroup | undefined;
   /** Wait for the word to start. */
   readonly park: boolean;
   /** Wait just before the program for the caller to say which. */
@@ -32,8 +36,8 @@ export function launchContainer(
 ): { launched: Launched; design: ContainerDesign; steps: readonly Step[] } {
   using owner = new ResourceStack();
   const fds: Record<string, number> = {};
-  const join = context.cgroup && owner.use(context.cgroup.joinPlan());
-  if (join?.cloneInto) fds.cgroup = join.cloneInto.fd;
+  const cgroup = context.cgroup && owner.use(context.cgroup.joinPlan());
+  if (cgroup?.cloneInto) fds.cgroup = cgroup.cloneInto.fd;
   if (context.scratch) fds.scratch = context.scratch.fd.fd;
   const host = readHost();
   const noInput = spec.stdin === 'null' || spec.tty === true;
@@ -51,9 +55,10 @@ export function launchContainer(
       },
       nullFds: noInput ? [0] : [],
       pipeFds: noInput ? [1, 2] : [0, 1, 2],
-      cgroupProcs: join?.procs ?? [],
-      cgroupFd: join?.cloneInto !== undefined,
+      cgroupProcs: cgroup?.procs ?? [],
+      cgroupFd: cgroup?.cloneInto !== undefined,
       ids: context.ids,
+      leftovers: leftoversOf(context),
       owner,
       fds,
     },
@@ -81,4 +86,16 @@ function serveSystemCalls(launched: Launched, handlers: SeccompHandlers): void {
     // Without a program there is no listener; why not, the result tells.
     () => {},
   );
+}
+
+/** What is on the machine besides processes, and would stay if this process died now. */
+function leftoversOf({ id, cgroup, outerCgroup, ids }: StartContext): Leftovers {
+  const cgroups = [...(cgroup?.paths ?? []), ...(outerCgroup?.paths ?? [])];
+  const outermost = (outerCgroup ?? cgroup)?.paths ?? [];
+  const state = join(stateRoot(), 'containers', id);
+  return {
+    files: [join(state, 'state.json'), ...(ids ? [ids.path] : [])],
+    directories: cgroups,
+    parents: [...outermost.map(dirname), state, dirname(state)],
+  };
 }

@@ -67,6 +67,7 @@ export class ContainerRun {
         id,
         streams,
         cgroup: payload,
+        outerCgroup: cgroup,
         ids,
         park: true,
         scratch,

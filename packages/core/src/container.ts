@@ -512,6 +512,7 @@ function explainSpec(id: string, spec: ContainerSpec): Explanation {
       pipeFds: [0, 1, 2],
       cgroupProcs: [],
       cgroupFd: false,
+      leftovers: { files: [], directories: [], parents: [] },
       ids: undefined,
       owner,
       fds,

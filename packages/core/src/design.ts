@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { CapabilitySet, resolveCapabilities } from '@ns/capabilities';
 import { parseSize } from '@ns/cgroups';
+import type { Leftovers } from '@ns/launch';
 import type { ResourceStack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { defaultPath, defaultShmSize, maskedPaths, readonlyPaths } from './defaults.ts';
@@ -29,6 +30,7 @@ export interface DesignContext {
   readonly pipeFds: readonly number[];
   readonly cgroupProcs: readonly string[];
   readonly cgroupFd: boolean;
+  readonly leftovers: Leftovers;
   /** Host ids that are this container's alone. */
   readonly ids: IdLease | undefined;
   /** Receives descriptors that were opened, */
@@ -94,6 +96,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     cgroupFd: context.cgroupFd,
     timeoutMs: spec.timeout,
     dieWithParent: spec.lifetime?.dieWithParent ?? true,
+    leftovers: context.leftovers,
     nullFds: context.nullFds,
     pipeFds: context.pipeFds,
     park: context.park,

@@ -96,6 +96,7 @@ function start(
       cgroupProcs: join?.procs ?? [],
       cgroupFd: join?.cloneInto !== undefined,
       timeoutMs: options.timeout,
+      leftovers: { files: [], directories: cgroup?.paths ?? [], parents: [] },
       pipeFds: options.stdin === 'null' ? [1, 2] : [0, 1, 2],
       terminal: undefined,
     },

@@ -13,6 +13,7 @@ const mountOptions = (options: Readonly<Record<string, string | true>>) => {
 /** What each step does, and why where that is not plain. */
 const descriptions: Descriptions = {
   dieWithParent: () => 'be killed when the process above ends, even by SIGKILL',
+  endWithParent: () => 'be told when the caller ends, even by SIGKILL, to end everything and leave nothing behind',
   newSession: () => 'start a session of its own, without a controlling terminal',
   processName: ({ name }) => `call the process ${name}`,
   notDumpable: () => 'refuse ptrace and /proc/PID/mem, before anything of the container can see this process',

@@ -18,3 +18,6 @@ export const SIGNAL_KILL_CHILD = 50;
 
 /** Another, passed on to the payload as SIGSTOP: the real one would stop the monitor, and with it the timeout. */
 export const SIGNAL_STOP_CHILD = 51;
+
+/** A control signal to our own monitor, sent by the kernel: its caller has died. */
+export const SIGNAL_PARENT_DIED = 52;

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { SpecError } from '@ns/libc';
 import { IdAllocationError } from './errors.ts';
 import { findFreeRange, type IdInterval, intersect } from './free-range.ts';
@@ -143,6 +144,11 @@ export class IdLease implements AsyncDisposable {
     this.mappings = { uids: IdMap.single(0, uids.start, uids.size), gids: IdMap.single(0, gids.start, gids.size) };
     this.#stateDir = stateDir;
     this.#lockTimeoutMs = lockTimeoutMs;
+  }
+
+  /** The lease's file: whoever removes it frees the range. */
+  get path(): string {
+    return join(this.#stateDir, leaseName(this.id));
   }
 
   /**

@@ -1,4 +1,4 @@
-import type { DeviceNode, IdMaps, MountStep, NamespaceKind, RlimitName, Step } from '@ns/launch';
+import type { DeviceNode, IdMaps, Leftovers, MountStep, NamespaceKind, RlimitName, Step } from '@ns/launch';
 import { deviceLinks, deviceNodes } from '../defaults.ts';
 import type { Host } from '../host.ts';
 import type { ResolvedRoot } from '../rootfs.ts';
@@ -55,6 +55,7 @@ export interface ContainerDesign extends PayloadDesign {
   readonly cgroupFd: boolean;
   readonly timeoutMs: number | undefined;
   readonly dieWithParent: boolean;
+  readonly leftovers: Leftovers;
   /** Standard streams that are /dev/null, and those that are pipes of ours. */
   readonly nullFds: readonly number[];
   readonly pipeFds: readonly number[];
@@ -85,7 +86,7 @@ export function containerPlan(design: ContainerDesign, host: Host): readonly Ste
     (kind) => kind !== 'cgroup' && !(kind === 'time' && namespaces.timeOffsets),
   );
   return [
-    ...(design.dieWithParent ? [{ op: 'dieWithParent', parent: process.pid } as const] : []),
+    ...(design.dieWithParent ? [{ op: 'endWithParent', parent: process.pid } as const] : []),
     { op: 'newSession' },
     { op: 'processName', name: 'ns-monitor' },
     // Before anything of the container can look at us (CVE-2016-9962). Children inherit it.
@@ -103,7 +104,8 @@ export function containerPlan(design: ContainerDesign, host: Host): readonly Ste
       namespaces: bornInto,
       ...(design.timeoutMs !== undefined && { timeoutMs: design.timeoutMs }),
       ...(design.cgroupFd && { intoCgroup: 'cgroup' }),
-      ...(namespaces.idMaps && { idMaps: namespaces.idMaps }),
+      ...(namespaces.idMaps && { idMaps: { ...namespaces.idMaps, cgroupProcs: design.cgroupProcs } }),
+      leftovers: design.leftovers,
       child: initSteps(design, host),
     },
   ];
@@ -118,7 +120,7 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     { op: 'dieWithParent' },
     { op: 'processName', name: 'ns-init' },
     { op: 'newSession' },
-    ...design.cgroupProcs.map((procs): Step => ({ op: 'joinCgroup', procs })),
+    ...(namespaces.idMaps ? [] : design.cgroupProcs.map((procs): Step => ({ op: 'joinCgroup', procs }))),
     ...(design.oomScoreAdj === undefined ? [] : [{ op: 'oomScoreAdj', value: design.oomScoreAdj } as const]),
     ...design.rlimits.map((limit): Step => ({ op: 'rlimit', ...limit })),
     // After joining: the namespace's root is the cgroup one is in when it is made.

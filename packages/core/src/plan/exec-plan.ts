@@ -1,4 +1,4 @@
-import type { NamespaceKind, Step } from '@ns/launch';
+import type { Leftovers, NamespaceKind, Step } from '@ns/launch';
 import type { Host } from '../host.ts';
 import type { ResolvedUser } from '../user.ts';
 import { type PayloadDesign, payloadSteps } from './container-plan.ts';
@@ -13,6 +13,7 @@ export interface ExecDesign extends PayloadDesign {
   readonly cgroupProcs: readonly string[];
   readonly cgroupFd: boolean;
   readonly timeoutMs: number | undefined;
+  readonly leftovers: Leftovers;
   readonly pipeFds: readonly number[];
   readonly terminal: { readonly rows: number; readonly columns: number } | undefined;
 }
@@ -24,27 +25,32 @@ export interface ExecDesign extends PayloadDesign {
  */
 export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
   const { user, pipeFds } = design;
-  const cgroup = design.namespaces.find(({ kind }) => kind === 'cgroup');
-  const byDescriptor = groupByDescriptor(design.namespaces.filter((namespace) => namespace !== cgroup));
+  // The monitor joins only what its child could not: a pid namespace counts from the next process on, and the user
+  // namespace is what allows the others. In the host's mount namespace it can clear up.
+  const cgroup = design.namespaces.filter(({ kind }) => kind === 'cgroup');
+  const outside = design.namespaces.filter(({ kind }) => kind === 'user' || kind === 'pid');
+  const inside = design.namespaces.filter((namespace) => !cgroup.includes(namespace) && !outside.includes(namespace));
   return [
-    { op: 'dieWithParent', parent: process.pid },
+    { op: 'endWithParent', parent: process.pid },
     { op: 'newSession' },
     { op: 'processName', name: 'ns-exec' },
     // Before the container's processes can see this one (CVE-2016-9962).
     { op: 'notDumpable' },
-    ...design.cgroupProcs.map((procs): Step => ({ op: 'joinCgroup', procs })),
-    ...[...byDescriptor].map(([fd, namespaces]): Step => ({ op: 'setns', fd, namespaces })),
+    ...setnsSteps(outside),
     {
       op: 'clone',
       supervisor: 'monitor',
       namespaces: [],
       ...(design.timeoutMs !== undefined && { timeoutMs: design.timeoutMs }),
       ...(design.cgroupFd && { intoCgroup: 'cgroupDirectory' }),
+      leftovers: design.leftovers,
       child: [
         { op: 'dieWithParent' },
+        ...design.cgroupProcs.map((procs): Step => ({ op: 'joinCgroup', procs })),
         { op: 'newSession' },
         // Only from inside its cgroup: where cgroups are delegated, one may not enter them from outside the namespace.
-        ...(cgroup ? [{ op: 'setns', fd: cgroup.fd, namespaces: ['cgroup'] } as const] : []),
+        ...setnsSteps(cgroup),
+        ...setnsSteps(inside),
         { op: 'sessionKeyring', name: `_ses.${design.containerId}` },
         ...(design.terminal ? [{ op: 'terminal', ...design.terminal, uid: user.uid } as const] : []),
         ...(user.uid !== 0 && pipeFds.length > 0
@@ -58,8 +64,8 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
 }
 
 /** One setns for each descriptor: a pidfd enters several namespaces at once. */
-function groupByDescriptor(namespaces: ExecDesign['namespaces']): Map<string, NamespaceKind[]> {
+function setnsSteps(namespaces: ExecDesign['namespaces']): Step[] {
   const groups = new Map<string, NamespaceKind[]>();
   for (const { kind, fd } of namespaces) groups.set(fd, [...(groups.get(fd) ?? []), kind]);
-  return groups;
+  return [...groups].map(([fd, kinds]) => ({ op: 'setns', fd, namespaces: kinds }));
 }

@@ -2,7 +2,7 @@ import { AF, AT_FDCWD, CLONE, MAGIC, O, PR, RESOLVE, SOCK } from '@ns/libc';
 import type { Lowering, Lowerings } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
-import { SIGNALS } from '../signals.ts';
+import { SIGNAL_PARENT_DIED, SIGNALS } from '../signals.ts';
 
 const KEYCTL_JOIN_SESSION_KEYRING = 1; // <linux/keyctl.h>
 const [TIOCSCTTY, TIOCSWINSZ, TIOCSPTLCK, TIOCGPTPEER] = [0x540e, 0x5414, 0x40045431, 0x5441] as const; // <asm-generic/ioctls.h>
@@ -52,6 +52,11 @@ export type RlimitName = keyof typeof rlimits;
 export type ProcessStep =
   /** Die by SIGKILL when the process (thread) that started this one ends; `parent` is its pid, when it is known. */
   | { readonly op: 'dieWithParent'; readonly parent?: number }
+  /**
+   * Be told when the process (thread) `parent` that started this one ends. A `clone` step's monitor then ends its child
+   * and removes what would be left over: in good order, where `dieWithParent` is at once.
+   */
+  | { readonly op: 'endWithParent'; readonly parent: number }
   /** Be the leader of a new session without a controlling terminal: setsid(2). */
   | { readonly op: 'newSession' }
   /** The name `ps` shows: at most 15 bytes. */
@@ -116,6 +121,17 @@ export const processLowerings: Lowerings<ProcessStep> = {
       asm.jumpIfEqual(ended, 0, alive);
       asm.call('exit_group', [125]);
     }
+    asm.place(alive);
+  },
+
+  endWithParent({ parent }, { asm }) {
+    const [ppid, self, alive] = [asm.slot(), asm.slot(), new Label()];
+    asm.call('prctl', [PR.SET_PDEATHSIG, SIGNAL_PARENT_DIED]);
+    asm.call('getppid', [], { store: ppid });
+    asm.jumpIfEqual(ppid, parent, alive);
+    // It died before the request was made: say it ourselves. The signal waits, being blocked.
+    asm.call('getpid', [], { store: self });
+    asm.call('kill', [self, SIGNAL_PARENT_DIED]);
     asm.place(alive);
   },
 

@@ -1,9 +1,20 @@
-import { __WALL, AT_FDCWD, CLONE, LINUX_CAPABILITY_VERSION_3, MSG, O, PR, SpecError, WNOHANG } from '@ns/libc';
+import {
+  __WALL,
+  AT_FDCWD,
+  AT_REMOVEDIR,
+  CLONE,
+  LINUX_CAPABILITY_VERSION_3,
+  MSG,
+  O,
+  PR,
+  SpecError,
+  WNOHANG,
+} from '@ns/libc';
 import type { Lowering, Lowerings, Step } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import type { RecordKind } from '../records.ts';
 import { sendRecord } from '../send-record.ts';
-import { SIGNAL_KILL_CHILD, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
+import { SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
 import { type NamespaceKind, namespaceFlags } from './process.ts';
 
 /** One range of a user namespace's id map. */
@@ -19,8 +30,19 @@ export interface IdMaps {
   readonly gids: readonly IdRange[];
   /** Without it an ordinary user may not map a gid (CVE-2014-8989). */
   readonly denySetgroups: boolean;
+  /** Files of cgroups that the child is put into meanwhile: as a user of its new namespace it may not open them. */
+  readonly cgroupProcs?: readonly string[];
   /** Paths of newuidmap(1) and newgidmap(1), for ranges that an ordinary user was granted. Default: written directly. */
   readonly helpers?: { readonly uids: string; readonly gids: string };
+}
+
+/** What a monitor removes when its caller has died and cannot. */
+export interface Leftovers {
+  readonly files: readonly string[];
+  /** In this order, each tried until it is no longer busy. */
+  readonly directories: readonly string[];
+  /** Directories that may be in use by others: tried once. */
+  readonly parents: readonly string[];
 }
 
 /** Steps that start and watch processes. */
@@ -40,6 +62,7 @@ export type SupervisionStep =
       readonly timeoutMs?: number;
       /** Descriptor of a cgroup v2 directory the child is born in (since 5.7). */
       readonly intoCgroup?: string;
+      readonly leftovers?: Leftovers;
       /** Id maps of a new user namespace, written by the monitor. */
       readonly idMaps?: IdMaps;
     }
@@ -82,7 +105,7 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
 
     if (mapped && step.idMaps) writeIdMaps(to, pid, step.idMaps, mapped);
     const stop = step.child.some(({ op }) => op === 'clone') ? SIGNAL_STOP_CHILD : SIGNALS.SIGSTOP;
-    if (monitor) superviseAsMonitor(to, { pid, pidfd, stop, timeoutMs: step.timeoutMs });
+    if (monitor) superviseAsMonitor(to, { pid, pidfd, stop }, step);
     else superviseAsInit(to, { pid, stop });
 
     asm.place(child);
@@ -160,7 +183,8 @@ function openSelf(to: Lowering): void {
 /** Waits for signals and the child's end, outside the container. */
 function superviseAsMonitor(
   to: Lowering,
-  { pid, pidfd, stop, timeoutMs }: Child & { pidfd: Slot; timeoutMs: number | undefined },
+  { pid, pidfd, stop }: Child & { pidfd: Slot },
+  { timeoutMs, leftovers }: Extract<SupervisionStep, { op: 'clone' }>,
 ): void {
   const { asm } = to;
   sendRecord(to, { kind: 'started', value: pid }, pidfd);
@@ -171,10 +195,16 @@ function superviseAsMonitor(
   }
   const status = asm.bytes(8);
   const usage = asm.bytes(144);
-  const [next, forward, killed, reap] = [new Label(), new Label(), new Label(), new Label()];
+  const orphaned = asm.slot();
+  const [next, notOrphaned, forward, killed] = [new Label(), new Label(), new Label(), new Label()];
+  const [reap, finished] = [new Label(), new Label()];
   const signal = waitForSignal(to, next);
   asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
   asm.jumpIfEqual(signal, SIGNAL_KILL_CHILD, killed);
+  asm.jumpIfUnequal(signal, SIGNAL_PARENT_DIED, notOrphaned);
+  asm.copy(orphaned.address, asm.words([1]), 8);
+  asm.jump(killed);
+  asm.place(notOrphaned);
   if (timeoutMs !== undefined) {
     // A SIGALRM may also have been meant for the payload: the time is up when the timer has run out.
     const left = asm.bytes(32);
@@ -198,7 +228,34 @@ function superviseAsMonitor(
   asm.call('wait4', [pid, status, WNOHANG | __WALL, usage], { store: reaped });
   asm.jumpIfEqual(reaped, 0, next);
   sendRecord(to, { kind: 'exit', value: new Slot(status), usage });
+  asm.jumpIfEqual(orphaned, 0, finished);
+  if (leftovers) removeLeftovers(to, leftovers);
+  asm.place(finished);
   asm.call('exit_group', [0]);
+}
+
+/**
+ * Removes what the caller would have removed. A cgroup counts the processes of an ended container for some milliseconds
+ * more, so its directory may be busy at first; after a second an alarm ends the monitor.
+ */
+function removeLeftovers({ asm }: Lowering, { files, directories, parents }: Leftovers): void {
+  const pause = asm.words([0, 2_000_000]); // struct timespec
+  asm.call('setitimer', [ITIMER_REAL, asm.words([0, 0, 1, 0]), 0]);
+  asm.call('rt_sigprocmask', [SIG_SETMASK, asm.words([-1 - 2 ** (SIGNALS.SIGALRM - 1)]), 0, 8]);
+  for (const file of files) asm.call('unlinkat', [AT_FDCWD, asm.string(file), 0], { tolerate: 'any' });
+  for (const directory of directories) {
+    const [again, failed, gone] = [new Label(), new Label(), new Label()];
+    const result = asm.slot();
+    const name = asm.string(directory);
+    asm.place(again);
+    asm.call('unlinkat', [AT_FDCWD, name, AT_REMOVEDIR], { store: result, tolerate: 'any', otherwise: failed });
+    asm.place(failed);
+    asm.jumpIfUnequal(result, -EBUSY, gone);
+    asm.call('nanosleep', [pause, 0], { tolerate: 'any' });
+    asm.jump(again);
+    asm.place(gone);
+  }
+  for (const parent of parents) asm.call('unlinkat', [AT_FDCWD, asm.string(parent), AT_REMOVEDIR], { tolerate: 'any' });
 }
 
 /** Waits for signals and for orphans, as pid 1. */
@@ -277,10 +334,17 @@ function newPipe({ asm }: Lowering): Pipe {
 }
 
 /** Maps are written from outside, by a process whose privileges count, or by helpers that are set-user-ID. */
-function writeIdMaps(to: Lowering, pid: Slot, { uids, gids, denySetgroups, helpers }: IdMaps, mapped: Pipe): void {
+function writeIdMaps(to: Lowering, pid: Slot, maps: IdMaps, mapped: Pipe): void {
   const { asm } = to;
+  const { uids, gids, denySetgroups, helpers, cgroupProcs = [] } = maps;
   const name = asm.bytes(24);
   asm.decimal(name, pid);
+  for (const procs of cgroupProcs) {
+    const fd = asm.slot();
+    asm.call('openat', [AT_FDCWD, asm.string(procs), O.WRONLY | O.CLOEXEC | O.NOFOLLOW], { store: fd });
+    asm.call('write', [fd, name, 24]);
+    asm.call('close', [fd]);
+  }
   if (helpers) {
     runIdMapHelper(to, helpers.uids, name, uids);
     runIdMapHelper(to, helpers.gids, name, gids);
@@ -344,5 +408,6 @@ function waitForIdMaps({ asm }: Lowering, mapped: Pipe): void {
 }
 
 const CAP_KILL = 5;
+const EBUSY = 16;
 const SIG_SETMASK = 2;
 const ITIMER_REAL = 0;
