@@ -1,5 +1,5 @@
-import { check, closeFd, mknodAt, O, type OwnedFd, openAt, removeXattr, S, setXattr, unlinkAt } from '@ns/libc';
-import { type DirectoryPlace, openDirectory } from './directory-place.ts';
+import { check, closeFd, mknodAt, O, OwnedFd, openAt, removeXattr, S, setXattr, unlinkAt } from '@ns/libc';
+import { type DirectoryPlace, openChildDirectory, openDirectory } from './directory-place.ts';
 import { drain, type Steps } from './time-slices.ts';
 import { type LayerEntry, walkLayer } from './walk-layer.ts';
 import { OPAQUE_MARKER, overlayPrefixes, overlayXattr, WHITEOUT_PREFIX } from './whiteouts.ts';
@@ -21,7 +21,7 @@ export async function convertWhiteouts(
   to: WhiteoutNotation,
   options: { signal?: AbortSignal } = {},
 ): Promise<number> {
-  using root: OwnedFd = openDirectory(directory);
+  using root = openDirectory(directory);
   let marks = 0;
   function* steps(): Steps<never> {
     for (const entry of walkLayer(root, { whiteouts: 'oci' })) {
@@ -55,15 +55,15 @@ function rewriteWhiteout({ dirFd, name, path }: LayerEntry, to: WhiteoutNotation
 }
 
 function rewriteOpaque({ dirFd, name, path }: LayerEntry, to: WhiteoutNotation): void {
-  for (const prefix of overlayPrefixes) removeXattr(dirFd, name, `${prefix}opaque`);
-  unlinkAt(dirFd, `${name}/${OPAQUE_MARKER}`);
-  if (to === 'oci') makeEmpty(dirFd, `${name}/${OPAQUE_MARKER}`, path);
-  else
-    check(
-      'setxattr',
-      setXattr(dirFd, name, to === 'overlay-user' ? 'user.overlay.opaque' : 'trusted.overlay.opaque', Buffer.from('y')),
-      { path },
-    );
+  // By its own descriptor: a path of two components could be made to lead elsewhere.
+  using directory = new OwnedFd(check('openat', openChildDirectory(dirFd, name), { path }));
+  for (const prefix of overlayPrefixes) removeXattr(directory.fd, '.', `${prefix}opaque`);
+  unlinkAt(directory.fd, OPAQUE_MARKER);
+  if (to === 'oci') makeEmpty(directory.fd, OPAQUE_MARKER, path);
+  else {
+    const attribute = to === 'overlay-user' ? 'user.overlay.opaque' : 'trusted.overlay.opaque';
+    check('setxattr', setXattr(directory.fd, '.', attribute, Buffer.from('y')), { path, args: { attribute } });
+  }
 }
 
 /** Both name spaces: the same layer works with and without `userxattr`. */
