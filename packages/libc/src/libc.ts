@@ -87,7 +87,18 @@ export function watchFd(
     ready: { readable: boolean; writable: boolean; disconnect: boolean; prioritized: boolean },
   ) => void,
 ): FdWatch {
-  const handle = koffi.node.poll(fd, events, callback as never) as unknown as FdWatch & { close(): void };
+  // An exception must not go back through koffi: it stays pending, and the next garbage collection that meets it aborts
+  // the process.
+  const guarded: typeof callback = (status, ready) => {
+    try {
+      callback(status, ready);
+    } catch (error) {
+      process.nextTick(() => {
+        throw error;
+      });
+    }
+  };
+  const handle = koffi.node.poll(fd, events, guarded as never) as unknown as FdWatch & { close(): void };
   let open = true;
   const watch: FdWatch = {
     close() {
