@@ -34,9 +34,17 @@ try {
   compare('processes', await inside('ls /proc | grep -c "^[0-9]"'), String(countProcesses()));
   compare('hostname', await inside('cat /proc/sys/kernel/hostname'), hostname());
   compare('mounts', await inside('wc -l < /proc/self/mountinfo'), String(lines('/proc/self/mountinfo')));
-  compare('network', (await inside("sed -n 's/^ *\\([a-z0-9]*\\):.*/\\1/p' /proc/net/dev")).replaceAll('\n', ' '), interfaces());
+  compare(
+    'network',
+    (await inside("sed -n 's/^ *\\([a-z0-9]*\\):.*/\\1/p' /proc/net/dev")).replaceAll('\n', ' '),
+    interfaces(),
+  );
   compare('capabilities', field('CapEff'), field('CapEff', ownStatus));
-  compare('seccomp', field('Seccomp') === '2' ? 'filtering' : 'off', field('Seccomp', ownStatus) === '0' ? 'off' : 'on');
+  compare(
+    'seccomp',
+    field('Seccomp') === '2' ? 'filtering' : 'off',
+    field('Seccomp', ownStatus) === '0' ? 'off' : 'on',
+  );
   compare('no_new_privs', field('NoNewPrivs'), field('NoNewPrivs', ownStatus));
   compare('pid namespace', await inside('readlink /proc/self/ns/pid'), readlinkSync('/proc/self/ns/pid'));
   say('/etc/shadow', await inside('cat /etc/shadow 2>&1 | head -1; true'));
@@ -45,14 +53,21 @@ try {
   heading('What it wrote, and the host does not have');
   await container.exec('sh', ['-c', `echo hello > ${secret}; rm -rf /usr/share/doc; echo done`], { check: true });
   say('inside', await inside(`cat ${secret}; ls -d /usr/share/doc 2>&1; true`));
-  say('on the host', existsSync(secret) ? 'LEAKED' : `no ${secret}`, `/usr/share/doc ${existsSync('/usr/share/doc') ? 'is there' : 'is gone'}`);
+  say(
+    'on the host',
+    existsSync(secret) ? 'LEAKED' : `no ${secret}`,
+    `/usr/share/doc ${existsSync('/usr/share/doc') ? 'is there' : 'is gone'}`,
+  );
 
   heading('Limits hold');
   const hog = await run('sh', ['-c', 'tail /dev/zero'], { limits: { memory: '32MiB' } });
   say('memory hog', `reason: ${hog.reason}`, `peak ${((hog.usage.memoryPeakBytes ?? 0) / 2 ** 20).toFixed(0)} MiB`);
   const slow = await run('sleep', ['60'], { timeout: 250 });
   say('sleeper', `reason: ${slow.reason} after ${slow.durationMs.toFixed(0)} ms`);
-  const bomb = await run('sh', ['-c', 'for i in $(seq 100); do sleep 5 & done; wait'], { limits: { pids: 16 }, timeout: 2_000 });
+  const bomb = await run('sh', ['-c', 'for i in $(seq 100); do sleep 5 & done; wait'], {
+    limits: { pids: 16 },
+    timeout: 2_000,
+  });
   say('fork bomb', bomb.stderr.includes('fork') ? 'refused by the pids limit' : 'not refused');
 
   heading('Figures');
@@ -62,7 +77,11 @@ try {
   times.sort((a, b) => a - b);
   say('create + start', `${startedMs.toFixed(1)} ms`, 'with limits');
   say('run /bin/true', `${times[25]?.toFixed(1)} ms`, 'median of 50, start to end');
-  say('memory', `${((stats.memory?.currentBytes ?? 0) / 1024).toFixed(0)} KiB`, 'of the idle sandbox, all its processes');
+  say(
+    'memory',
+    `${((stats.memory?.currentBytes ?? 0) / 1024).toFixed(0)} KiB`,
+    'of the idle sandbox, all its processes',
+  );
 } finally {
   const { pid } = container;
   await container.remove({ force: true });

@@ -9,6 +9,7 @@ import { readHost } from './host.ts';
 import { type ContainerDesign, containerPlan } from './plan/container-plan.ts';
 import type { Scratch } from './scratch.ts';
 import { stateRoot } from './state-root.ts';
+import { TerminalStreams } from './terminal-streams.ts';
 import type { ContainerSpec } from './types.ts';
 
 /** What a start depends on besides the specification. */
@@ -40,7 +41,7 @@ export function launchContainer(
   if (cgroup?.cloneInto) fds.cgroup = cgroup.cloneInto.fd;
   if (context.scratch) fds.scratch = context.scratch.fd.fd;
   const host = readHost();
-  const noInput = spec.stdin === 'null' || spec.tty === true;
+  const noInput = spec.stdin === 'null';
   const design = designContainer(
     spec,
     {
@@ -53,8 +54,8 @@ export function launchContainer(
         hasBase: context.scratch?.hasBase ?? false,
         handOver: context.keepScratch,
       },
-      nullFds: noInput ? [0] : [],
-      pipeFds: noInput ? [1, 2] : [0, 1, 2],
+      nullFds: spec.tty ? [0, 1, 2] : noInput ? [0] : [],
+      pipeFds: spec.tty ? [] : noInput ? [1, 2] : [0, 1, 2],
       cgroupProcs: cgroup?.procs ?? [],
       cgroupFd: cgroup?.cloneInto !== undefined,
       ids: context.ids,
@@ -67,8 +68,18 @@ export function launchContainer(
   const steps = containerPlan(design, host);
   const launched = launch({ steps, stdio: context.streams, fds });
   const { onSyscall } = spec;
+  connectTerminal(launched, context.streams);
   if (onSyscall) serveSystemCalls(launched, onSyscall);
   return { launched, design, steps };
+}
+
+/** Connects the terminal of a process with its streams, when both have one. */
+export function connectTerminal(launched: Launched, streams: StandardStreams): void {
+  if (!(streams instanceof TerminalStreams)) return;
+  launched.terminal.then(
+    (fd) => streams.connect(fd),
+    () => streams.abandon(),
+  );
 }
 
 function serveSystemCalls(launched: Launched, handlers: SeccompHandlers): void {

@@ -5,6 +5,7 @@ import { defaultMaxOutputBytes } from './defaults.ts';
 import { ContainerStartError, ProcessFailedError } from './errors.ts';
 import { CapturedOutput, type OutputChunk } from './output.ts';
 import type { Result, Usage } from './result.ts';
+import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
 import type { ContainerSpec, MaxOutput } from './types.ts';
 
 /** What a process was asked to do with its output and its end. */
@@ -16,6 +17,7 @@ export interface ProcessOptions {
   readonly check?: boolean | undefined;
   readonly encoding?: 'utf8' | 'buffer' | undefined;
   readonly buffer?: boolean | undefined;
+  readonly tty?: boolean | undefined;
   /** Kept by this process's event loop, where the kernel was not told at the start. */
   readonly timeoutMs?: number | undefined;
 }
@@ -60,7 +62,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
   constructor(
     options: ProcessOptions,
     start: (streams: StandardStreams) => Running | Promise<Running>,
-    streams: StandardStreams = new StandardStreams([options.stdin === 'null' ? 'null' : 'pipe', 'pipe', 'pipe']),
+    streams: StandardStreams = openStreams(options),
   ) {
     this.#streams = streams;
     const running = this.#start(options, start);
@@ -89,6 +91,11 @@ export class ContainerProcess<Output extends string | Buffer = string>
     const stdin = this.#streams.stdin;
     if (!stdin) throw new TypeError("stdin is closed: give `stdin: 'pipe'` to write to it later");
     return stdin;
+  }
+
+  /** Changes the size of the terminal; without one it does nothing. */
+  resize(size: TerminalSize): void {
+    if (this.#streams instanceof TerminalStreams) this.#streams.resize(size);
   }
 
   /** Sends a signal to the command, SIGTERM by default. Returns false when it is gone. SIGKILL ends the whole container. */
@@ -194,6 +201,11 @@ export class ContainerProcess<Output extends string | Buffer = string>
       if (!this.#launched) for (const stream of [this.stdout, this.stderr]) stream.destroy();
     }
   }
+}
+
+/** Streams for a process that is yet to be started. */
+export function openStreams({ tty, stdin }: Pick<ProcessOptions, 'tty' | 'stdin'>): StandardStreams {
+  return tty ? new TerminalStreams() : new StandardStreams([stdin === 'null' ? 'null' : 'pipe', 'pipe', 'pipe']);
 }
 
 /** What a shell prints when a command is not there. */

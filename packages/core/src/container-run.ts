@@ -1,7 +1,8 @@
 import type { Cgroup } from '@ns/cgroups';
-import { type Launched, StandardStreams, type Step } from '@ns/launch';
+import type { Launched, StandardStreams, Step } from '@ns/launch';
 import { createCommandCgroup, readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
+import { openStreams } from './container-process.ts';
 import { ContainerStartError } from './errors.ts';
 import type { LogBuffer } from './log-buffer.ts';
 import { CapturedOutput } from './output.ts';
@@ -59,7 +60,7 @@ export class ContainerRun {
     const { id, logs, maxOutputBytes, scratch } = context;
     const resources = await acquireResources(id, spec);
     const { cgroup, ids } = resources;
-    const streams = new StandardStreams([spec.stdin === 'null' || spec.tty ? 'null' : 'pipe', 'pipe', 'pipe']);
+    const streams = openStreams(spec);
     let run: ContainerRun | undefined;
     try {
       const payload = cgroup && (await createCommandCgroup(cgroup, 'init', spec.limits));

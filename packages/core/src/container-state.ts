@@ -43,13 +43,7 @@ export function removeState(id: string): void {
 
 /** Every container on this machine and state root. What is not readable is none: a crash in its first moment left it. */
 export function readStates(): ContainerState[] {
-  let ids: string[];
-  try {
-    ids = readdirSync(join(stateRoot(), 'containers'));
-  } catch {
-    return [];
-  }
-  return ids.flatMap((id) => {
+  return namesIn(join(stateRoot(), 'containers')).flatMap((id) => {
     const state = readState(id);
     return state ? [state] : [];
   });
@@ -64,6 +58,32 @@ function readState(id: string): ContainerState | undefined {
     return gone ? { ...state, status: 'stopped' } : state;
   } catch {
     return undefined;
+  }
+}
+
+/** Its maker and all its processes are gone: nobody will come back for it. */
+export function isAbandoned({ owner, monitor, init }: ContainerState): boolean {
+  return [owner, monitor, init].every((process) => !process || !isAlive(process));
+}
+
+/** Directories of containers in which there is no state, of this version or another. */
+export function directoriesWithoutState(): string[] {
+  const containers = join(stateRoot(), 'containers');
+  return namesIn(containers).flatMap((id) => {
+    try {
+      JSON.parse(readFileSync(join(containers, id, FILE), 'utf8'));
+      return [];
+    } catch {
+      return [join(containers, id)];
+    }
+  });
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
   }
 }
 

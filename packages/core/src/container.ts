@@ -1,4 +1,4 @@
-import type { Readable, Writable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
 import { fromDockerLimits, parseSize, type Stats } from '@ns/cgroups';
 import { type Explanation, explain as explainSteps, SIGNALS } from '@ns/launch';
@@ -11,6 +11,7 @@ import {
   type StoredLayer,
   treeStream,
 } from '@ns/overlayfs';
+import { AttachedStream } from './attached-stream.ts';
 import {
   applyContainer,
   type ContainerOverlay,
@@ -38,6 +39,7 @@ import { identifyProcess } from './process-identity.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
 import type { Result } from './result.ts';
 import { newScratchWithBase, type Scratch } from './scratch.ts';
+import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
 import type { ContainerSpec } from './types.ts';
 import { validateExec, validateSpec } from './validate-spec.ts';
 
@@ -343,6 +345,17 @@ export class Container implements AsyncDisposable {
   /** Its whole file system as a tar archive, without what is mounted in it. */
   export(): Readable {
     return treeStream(this.#rootPath('export it'));
+  }
+
+  /** Everything the program writes from now on, and what it shall read, as one stream. Closing it leaves the program alone. */
+  attach(): Duplex {
+    return new AttachedStream(this.#alive('attach to it').streams);
+  }
+
+  /** Changes the size of its terminal; needs `tty: true`. */
+  resize(size: TerminalSize): void {
+    const { streams } = this.#alive('resize its terminal');
+    if (streams instanceof TerminalStreams) streams.resize(size);
   }
 
   /** Writes to the program's input; needs `stdin: 'pipe'`. */

@@ -2,6 +2,7 @@ import type { Cgroup } from '@ns/cgroups';
 import { launch, type NamespaceKind, type StandardStreams } from '@ns/launch';
 import { type OwnedFd, ResourceStack } from '@ns/libc';
 import { readAccounts } from './container-cgroup.ts';
+import { connectTerminal } from './container-launch.ts';
 import { ContainerProcess, type Running } from './container-process.ts';
 import { candidatesFor } from './design.ts';
 import { readHost } from './host.ts';
@@ -25,6 +26,7 @@ export type ExecOptions = Pick<
   | 'encoding'
   | 'buffer'
   | 'umask'
+  | 'tty'
 >;
 
 /** A container that a command can be run in. */
@@ -97,12 +99,13 @@ function start(
       cgroupFd: join?.cloneInto !== undefined,
       timeoutMs: options.timeout,
       leftovers: { files: [], directories: cgroup?.paths ?? [], parents: [] },
-      pipeFds: options.stdin === 'null' ? [1, 2] : [0, 1, 2],
-      terminal: undefined,
+      pipeFds: options.tty ? [] : options.stdin === 'null' ? [1, 2] : [0, 1, 2],
+      terminal: options.tty ? { rows: 24, columns: 80 } : undefined,
     },
     readHost(),
   );
   const launched = launch({ steps, stdio: streams, fds });
+  connectTerminal(launched, streams);
   return {
     launched,
     async finish(exit) {

@@ -10,6 +10,8 @@ export { Pool, type PooledRunOptions, type PooledSandbox, type PoolOptions } fro
 export type { Capability } from './probe/capability.ts';
 export { type Capabilities, type Feature, probe } from './probe.ts';
 export type { ProcessInfo } from './process-list.ts';
+export { type Pruned, prune } from './prune.ts';
 export type { Result, Usage } from './result.ts';
 export { run } from './run.ts';
+export type { TerminalSize } from './terminal-streams.ts';
 export type * from './types.ts';

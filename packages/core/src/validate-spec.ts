@@ -277,7 +277,7 @@ export function validateRun(spec: unknown): RunOptions & ContainerSpec {
   return checked(runSchema, spec) as RunOptions & ContainerSpec;
 }
 
-const { env, cwd, user, groups, stdin, timeout, maxOutput, umask } = fields;
+const { env, cwd, user, groups, stdin, timeout, maxOutput, umask, tty } = fields;
 const { signal, check, encoding, buffer } = runSchema.entries;
 const execSchema = v.strictObject({
   command: fields.command,
@@ -289,6 +289,7 @@ const execSchema = v.strictObject({
   timeout,
   maxOutput,
   umask,
+  tty,
   signal,
   check,
   encoding,
@@ -300,7 +301,7 @@ export function validateExec<Options extends object>(command: readonly string[],
   return checked(execSchema, { ...options, command }) as Options;
 }
 
-const { user: _user, groups: _groups, umask: _umask, ...pooledFields } = execSchema.entries;
+const { user: _user, groups: _groups, umask: _umask, tty: _tty, ...pooledFields } = execSchema.entries;
 const pooledSchema = v.strictObject(pooledFields);
 
 /** Checks a command for a sandbox of a pool. Throws as {@link validateSpec}. */

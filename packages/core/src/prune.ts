@@ -1,0 +1,94 @@
+import { readdirSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { pruneCgroups } from '@ns/cgroups';
+import { NsError } from '@ns/libc';
+import { reclaimIds } from '@ns/namespaces';
+import { directoriesWithoutState, isAbandoned, readStates, removeState } from './container-state.ts';
+import { stateRoot } from './state-root.ts';
+
+/** What {@link prune} removed, by kind. */
+export interface Pruned {
+  /** Ids of containers whose state was left behind. */
+  readonly containers: readonly string[];
+  /** Names of cgroups; what still ran in them was killed. */
+  readonly cgroups: readonly string[];
+  /** Names of leases of ids. */
+  readonly idLeases: readonly string[];
+  /** What could not be removed. */
+  readonly failed: readonly { readonly kind: 'cgroup' | 'idLease'; readonly name: string; readonly error: unknown }[];
+}
+
+// Between a directory and the first state in it there are microseconds, while its maker lives.
+const newDirectoryMs = 60_000;
+
+/**
+ * Removes what a crash left behind: state, cgroups with what still runs in them, ranges of ids. Everything has an owner,
+ * known by pid and start time; what belongs to a living one is left alone, and so is a detached container that has
+ * ended: its result waits for somebody to ask. Anybody may call it at any time, several at once.
+ *
+ * A process that dies by SIGKILL leaves nothing that needs this: its monitors clear up. It is for machines that lost
+ * power, and monitors that were killed too.
+ *
+ * @example
+ * ```ts
+ * const { containers, cgroups } = await prune();
+ * ```
+ */
+export async function prune(): Promise<Pruned> {
+  const containers = pruneContainers();
+  const cgroups = await ifThere(pruneCgroups(), { removed: [], failed: [] });
+  const ids = await pruneIds();
+  return {
+    containers,
+    cgroups: cgroups.removed,
+    idLeases: ids.removed,
+    failed: [...cgroups.failed.map((failure) => ({ kind: 'cgroup' as const, ...failure })), ...ids.failed],
+  };
+}
+
+function pruneContainers(): string[] {
+  const abandoned = [
+    ...readStates().filter(isAbandoned),
+    ...directoriesWithoutState()
+      .filter(isOld)
+      .map((path) => ({ id: basename(path) })),
+  ].map(({ id }) => id);
+  for (const id of abandoned) removeState(id);
+  return abandoned;
+}
+
+async function pruneIds(): Promise<{ removed: string[]; failed: Pruned['failed'] }> {
+  const directory = join(stateRoot(), 'ids');
+  const before = leasesIn(directory);
+  if (before.length === 0) return { removed: [], failed: [] };
+  try {
+    const held = new Set(await reclaimIds(directory));
+    return { removed: before.filter((name) => !held.has(name)), failed: [] };
+  } catch (error) {
+    return { removed: [], failed: [{ kind: 'idLease', name: before.join(', '), error }] };
+  }
+}
+
+function leasesIn(directory: string): string[] {
+  const suffix = '.lease';
+  try {
+    return readdirSync(directory).flatMap((file) => (file.endsWith(suffix) ? [file.slice(0, -suffix.length)] : []));
+  } catch {
+    return [];
+  }
+}
+
+function isOld(path: string): boolean {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat !== undefined && Date.now() - stat.mtimeMs > newDirectoryMs;
+}
+
+/** Where there are no cgroups, or none of ours, there is nothing to remove. */
+async function ifThere<T>(pruned: Promise<T>, nothing: T): Promise<T> {
+  try {
+    return await pruned;
+  } catch (error) {
+    if (error instanceof NsError) return nothing;
+    throw error;
+  }
+}
