@@ -1,0 +1,86 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Cgroup } from '@ns/cgroups';
+import { Container, prune } from '@ns/core';
+import { needs, notRoot } from '@ns/testing';
+
+const test = needs(notRoot);
+const previous = process.env.NS_STATE_ROOT;
+let root: string;
+
+beforeAll(() => {
+  root = mkdtempSync(join(tmpdir(), 'ns-prune-'));
+  process.env.NS_STATE_ROOT = root;
+});
+
+afterAll(() => {
+  if (previous === undefined) delete process.env.NS_STATE_ROOT;
+  else process.env.NS_STATE_ROOT = previous;
+  rmSync(root, { recursive: true, force: true });
+});
+
+/** A container's state as a crash leaves it, with these processes in it. */
+function leaveState(id: string, identity: { pid: number; startTime: number }): string {
+  const directory = join(root, 'containers', id);
+  mkdirSync(directory, { recursive: true });
+  const state = { version: 1, id, labels: {}, command: ['true'], owner: identity, init: identity, status: 'running' };
+  writeFileSync(join(directory, 'state.json'), JSON.stringify(state));
+  return directory;
+}
+
+test('state of dead containers goes, that of living ones stays', async () => {
+  await using living = await Container.create({ command: ['sleep', 'infinity'] });
+  await living.start();
+  // Our own pid at another time: it was given to us since.
+  const reused = leaveState('a'.repeat(64), { pid: process.pid, startTime: 1 });
+  const { containers } = await prune();
+  expect(containers).toEqual(['a'.repeat(64)]);
+  expect(existsSync(reused)).toBe(false);
+  expect(living.status).toBe('running');
+  expect((await living.exec('true')).exitCode).toBe(0);
+  expect(await Container.list()).toMatchObject([{ id: living.id }]);
+});
+
+test('half-written state goes when it is old, and state of another version stays', async () => {
+  const paths = ['1', '2', '3'].map((digit) => join(root, 'containers', digit.repeat(64)));
+  const [fresh, old, other] = paths as [string, string, string];
+  for (const path of paths) mkdirSync(path, { recursive: true });
+  writeFileSync(join(old, 'state.json'), '{"version": 1, "id": "22');
+  writeFileSync(join(other, 'state.json'), '{"version": 99}');
+  for (const path of [old, other]) utimesSync(path, 1, 1);
+  expect((await prune()).containers).toEqual(['2'.repeat(64)]);
+  expect([fresh, old, other].map((path) => existsSync(path))).toEqual([true, false, true]);
+});
+
+test('cgroups and ids of a dead owner are freed, with what still runs there', async () => {
+  const owner = spawn('sleep', ['infinity']);
+  const survivor = spawn('sleep', ['infinity']);
+  await Promise.all([once(owner, 'spawn'), once(survivor, 'spawn')]);
+  const name = `ns-prune-test-${process.pid}`;
+  const cgroup = await Cgroup.create(name, {}, { owner: owner.pid! });
+  await cgroup.add(survivor.pid!);
+  const { allocateIds } = await import('@ns/namespaces');
+  await allocateIds({ stateDir: join(root, 'ids'), id: 'orphan', ownerPid: owner.pid! });
+  await using kept = await allocateIds({ stateDir: join(root, 'ids'), id: 'kept' });
+
+  const early = await prune();
+  expect(early.cgroups).not.toContain(name);
+  expect(early.idLeases).toEqual([]);
+  expect(readFileSync(`${cgroup.paths[0]}/cgroup.procs`, 'utf8').trim()).toBe(String(survivor.pid));
+
+  owner.kill('SIGKILL');
+  const ended = once(survivor, 'exit');
+  await once(owner, 'exit');
+  const late = await prune();
+  expect(late.cgroups).toContain(name);
+  expect(late.idLeases).toEqual(['orphan']);
+  expect(late.failed).toEqual([]);
+  await ended;
+  expect(survivor.signalCode).toBe('SIGKILL');
+  expect(cgroup.paths.some((path) => existsSync(path))).toBe(false);
+  expect(kept.uids.size).toBe(65536);
+  cgroup.close();
+});
