@@ -277,7 +277,8 @@ export class Assembler {
       }
     }
     const { tolerate, store, store32, otherwise } = options;
-    const [first, second] = tolerate === 'any' ? [ANY_ERRNO, 0] : [errnoOf(tolerate?.[0]), errnoOf(tolerate?.[1])];
+    const first = tolerate === 'any' ? ANY_ERRNO : errnoOf(tolerate?.[0]);
+    const second = tolerate === 'any' ? 0 : errnoOf(tolerate?.[1]);
     const { words } = code;
     const word = at >> 2;
     words[word] = op | (indirect << 16) | (store32 === undefined ? 0 : 1 << 24);

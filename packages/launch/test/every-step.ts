@@ -3,6 +3,7 @@ import type { Step } from '../src/lowering.ts';
 /** One step of each kind; a new kind without an entry is a type error. Descriptors `ns` and `rules` are named by the launch. */
 export const everyStep: { readonly [Op in Step['op']]: Extract<Step, { op: Op }> } = {
   dieWithParent: { op: 'dieWithParent', parent: 4711 },
+  endWithParent: { op: 'endWithParent', parent: 1 },
   newSession: { op: 'newSession' },
   processName: { op: 'processName', name: 'worker' },
   notDumpable: { op: 'notDumpable' },

@@ -132,6 +132,8 @@ export type MountStep =
       readonly optional?: readonly string[];
       /** Refuse a symbolic link anywhere in the target: for /proc, /sys and /dev. */
       readonly plain?: boolean;
+      /** An earlier step made the target: it is not made when it is missing. */
+      readonly made?: boolean;
       /** Name under which later steps find the mount's descriptor. */
       readonly handle?: string;
     }
@@ -302,12 +304,12 @@ export const mountLowerings: Lowerings<MountStep> = {
     attach(to, root, '/');
   },
 
-  mount({ type, target, options, attributes, optional, plain, handle }, to) {
+  mount({ type, target, options, attributes, optional, plain, made, handle }, to) {
     const { asm } = to;
     const mount = handle ? to.handle(handle) : asm.slot();
     const skip = new Label();
     newMount(to, type, options, bits(attributes), mount, optional && { tolerate: optional, otherwise: skip });
-    const place = resolveTarget(to, target, 'directory', plain ? PLAIN : IN_ROOT);
+    const place = (made ? openTarget : resolveTarget)(to, target, 'directory', plain ? PLAIN : IN_ROOT);
     asm.call('move_mount', [
       mount,
       asm.string(''),
@@ -581,6 +583,19 @@ function attach(to: Lowering, mount: Operand, target: string): void {
   }
 }
 
+/** A descriptor of a path inside the root that is there. */
+function openTarget(to: Lowering, path: string, type: 'file' | 'directory', resolve: number): Slot {
+  const { asm } = to;
+  const place = asm.slot();
+  asm.call('openat2', [to.handle('root'), asm.string(path), openHow(to, type, resolve), 24], { store: place });
+  return place;
+}
+
+/** struct open_how for a place to mount on. */
+function openHow({ asm }: Lowering, type: 'file' | 'directory', resolve: number): number {
+  return asm.words([O.PATH | O.CLOEXEC | (type === 'directory' ? O.DIRECTORY : 0), 0, resolve]);
+}
+
 /**
  * A descriptor of a path inside the root. What is missing is made component by component, each resolved from the root
  * again: a symbolic link that a hostile image planted leads to somewhere inside it, or the start fails.
@@ -590,12 +605,12 @@ function resolveTarget(to: Lowering, path: string, type: 'file' | 'directory', r
   const root = to.handle('root');
   const place = asm.slot();
   const [missing, found] = [new Label(), new Label()];
-  const how = asm.words([O.PATH | O.CLOEXEC | (type === 'directory' ? O.DIRECTORY : 0), 0, resolve]);
+  const how = openHow(to, type, resolve);
   asm.call('openat2', [root, asm.string(path), how, 24], { store: place, tolerate: ['ENOENT'], otherwise: missing });
   asm.jump(found);
 
   asm.place(missing);
-  const directoryHow = asm.words([O.PATH | O.CLOEXEC | O.DIRECTORY, 0, resolve]);
+  const directoryHow = openHow(to, 'directory', resolve);
   const parts = path.split('/').filter(Boolean);
   let parent: Slot = root;
   parts.forEach((part, i) => {
