@@ -1,3 +1,5 @@
+import { write } from 'node:fs';
+import { promisify } from 'node:util';
 import { AF, addressOf, allocate, check, ERRNO, MSG, OwnedFd, SOCK, SOL_SOCKET, SYS, syscall, watchFd } from '@ns/libc';
 import { decodeAcknowledgement } from './acknowledgement.ts';
 import { NETLINK, NETLINK_OPTION, NLM_F, NLMSG, SOL_NETLINK } from './constants/netlink.ts';
@@ -29,6 +31,8 @@ export interface NetlinkSocketOptions {
   /** SO_RCVBUFFORCE; default the kernel's net.core.rmem_default. Needs CAP_NET_ADMIN. */
   readonly receiveBufferBytes?: number;
 }
+
+const writeInBackground = promisify(write);
 
 const SO_RCVBUFFORCE = 33;
 const DUMP_ATTEMPTS = 10;
@@ -100,17 +104,24 @@ export class NetlinkSocket implements Disposable {
    */
   request(request: NetlinkRequest): NetlinkMessage[] {
     const sequence = this.#send([{ ...request, flags: (request.flags ?? 0) | NLM_F.ACK }]);
-    const answers: NetlinkMessage[] = [];
-    for (;;) {
-      for (const message of this.#receive()) {
-        if (message.sequence !== sequence) continue;
-        if (message.type === NLMSG.ERROR) {
-          failOnError(request, message);
-          return answers;
-        }
-        if (!isControl(message)) answers.push(detach(message));
-      }
-    }
+    return this.#answers(request, sequence);
+  }
+
+  /**
+   * {@link request} on a thread of libuv's pool, for what makes the kernel wait: removing a link takes an RCU grace period,
+   * tens of milliseconds on a busy machine. Do not use the socket meanwhile.
+   *
+   * @throws NetlinkError when the kernel refuses
+   */
+  async requestInBackground(request: NetlinkRequest): Promise<NetlinkMessage[]> {
+    const sequence = this.#nextSequence();
+    const flags = (request.flags ?? 0) | NLM_F.REQUEST | NLM_F.ACK;
+    // write(2) on a netlink socket is sendto(2) to the kernel, and node:fs has it on another thread already.
+    await writeInBackground(
+      this.#fd.fd,
+      encodeMessage({ type: request.type, flags, sequence, port: 0, payload: request.payload }),
+    );
+    return this.#answers(request, sequence);
   }
 
   /**
@@ -224,6 +235,20 @@ export class NetlinkSocket implements Disposable {
       this.#wake = finish;
       signal?.addEventListener('abort', finish, { once: true });
     });
+  }
+
+  #answers(request: NetlinkRequest, sequence: number): NetlinkMessage[] {
+    const answers: NetlinkMessage[] = [];
+    for (;;) {
+      for (const message of this.#receive()) {
+        if (message.sequence !== sequence) continue;
+        if (message.type === NLMSG.ERROR) {
+          failOnError(request, message);
+          return answers;
+        }
+        if (!isControl(message)) answers.push(detach(message));
+      }
+    }
   }
 
   #send(requests: readonly NetlinkRequest[]): number {

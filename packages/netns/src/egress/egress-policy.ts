@@ -1,8 +1,10 @@
 import { SpecError } from '@ns/libc';
+import { NetlinkError, type NetlinkSocket } from '@ns/netlink';
 import type { Firewall } from '../firewall/firewall.ts';
 import { TABLE } from '../firewall/ruleset.ts';
 import { applyRuleset } from '../firewall/run-nft.ts';
 import {
+  addElements,
   addressField,
   type Element,
   linkField,
@@ -194,6 +196,18 @@ export class EgressPolicy {
     ].join('\n');
   }
 
+  #add(element: Element, openUntil: number): void {
+    const { socket } = this.#firewall;
+    // What we think of as open may have run out this moment, and what we do not know may be open from an earlier process.
+    const [likely, otherwise] = openUntil > Date.now() ? [refreshElement, addElement] : [addElement, refreshElement];
+    try {
+      likely(socket, element);
+    } catch (error) {
+      if (!(error instanceof NetlinkError) || (error.code !== 'ENOENT' && error.code !== 'EEXIST')) throw error;
+      otherwise(socket, element);
+    }
+  }
+
   #closeResolved(): void {
     const { socket } = this.#firewall;
     const mine = linkField(this.#bridge);
@@ -243,12 +257,17 @@ export class EgressPolicy {
     const key = `${element.set} ${element.elements[0]!.key!.value!.toString('hex')}`;
     const now = Date.now();
     const until = now + Number(element.elements[0]!.timeoutMs);
+    const open = this.#openUntil.get(key) ?? 0;
     // Several names may share an address: the one that lives longest counts.
-    if ((this.#openUntil.get(key) ?? 0) >= until) return;
-    refreshElement(this.#firewall.socket, element);
+    if (open >= until) return;
+    this.#add(element, open);
     for (const [old, end] of this.#openUntil) if (end < now) this.#openUntil.delete(old);
     this.#openUntil.set(key, until);
   }
+}
+
+function addElement(socket: NetlinkSocket, element: Element): void {
+  addElements(socket, [element]);
 }
 
 function destination(subnet: SubnetRule['subnet']): string {

@@ -87,7 +87,8 @@ function request(
 }
 
 /**
- * Adds elements in one transaction, in-process: a few microseconds where starting nft takes milliseconds.
+ * Adds elements in one transaction, in-process: microseconds where starting nft takes milliseconds. A transaction that fails
+ * is slow, though: undoing it, the kernel waits for an RCU grace period.
  *
  * @throws NetlinkError EEXIST when one is there already with other data, ENOENT when the table is not
  */
@@ -98,16 +99,11 @@ export function addElements(socket: NetlinkSocket, elements: readonly Element[])
     );
 }
 
-/** Adds an element with a timeout, or starts the timeout of one that is there anew, without a moment in which it is missing. */
+/** Starts the timeout of an element that is there anew, without a moment in which it is missing. */
 export function refreshElement(socket: NetlinkSocket, element: Element): void {
-  try {
-    addElements(socket, [element]);
-  } catch (error) {
-    if (!(error instanceof NetlinkError) || error.code !== 'EEXIST') throw error;
-    // Before Linux 6.12 adding it again would leave its time as it is.
-    const requests = [request('DELSETELEM', 0, element), request('NEWSETELEM', NLM_F.CREATE, element)];
-    socket.transaction(nftablesBatch(requests));
-  }
+  // Before Linux 6.12 adding it again would leave its time as it is.
+  const requests = [request('DELSETELEM', 0, element), request('NEWSETELEM', NLM_F.CREATE, element)];
+  socket.transaction(nftablesBatch(requests));
 }
 
 /** Removes elements; those that are gone already do not matter. */

@@ -6,6 +6,8 @@ import { AddressInUseError, AddressPoolExhaustedError } from '../errors.ts';
 import { checkStateName, removeStateDirectory, stateDirectory, stateRoot } from '../state-directory.ts';
 import { addressNumber, addressText, contains, hostRange, parseSubnet, type Subnet } from './subnet.ts';
 
+const GUESSES = 8;
+
 /** What a pool hands out, and what it keeps back. */
 export interface AddressPoolOptions {
   /** Name of the network: a directory of the state root. */
@@ -144,12 +146,18 @@ export class AddressPool {
   }
 
   #takeNext(draft: string): bigint {
-    const taken = new Set(this.#names());
     const { first, last } = this.#range;
+    // The next one is nearly always free; the directory is read when a few were not.
+    let taken: ReadonlySet<string> | undefined;
+    let misses = 0;
     // Another process may take what was free a moment ago: then the next one is tried, and at most all of them.
     const size = last - first + 1n;
     for (let tried = 0n, number = this.#next; tried < size; tried++, number = number >= last ? first : number + 1n) {
-      if (this.#kept.has(number) || taken.has(leaseName(number, this.subnet)) || !this.#link(draft, number)) continue;
+      if (this.#kept.has(number) || taken?.has(leaseName(number, this.subnet))) continue;
+      if (!this.#link(draft, number)) {
+        if (++misses === GUESSES) taken = new Set(this.#names());
+        continue;
+      }
       this.#next = number >= last ? first : number + 1n;
       return number;
     }

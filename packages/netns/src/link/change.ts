@@ -2,12 +2,20 @@ import {
   IFF,
   type LinkAttributes,
   linkPayload,
+  NetlinkError,
   type NetlinkRequest,
   type NetlinkSocket,
   NLM_F,
   RTM,
 } from '@ns/netlink';
-import { type InNetns, type NetnsReference, openReference, send, withSocket } from '../namespace-reference.ts';
+import {
+  type InNetns,
+  type NetnsReference,
+  openReference,
+  openSocket,
+  send,
+  withSocket,
+} from '../namespace-reference.ts';
 import { checkLinkName, describeLink, indexOf, type LinkReference, namedLink } from './link.ts';
 
 /* RTM_NEWLINK on a link that exists. Each change needs CAP_NET_ADMIN in the user namespace that owns the network namespace. */
@@ -126,15 +134,17 @@ export async function remove(
 ): Promise<void> {
   const { index, name } = namedLink(link);
   const attributes: LinkAttributes = name === undefined ? {} : { name };
-  withSocket(options.netns, (socket) => {
-    const request = {
+  // A socket of its own: others may want the namespace's while the kernel takes its time.
+  using socket = openSocket(options.netns);
+  try {
+    await socket.requestInBackground({
       type: RTM.DELLINK,
       payload: linkPayload().encode({ index, attributes }),
       doing: `remove ${describeLink(link)}`,
-    };
-    const [error] = socket.batch([request]);
-    if (error && !(options.ifMissing === 'ignore' && error.code === 'ENODEV')) throw error;
-  });
+    });
+  } catch (error) {
+    if (!(options.ifMissing === 'ignore' && error instanceof NetlinkError && error.code === 'ENODEV')) throw error;
+  }
 }
 
 /** Adds an alternative name, up to 127 bytes. Since 5.5. */

@@ -193,7 +193,7 @@ export class BridgeNetwork implements AsyncDisposable {
     const { owner } = options;
     const names = (options.names ?? []).map((name) => canonicalName(name, 'names'));
     const ports = (options.ports ?? []).flatMap((text) => parsePortSpec(text));
-    if ((await this.endpoints()).some((endpoint) => endpoint.owner === owner))
+    if (await this.#state.endpoint(this.name, owner))
       throw new SpecError('owner', `somebody who is not connected to '${this.name}' yet`, owner);
     using inside = await NetNamespace.open(options.netns);
     try {
@@ -220,14 +220,19 @@ export class BridgeNetwork implements AsyncDisposable {
   /** Disconnects a container; its link, addresses, ports and names go. Idempotent. */
   async disconnect(owner: string): Promise<void> {
     this.#resolver?.names.remove(owner);
-    const endpoint = (await this.endpoints()).find((one) => one.owner === owner);
-    await this.#published.get(owner)?.close();
+    const endpoint = await this.#state.endpoint(this.name, owner);
+    const published = this.#published.get(owner);
     this.#published.delete(owner);
-    if (endpoint) {
-      this.#firewall.unpublish(endpoint.ports.flatMap(inKernel));
-      await removeLink(endpoint.hostLink, { netns: this.#netns, ifMissing: 'ignore' });
+    if (published) await published.close();
+    // Ports that another process published.
+    else if (endpoint) this.#firewall.unpublish(endpoint.ports.flatMap(inKernel));
+    if (endpoint) await removeLink(endpoint.hostLink, { netns: this.#netns, ifMissing: 'ignore' });
+    for (const pool of this.#pools) {
+      const address = pool.subnet.family === 'inet' ? endpoint?.address : endpoint?.address6;
+      // Without a record a crash came in between, and only the leases tell.
+      if (address === undefined) pool.releaseOwner(owner);
+      else pool.release(address);
     }
-    for (const pool of this.#pools) pool.releaseOwner(owner);
     await this.#state.removeEndpoint(this.name, owner);
   }
 
@@ -277,7 +282,9 @@ export class BridgeNetwork implements AsyncDisposable {
   async #build(): Promise<void> {
     const { bridge, mtu } = this.record;
     const netns = this.#netns;
-    await createBridge({ name: bridge, mtu, netns });
+    // A bridge without an address of its own takes the lowest of its ports, and changes it under the feet of the containers
+    // that remember it when that port goes.
+    await createBridge({ name: bridge, mtu, netns, mac: macFor(this.gateways[0] ?? '::', bridge) });
     // The bridge answers for its addresses from the start: nobody else can have them.
     if (existsInside(netns, `net/ipv6/conf/${bridge}/accept_dad`))
       setSync(`net/ipv6/conf/${bridge}/accept_dad`, 0, { netns });

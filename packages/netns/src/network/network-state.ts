@@ -78,6 +78,12 @@ export class NetworkState {
     return found.filter((endpoint) => endpoint !== undefined) as Endpoint[];
   }
 
+  async endpoint(name: string, owner: string): Promise<Endpoint | undefined> {
+    return (await readJson(join(this.#root, 'networks', checkStateName(name), endpointFile(owner)))) as
+      | Endpoint
+      | undefined;
+  }
+
   async writeEndpoint(name: string, endpoint: Endpoint): Promise<void> {
     await writeJson(join(this.#directory(name), endpointFile(endpoint.owner)), endpoint);
   }
