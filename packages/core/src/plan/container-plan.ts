@@ -206,6 +206,7 @@ function fileSystemSteps(design: ContainerDesign): Step[] {
       options: { ptmxmode: '0666', mode: '0620', ...(userNamespace ? {} : { gid: '5' }) },
       attributes: ['nosuid', 'noexec'],
       plain: true,
+      made: true,
     },
     {
       op: 'mount',
@@ -214,6 +215,7 @@ function fileSystemSteps(design: ContainerDesign): Step[] {
       options: { mode: '1777', size: String(design.shmBytes) },
       attributes: secure,
       plain: true,
+      made: true,
     },
     // ENODEV: a kernel without POSIX message queues.
     {
@@ -223,6 +225,7 @@ function fileSystemSteps(design: ContainerDesign): Step[] {
       options: {},
       attributes: secure,
       plain: true,
+      made: true,
       optional: ['ENODEV', 'EPERM'],
     },
   ];
