@@ -1,5 +1,5 @@
 // npm run bench [-- NAME...]: runs the benchmarks, prints what they find and writes it to bench/results.
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Benchmark } from './benchmark.ts';
 import { describeMachine } from './machine.ts';
