@@ -8,7 +8,7 @@ import { vacateOwnCgroup } from './own-cgroup.ts';
 import { absolutePath, openDirectory } from './tree.ts';
 
 const words = (text: string | number): readonly string[] =>
-  typeof text === 'string' ? text.trim().split(' ').filter(Boolean) : [];
+  typeof text === 'string' ? text.split(/\s+/).filter(Boolean) : [];
 
 /**
  * Hands controllers down a v2 tree: a cgroup has the files of a controller only when every directory above lists it in
@@ -38,14 +38,24 @@ export async function enableControllers(
     const enable = wanted.filter((name) => available.includes(name));
     if (enable.length === 0) continue;
     const value = enable.map((name) => `+${name}`).join(' ');
-    let result = writeControlFile(directory.fd, 'cgroup.subtree_control', value);
-    if (result === -ERRNO.EBUSY! && isOwn(hierarchy, path)) {
+    if (holdsProcesses(directory.fd)) {
+      if (!isOwn(hierarchy, path)) throw holdsProcessesError(absolutePath(hierarchy, path));
       await vacateOwnCgroup(hierarchy, directory);
-      result = writeControlFile(directory.fd, 'cgroup.subtree_control', value);
     }
+    const result = writeControlFile(directory.fd, 'cgroup.subtree_control', value);
     if (result < 0) throw refusal(result, absolutePath(hierarchy, path), value);
   }
   return missing;
+}
+
+/**
+ * Whether processes stand in the way of children with controllers. Asked before the write, because the kernel refuses
+ * only some: cpu, cpuset and pids it grants to a cgroup with processes by making it a thread root, whose children are
+ * then invalid (EOPNOTSUPP). The machine's root, which alone has no cgroup.type, may hold processes.
+ */
+function holdsProcesses(directoryFd: number): boolean {
+  if (typeof readControlFile(directoryFd, 'cgroup.type') === 'number') return false;
+  return words(readControlFile(directoryFd, 'cgroup.procs')).length > 0;
 }
 
 function notHandedDown(name: Controller, path: string): Absence {
@@ -61,12 +71,7 @@ function isOwn(hierarchy: Hierarchy, components: readonly string[]): boolean {
 
 function refusal(result: number, path: string, value: string): Error {
   const cause = new SyscallError('write', result, { path: `${path}/cgroup.subtree_control`, args: { value } });
-  if (result === -ERRNO.EBUSY!) {
-    return new CgroupBusyError(path, 'it holds processes, so its controllers cannot be given to children', {
-      hint: 'Move them to a child first: on cgroup v2 processes live only in leaves ("no internal process constraint")',
-      cause,
-    });
-  }
+  if (result === -ERRNO.EBUSY! || result === -ERRNO.EOPNOTSUPP!) return holdsProcessesError(path, cause);
   if (result === -ERRNO.EACCES! || result === -ERRNO.EPERM! || result === -ERRNO.EROFS!) {
     return new UnavailableError(
       `cgroup controllers ${value}`,
@@ -75,4 +80,11 @@ function refusal(result: number, path: string, value: string): Error {
     );
   }
   return cause;
+}
+
+function holdsProcessesError(path: string, cause?: unknown): CgroupBusyError {
+  return new CgroupBusyError(path, 'it or a parent holds processes, so controllers cannot be given to children', {
+    hint: 'Move them to a child first: on cgroup v2 processes live only in leaves ("no internal process constraint")',
+    cause,
+  });
 }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { Cgroup, type CgroupHost, detectCgroups, fromDockerLimits } from '@ns/cgroups';
+import { Cgroup, type CgroupHost, type Controller, detectCgroups, fromDockerLimits, type Hierarchy } from '@ns/cgroups';
 import { needs, notRoot } from '@ns/testing';
 
 const machine = detectCgroups();
@@ -7,8 +7,18 @@ const test = needs(notRoot);
 const name = `missing-${process.pid}`;
 
 /** This machine, were it without a controller. */
-function without(controller: string): CgroupHost {
-  return { ...machine, controllers: new Map([...machine.controllers].filter(([known]) => known !== controller)) };
+function without(absent: Controller): CgroupHost {
+  const reduced = (hierarchy: Hierarchy): Hierarchy => ({
+    ...hierarchy,
+    controllers: new Set([...hierarchy.controllers].filter((name) => name !== absent)),
+  });
+  const hierarchies = machine.hierarchies.map(reduced);
+  return {
+    ...machine,
+    hierarchies,
+    unified: hierarchies.find(({ version }) => version === 2),
+    controllers: new Map(hierarchies.flatMap((tree) => [...tree.controllers].map((name) => [name, tree]))),
+  };
 }
 
 test('a limit whose controller is absent is an error, and nothing is made', async () => {
