@@ -85,7 +85,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     maskedPaths: spec.maskedPaths ?? (privileged ? [] : maskedPaths),
     readonlyPaths: spec.readonlyPaths ?? (privileged ? [] : readonlyPaths),
     sysctls: resolveSysctls(spec.sysctls, namespaces.created, { userNamespace }),
-    rlimits: resolveRlimits(spec),
+    rlimits: resolveRlimits(spec, host),
     oomScoreAdj: spec.oomScoreAdj,
     capabilities: set.mask,
     noNewPrivileges: spec.noNewPrivileges ?? !privileged,

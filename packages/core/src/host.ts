@@ -12,6 +12,8 @@ export interface Host {
   readonly kernel: readonly [major: number, minor: number];
   /** Effective user id of this process. */
   readonly uid: number;
+  /** Hard limit on this process's descriptors, which an ordinary user cannot exceed. */
+  readonly openFilesLimit: number;
   /** Other mounts with data, for a view of the host's own file system. */
   readonly dataMounts: readonly { readonly path: string; readonly readonly: boolean }[];
   /** What stands in the host's root directory. */
@@ -52,7 +54,7 @@ const dataFileSystems = new Set([
 ]);
 const replacedPaths = ['/proc', '/sys', '/dev', '/run', '/root', '/home', '/boot'];
 
-let constant: Pick<Host, 'lastCapability' | 'boundingSet' | 'kernel' | 'uid'> | undefined;
+let constant: Pick<Host, 'lastCapability' | 'boundingSet' | 'kernel' | 'uid' | 'openFilesLimit'> | undefined;
 let mountTable: MountTable | undefined;
 let known: { mounts: readonly MountInfo[]; data: Host['dataMounts'] } | undefined;
 
@@ -63,6 +65,7 @@ export function readHost(): Host {
     boundingSet: BigInt(`0x${/^CapBnd:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]}`),
     kernel: release().split('.').slice(0, 2).map(Number) as [number, number],
     uid: process.geteuid!(),
+    openFilesLimit: Number(/^Max open files\s+\w+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))![1]),
   };
   mountTable ??= new MountTable();
   const mounts = mountTable.read();

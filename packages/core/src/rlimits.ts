@@ -1,17 +1,21 @@
 import type { RlimitName } from '@ns/launch';
+import type { Host } from './host.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import type { ContainerSpec, Rlimit } from './types.ts';
 
 /** Limits of every container: Node raised its own soft limit on descriptors at start, which its children would inherit. */
-const defaults: Partial<Record<RlimitName, Rlimit>> = { nofile: { soft: 1024, hard: 524_288 }, core: 0 };
+function defaultsOn({ openFilesLimit }: Pick<Host, 'openFilesLimit'>): Partial<Record<RlimitName, Rlimit>> {
+  const hard = Math.min(524_288, openFilesLimit);
+  return { nofile: { soft: Math.min(1024, hard), hard }, core: 0 };
+}
 
 /** Limits with both sides. Those asked for must be granted; defaults are as near as the caller's own limits allow. */
-export function resolveRlimits({
-  rlimits,
-  ulimits,
-}: Pick<ContainerSpec, 'rlimits' | 'ulimits'>): ContainerDesign['rlimits'] {
+export function resolveRlimits(
+  { rlimits, ulimits }: Pick<ContainerSpec, 'rlimits' | 'ulimits'>,
+  host: Pick<Host, 'openFilesLimit'>,
+): ContainerDesign['rlimits'] {
   const asked = { ...ulimits, ...rlimits };
-  return Object.entries({ ...defaults, ...asked }).flatMap(([name, limit]) => {
+  return Object.entries({ ...defaultsOn(host), ...asked }).flatMap(([name, limit]) => {
     if (limit === undefined) return [];
     const { soft, hard } = typeof limit === 'object' ? limit : { soft: limit, hard: limit };
     return [{ name: name as RlimitName, soft: toNumber(soft), hard: toNumber(hard), required: name in asked }];

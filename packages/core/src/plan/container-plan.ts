@@ -195,9 +195,8 @@ function fileSystemSteps(design: ContainerDesign): Step[] {
       links: deviceLinks,
       directories: ['pts', 'shm', 'mqueue'],
       bindNodes: userNamespace,
-      // CAP_MKNOD is one of Docker's fourteen. With CAP_SYS_ADMIN it could mount a /dev of its own, and in a user
-      // namespace the kernel opens no devices of the namespace's own file systems.
-      sealed: !userNamespace && (design.capabilities & CAP_SYS_ADMIN) === 0n,
+      // CAP_MKNOD is one of Docker's fourteen. With CAP_SYS_ADMIN it could mount a /dev of its own.
+      sealed: (design.capabilities & CAP_SYS_ADMIN) === 0n,
     },
     {
       op: 'mount',
