@@ -4,6 +4,7 @@ import { type Launched, type Leftovers, launch, type StandardStreams, type Step 
 import { ResourceStack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { type SeccompHandlers, SeccompNotifier } from '@ns/seccomp';
+import { nameLink } from './container-names.ts';
 import { designContainer } from './design.ts';
 import { readHost } from './host.ts';
 import { type ContainerDesign, containerPlan } from './plan/container-plan.ts';
@@ -59,7 +60,7 @@ export function launchContainer(
       cgroupProcs: cgroup?.procs ?? [],
       cgroupFd: cgroup?.cloneInto !== undefined,
       ids: context.ids,
-      leftovers: leftoversOf(context),
+      leftovers: leftoversOf(context, spec.name),
       owner,
       fds,
     },
@@ -100,12 +101,12 @@ function serveSystemCalls(launched: Launched, handlers: SeccompHandlers): void {
 }
 
 /** What is on the machine besides processes, and would stay if this process died now. */
-function leftoversOf({ id, cgroup, outerCgroup, ids }: StartContext): Leftovers {
+function leftoversOf({ id, cgroup, outerCgroup, ids }: StartContext, name: string | undefined): Leftovers {
   const cgroups = [...(cgroup?.paths ?? []), ...(outerCgroup?.paths ?? [])];
   const outermost = (outerCgroup ?? cgroup)?.paths ?? [];
   const state = join(stateRoot(), 'containers', id);
   return {
-    files: [join(state, 'state.json'), ...(ids ? [ids.path] : [])],
+    files: [join(state, 'state.json'), ...(name === undefined ? [] : [nameLink(name)]), ...(ids ? [ids.path] : [])],
     directories: cgroups,
     parents: [...outermost.map(dirname), state, dirname(state)],
   };

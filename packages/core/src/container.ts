@@ -23,6 +23,7 @@ import {
   snapshotContainer,
   streamContainerDiff,
 } from './container-files.ts';
+import { claimName, releaseName } from './container-names.ts';
 import { type ContainerProcess, feedInput } from './container-process.ts';
 import { cgroupOf, processIds, signalProcess } from './container-processes.ts';
 import { ContainerRun } from './container-run.ts';
@@ -35,6 +36,7 @@ import { type ExecOptions, exec } from './exec.ts';
 import { readHost } from './host.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { containerPlan } from './plan/container-plan.ts';
+import { type PlannedChange, plannedChanges } from './planned-changes.ts';
 import { identifyProcess } from './process-identity.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
 import type { Result } from './result.ts';
@@ -74,10 +76,9 @@ export interface ContainerInfo {
 export class Container implements AsyncDisposable {
   /** 64 hexadecimal digits. */
   readonly id: string;
-  readonly name: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
   readonly createdAt: Date = new Date();
-  readonly #spec: ContainerSpec;
+  #spec: ContainerSpec;
   readonly #events = new EventHub<ContainerEvent>();
   readonly #logs: LogBuffer;
   readonly #maxOutputBytes: number;
@@ -88,7 +89,6 @@ export class Container implements AsyncDisposable {
   private constructor(id: string, spec: ContainerSpec) {
     this.id = id;
     this.#spec = spec;
-    this.name = spec.name;
     this.labels = spec.labels ?? {};
     this.#maxOutputBytes = parseSize(spec.maxOutput?.bytes ?? defaultMaxOutputBytes, 'maxOutput.bytes');
     this.#logs = new LogBuffer(this.#maxOutputBytes);
@@ -104,13 +104,14 @@ export class Container implements AsyncDisposable {
   static async create(spec: ContainerSpec, options: { signal?: AbortSignal } = {}): Promise<Container> {
     const checked = validateSpec(spec);
     options.signal?.throwIfAborted();
-    if (checked.name !== undefined && readStates().some(({ name }) => name === checked.name)) {
-      throw new NsError('ERR_NS_CONTAINER_EXISTS', `a container named ${checked.name} exists`, {
-        hint: 'Remove it first, or take another name',
-      });
-    }
     const container = new Container(newId(), checked);
-    await container.#prepare();
+    if (checked.name !== undefined) claimName(checked.name, container.id);
+    try {
+      await container.#prepare();
+    } catch (error) {
+      if (checked.name !== undefined) releaseName(checked.name);
+      throw error;
+    }
     if (options.signal?.aborted) {
       await container.remove({ force: true });
       options.signal.throwIfAborted();
@@ -141,6 +142,10 @@ export class Container implements AsyncDisposable {
   /** What a container with this specification would be, without making it. Needs no privileges. */
   static explain(spec: ContainerSpec): Explanation {
     return explainSpec(newId(), validateSpec(spec));
+  }
+
+  get name(): string | undefined {
+    return this.#spec.name;
   }
 
   get status(): ContainerStatus {
@@ -264,11 +269,41 @@ export class Container implements AsyncDisposable {
     this.#events.emit({ type: 'resume' });
   }
 
-  /** Changes limits of the running container. */
-  async update({ limits }: { limits: NonNullable<ContainerSpec['limits']> }): Promise<void> {
-    validateSpec({ ...this.#spec, limits });
-    await cgroupOf(this.#alive('update it'), 'changing limits').update(fromDockerLimits(limits));
-    Object.assign(this.#spec, { limits: { ...this.#spec.limits, ...limits } });
+  /**
+   * Changes limits of the running container; those not named stay.
+   *
+   * @param options.dryRun - only say what would change
+   * @returns what changed
+   * @throws UnavailableError on v1 for a limit of a controller that no limit was given for at the start
+   */
+  async update(
+    { limits }: { limits: NonNullable<ContainerSpec['limits']> },
+    options: { dryRun?: boolean } = {},
+  ): Promise<PlannedChange[]> {
+    const own = this.#spec.limits ?? {};
+    const checked = validateSpec({ ...this.#spec, limits: { ...own, ...limits } });
+    const translated = fromDockerLimits(limits);
+    const changes = plannedChanges('limits', own, limits);
+    if (options.dryRun) return changes;
+    await cgroupOf(this.#alive('update it'), 'changing limits').update(translated);
+    this.#spec = checked;
+    this.#setStatus(this.#status);
+    return changes;
+  }
+
+  /**
+   * Gives it another name.
+   *
+   * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
+   */
+  async rename(name: string): Promise<void> {
+    const renamed = validateSpec({ ...this.#spec, name });
+    const before = this.name;
+    if (name === before) return;
+    claimName(name, this.id);
+    if (before !== undefined) releaseName(before);
+    this.#spec = renamed;
+    this.#setStatus(this.#status);
   }
 
   /** What it uses: once, or every `interval` ms until it ends. */
@@ -404,6 +439,7 @@ export class Container implements AsyncDisposable {
     await this.#run?.result.catch(() => {});
     this.#scratch?.fd.close();
     removeState(this.id);
+    if (this.name !== undefined) releaseName(this.name);
     this.#status = 'removed';
     this.#events.emit({ type: 'remove' });
     this.#events.close();

@@ -1,0 +1,191 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { NsError, SpecError } from '@ns/libc';
+import type { HealthMonitor } from '../health.ts';
+import type { LogBuffer } from '../log-buffer.ts';
+import type { Result } from '../result.ts';
+import { askPage } from './ask-page.ts';
+import { listeningSockets } from './listening-sockets.ts';
+import { describeCondition, type WaitCondition } from './wait.ts';
+
+/** What conditions look at. */
+export interface WaitSubject {
+  readonly pid: number;
+  readonly logs: LogBuffer;
+  /** Output from before is not this start's. */
+  readonly startedAt: number;
+  readonly ended: Promise<Result>;
+  readonly health: HealthMonitor | undefined;
+}
+
+/** A container that did not get ready. Codes `ERR_NS_WAIT_TIMEOUT`, `ERR_NS_WAIT_FAILED`. The message has its last output. */
+export class WaitError extends NsError {
+  /** What did not hold, in words. */
+  readonly condition: string;
+  /** The end of what the container wrote. */
+  readonly output: string;
+
+  constructor(
+    code: 'ERR_NS_WAIT_TIMEOUT' | 'ERR_NS_WAIT_FAILED',
+    what: string,
+    condition: WaitCondition,
+    output: string,
+  ) {
+    const description = describeCondition(condition);
+    const written = output.trimEnd();
+    super(
+      code,
+      `the container is not ready: ${what}, waiting for ${description}. ${written === '' ? 'It wrote nothing' : `It wrote:\n${written}`}`,
+    );
+    this.condition = description;
+    this.output = output;
+  }
+}
+
+const DEFAULT_TIMEOUT_MS = 60_000;
+
+/**
+ * Settles when a condition holds.
+ *
+ * @throws WaitError when it does not in time, or never will
+ */
+export async function untilReady(condition: WaitCondition, subject: WaitSubject): Promise<void> {
+  await hold({ timeout: DEFAULT_TIMEOUT_MS, ...condition }, subject, new AbortController().signal);
+}
+
+/** One attempt at a condition: what is passed to each kind. */
+interface Attempt<Kind extends WaitCondition['kind'] = WaitCondition['kind']> {
+  readonly condition: Extract<WaitCondition, { kind: Kind }>;
+  readonly subject: WaitSubject;
+  readonly signal: AbortSignal;
+  /** The last thing that was seen, for the message. */
+  saw(what: string): void;
+  /** It will never hold. */
+  fail(why: string): WaitError;
+}
+
+async function hold(condition: WaitCondition, subject: WaitSubject, outer: AbortSignal): Promise<void> {
+  const over = new AbortController();
+  let seen: string | undefined;
+  const fail = (code: WaitError['code'], what: string) =>
+    new WaitError(code as 'ERR_NS_WAIT_FAILED', what, condition, subject.logs.lastText());
+  const signal = AbortSignal.any([outer, over.signal]);
+  const attempt: Attempt = {
+    condition,
+    subject,
+    signal,
+    saw: (what) => {
+      seen = what;
+    },
+    fail: (why) => fail('ERR_NS_WAIT_FAILED', why),
+  };
+  const { timeout } = condition;
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    await Promise.race([
+      (conditions[condition.kind] as (attempt: Attempt) => Promise<void>)(attempt),
+      new Promise<never>((_, reject) => {
+        if (timeout === undefined) return;
+        const tooLate = () =>
+          reject(fail('ERR_NS_WAIT_TIMEOUT', `${timeout} ms have passed${seen === undefined ? '' : ` (${seen})`}`));
+        timer = setTimeout(tooLate, timeout);
+      }),
+    ]);
+  } finally {
+    clearTimeout(timer);
+    over.abort();
+  }
+}
+
+const conditions: { readonly [Kind in WaitCondition['kind']]: (attempt: Attempt<Kind>) => Promise<void> } = {
+  log: untilLogged,
+  port: (attempt) =>
+    whileRunning(attempt, () => {
+      const ports = listeningSockets(attempt.subject.pid).map(({ port }) => port);
+      attempt.saw(ports.length === 0 ? 'nothing listens' : `it listens on ${[...new Set(ports)].join(', ')}`);
+      return ports.includes(attempt.condition.port);
+    }),
+  http: (attempt) => whileRunning(attempt, () => isAnswered(attempt)),
+  async health({ subject: { health }, fail }) {
+    if (!health) throw new SpecError('wait', 'a health check in the specification', 'Wait.health() without `health`');
+    if ((await health.settled) === 'unhealthy') throw fail(`it is unhealthy (${health.state.lastOutput})`);
+  },
+  async exit({ condition: { exitCode = 0 }, subject, fail }) {
+    const result = await subject.ended;
+    if (result.exitCode !== exitCode) throw fail(describeEnd(result));
+  },
+  async all({ condition, subject, signal }) {
+    await Promise.all(condition.conditions.map((inner) => hold(inner, subject, signal)));
+  },
+  async any({ condition, subject, signal }) {
+    try {
+      await Promise.any(condition.conditions.map((inner) => hold(inner, subject, signal)));
+    } catch (error) {
+      // The first has as good a reason as any.
+      throw (error as AggregateError).errors[0];
+    }
+  },
+};
+
+async function untilLogged({ condition, subject, signal, fail }: Attempt<'log'>): Promise<void> {
+  const { pattern, times = 1, stream: wanted } = condition;
+  // Without these flags: their memory of the last match would skip every other line.
+  const expression = typeof pattern === 'string' ? undefined : new RegExp(pattern, pattern.flags.replace(/[gy]/g, ''));
+  const matches = (line: string) => expression?.test(line) ?? line.includes(pattern as string);
+  const unfinished = { stdout: '', stderr: '' };
+  let found = 0;
+  for await (const { stream, data } of subject.logs.read({ follow: true, since: subject.startedAt, signal })) {
+    if (wanted !== undefined && stream !== wanted) continue;
+    const lines = (unfinished[stream] + data.toString('utf8')).split('\n');
+    unfinished[stream] = lines.pop()!.slice(-MAX_LINE);
+    found += lines.filter(matches).length;
+    if (found + Number(matches(unfinished[stream])) >= times) return;
+  }
+  throw fail(describeEnd(await subject.ended));
+}
+
+const MAX_LINE = 64 * 1024;
+
+async function isAnswered({ condition, subject, signal, saw }: Attempt<'http'>): Promise<boolean> {
+  const { port = 80, status: wanted, body } = condition;
+  const listener = listeningSockets(subject.pid).find((candidate) => candidate.port === port);
+  if (!listener) {
+    saw(`nothing listens on ${port}`);
+    return false;
+  }
+  try {
+    const page = await askPage(subject.pid, listener, condition, signal);
+    saw(`it answered ${page.status}`);
+    const statuses = typeof wanted === 'number' ? [wanted] : wanted;
+    const good = statuses ? statuses.includes(page.status) : page.status >= 200 && page.status < 400;
+    const text = body === undefined || (typeof body === 'string' ? page.body.includes(body) : body.test(page.body));
+    return good && text;
+  } catch (error) {
+    // What this process may not do, it will not be able to do later.
+    if (error instanceof NsError) throw error;
+    saw(`it did not answer: ${(error as Error).message}`);
+    return false;
+  }
+}
+
+/** Asks again and again, ever slower, for as long as the container runs. */
+async function whileRunning(
+  { subject, signal, fail }: Attempt,
+  holds: () => boolean | Promise<boolean>,
+): Promise<void> {
+  let result: Result | undefined;
+  subject.ended.then(
+    (end) => {
+      result = end;
+    },
+    () => {},
+  );
+  for (let pauseMs = 2; !(await holds()); pauseMs = Math.min(pauseMs * 1.5, 100)) {
+    if (result) throw fail(describeEnd(result));
+    await delay(pauseMs, undefined, { signal });
+  }
+}
+
+function describeEnd({ exitCode, signal, reason }: Result): string {
+  if (reason === 'oom') return 'it ran out of memory';
+  return signal ? `it was ended by ${signal}` : `it has ended with exit code ${exitCode}`;
+}
