@@ -4,6 +4,7 @@ import { type Driver, integerOrMax, orMax, type Parsed, parseFields, write } fro
 /** RDMA resources by device name, `{ mlx5_0: { hcaHandles: 2 } }`. */
 export type RdmaLimits = Readonly<Record<string, RdmaDeviceLimits>>;
 
+/** Limits of one RDMA device. */
 export interface RdmaDeviceLimits {
   hcaHandles?: number | 'max';
   hcaObjects?: number | 'max';

@@ -11,6 +11,7 @@ export interface IoCounters {
   readonly discardOps: number;
 }
 
+/** Block io of all devices together, and of each. */
 export interface IoStats extends IoCounters {
   /** By `major:minor`; devices that were not used do not appear. */
   readonly devices: Readonly<Record<string, IoCounters>>;

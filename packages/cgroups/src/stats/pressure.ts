@@ -7,6 +7,7 @@ export interface Pressure {
   readonly full: Stall | undefined;
 }
 
+/** Share of the time that was lost, as running averages, and all of it. */
 export interface Stall {
   readonly avg10Percent: number;
   readonly avg60Percent: number;
