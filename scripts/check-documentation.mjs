@@ -31,6 +31,7 @@ host.readFile = (path) => blocks.get(path)?.text ?? readFile(path);
 
 const indexes = directories.map((directory) => join(directory, 'src/index.ts')).filter((path) => existsSync(path));
 const sources = ts.createProgram(indexes, options, host);
+for (const guide of ['guide.md', 'security.md']) collect(join(root, 'docs', guide), root, (text) => fences(text));
 for (const directory of directories) {
   collect(join(directory, 'README.md'), directory, (text) => fences(text));
   if (directory === root) continue;
