@@ -2,7 +2,7 @@
 
    Boots a virtual machine under software emulation with a Debian kernel, full cgroup v2 and AppArmor, on the root file
    system of this machine (read-only, changes go to a tmpfs), and runs the root tests whose path matches a pattern. Its
-   output is ours, its exit code is ours. */
+   output is ours, its exit code is ours. Do not edit files meanwhile: the machine caches what it knows of them. */
 import { execFileSync } from 'node:child_process';
 import { closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
