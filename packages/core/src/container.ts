@@ -33,6 +33,7 @@ import { designContainer, newId } from './design.ts';
 import { ContainerStateError } from './errors.ts';
 import { EventHub } from './event-hub.ts';
 import { type ExecOptions, exec } from './exec.ts';
+import type { HealthState } from './health.ts';
 import { readHost } from './host.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { containerPlan } from './plan/container-plan.ts';
@@ -41,6 +42,7 @@ import { identifyProcess } from './process-identity.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
 import type { Result } from './result.ts';
 import { newScratchWithBase, type Scratch } from './scratch.ts';
+import { Supervision, type SupervisionEvent } from './supervision.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
 import type { ContainerSpec } from './types.ts';
 import { validateExec, validateSpec } from './validate-spec.ts';
@@ -50,7 +52,8 @@ export type ContainerEvent =
   | { readonly type: 'start'; readonly pid: number }
   | { readonly type: 'exit'; readonly result: Result }
   | { readonly type: 'oom' }
-  | { readonly type: 'pause' | 'resume' | 'remove' };
+  | { readonly type: 'pause' | 'resume' | 'remove' }
+  | SupervisionEvent;
 
 /** One line of {@link Container.list}. */
 export interface ContainerInfo {
@@ -81,6 +84,7 @@ export class Container implements AsyncDisposable {
   #spec: ContainerSpec;
   readonly #events = new EventHub<ContainerEvent>();
   readonly #logs: LogBuffer;
+  readonly #supervision: Supervision;
   readonly #maxOutputBytes: number;
   #run: ContainerRun | undefined;
   #scratch: Scratch | undefined;
@@ -92,6 +96,11 @@ export class Container implements AsyncDisposable {
     this.labels = spec.labels ?? {};
     this.#maxOutputBytes = parseSize(spec.maxOutput?.bytes ?? defaultMaxOutputBytes, 'maxOutput.bytes');
     this.#logs = new LogBuffer(this.#maxOutputBytes);
+    this.#supervision = new Supervision(spec, {
+      exec: (argv, options) => this.exec(argv, options),
+      startAgain: () => this.#begin(),
+      emit: (event) => this.#events.emit(event),
+    });
   }
 
   /**
@@ -152,6 +161,11 @@ export class Container implements AsyncDisposable {
     return this.#status;
   }
 
+  /** What the health checks have shown; undefined without `health` in the specification, or before the start. */
+  get health(): HealthState | undefined {
+    return this.#supervision.health;
+  }
+
   /** Pid of the first process, in the caller's pid namespace; undefined when there is none. */
   get pid(): number | undefined {
     return this.#isAlive ? this.#run?.launched.pid : undefined;
@@ -163,16 +177,26 @@ export class Container implements AsyncDisposable {
   }
 
   /**
-   * Lets the program begin; settles when it runs. A stopped container is started again with the files it had.
+   * Lets the program begin; settles when it runs, or with `wait` when it is ready. A stopped container is started again with the files it had.
    *
    * @throws ContainerStartError `ERR_NS_COMMAND_NOT_FOUND`, `ERR_NS_COMMAND_NOT_EXECUTABLE` with the exit code of a shell
    * @throws ContainerStateError `ERR_NS_CONTAINER_RUNNING`
+   * @throws WaitError `ERR_NS_WAIT_TIMEOUT`, `ERR_NS_WAIT_FAILED`: it is not ready; it may be running all the same
    */
   async start(): Promise<void> {
+    const startedAt = Date.now();
+    await this.#supervision.holdBack();
+    await this.#begin();
+    const { launched, result } = this.#run!;
+    await this.#supervision.ready({ pid: launched.pid!, logs: this.#logs, startedAt, ended: result });
+  }
+
+  async #begin(): Promise<void> {
     if (this.#status === 'stopped') await this.#prepare();
     if (this.#status !== 'created')
       throw new ContainerStateError('ERR_NS_CONTAINER_RUNNING', this.id.slice(0, 12), this.#status, 'start it');
     const run = this.#run!;
+    this.#supervision.beginning();
     run.launched.go();
     feedInput(run.streams, this.#spec.stdin);
     try {
@@ -189,6 +213,7 @@ export class Container implements AsyncDisposable {
     // It may have run to its end by now.
     if (this.#isAlive) this.#setStatus('running');
     this.#events.emit({ type: 'start', pid: run.launched.pid! });
+    if (this.#isAlive) this.#supervision.began();
   }
 
   /** How the program ended. Before or after the start, any number of times; after a restart, how that run ends. */
@@ -224,6 +249,7 @@ export class Container implements AsyncDisposable {
   /** Sends a signal to the program, SIGKILL by default as Docker does. `all`: to every process of the container. */
   async kill(signal: NodeJS.Signals = 'SIGKILL', options: { all?: boolean } = {}): Promise<void> {
     const run = this.#alive('kill it');
+    if (signal === 'SIGKILL') await this.#supervision.holdBack();
     if (options.all && signal !== 'SIGKILL') {
       for (const pid of await processIds(run)) signalProcess(pid, SIGNALS[signal]);
     } else run.launched.signal(signal);
@@ -238,6 +264,7 @@ export class Container implements AsyncDisposable {
     timeout?: number;
     signal?: NodeJS.Signals;
   } = {}): Promise<void> {
+    await this.#supervision.holdBack();
     if (!this.#isAlive) return;
     const run = this.#run!;
     if (this.#status === 'paused') await this.resume();
@@ -435,6 +462,7 @@ export class Container implements AsyncDisposable {
         'Stop it first, or remove({ force: true })',
       );
     }
+    await this.#supervision.holdBack();
     this.#run?.launched.kill();
     await this.#run?.result.catch(() => {});
     this.#scratch?.fd.close();
@@ -491,6 +519,7 @@ export class Container implements AsyncDisposable {
         if (result.reason === 'oom') this.#events.emit({ type: 'oom' });
         this.#ended();
         this.#events.emit({ type: 'exit', result });
+        this.#supervision.ended(result);
       },
       () => this.#ended(),
     );

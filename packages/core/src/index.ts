@@ -4,6 +4,7 @@ export { Container, type ContainerEvent, type ContainerInfo } from './container.
 export { ContainerProcess } from './container-process.ts';
 export { ContainerStartError, ContainerStateError, ProcessFailedError } from './errors.ts';
 export type { ExecOptions } from './exec.ts';
+export type { HealthSpec, HealthState } from './health.ts';
 export type { LogEntry, LogOptions } from './log-buffer.ts';
 export type { OutputChunk } from './output.ts';
 export { Pool, type PooledRunOptions, type PooledSandbox, type PoolOptions } from './pool.ts';
@@ -11,7 +12,17 @@ export type { Capability } from './probe/capability.ts';
 export { type Capabilities, type Feature, probe } from './probe.ts';
 export type { ProcessInfo } from './process-list.ts';
 export { type Pruned, prune } from './prune.ts';
+export type { RestartPolicy } from './restart-policy.ts';
 export type { Result, Usage } from './result.ts';
 export { run } from './run.ts';
 export type { TerminalSize } from './terminal-streams.ts';
 export type * from './types.ts';
+export { WaitError } from './wait/until-ready.ts';
+export {
+  type ExitCondition,
+  type HttpCondition,
+  type LogCondition,
+  type Timed,
+  Wait,
+  type WaitCondition,
+} from './wait/wait.ts';

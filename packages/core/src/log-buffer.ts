@@ -15,6 +15,8 @@ export interface LogOptions {
   readonly tail?: number;
   /** Only what was written after this moment. */
   readonly since?: Date | number;
+  /** Stops following: the iterator throws an AbortError. */
+  readonly signal?: AbortSignal;
 }
 
 /** The output of a container, kept in memory up to a limit; the oldest goes first. */
@@ -58,7 +60,7 @@ export class LogBuffer {
       .slice(-bytes);
   }
 
-  async *read({ follow = false, tail, since }: LogOptions = {}): AsyncGenerator<LogEntry, void, undefined> {
+  async *read({ follow = false, tail, since, signal }: LogOptions = {}): AsyncGenerator<LogEntry, void, undefined> {
     const from = since === undefined ? 0 : Number(since);
     let position = this.#dropped;
     if (tail !== undefined) {
@@ -78,7 +80,7 @@ export class LogBuffer {
       } else if (!follow || this.#ended) {
         return;
       } else {
-        await once(this.#changed, 'change');
+        await once(this.#changed, 'change', signal && { signal });
       }
     }
   }

@@ -3,6 +3,9 @@ import type { DockerLimits } from '@ns/cgroups';
 import type { IdRange, NamespaceKind, Propagation, RlimitName } from '@ns/launch';
 import type { LandlockEnforcement, LandlockSpec } from '@ns/lsm';
 import type { SeccompHandlers, SeccompProfile } from '@ns/seccomp';
+import type { HealthSpec } from './health.ts';
+import type { RestartPolicy } from './restart-policy.ts';
+import type { WaitCondition } from './wait/wait.ts';
 
 /** Bytes as a number, or text with a binary unit as Docker reads it: `'256MiB'`, `'1g'`. */
 export type Size = number | string;
@@ -171,6 +174,15 @@ export interface ContainerSpec {
   readonly maxOutput?: MaxOutput;
   readonly lifetime?: { /** Default true. */ readonly dieWithParent?: boolean };
   readonly stopSignal?: NodeJS.Signals;
+  /** `start()` settles when this holds: see `Wait`. Default: when the program runs. */
+  readonly wait?: WaitCondition;
+  /** A command that tells whether the container does its work. */
+  readonly health?: HealthSpec;
+  /**
+   * Whether it starts again after its end: after 100 ms, then twice as long each time. Kept by the process that made the
+   * container, until `stop`, `kill` or `remove`; `'always'` and `'unless-stopped'` are the same here. Default `'no'`.
+   */
+  readonly restart?: RestartPolicy;
 }
 
 /** A limit on captured output, stdout and stderr together. */
@@ -182,7 +194,7 @@ export interface MaxOutput {
 }
 
 /** Options of `run` besides the command. */
-export interface RunOptions extends Omit<ContainerSpec, 'command'> {
+export interface RunOptions extends Omit<ContainerSpec, 'command' | 'wait' | 'health' | 'restart'> {
   /** Ends the container. The result then says `reason: 'abort'`. */
   readonly signal?: AbortSignal;
   /** Throw {@link ProcessFailedError} unless the exit code is 0. */

@@ -1,3 +1,4 @@
+import { StringDecoder } from 'node:string_decoder';
 import { setTimeout as delay } from 'node:timers/promises';
 import { NsError, SpecError } from '@ns/libc';
 import type { HealthMonitor } from '../health.ts';
@@ -131,11 +132,12 @@ async function untilLogged({ condition, subject, signal, fail }: Attempt<'log'>)
   // Without these flags: their memory of the last match would skip every other line.
   const expression = typeof pattern === 'string' ? undefined : new RegExp(pattern, pattern.flags.replace(/[gy]/g, ''));
   const matches = (line: string) => expression?.test(line) ?? line.includes(pattern as string);
+  const decoders = { stdout: new StringDecoder('utf8'), stderr: new StringDecoder('utf8') };
   const unfinished = { stdout: '', stderr: '' };
   let found = 0;
   for await (const { stream, data } of subject.logs.read({ follow: true, since: subject.startedAt, signal })) {
     if (wanted !== undefined && stream !== wanted) continue;
-    const lines = (unfinished[stream] + data.toString('utf8')).split('\n');
+    const lines = (unfinished[stream] + decoders[stream].write(data)).split('\n');
     unfinished[stream] = lines.pop()!.slice(-MAX_LINE);
     found += lines.filter(matches).length;
     if (found + Number(matches(unfinished[stream])) >= times) return;
@@ -169,7 +171,7 @@ async function isAnswered({ condition, subject, signal, saw }: Attempt<'http'>):
 
 /** Asks again and again, ever slower, for as long as the container runs. */
 async function whileRunning(
-  { subject, signal, fail }: Attempt,
+  { subject, signal, fail }: Omit<Attempt, 'condition'>,
   holds: () => boolean | Promise<boolean>,
 ): Promise<void> {
   let result: Result | undefined;

@@ -5,7 +5,8 @@ export type WaitCondition =
   | ({ readonly kind: 'http'; readonly path: string } & HttpCondition)
   | ({ readonly kind: 'health' } & Timed)
   | ({ readonly kind: 'exit' } & ExitCondition)
-  | ({ readonly kind: 'all' | 'any'; readonly conditions: readonly WaitCondition[] } & Timed);
+  | ({ readonly kind: 'all'; readonly conditions: readonly WaitCondition[] } & Timed)
+  | ({ readonly kind: 'any'; readonly conditions: readonly WaitCondition[] } & Timed);
 
 /** How long to wait. */
 export interface Timed {

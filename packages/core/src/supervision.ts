@@ -1,0 +1,99 @@
+import type { ContainerProcess } from './container-process.ts';
+import type { ExecOptions } from './exec.ts';
+import { HealthMonitor, type HealthState } from './health.ts';
+import { type PlannedRestart, RestartCounter } from './restart-policy.ts';
+import type { Result } from './result.ts';
+import type { ContainerSpec } from './types.ts';
+import { untilReady, type WaitSubject } from './wait/until-ready.ts';
+
+/** What supervision tells of. */
+export type SupervisionEvent =
+  /** Its health is another one now. */
+  | ({ readonly type: 'health' } & HealthState)
+  /** It has ended and will be started again after a pause. */
+  | ({ readonly type: 'restart' } & PlannedRestart)
+  /** It could not be started again. */
+  | { readonly type: 'restart-failed'; readonly error: unknown };
+
+/** What supervision may do with its container. */
+export interface Supervised {
+  exec(argv: readonly string[], options: ExecOptions): ContainerProcess;
+  /** Begins another run. */
+  startAgain(): Promise<void>;
+  emit(event: SupervisionEvent): void;
+}
+
+/** What goes on around the runs of a container: when it is ready, whether it is well, and whether it starts again. */
+export class Supervision {
+  readonly #spec: Pick<ContainerSpec, 'wait' | 'health' | 'restart'>;
+  readonly #container: Supervised;
+  readonly #restarts: RestartCounter;
+  #health: HealthMonitor | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #restarting: Promise<void> | undefined;
+  #heldBack = false;
+
+  constructor(spec: Pick<ContainerSpec, 'wait' | 'health' | 'restart'>, container: Supervised) {
+    this.#spec = spec;
+    this.#container = container;
+    this.#restarts = new RestartCounter(spec.restart ?? 'no');
+  }
+
+  get health(): HealthState | undefined {
+    return this.#health?.state;
+  }
+
+  /** A run is about to begin. */
+  beginning(): void {
+    this.#heldBack = false;
+  }
+
+  /** The program runs. */
+  began(): void {
+    const { health } = this.#spec;
+    if (!health) return;
+    this.#health = new HealthMonitor(
+      health,
+      (argv, timeout) =>
+        this.#container.exec(argv, { timeout, stdin: 'null', maxOutput: { bytes: 4096, onExceed: 'drop-head' } }),
+      (state) => this.#container.emit({ type: 'health', ...state }),
+    );
+  }
+
+  /** Settles when the run that has begun is ready, as the specification has it. */
+  async ready(subject: Omit<WaitSubject, 'health'>): Promise<void> {
+    const { wait } = this.#spec;
+    if (wait) await untilReady(wait, { ...subject, health: this.#health });
+  }
+
+  /** A run has ended. */
+  ended(result: Pick<Result, 'exitCode' | 'reason' | 'durationMs'>): void {
+    this.#health?.[Symbol.dispose]();
+    const planned = this.#heldBack ? undefined : this.#restarts.next(result);
+    if (!planned) return;
+    this.#container.emit({ type: 'restart', ...planned });
+    this.#timer = setTimeout(() => {
+      this.#restarting = this.#restart().finally(() => {
+        this.#restarting = undefined;
+      });
+    }, planned.delayMs);
+  }
+
+  /** The user decides: nothing starts by itself when this settles, until the next run begins. */
+  async holdBack(): Promise<void> {
+    this.#heldBack = true;
+    clearTimeout(this.#timer);
+    await this.#restarting;
+    this.#heldBack = true;
+    this.#restarts.reset();
+  }
+
+  async #restart(): Promise<void> {
+    try {
+      await this.#container.startAgain();
+    } catch (error) {
+      this.#container.emit({ type: 'restart-failed', error });
+      this.ended({ exitCode: null, reason: 'exit', durationMs: 0 });
+    }
+  }
+}

@@ -1,0 +1,83 @@
+import * as v from 'valibot';
+
+/* Schemas of what happens around the runs of a container. Functions and classes have no place in it: it is data. */
+
+const milliseconds = v.pipe(
+  v.number('milliseconds'),
+  v.minValue(1, 'milliseconds from 1'),
+  v.maxValue(2 ** 31 - 1, 'milliseconds below 2^31'),
+);
+const count = v.pipe(v.number('a number from 1'), v.integer('a number from 1'), v.minValue(1, 'a number from 1'));
+const portExpected = 'a port from 1 to 65535';
+const port = v.pipe(
+  v.number(portExpected),
+  v.integer(portExpected),
+  v.minValue(1, portExpected),
+  v.maxValue(65535, portExpected),
+);
+const pattern = v.union(
+  [v.pipe(v.string(), v.minLength(1)), v.instance(RegExp)],
+  'a regular expression or a text to look for',
+);
+const httpStatus = v.pipe(v.number('an HTTP status'), v.integer('an HTTP status'));
+const timeout = v.optional(milliseconds);
+
+const condition: v.GenericSchema = v.lazy(() =>
+  v.variant(
+    'kind',
+    [
+      v.strictObject({
+        kind: v.literal('log'),
+        pattern,
+        times: v.optional(count),
+        stream: v.optional(v.picklist(['stdout', 'stderr'], "'stdout' or 'stderr'")),
+        timeout,
+      }),
+      v.strictObject({ kind: v.literal('port'), port, timeout }),
+      v.strictObject({
+        kind: v.literal('http'),
+        path: v.pipe(v.string('a path'), v.regex(/^\/[\x21-\x7e]*$/, 'a path from / on, percent-encoded')),
+        port: v.optional(port),
+        method: v.optional(v.pipe(v.string('a method'), v.regex(/^[A-Z]+$/, 'a method such as GET'))),
+        headers: v.optional(v.record(v.string('a name'), v.string('a value'), 'an object of strings')),
+        status: v.optional(v.union([httpStatus, v.array(httpStatus)], 'a status or an array of them')),
+        body: v.optional(pattern),
+        timeout,
+      }),
+      v.strictObject({ kind: v.literal('health'), timeout }),
+      v.strictObject({ kind: v.literal('exit'), exitCode: v.optional(v.number('an exit code')), timeout }),
+      v.strictObject({ kind: v.picklist(['all', 'any']), conditions: conditionList, timeout }),
+    ],
+    'a condition made by Wait',
+  ),
+);
+const conditionList: v.GenericSchema = v.pipe(
+  v.array(condition, 'an array of conditions'),
+  v.minLength(1, 'at least one condition'),
+);
+
+const restartExpected = "'no', 'on-failure', 'on-failure:N', 'always' or 'unless-stopped'";
+
+/** Fields of a specification that concern a container's life, not one run. */
+export const lifecycleFields = {
+  wait: v.optional(condition),
+  health: v.optional(
+    v.strictObject({
+      command: v.union(
+        [v.pipe(v.string(), v.minLength(1)), v.pipe(v.array(v.pipe(v.string(), v.minLength(1))), v.minLength(1))],
+        'a shell command or an array of program and arguments',
+      ),
+      interval: v.optional(milliseconds),
+      timeout,
+      retries: v.optional(count),
+      startPeriod: v.optional(v.pipe(v.number('milliseconds'), v.minValue(0, 'milliseconds from 0'))),
+      startInterval: v.optional(milliseconds),
+    }),
+  ),
+  restart: v.optional(
+    v.pipe(
+      v.string(restartExpected),
+      v.regex(/^(no|always|unless-stopped|on-failure(:[1-9]\d{0,5})?)$/, restartExpected),
+    ),
+  ),
+};

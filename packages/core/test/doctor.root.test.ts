@@ -1,0 +1,58 @@
+import { readdirSync } from 'node:fs';
+import { detectCgroups } from '@ns/cgroups';
+import { probe } from '@ns/core';
+import { kernelState, leftSince, needs, notRoot } from '@ns/testing';
+import { doctorTable, missingFeatures } from '../src/doctor-table.ts';
+
+const test = needs(notRoot);
+
+function probeCgroups(): string[] {
+  return detectCgroups().hierarchies.flatMap(({ mountPoint }) =>
+    readdirSync(mountPoint, { recursive: true, encoding: 'utf8' }).filter((path) =>
+      path.includes(`ns-probe-${process.pid}-`),
+    ),
+  );
+}
+
+test('every entry is a verdict, and what fails says why', async () => {
+  const capabilities = await probe();
+  for (const capability of Object.values(capabilities)) {
+    expect(typeof capability.ok).toBe('boolean');
+    if (!capability.ok) expect(capability.why).toEqual(expect.any(String));
+  }
+  expect(capabilities.overlay).toEqual({ ok: true });
+  expect(capabilities.pidNamespace).toEqual({ ok: true });
+  expect(capabilities.cgroups).toEqual({ ok: true, detail: detectCgroups().mode });
+  expect(missingFeatures(capabilities)).toEqual([]);
+});
+
+test('nothing is left behind, however often', async () => {
+  await probe();
+  const before = kernelState();
+  await Promise.all([probe(), probe()]);
+  expect(await leftSince(before)).toEqual([]);
+  expect(probeCgroups()).toEqual([]);
+});
+
+test('a tenth of a second or little more', async () => {
+  const durations: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    const begin = performance.now();
+    await probe();
+    durations.push(performance.now() - begin);
+  }
+  expect(Math.min(...durations)).toBeLessThan(300);
+});
+
+test('the table has a line per feature and the fix below what fails', async () => {
+  const capabilities = {
+    ...(await probe()),
+    overlay: { ok: false, why: 'no overlay here', fix: 'modprobe overlay' },
+    criu: { ok: false, why: 'there is no program criu', fix: 'Install the package criu' },
+  };
+  const table = doctorTable(capabilities, (_, text) => text);
+  expect(table).toMatch(/^ {2}yes {2}pidNamespace$/m);
+  expect(table).toMatch(/^ {2}NO {3}overlay +no overlay here\n +modprobe overlay$/m);
+  expect(table).toMatch(/^ {2}no {3}criu +there is no program criu\n +Install the package criu$/m);
+  expect(table).toContain('Containers need: overlay.');
+});

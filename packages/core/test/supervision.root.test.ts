@@ -1,0 +1,92 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Container, type ContainerEvent, Wait } from '@ns/core';
+import { eventually, needs, notRoot } from '@ns/testing';
+
+const test = needs(notRoot);
+
+function record(container: Container): ContainerEvent[] {
+  const seen: ContainerEvent[] = [];
+  for (const type of ['start', 'exit', 'restart', 'health'] as const) container.on(type, (event) => seen.push(event));
+  return seen;
+}
+
+test('health goes from starting to healthy to unhealthy, with events and the last output', async () => {
+  await using c = await Container.create({
+    command: ['sh', '-c', 'sleep 0.1; touch /tmp/ok; sleep infinity'],
+    health: { command: 'echo looking; test -e /tmp/ok', interval: 20, retries: 2, startPeriod: 5000 },
+    wait: Wait.health({ timeout: 10_000 }),
+  });
+  const seen = record(c);
+  expect(c.health).toBeUndefined();
+  await c.start();
+  expect(c.health).toMatchObject({ status: 'healthy', failures: 0, lastOutput: 'looking' });
+  await c.exec('rm', ['/tmp/ok']);
+  expect(await eventually(() => c.health?.status === 'unhealthy', 5000)).toBe(true);
+  expect(seen.flatMap((event) => (event.type === 'health' ? [event.status] : []))).toEqual(['healthy', 'unhealthy']);
+});
+
+test('unhealthy is an answer to waiting', async () => {
+  await using c = await Container.create({
+    command: ['sleep', 'infinity'],
+    health: { command: ['sh', '-c', 'echo no database >&2; exit 1'], interval: 5, retries: 2 },
+    wait: Wait.health(),
+  });
+  await expect(c.start()).rejects.toMatchObject({
+    code: 'ERR_NS_WAIT_FAILED',
+    message: expect.stringContaining('it is unhealthy (no database)'),
+  });
+});
+
+test('a check that takes too long has failed, and leaves nothing running', async () => {
+  await using c = await Container.create({
+    command: ['sleep', 'infinity'],
+    health: { command: ['sleep', '5'], timeout: 50, interval: 1000, retries: 1 },
+  });
+  await c.start();
+  expect(await eventually(() => c.health?.status === 'unhealthy', 3000)).toBe(true);
+  expect((await c.processes()).filter(({ command }) => command.includes('5'))).toEqual([]);
+});
+
+test('on-failure:2 starts it twice more, with growing pauses, keeping its files', async () => {
+  await using c = await Container.create({
+    command: ['sh', '-c', 'echo run >> /runs; cat /runs; exit 1'],
+    restart: 'on-failure:2',
+  });
+  const seen = record(c);
+  await c.start();
+  expect(await eventually(() => seen.filter(({ type }) => type === 'exit').length === 3, 5000)).toBe(true);
+  await delay(50);
+  expect(seen.flatMap((event) => (event.type === 'restart' ? [[event.attempt, event.delayMs]] : []))).toEqual([
+    [1, 100],
+    [2, 200],
+  ]);
+  expect((await c.wait()).stdout).toBe('run\nrun\nrun\n');
+  expect(c.status).toBe('stopped');
+});
+
+test('always restarts what ended well, until it is stopped', async () => {
+  await using c = await Container.create({ command: ['sleep', '0.02'], restart: 'always' });
+  const seen = record(c);
+  const starts = () => seen.filter(({ type }) => type === 'start').length;
+  await c.start();
+  expect(await eventually(() => starts() >= 3, 5000)).toBe(true);
+  await c.stop();
+  const before = starts();
+  await delay(500);
+  expect(starts()).toBe(before);
+  await c.start();
+  expect(await eventually(() => starts() >= before + 2, 5000)).toBe(true);
+});
+
+test('what the user kills or removes stays dead', async () => {
+  await using killed = await Container.create({ command: ['sleep', 'infinity'], restart: 'always' });
+  const removed = await Container.create({ command: ['true'], restart: 'always' });
+  const seen = record(killed);
+  await killed.start();
+  await removed.start();
+  await killed.kill();
+  await removed.remove({ force: true });
+  await delay(300);
+  expect(seen.map(({ type }) => type)).toEqual(['start', 'exit']);
+  expect(removed.status).toBe('removed');
+});

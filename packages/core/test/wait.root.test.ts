@@ -1,0 +1,109 @@
+import { Container, type ContainerSpec, Wait, type WaitError } from '@ns/core';
+import { needs, notRoot } from '@ns/testing';
+
+const test = needs(notRoot);
+
+/** A server that opens its port after a moment, in the container's own network namespace. */
+const server = (port: number, status = 200) =>
+  `setTimeout(() => require('http').createServer((_, r) => { r.statusCode = ${status}; r.end('pong') })` +
+  `.listen(${port}, () => console.log('listening')), 50); console.log('booting');`;
+
+function node(script: string, spec: Partial<ContainerSpec> = {}): Promise<Container> {
+  return Container.create({ command: [process.execPath, '-e', script], ...spec });
+}
+
+function failure(container: Container): Promise<WaitError> {
+  return container.start().then(
+    () => Promise.reject(new Error('it got ready')),
+    (error) => error as WaitError,
+  );
+}
+
+test('log, port and page, each and together', async () => {
+  await using c = await node(server(8080), {
+    wait: Wait.all([Wait.log(/^listening$/), Wait.port(8080), Wait.http('/', { port: 8080, body: /pong/ })], {
+      timeout: 10_000,
+    }),
+  });
+  await c.start();
+  expect(c.status).toBe('running');
+});
+
+test('the host listening on the port is not the container listening', async () => {
+  const { createServer } = await import('node:net');
+  const host = createServer().listen(0);
+  const { port } = host.address() as { port: number };
+  try {
+    await using c = await Container.create({ command: ['sleep', 'infinity'], wait: Wait.port(port, { timeout: 200 }) });
+    expect(await failure(c)).toMatchObject({
+      code: 'ERR_NS_WAIT_TIMEOUT',
+      message: expect.stringContaining(`200 ms have passed (nothing listens), waiting for port ${port}`),
+    });
+    expect(c.status).toBe('running');
+  } finally {
+    host.close();
+  }
+});
+
+test('a timeout shows what was seen and the last output', async () => {
+  await using c = await node(server(80, 503), { wait: Wait.http('/health', { timeout: 1500 }) });
+  const error = await failure(c);
+  expect(error.code).toBe('ERR_NS_WAIT_TIMEOUT');
+  expect(error.message).toContain('it answered 503');
+  expect(error.message).toContain('booting\nlistening');
+  expect(error.condition).toBe('an answer of http://container:80/health');
+});
+
+test('a container that ends before it is ready fails at once', async () => {
+  const begin = performance.now();
+  for (const wait of [Wait.log('never'), Wait.port(80), Wait.http('/'), Wait.exit()]) {
+    await using c = await Container.create({ command: ['sh', '-c', 'echo boom >&2; exit 3'], wait });
+    expect(await failure(c)).toMatchObject({
+      code: 'ERR_NS_WAIT_FAILED',
+      message: expect.stringMatching(/it has ended with exit code 3, .*It wrote:\nboom$/s),
+    });
+  }
+  expect(performance.now() - begin).toBeLessThan(5000);
+});
+
+test('lines are counted, split as they come, and streams told apart', async () => {
+  const script = 'printf one; sleep 0.05; echo " ready"; echo ready >&2; sleep 0.05; printf "ready> "; sleep 60';
+  for (const wait of [
+    Wait.log(/ready/g, { times: 3 }),
+    Wait.log('one ready', { stream: 'stdout' }),
+    Wait.log(/^ready$/, { stream: 'stderr' }),
+    Wait.log(/^ready> $/),
+  ]) {
+    await using c = await Container.create({ command: ['sh', '-c', script], wait });
+    await c.start();
+  }
+});
+
+test('any holds with the first, and fails when all have failed', async () => {
+  await using quick = await Container.create({
+    command: ['sh', '-c', 'echo up; sleep 60'],
+    wait: Wait.any([Wait.port(1), Wait.log('up')]),
+  });
+  await quick.start();
+  await using slow = await Container.create({
+    command: ['sleep', '60'],
+    wait: Wait.any([Wait.port(1, { timeout: 50 }), Wait.log('up', { timeout: 100 })]),
+  });
+  expect((await failure(slow)).code).toBe('ERR_NS_WAIT_TIMEOUT');
+});
+
+test('exit: start settles when the work is done', async () => {
+  await using c = await Container.create({ command: ['sh', '-c', 'sleep 0.05; echo done'], wait: Wait.exit() });
+  await c.start();
+  expect((await c.wait()).stdout).toBe('done\n');
+});
+
+test('what is no condition is refused', async () => {
+  const create = (wait: unknown) => Container.create({ command: ['true'], wait: wait as ContainerSpec['wait'] & {} });
+  await expect(create({ kind: 'port', port: 70_000 })).rejects.toMatchObject({
+    code: 'ERR_NS_INVALID_SPEC',
+    field: 'wait.port',
+  });
+  await expect(create('ready')).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC' });
+  await expect(create(Wait.all([]))).rejects.toMatchObject({ field: 'wait.conditions' });
+});
