@@ -61,3 +61,17 @@ export class NftError extends NsError {
     this.stderr = stderr;
   }
 }
+
+/** There is a network of this name. Code `ERR_NS_NETWORK_EXISTS`. */
+export class NetworkExistsError extends NsError {
+  constructor(name: string) {
+    super('ERR_NS_NETWORK_EXISTS', `network '${name}' exists already`, { hint: 'Open it, or choose another name' });
+  }
+}
+
+/** There is no network of this name. Code `ERR_NS_NETWORK_NOT_FOUND`. */
+export class NetworkNotFoundError extends NsError {
+  constructor(name: string) {
+    super('ERR_NS_NETWORK_NOT_FOUND', `there is no network '${name}'`);
+  }
+}

@@ -16,6 +16,8 @@ export type { RefusedConnection } from './egress/refused-connections.ts';
 export {
   AddressInUseError,
   AddressPoolExhaustedError,
+  NetworkExistsError,
+  NetworkNotFoundError,
   NftError,
   NoFreeSubnetError,
   PortInUseError,
@@ -30,7 +32,9 @@ export {
   type ClaimOptions,
   claimSubnet,
   defaultPools,
+  listClaims,
   releaseSubnets,
+  type SubnetClaim,
   type SubnetInUse,
   subnetsOfHost,
 } from './ipam/subnet-claims.ts';
@@ -50,10 +54,19 @@ export type { InNetns, NetnsReference } from './namespace-reference.ts';
 export type { FdbEntry, FdbSpec, Neighbour, NeighbourSpec, NeighbourState } from './neighbour.ts';
 export * as neighbour from './neighbour.ts';
 export { NetNamespace, type NetNamespaceOptions } from './net-namespace.ts';
-export { BridgeNetwork, type BridgeNetworkOptions, type ConnectOptions } from './network/bridge-network.ts';
+export { BridgeNetwork, type ConnectOptions } from './network/bridge-network.ts';
+export type { BridgeNetworkOptions } from './network/network-plan.ts';
 export type { AddressPlan, Endpoint, NetworkRecord } from './network/network-state.ts';
 export { type PortSpec, parsePortSpec } from './ports/port-spec.ts';
 export { type PublishedPorts, type PublishOptions, publishPorts } from './ports/publish-ports.ts';
+export {
+  connectUserNetwork,
+  type ForwardedPort,
+  installedUserNetworks,
+  type UserNetwork,
+  type UserNetworkOptions,
+  type UserNetworkProgram,
+} from './rootless/user-network.ts';
 export type { Route, RouteKind, RouteSpec } from './route.ts';
 export * as route from './route.ts';
 export type { Rule, RuleSpec } from './rule.ts';

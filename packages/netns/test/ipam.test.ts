@@ -10,6 +10,7 @@ import {
   addressNumber,
   addressText,
   claimSubnet,
+  listClaims,
   overlaps,
   parseSubnet,
   releaseSubnets,
@@ -181,5 +182,8 @@ test('subnets are claimed once, chosen ones avoid each other, and overlaps are r
   await expect(claimSubnet({ name: 'h', subnet: '127.0.0.0/24', stateRoot })).rejects.toMatchObject({
     code: 'ERR_NS_SUBNET_OVERLAP',
   });
+  expect((await listClaims({ stateRoot })).map((claim) => claim.name).sort()).toEqual(['a', 'a', 'b', 'c', 'd', 'f']);
+  // A second attempt under the same name meets its own claim, and takes it.
+  await claimSubnet({ name: 'f', subnet: '10.201.9.0/24', stateRoot });
   expect(readdirSync(join(root, 'subnets')).filter((file) => file.endsWith('.json'))).toHaveLength(6);
 });

@@ -24,6 +24,14 @@ export interface SubnetInUse {
   readonly by: string;
 }
 
+/** A subnet that is reserved for a network. */
+export interface SubnetClaim {
+  readonly name: string;
+  readonly subnet: string;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+}
+
 /** Options of {@link claimSubnet}. */
 export interface ClaimOptions extends InNetns {
   /** Name of the network. */
@@ -50,9 +58,12 @@ export async function claimSubnet(options: ClaimOptions): Promise<Subnet> {
   const wanted = options.subnet === undefined ? undefined : parseSubnet(options.subnet);
   const directory = stateDirectory(options.stateRoot ?? stateRoot(), 'subnets');
   return withFileLock(join(directory, '.lock'), async () => {
-    const taken = [...(await claimed(directory)), ...(await subnetsOfHost(options))];
+    // A claim of the same name is what a crash left of an earlier attempt.
+    const others = (await readClaims(directory)).filter((claim) => claim.name !== name);
+    const networks = others.map((claim) => ({ subnet: parseSubnet(claim.subnet), by: `network '${claim.name}'` }));
+    const taken = [...networks, ...(await subnetsOfHost(options))];
     const subnet = wanted ? checked(wanted, taken) : family === 'inet6' ? randomUla(taken) : firstFree(pools, taken);
-    await writeJson(join(directory, claimFile(name, subnet.family)), { name, subnet: subnet.text });
+    await writeJson(join(directory, claimFile(name, subnet.family)), { name, subnet: subnet.text, since: Date.now() });
     return subnet;
   });
 }
@@ -88,14 +99,15 @@ function withLength(destination: string): string {
   return `${destination}/${destination.includes(':') ? 128 : 32}`;
 }
 
-async function claimed(directory: string): Promise<SubnetInUse[]> {
-  const found: SubnetInUse[] = [];
-  for (const file of await readdir(directory)) {
-    if (!file.endsWith('.json')) continue;
-    const claim = (await readJson(join(directory, file))) as { name: string; subnet: string } | undefined;
-    if (claim) found.push({ subnet: parseSubnet(claim.subnet), by: `network '${claim.name}'` });
-  }
-  return found;
+/** All claims on disk. One whose network is not there is what a crash left: {@link releaseSubnets} removes it. */
+export async function listClaims(options: { readonly stateRoot?: string } = {}): Promise<SubnetClaim[]> {
+  return readClaims(stateDirectory(options.stateRoot ?? stateRoot(), 'subnets'));
+}
+
+async function readClaims(directory: string): Promise<SubnetClaim[]> {
+  const files = (await readdir(directory)).filter((file) => file.endsWith('.json'));
+  const claims = await Promise.all(files.map((file) => readJson(join(directory, file))));
+  return claims.filter((claim) => claim !== undefined) as SubnetClaim[];
 }
 
 /** Names differ where a file system that ignores case would not tell. */

@@ -1,54 +1,25 @@
 import { existsSync } from 'node:fs';
-import { NsError, SpecError } from '@ns/libc';
-import { NetlinkError } from '@ns/netlink';
+import { SpecError } from '@ns/libc';
 import { add as addAddress } from '../address.ts';
 import { canonicalName } from '../dns/name-table.ts';
 import { Resolver } from '../dns/resolver.ts';
 import { EgressPolicy } from '../egress/egress-policy.ts';
-import type { EgressOptions } from '../egress/egress-rule.ts';
-import { Firewall, type FirewallNetwork, type PublishedPort } from '../firewall/firewall.ts';
-import { AddressPool } from '../ipam/address-pool.ts';
-import { parseSubnet } from '../ipam/subnet.ts';
-import { claimSubnet, releaseSubnets } from '../ipam/subnet-claims.ts';
-import { setBridgePort } from '../link/bridge.ts';
+import { NetworkExistsError, NetworkNotFoundError } from '../errors.ts';
+import { Firewall, type PublishedPort } from '../firewall/firewall.ts';
+import type { AddressPool } from '../ipam/address-pool.ts';
+import { listClaims, releaseSubnets } from '../ipam/subnet-claims.ts';
 import { remove as removeLink, setUp } from '../link/change.ts';
-import { createBridge, createVeth } from '../link/create.ts';
+import { createBridge } from '../link/create.ts';
 import { get as getLink } from '../link/link.ts';
 import type { InNetns, NetnsReference } from '../namespace-reference.ts';
 import { NetNamespace } from '../net-namespace.ts';
 import { parsePortSpec } from '../ports/port-spec.ts';
 import { type PublishedPorts, publishPorts } from '../ports/publish-ports.ts';
-import { replace as replaceRoute } from '../route.ts';
 import { checkStateName, stateRoot } from '../state-directory.ts';
 import { setSync } from '../sysctl.ts';
-import { type AddressPlan, digest, type Endpoint, type NetworkRecord, NetworkState } from './network-state.ts';
-
-/** How to make a {@link BridgeNetwork}. */
-export interface BridgeNetworkOptions extends InNetns {
-  readonly name: string;
-  /** Default: a free one of the default pools. */
-  readonly subnet?: string;
-  readonly gateway?: string;
-  readonly range?: string;
-  readonly auxiliaryAddresses?: Readonly<Record<string, string>>;
-  /** `true` (default where the host has IPv6): a random unique local /64; or a subnet. */
-  readonly ipv6?: 'none' | 'unique-local' | { readonly subnet: string; readonly gateway?: string };
-  /** No way out, no way in. Default false. */
-  readonly internal?: boolean;
-  /** May containers of the network talk to each other? Default true. */
-  readonly icc?: boolean;
-  /** Default true. */
-  readonly masquerade?: boolean;
-  /** Bytes, default 1500. */
-  readonly mtu?: number;
-  /** What containers may connect to; left out, everything. */
-  readonly egress?: EgressOptions;
-  /** Resolvers for names outside. Default: the host's. */
-  readonly upstreams?: readonly string[];
-  readonly labels?: Readonly<Record<string, string>>;
-  /** Default: {@link stateRoot}. */
-  readonly stateRoot?: string;
-}
+import { type BridgeNetworkOptions, firewallNetwork, openPool, planNetwork } from './network-plan.ts';
+import { digest, type Endpoint, type NetworkRecord, NetworkState } from './network-state.ts';
+import { freeLinkName, macFor, plugContainer } from './plug-container.ts';
 
 /** How to connect a container. */
 export interface ConnectOptions {
@@ -70,11 +41,8 @@ export interface ConnectOptions {
   readonly ports?: readonly string[];
 }
 
-/** A network of this name exists already. */
-const exists = (name: string): NsError =>
-  new NsError('ERR_NS_NETWORK_EXISTS', `network '${name}' exists already`, { hint: 'Open it, or choose another name' });
-const missing = (name: string): NsError => new NsError('ERR_NS_NETWORK_NOT_FOUND', `there is no network '${name}'`);
-
+// Time a process has between claim and record.
+const CLAIM_GRACE_MS = 60_000;
 const PACKET_LOG_GROUPS_FROM = 20_000;
 
 /**
@@ -121,11 +89,11 @@ export class BridgeNetwork implements AsyncDisposable {
     const name = checkStateName(options.name);
     const root = options.stateRoot ?? stateRoot();
     const state = new NetworkState(root);
-    if (await state.read(name)) throw exists(name);
+    if (await state.read(name)) throw new NetworkExistsError(name);
     const firewall = await Firewall.open({ netns: options.netns });
     let network: BridgeNetwork | undefined;
     try {
-      const record = await plan(options, root);
+      const record = await planNetwork(options, root);
       network = new BridgeNetwork(record, firewall, root);
       // Written first: what a crash leaves half made is found and removed by name.
       await state.write(record);
@@ -152,7 +120,7 @@ export class BridgeNetwork implements AsyncDisposable {
   ): Promise<BridgeNetwork> {
     const root = options.stateRoot ?? stateRoot();
     const record = await new NetworkState(root).read(name);
-    if (!record) throw missing(name);
+    if (!record) throw new NetworkNotFoundError(name);
     const network = new BridgeNetwork(record, await Firewall.open({ netns: options.netns }), root);
     // After a reboot the records are there and the bridge is not.
     if (!(await getLink(record.bridge, { netns: options.netns }))) await network.#build();
@@ -163,6 +131,21 @@ export class BridgeNetwork implements AsyncDisposable {
   /** Names of all networks. */
   static async list(options: { readonly stateRoot?: string } = {}): Promise<string[]> {
     return new NetworkState(options.stateRoot ?? stateRoot()).names();
+  }
+
+  /**
+   * Releases subnets of networks that were never finished: their process died between the claim and the record.
+   *
+   * @returns the names they were claimed under
+   */
+  static async pruneClaims(options: { readonly stateRoot?: string } = {}): Promise<string[]> {
+    const state = new NetworkState(options.stateRoot ?? stateRoot());
+    const orphans = new Set<string>();
+    for (const { name, since } of await listClaims(options)) {
+      if (Date.now() - since > CLAIM_GRACE_MS && !(await state.read(name))) orphans.add(name);
+    }
+    for (const name of orphans) await releaseSubnets(name, options);
+    return [...orphans];
   }
 
   get name(): string {
@@ -203,7 +186,8 @@ export class BridgeNetwork implements AsyncDisposable {
       const link = options.link ?? (await freeLinkName(inside));
       const draft: Endpoint = { owner, link, hostLink, mac, address, address6, names, ports: [] };
       await this.#state.writeEndpoint(this.name, draft);
-      await this.#plug(draft, inside, options.defaultRoute ?? true);
+      const wayOut = options.defaultRoute === false || this.record.internal ? [] : this.gateways;
+      await plugContainer({ netns: this.#netns, record: this.record, pools: this.#pools }, draft, inside, wayOut);
       const published =
         ports.length === 0 ? undefined : await publishPorts({ ports, firewall: this.#firewall, ...addressesOf(draft) });
       if (published) this.#published.set(owner, published);
@@ -341,88 +325,6 @@ export class BridgeNetwork implements AsyncDisposable {
     };
     return { address: take('inet', address), address6: take('inet6', address6) };
   }
-
-  async #plug(endpoint: Endpoint, inside: NetNamespace, defaultRoute: boolean): Promise<void> {
-    const { bridge, mtu, icc } = this.record;
-    const { hostLink, link, mac } = endpoint;
-    const peer = { name: link, netns: inside, mac, mtu };
-    await createVeth({ name: hostLink, mtu, master: bridge, up: true, netns: this.#netns, peer });
-    // hairpin: with br_netfilter, a container's own published port comes back through the port it left by.
-    await setBridgePort(hostLink, { netns: this.#netns, hairpin: true, isolated: !icc });
-    for (const pool of this.#pools) {
-      const six = pool.subnet.family === 'inet6';
-      // Switched off inside (net.ipv6.conf.all.disable_ipv6): the container has no use for the address.
-      await addAddress(link, `${six ? endpoint.address6 : endpoint.address}/${pool.subnet.prefixLength}`, {
-        netns: inside,
-        nodad: six,
-      }).catch((error: unknown) => {
-        if (!(six && error instanceof NetlinkError && error.code === 'EACCES')) throw error;
-      });
-    }
-    await setUp(link, { netns: inside });
-    if (!defaultRoute || this.record.internal) return;
-    for (const gateway of this.gateways) {
-      await replaceRoute({ to: 'default', via: gateway, link, netns: inside }).catch((error: unknown) => {
-        if (!(gateway.includes(':') && error instanceof NetlinkError)) throw error;
-      });
-    }
-  }
-}
-
-async function plan(options: BridgeNetworkOptions, root: string): Promise<NetworkRecord> {
-  const {
-    name,
-    netns,
-    gateway,
-    range,
-    auxiliaryAddresses,
-    icc = true,
-    internal = false,
-    masquerade = true,
-    mtu = 1500,
-  } = options;
-  const four = await claimSubnet({ name, subnet: options.subnet, family: 'inet', netns, stateRoot: root });
-  const subnets: AddressPlan[] = [{ subnet: four.text, gateway, range, auxiliaryAddresses }];
-  const ipv6 = options.ipv6 ?? (existsSync('/proc/net/if_inet6') ? 'unique-local' : 'none');
-  if (ipv6 !== 'none') {
-    const wanted = ipv6 === 'unique-local' ? undefined : ipv6.subnet;
-    if (wanted !== undefined && parseSubnet(wanted, 'ipv6.subnet').family !== 'inet6')
-      throw new SpecError('ipv6.subnet', 'an IPv6 subnet', wanted);
-    const six = await claimSubnet({ name, subnet: wanted, family: 'inet6', netns, stateRoot: root });
-    subnets.push({ subnet: six.text, gateway: ipv6 === 'unique-local' ? undefined : ipv6.gateway });
-  }
-  const bridge = `nsb${digest(name).slice(0, 12)}`;
-  return {
-    name,
-    bridge,
-    subnets,
-    internal,
-    icc,
-    masquerade,
-    mtu,
-    egress: options.egress,
-    created: Date.now(),
-    labels: options.labels ?? {},
-  };
-}
-
-function openPool(
-  name: string,
-  { subnet, gateway, range, auxiliaryAddresses }: AddressPlan,
-  root: string,
-): AddressPool {
-  return AddressPool.open({
-    name,
-    subnet,
-    stateRoot: root,
-    ...(gateway === undefined ? {} : { gateway }),
-    ...(range === undefined ? {} : { range }),
-    ...(auxiliaryAddresses === undefined ? {} : { auxiliaryAddresses }),
-  });
-}
-
-function firewallNetwork({ bridge, subnets, internal, masquerade }: NetworkRecord): FirewallNetwork {
-  return { bridge, subnets: subnets.map((plan) => plan.subnet), internal, masquerade };
 }
 
 function addressesOf({ address, address6 }: Endpoint): { address?: string; address6?: string } {
@@ -435,18 +337,6 @@ function inKernel({ hostAddress, ...port }: PublishedPort): PublishedPort[] {
   return [
     hostAddress === undefined || hostAddress === '0.0.0.0' || hostAddress === '::' ? port : { ...port, hostAddress },
   ];
-}
-
-/** `02:42:` and the IPv4 address, as Docker does; for IPv6 alone, digits of the owner. */
-function macFor(address: string, owner: string): string {
-  const tail = address.includes(':')
-    ? (digest(owner).slice(0, 8).match(/../g) as string[])
-    : address.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'));
-  return ['02', '42', ...tail].join(':');
-}
-
-async function freeLinkName(netns: NetNamespace): Promise<string> {
-  for (let number = 0; ; number++) if (!(await getLink(`eth${number}`, { netns }))) return `eth${number}`;
 }
 
 function existsInside(netns: NetnsReference | undefined, name: string): boolean {

@@ -1,0 +1,229 @@
+import { accessSync, constants, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { NsError, SpecError, UnavailableError } from '@ns/libc';
+import type { Protocol } from '../firewall/set-elements.ts';
+import { bindSocket } from '../ports/bound-socket.ts';
+import { type PortSpec, parsePortSpec } from '../ports/port-spec.ts';
+
+/** Programs that connect a network namespace to the host without a privilege. */
+export type UserNetworkProgram = 'pasta' | 'slirp4netns';
+
+/** A port of the host that leads into the namespace. */
+export interface ForwardedPort {
+  readonly protocol: Protocol;
+  readonly hostAddress: string;
+  readonly hostPort: number;
+  readonly port: number;
+}
+
+/** What to connect. */
+export interface UserNetworkOptions {
+  /** A process in the network namespace, and in the user namespace that owns it. */
+  readonly pid: number;
+  /** Published ports in Docker's notation. */
+  readonly ports?: readonly string[];
+  /** Default: pasta if it is installed, else slirp4netns. */
+  readonly program?: UserNetworkProgram;
+  /** Milliseconds until the network has to be there. Default 5000. */
+  readonly timeoutMs?: number;
+}
+
+/** A network namespace that is connected, until it is closed or the namespace ends. */
+export interface UserNetwork extends AsyncDisposable {
+  readonly program: UserNetworkProgram;
+  readonly ports: readonly ForwardedPort[];
+  /** Where the container asks for names; `undefined`: the host's resolvers, as they are. */
+  readonly nameserver: string | undefined;
+  /** Disconnects. Idempotent. */
+  close(): Promise<void>;
+}
+
+// Of slirp4netns' own network, 10.0.2.0/24.
+const SLIRP_NAMESERVER = '10.0.2.3';
+
+/** The programs that are installed, the better one first: pasta copies the host's addresses and is faster. */
+export function installedUserNetworks(path: string = process.env.PATH ?? ''): UserNetworkProgram[] {
+  const directories = path.split(delimiter).filter((directory) => directory.startsWith('/'));
+  return (['pasta', 'slirp4netns'] as const).filter((program) =>
+    directories.some((directory) => isExecutable(join(directory, program))),
+  );
+}
+
+/**
+ * Connects the network namespace of a process to the host's network as an ordinary user can: through a program that makes
+ * sockets on its behalf. The host's own 127.0.0.1 is not reachable from inside.
+ *
+ * @throws UnavailableError when neither program is installed: the namespace then has loopback only
+ * @throws NsError ERR_NS_USER_NETWORK_FAILED with what the program said
+ */
+export async function connectUserNetwork(options: UserNetworkOptions): Promise<UserNetwork> {
+  const { pid, timeoutMs = 5_000 } = options;
+  if (!Number.isSafeInteger(pid) || pid <= 0) throw new SpecError('pid', 'a process id', pid);
+  const program = options.program ?? installedUserNetworks()[0];
+  if (program === undefined || !installedUserNetworks().includes(program)) {
+    throw new UnavailableError(
+      'a network without privileges',
+      `${program ?? 'neither pasta nor slirp4netns'} is not installed, so there is loopback only`,
+      'Install passt (it has pasta) or slirp4netns',
+    );
+  }
+  const ports = (options.ports ?? []).flatMap((text) => parsePortSpec(text)).map(resolvePort);
+  const directory = await mkdtemp(join(tmpdir(), 'ns-slirp-'));
+  const socketPath = join(directory, 'api');
+  const { execa } = await import('execa');
+  const child = execa(program, program === 'pasta' ? pastaArguments(pid, ports) : slirpArguments(pid, socketPath), {
+    reject: false,
+    stdin: 'ignore',
+    stdout: 'ignore',
+    buffer: true,
+  });
+  let ended = false;
+  const end = child.then((result) => {
+    ended = true;
+    return result;
+  });
+  const close = async (): Promise<void> => {
+    child.kill('SIGTERM');
+    await end;
+    await rm(directory, { recursive: true, force: true });
+  };
+  try {
+    await waitForRoute(pid, timeoutMs, () => ended);
+    if (program === 'slirp4netns') for (const port of ports) await addHostForward(socketPath, port);
+  } catch (error) {
+    await close();
+    const { stderr } = await end;
+    throw new NsError(
+      'ERR_NS_USER_NETWORK_FAILED',
+      `${program} did not connect process ${pid}: ${lastLine(String(stderr)) ?? (error as Error).message}`,
+      { cause: error },
+    );
+  }
+  child.unref();
+  return {
+    program,
+    ports,
+    nameserver: program === 'pasta' ? undefined : SLIRP_NAMESERVER,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** A free port, chosen now. Another program may take it before ours does; the program then says so. */
+function resolvePort(spec: PortSpec): ForwardedPort {
+  const { protocol, hostAddress, port, hostPorts } = spec;
+  const address = hostAddress ?? '0.0.0.0';
+  for (let candidate = hostPorts.from; ; candidate++) {
+    try {
+      const bound = bindSocket({ protocol, address, port: candidate });
+      bound.fd.close();
+      return { protocol, hostAddress: address, hostPort: bound.port, port };
+    } catch (error) {
+      if (candidate >= hostPorts.to) throw error;
+    }
+  }
+}
+
+/** pasta(1). `none` for the other direction: a container must not listen on the host's loopback. */
+export function pastaArguments(pid: number, ports: readonly ForwardedPort[]): string[] {
+  const forward = (protocol: string): string[] => {
+    const wanted = ports.filter((port) => port.protocol === protocol);
+    const flag = protocol === 'tcp' ? '--tcp-ports' : '--udp-ports';
+    return wanted.length === 0
+      ? [flag, 'none']
+      : wanted.flatMap((port) => [
+          flag,
+          `${port.hostAddress === '0.0.0.0' ? '' : `${port.hostAddress}/`}${port.hostPort}:${port.port}`,
+        ]);
+  };
+  // As root it would become nobody, who may not enter the namespaces of others.
+  const user = process.geteuid?.() === 0 ? ['--runas', '0:0'] : [];
+  return [
+    '--foreground',
+    '--quiet',
+    '--config-net',
+    '--no-map-gw',
+    ...user,
+    ...forward('tcp'),
+    ...forward('udp'),
+    '--tcp-ns',
+    'none',
+    '--udp-ns',
+    'none',
+    String(pid),
+  ];
+}
+
+/** slirp4netns(1). */
+export function slirpArguments(pid: number, socketPath: string): string[] {
+  return [
+    '--configure',
+    '--mtu=65520',
+    '--disable-host-loopback',
+    `--userns-path=/proc/${pid}/ns/user`,
+    `--api-socket=${socketPath}`,
+    String(pid),
+    'tap0',
+  ];
+}
+
+/** One command of slirp4netns' API socket: JSON each way, one exchange a connection. */
+async function addHostForward(socketPath: string, port: ForwardedPort): Promise<void> {
+  const command = {
+    execute: 'add_hostfwd',
+    arguments: { proto: port.protocol, host_addr: port.hostAddress, host_port: port.hostPort, guest_port: port.port },
+  };
+  const answer = await new Promise<string>((resolve, reject) => {
+    let text = '';
+    const socket = connect(socketPath, () => socket.end(JSON.stringify(command)));
+    socket.on('data', (data) => {
+      text += data;
+    });
+    socket.on('error', reject);
+    socket.on('close', () => resolve(text));
+  });
+  const { error } = JSON.parse(answer) as { error?: { desc: string } };
+  if (error)
+    throw new NsError(
+      'ERR_NS_PORT_IN_USE',
+      `slirp4netns cannot publish port ${port.hostPort}/${port.protocol}: ${error.desc}`,
+    );
+}
+
+/** Both programs end with a default route; before it nothing works, after it everything does. */
+async function waitForRoute(pid: number, timeoutMs: number, hasEnded: () => boolean): Promise<void> {
+  for (const deadline = Date.now() + timeoutMs; Date.now() < deadline; await sleep(10)) {
+    if (hasDefaultRoute(pid)) return;
+    if (hasEnded()) throw new NsError('ERR_NS_USER_NETWORK_FAILED', 'the program ended');
+  }
+  throw new NsError('ERR_NS_USER_NETWORK_FAILED', `no route after ${timeoutMs} ms`);
+}
+
+function hasDefaultRoute(pid: number): boolean {
+  const read = (file: string): string => {
+    try {
+      return readFileSync(`/proc/${pid}/net/${file}`, 'utf8');
+    } catch {
+      return '';
+    }
+  };
+  // Destination and mask 0; in the table of IPv6 every namespace has one through lo from the start.
+  return /^\S+\t00000000\t/m.test(read('route')) || /^0{32} 00 .*(?<!\blo)$/m.test(read('ipv6_route'));
+}
+
+function lastLine(text: string): string | undefined {
+  return text.trim().split('\n').at(-1) || undefined;
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
