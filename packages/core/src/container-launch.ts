@@ -67,7 +67,8 @@ export function launchContainer(
     host,
   );
   const steps = containerPlan(design, host);
-  const launched = launch({ steps, stdio: context.streams, fds });
+  const variables = [context.id, context.id.slice(0, 12)];
+  const launched = launch({ steps, stdio: context.streams, fds, variables });
   const { onSyscall } = spec;
   connectTerminal(launched, context.streams);
   if (onSyscall) serveSystemCalls(launched, onSyscall);

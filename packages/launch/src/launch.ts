@@ -1,7 +1,8 @@
 import { memfd, ResourceStack, SOCK, socketPair } from '@ns/libc';
 import { Launched } from './launched.ts';
-import { type FdLayout, Lowering, type Step } from './lowering.ts';
+import type { FdLayout, Step } from './lowering.ts';
 import { posixSpawn } from './posix-spawn.ts';
+import { assembleProgram } from './recent-programs.ts';
 import { stageImage } from './stage-image.ts';
 import { StandardStreams, type Stdio } from './standard-streams.ts';
 
@@ -15,6 +16,11 @@ export interface LaunchOptions {
   readonly extraFds?: readonly number[];
   /** Descriptors that steps refer to by name. They stay the caller's. */
   readonly fds?: Readonly<Record<string, number>>;
+  /**
+   * Texts that only this launch has in its steps, such as an id: the longest first, each of one length in all launches.
+   * Steps that are otherwise those of a launch before are then not assembled again.
+   */
+  readonly variables?: readonly string[];
 }
 
 /**
@@ -27,14 +33,11 @@ export interface LaunchOptions {
  * @throws SyscallError when no process can be made; what happens later, {@link Launched.exited} reports
  */
 export function launch(options: LaunchOptions): Launched {
-  const { steps, stdio = ['null', 'pipe', 'pipe'], extraFds = [], fds = {} } = options;
+  const { steps, stdio = ['null', 'pipe', 'pipe'], extraFds = [], fds = {}, variables = [] } = options;
   const layout: FdLayout = { extra: extraFds.length, named: Object.keys(fds) };
-  const lowering = new Lowering(layout);
-  lowering.lower(steps);
-  const program = lowering.finish();
 
   using owned = new ResourceStack();
-  const programFd = owned.use(memfd('ns-program', program.bytes));
+  const programFd = owned.use(memfd('ns-program', assembleProgram(steps, layout, variables)));
   const [status, stageStatus] = socketPair(SOCK.SEQPACKET);
   owned.use(stageStatus);
   using rollback = new ResourceStack();
