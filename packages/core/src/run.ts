@@ -44,9 +44,14 @@ export function run(
   const args = Array.isArray(second) ? second : [];
   const options = (Array.isArray(second) ? third : second) as RunOptions;
   const argv = typeof command === 'string' ? [command, ...args] : command;
-  return new ContainerProcess<string>({ ...options, command: argv }, (streams) =>
-    startOnce(validateRun({ ...options, command: argv }), streams),
-  );
+  let spec: RunOptions & ContainerSpec;
+  try {
+    spec = validateRun({ ...options, command: argv });
+  } catch (error) {
+    // A rejection like every other failure of a run; of the options, which may be anything, none is looked at.
+    return new ContainerProcess<string>({ command: [] }, () => Promise.reject(error));
+  }
+  return new ContainerProcess<string>(spec, (streams) => startOnce(spec, streams));
 }
 
 function startOnce(spec: ContainerSpec, streams: StandardStreams): Running | Promise<Running> {

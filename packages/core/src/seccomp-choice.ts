@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { SpecError } from '@ns/libc';
 import { compile, parseProfile, profiles, type SeccompFilter, type SeccompProfile, withNotify } from '@ns/seccomp';
 import type { ContainerSpec } from './types.ts';
 
@@ -30,5 +31,13 @@ export function chooseFilter(
 function toProfile(choice: string | SeccompProfile): SeccompProfile {
   if (typeof choice === 'object') return choice;
   if (choice === 'default' || choice === 'strict' || choice === 'unconfined') return profiles[choice];
-  return parseProfile(readFileSync(choice, 'utf8'));
+  return parseProfile(readProfile(choice));
+}
+
+function readProfile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new SpecError('seccomp', `a profile that can be read (${(error as NodeJS.ErrnoException).code})`, path);
+  }
 }

@@ -6,6 +6,7 @@ import {
   memfd,
   type OwnedFd,
   pidfdOpen,
+  SpecError,
   SYS,
   SyscallError,
   sendDescriptor,
@@ -171,8 +172,13 @@ export class Launched {
     if (!this.#status.closed) syscall(SYS.write, this.#status.fd, goWord.address, 1);
   }
 
-  /** Sends a signal, through init to the program. Returns false when the process is gone. */
+  /**
+   * Sends a signal, through init to the program. Returns false when the process is gone.
+   *
+   * @throws SpecError for a name that is no signal's
+   */
   signal(signal: NodeJS.Signals): boolean {
+    if (!Object.hasOwn(SIGNALS, signal)) throw new SpecError('signal', "a signal name such as 'SIGTERM'", signal);
     if (this.#gone) return false;
     // We have not waited for the monitor yet, so the pid is still its own.
     return syscall(SYS.kill, this.monitorPid, (this.#supervised && controlSignals[signal]) || SIGNALS[signal]) === 0;
