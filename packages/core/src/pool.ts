@@ -9,7 +9,7 @@ import { ContainerStartError } from './errors.ts';
 import { type ContainerDesign, execStep } from './plan/container-plan.ts';
 import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
-import { validatePooled, validateSpec } from './validate-spec.ts';
+import { validatePooled, validatePoolOptions, validateSpec } from './validate-spec.ts';
 
 /** What a pool keeps ready. */
 export interface PoolOptions {
@@ -52,7 +52,8 @@ export class Pool implements AsyncDisposable {
   readonly #claimed = new Set<PooledSandbox>();
   #closed = false;
 
-  private constructor({ size = 4, template = {}, maxWaiting = 1000 }: PoolOptions) {
+  private constructor(options: PoolOptions) {
+    const { size = 4, template = {}, maxWaiting = 1000 } = validatePoolOptions(options);
     this.size = size;
     this.#template = validateSpec({ ...template, command: ['true'] });
     this.#maxWaiting = maxWaiting;

@@ -1,9 +1,10 @@
+import { posix } from 'node:path';
 import { parseSize } from '@ns/cgroups';
 import { rlimits, SIGNALS } from '@ns/launch';
-import { SpecError } from '@ns/libc';
-import { closest } from 'fastest-levenshtein';
 import * as v from 'valibot';
+import { type SchemaNode, type SpecIssue, toSpecError } from './spec-issue.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
+import { lifecycleFields } from './validate-lifecycle.ts';
 
 /* One schema per field of ContainerSpec; messages say what would be accepted. */
 
@@ -66,9 +67,15 @@ const writable = v.union(
   ],
   "'tmpfs', 'none', 'direct', { tmpfs: size } or { upper, work }",
 );
+// What a program reads under /proc must be the kernel's: CVE-2019-16884, CVE-2019-19921. These few are what LXCFS gives.
+const replaceableInProc = /^\/proc\/(cpuinfo|diskstats|meminfo|stat|swaps|uptime|loadavg|slabinfo)$/;
 const mountTarget = v.pipe(
   absolutePath,
-  v.check((value) => value !== '/', 'a path below /'),
+  v.check((value) => posix.normalize(value) !== '/', 'a path below /'),
+  v.check((value) => {
+    const path = posix.normalize(value).replace(/\/$/, '');
+    return (path !== '/proc' && !path.startsWith('/proc/')) || replaceableInProc.test(path);
+  }, 'a path outside /proc'),
 );
 const mount = v.union(
   [
@@ -172,8 +179,8 @@ const fields = {
       [
         v.literal('auto'),
         v.strictObject({
-          uids: v.pipe(v.array(idRange), v.minLength(1)),
-          gids: v.pipe(v.array(idRange), v.minLength(1)),
+          uids: v.pipe(v.array(idRange), v.minLength(1, 'at least one range')),
+          gids: v.pipe(v.array(idRange), v.minLength(1, 'at least one range')),
         }),
       ],
       "'auto' or { uids, gids }",
@@ -254,7 +261,7 @@ const fields = {
   ),
 };
 
-const containerSchema = v.strictObject(fields);
+const containerSchema = v.strictObject({ ...fields, ...lifecycleFields });
 const runSchema = v.strictObject({
   ...fields,
   signal: v.optional(v.instance(AbortSignal, 'an AbortSignal')),
@@ -309,50 +316,28 @@ export function validatePooled<Options extends object>(command: readonly string[
   return checked(pooledSchema, { ...options, command }) as Options;
 }
 
-type Schema = typeof pooledSchema | typeof containerSchema | typeof runSchema | typeof execSchema;
+const poolSchema = v.strictObject({
+  size: v.optional(integer(1, 10_000)),
+  template: v.optional(v.looseObject({}, 'an object')),
+  reset: v.optional(v.literal('discard', "'discard'")),
+  maxWaiting: v.optional(integer(0, Number.MAX_SAFE_INTEGER)),
+});
+
+/** Checks options of a pool; of the template the specification made from it is checked. Throws as {@link validateSpec}. */
+export function validatePoolOptions<Options extends object>(options: Options): Options {
+  return checked(poolSchema, options) as Options;
+}
+
+type Schema = typeof poolSchema | typeof pooledSchema | typeof containerSchema | typeof runSchema | typeof execSchema;
 
 function checked(schema: Schema, input: unknown): unknown {
   const result = v.safeParse(schema, withoutUndefined(input), { abortEarly: true });
   if (result.success) return result.output;
-  throw toSpecError(result.issues[0] as Issue, schema);
+  throw toSpecError(result.issues[0] as SpecIssue, schema as SchemaNode);
 }
 
 /** An option given as `undefined` is an option not given. */
 function withoutUndefined(input: unknown): unknown {
   if (typeof input !== 'object' || input === null) return input;
   return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
-}
-
-interface Issue {
-  readonly type: string;
-  readonly message: string;
-  readonly expected: string | null;
-  readonly input: unknown;
-  readonly issues?: readonly Issue[];
-  readonly path?: readonly { readonly key: unknown; readonly input: unknown }[];
-}
-
-function toSpecError(issue: Issue, schema: { entries: Record<string, unknown> }): SpecError {
-  const path = (issue.path ?? []).map(({ key }) => String(key));
-  const field = path.join('.') || 'spec';
-  // In a union the alternative that got furthest knows best what is wrong.
-  const inner = issue.issues
-    ?.filter((alternative) => alternative.path)
-    .sort((a, b) => (b.path?.length ?? 0) - (a.path?.length ?? 0))[0];
-  if (inner && issue.type === 'union' && inner.expected !== 'never') {
-    const nested = toSpecError(inner, schema);
-    return new SpecError(`${field}.${nested.field}`, nested.expected, nested.received);
-  }
-  if (issue.expected === 'never') {
-    const known = path.length === 1 ? Object.keys(schema.entries) : [];
-    const hint = known.length > 0 ? `Did you mean '${closest(path[0]!, known)}'?` : undefined;
-    return new SpecError(field, 'no such option', issue.path?.at(-1)?.key, hint);
-  }
-  const expected =
-    issue.type === 'strict_object'
-      ? issue.expected === null
-        ? 'a value'
-        : `an object (${issue.expected})`
-      : issue.message;
-  return new SpecError(field, expected, issue.input);
 }

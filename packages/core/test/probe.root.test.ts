@@ -115,7 +115,13 @@ const inUserNamespace: Expectations = [
   // The host's own null device, of which root inside owns nothing.
   [
     /^mount \/(etc|proc)\/[\w-]+$/,
-    oneOf('devtmpfs', 'devtmpfs nosuid', 'tmpfs nodev nosuid', 'tmpfs nodev noexec nosuid ro', 'proc nodev noexec nosuid ro'),
+    oneOf(
+      'devtmpfs',
+      'devtmpfs nosuid',
+      'tmpfs nodev nosuid',
+      'tmpfs nodev noexec nosuid ro',
+      'proc nodev noexec nosuid ro',
+    ),
   ],
   [
     'mounts that may hold devices',

@@ -1,0 +1,103 @@
+import { SpecError } from '@ns/libc';
+import { closest } from 'fastest-levenshtein';
+
+/** What valibot says is wrong. */
+export interface SpecIssue {
+  readonly type: string;
+  readonly message: string;
+  readonly expected: string | null;
+  readonly input: unknown;
+  /** For a union: what is wrong with each alternative. */
+  readonly issues?: readonly SpecIssue[];
+  readonly path?: readonly { readonly key: unknown; readonly input: unknown }[];
+}
+
+/** The parts of a valibot schema that lead from a path to the keys that may stand there. */
+export interface SchemaNode {
+  readonly message?: unknown;
+  /** Of an object. */
+  readonly entries?: Readonly<Record<string, unknown>>;
+  /** Of an optional value. */
+  readonly wrapped?: unknown;
+  /** Of an array. */
+  readonly item?: unknown;
+  /** Of a union; of a picklist they are its values. */
+  readonly options?: readonly unknown[];
+}
+
+/** Says in our words what is wrong: the field, what it may be, and for an unknown key the nearest one that exists. */
+export function toSpecError(issue: SpecIssue, schema: SchemaNode): SpecError {
+  const path = (issue.path ?? []).map(({ key }) => String(key));
+  const field = path.join('.') || 'spec';
+  if (issue.expected === 'never') return unknownKey(path, schema);
+  // A misspelt key is why another one is missing, or why no alternative fits.
+  const misspelt =
+    issue.type === 'union'
+      ? findUnknownKey(issue.input, path, schema)
+      : issue.type === 'strict_object' && findUnknownKey(issue.path?.at(-1)?.input, path.slice(0, -1), schema);
+  if (misspelt) return unknownKey(misspelt, schema);
+  if (issue.type === 'union') {
+    const inner = nearestAlternative(issue.issues ?? []);
+    if (inner) return toSpecError({ ...inner, path: [...(issue.path ?? []), ...inner.path!] }, schema);
+  }
+  // A key that is missing: what its value would have to be, its own schema knows.
+  if (issue.type === 'strict_object') {
+    const wanted = nodesAt(path, schema)[0]?.message;
+    const isObject = issue.path === undefined || issue.input !== undefined;
+    return new SpecError(field, !isObject && typeof wanted === 'string' ? wanted : 'an object', issue.input);
+  }
+  return new SpecError(field, issue.message, issue.input);
+}
+
+/** Path of the first key of an object that nothing allows there. */
+function findUnknownKey(object: unknown, path: readonly string[], schema: SchemaNode): string[] | undefined {
+  const known = keysAt(path, schema);
+  if (!isPlainObject(object) || known.length === 0) return undefined;
+  const unknown = Object.keys(object).find((key) => !known.includes(key));
+  return unknown === undefined ? undefined : [...path, unknown];
+}
+
+function unknownKey(path: readonly string[], schema: SchemaNode): SpecError {
+  const key = path.at(-1)!;
+  const known = keysAt(path.slice(0, -1), schema);
+  const hint = known.length > 0 ? `Did you mean '${closest(key, known)}'?` : undefined;
+  return new SpecError(path.join('.'), 'a known option', key, hint);
+}
+
+/**
+ * The alternative of a union that was meant: one with a wrong value rather than without its key; the deepest of those,
+ * and rather one whose discriminating literal fits.
+ */
+function nearestAlternative(alternatives: readonly SpecIssue[]): SpecIssue | undefined {
+  const rank = ({ path, type }: SpecIssue) => 2 * path!.length - (type === 'literal' ? 1 : 0);
+  return alternatives
+    .filter(({ path, input }) => path && (path.length > 1 || input !== undefined))
+    .toSorted((a, b) => rank(b) - rank(a))[0];
+}
+
+/** Keys of the object at a path, of all its alternatives. */
+function keysAt(path: readonly string[], schema: SchemaNode): string[] {
+  return nodesAt(path, schema).flatMap(({ entries }) => Object.keys(entries ?? {}));
+}
+
+function nodesAt(path: readonly string[], schema: SchemaNode): SchemaNode[] {
+  return path.reduce<SchemaNode[]>(
+    (nodes, key) => nodes.flatMap(({ entries, item }) => [entries?.[key], item].filter(isNode).flatMap(alternativesOf)),
+    alternativesOf(schema),
+  );
+}
+
+/** A schema without its wrappers; a union as its alternatives. */
+function alternativesOf(node: SchemaNode): SchemaNode[] {
+  if (isNode(node.wrapped)) return alternativesOf(node.wrapped);
+  const alternatives = (node.options ?? []).filter(isNode);
+  return alternatives.length > 0 ? alternatives.flatMap(alternativesOf) : [node];
+}
+
+function isNode(value: unknown): value is SchemaNode {
+  return typeof value === 'object' && value !== null;
+}
+
+function isPlainObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+}

@@ -1,0 +1,146 @@
+import { SpecError } from '@ns/libc';
+import { validateExec, validatePooled, validatePoolOptions, validateRun, validateSpec } from '../src/validate-spec.ts';
+
+const command = ['true'];
+
+function errorOf(check: () => unknown): SpecError {
+  try {
+    check();
+  } catch (error) {
+    if (error instanceof SpecError) return error;
+    throw error;
+  }
+  throw new Error('nothing was wrong with it');
+}
+
+describe('an unknown key is an error that names the nearest one', () => {
+  test.each<[spec: object, field: string, nearest: string]>([
+    [{ hostnam: 'x' }, 'hostnam', 'hostname'],
+    [{ Command: ['x'] }, 'Command', 'command'],
+    [{ memory: '1g' }, 'memory', ''],
+    [{ namespaces: { mnt: 'private' } }, 'namespaces.mnt', ''],
+    [{ lifetime: { dieWithparent: true } }, 'lifetime.dieWithparent', 'dieWithParent'],
+    [{ rootfs: { dirr: '/' } }, 'rootfs.dirr', 'dir'],
+    [{ rootfs: { dir: '/', readOnly: true } }, 'rootfs.readOnly', 'readonly'],
+    [{ rootfs: { host: true, hidden: [] } }, 'rootfs.hidden', 'hide'],
+    [{ mounts: [{ source: '/a', target: '/b', readOnly: true }] }, 'mounts.0.readOnly', 'readonly'],
+    [{ mounts: [{ type: 'tmpfs', target: '/b', sise: 1 }] }, 'mounts.0.sise', 'size'],
+    [{ maxOutput: { byte: 1 } }, 'maxOutput.byte', 'bytes'],
+    [{ rlimits: { nofle: 1 } }, 'rlimits.nofle', 'nofile'],
+    [{ idMap: { uids: [{ container: 0, hosts: 1, size: 1 }], gids: [] } }, 'idMap.uids.0.hosts', 'host'],
+    [{ network: { contaner: 'x' } }, 'network.contaner', 'container'],
+  ])('%j', (spec, field, nearest) => {
+    const error = errorOf(() => validateSpec({ command, ...spec }));
+    expect(error).toMatchObject({ code: 'ERR_NS_INVALID_SPEC', field, expected: 'a known option' });
+    expect(error.hint).toContain(nearest && `'${nearest}'`);
+  });
+
+  test('also of exec, of a pooled command, of a pool', () => {
+    expect(errorOf(() => validateExec(command, { hostname: 'x' })).field).toBe('hostname');
+    expect(errorOf(() => validateExec(command, { timeOut: 1 })).hint).toContain("'timeout'");
+    expect(errorOf(() => validatePooled(command, { user: '0' })).field).toBe('user');
+    expect(errorOf(() => validatePoolOptions({ sise: 1 })).hint).toContain("'size'");
+  });
+});
+
+describe('a wrong value is an error that says what would be right', () => {
+  test.each<[spec: object, field: string, expected: RegExp]>([
+    [{ command: [] }, 'command', /program name/],
+    [{ command: [''] }, 'command', /program name/],
+    [{ command: 'true' }, 'command', /array of strings/],
+    [{ command: ['echo', 1] }, 'command.1', /string/],
+    [{ command: ['echo', 'a\0b'] }, 'command.1', /NUL/],
+    [{ command: ['a\0b'] }, 'command.0', /NUL/],
+    [{ env: { A: 1 } }, 'env.A', /string/],
+    [{ env: { A: 'a\0b' } }, 'env.A', /NUL/],
+    [{ env: { 'A\0B': 'a' } }, 'env.A\0B', /NUL/],
+    [{ env: { 'A=B': 'a' } }, 'env.A=B', /without =/],
+    [{ env: { '': 'a' } }, 'env.', /variable name/],
+    [{ cwd: 'tmp' }, 'cwd', /absolute/],
+    [{ cwd: '/tmp/../../..' }, 'cwd', /without '\.\.'/],
+    [{ cwd: '/a\0b' }, 'cwd', /NUL/],
+    [{ hostname: '' }, 'hostname', /1 to 64 bytes/],
+    [{ hostname: 'x'.repeat(65) }, 'hostname', /1 to 64 bytes/],
+    [{ hostname: 'é'.repeat(33) }, 'hostname', /1 to 64 bytes/],
+    [{ domainname: 'x'.repeat(65) }, 'domainname', /1 to 64 bytes/],
+    [{ user: '' }, 'user', /uid/],
+    [{ user: 'a:b:c' }, 'user', /uid/],
+    [{ user: 0 }, 'user', /user/],
+    [{ groups: [-1] }, 'groups.0', /0 to 4294967294/],
+    [{ umask: 0o1000 }, 'umask', /0 to 511/],
+    [{ umask: '022' }, 'umask', /integer/],
+    [{ timeout: '5s' }, 'timeout', /milliseconds/],
+    [{ timeout: 0 }, 'timeout', /milliseconds from 1/],
+    [{ timeout: Number.NaN }, 'timeout', /milliseconds/],
+    [{ timeout: Number.POSITIVE_INFINITY }, 'timeout', /milliseconds/],
+    [{ shmSize: 'big' }, 'size', /size such as/],
+    [{ shmSize: -1 }, 'size', /bytes/],
+    [{ maxOutput: { bytes: '1 parsec' } }, 'size', /size such as/],
+    [{ maxOutput: { bytes: 1, onExceed: 'explode' } }, 'maxOutput.onExceed', /'kill'/],
+    [{ name: '../../etc' }, 'name', /letters/],
+    [{ name: '' }, 'name', /letters/],
+    [{ rootfs: 'relative' }, 'rootfs', /absolute/],
+    [{ rootfs: { layers: [] } }, 'rootfs.layers', /at least one/],
+    [{ rootfs: { dir: '/a/../..' } }, 'rootfs.dir', /without '\.\.'/],
+    [{ rootfs: { host: false } }, 'rootfs.host', /./],
+    [{ writable: 'yes' }, 'writable', /'tmpfs'/],
+    [{ mounts: [{ source: 'relative', target: '/a' }] }, 'mounts.0.source', /absolute/],
+    [{ mounts: [{ source: '/etc', target: '/' }] }, 'mounts.0.target', /below \//],
+    [{ mounts: [{ source: '/etc', target: '//' }] }, 'mounts.0.target', /below \//],
+    [{ mounts: [{ source: '/etc', target: '/proc' }] }, 'mounts.0.target', /outside \/proc/],
+    [{ mounts: [{ source: '/etc', target: '/proc/' }] }, 'mounts.0.target', /outside \/proc/],
+    [{ mounts: [{ source: '/etc', target: '//proc/./sys' }] }, 'mounts.0.target', /outside \/proc/],
+    [{ mounts: [{ source: '/etc', target: '/x/../proc/sys' }] }, 'mounts.0.target', /without '\.\.'/],
+    [{ mounts: [{ type: 'tmpfs', target: '/proc/self/attr' }] }, 'mounts.0.target', /outside \/proc/],
+    [{ mounts: [{ type: 'nfs', target: '/a' }] }, 'mounts.0.type', /./],
+    [{ capabilities: 'ALL' }, 'capabilities', /./],
+    [{ namespaces: { pid: 'shared' } }, 'namespaces.pid', /'private'/],
+    [{ network: 'bridge' }, 'network', /'none'/],
+    [{ idMap: { uids: [], gids: [] } }, 'idMap.uids', /at least one range/],
+    [{ idMap: 'yes' }, 'idMap', /'auto'/],
+    [{ oomScoreAdj: 2000 }, 'oomScoreAdj', /-1000 to 1000/],
+    [{ stopSignal: 'SIGFOO' }, 'stopSignal', /signal name/],
+    [{ stdin: 5 }, 'stdin', /'pipe'/],
+    [{ onSyscall: { mkdir: 'no' } }, 'onSyscall.mkdir', /function/],
+    [{ limits: 5 }, 'limits', /object/],
+    [{ labels: { a: 1 } }, 'labels.a', /string/],
+  ])('%j', (spec, field, expected) => {
+    const error = errorOf(() => validateSpec({ command, ...spec }));
+    expect(error.code).toBe('ERR_NS_INVALID_SPEC');
+    expect(error.field.endsWith(field)).toBe(true);
+    expect(error.expected).toMatch(expected);
+    expect(error.message).toContain(error.field);
+  });
+
+  test.each([null, undefined, 5, 'true', []])('the specification itself: %j', (spec) => {
+    expect(errorOf(() => validateSpec(spec)).code).toBe('ERR_NS_INVALID_SPEC');
+  });
+
+  test('options of a run that are no options of a container', () => {
+    expect(errorOf(() => validateRun({ command, signal: 'x' }))).toMatchObject({ field: 'signal' });
+    expect(errorOf(() => validateRun({ command, encoding: 'latin1' }))).toMatchObject({ field: 'encoding' });
+    expect(errorOf(() => validateSpec({ command, check: true }))).toMatchObject({ field: 'check' });
+  });
+
+  test('a pool of no or of broken sandboxes', () => {
+    for (const size of [0, -1, 1.5, '4']) expect(errorOf(() => validatePoolOptions({ size })).field).toBe('size');
+    expect(errorOf(() => validatePoolOptions({ reset: 'reuse' })).field).toBe('reset');
+  });
+});
+
+test('what is right stays as it is; undefined is not given', () => {
+  const spec = {
+    command: ['sh', '-c', 'exit 3'],
+    env: { A: '', 'ODD-NAME': 'x=y\nz' },
+    hostname: 'é'.repeat(32),
+    cwd: '/a b/..c',
+    mounts: [
+      { source: '/etc', target: '/proc/cpuinfo', readonly: true },
+      { source: '/etc', target: '/processes' },
+      { type: 'file', target: '/run/secrets/a', content: 'x' },
+    ],
+    maxOutput: { bytes: '1MiB', onExceed: 'drop-head' },
+  };
+  expect(validateSpec(spec)).toEqual(spec);
+  expect(validateSpec({ ...spec, user: undefined, timeout: undefined })).toEqual(spec);
+});
