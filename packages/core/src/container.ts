@@ -44,6 +44,7 @@ import type { Result } from './result.ts';
 import { newScratchWithBase, type Scratch } from './scratch.ts';
 import { Supervision, type SupervisionEvent } from './supervision.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
+import { type ContainerTrace, traced, traceOnly } from './tracing.ts';
 import type { ContainerSpec } from './types.ts';
 import { validateExec, validateSpec } from './validate-spec.ts';
 
@@ -116,7 +117,7 @@ export class Container implements AsyncDisposable {
     const container = new Container(newId(), checked);
     if (checked.name !== undefined) claimName(checked.name, container.id);
     try {
-      await container.#prepare();
+      await traced('create', container.#trace, () => container.#prepare());
     } catch (error) {
       if (checked.name !== undefined) releaseName(checked.name);
       throw error;
@@ -191,7 +192,11 @@ export class Container implements AsyncDisposable {
     await this.#supervision.ready({ pid: launched.pid!, logs: this.#logs, startedAt, ended: result });
   }
 
-  async #begin(): Promise<void> {
+  #begin(): Promise<void> {
+    return traced('start', this.#trace, () => this.#startProgram());
+  }
+
+  async #startProgram(): Promise<void> {
     if (this.#status === 'stopped') await this.#prepare();
     if (this.#status !== 'created')
       throw new ContainerStateError('ERR_NS_CONTAINER_RUNNING', this.id.slice(0, 12), this.#status, 'start it');
@@ -214,6 +219,7 @@ export class Container implements AsyncDisposable {
     if (this.#isAlive) this.#setStatus('running');
     this.#events.emit({ type: 'start', pid: run.launched.pid! });
     if (this.#isAlive) this.#supervision.began();
+    traceOnly('exit', this.#trace, () => run.result);
   }
 
   /** How the program ended. Before or after the start, any number of times; after a restart, how that run ends. */
@@ -232,7 +238,8 @@ export class Container implements AsyncDisposable {
       ...(Array.isArray(args) ? (args as string[]) : []),
     ];
     const chosen = Array.isArray(args) ? options : (args as ExecOptions);
-    return exec(argv, validateExec(argv, chosen), () => {
+    const checked = validateExec(argv, chosen);
+    const target = () => {
       const run = this.#running('run a command in it');
       const { pid, pidfd } = run.launched;
       return {
@@ -243,7 +250,8 @@ export class Container implements AsyncDisposable {
         namespaces: run.launched.namespaces,
         newCgroup: () => run.newExecCgroup(this.#spec.limits),
       };
-    });
+    };
+    return traceOnly('exec', { ...this.#trace, command: argv }, () => exec(argv, checked, target));
   }
 
   /** Sends a signal to the program, SIGKILL by default as Docker does. `all`: to every process of the container. */
@@ -496,6 +504,10 @@ export class Container implements AsyncDisposable {
       throw error;
     }
     return fork;
+  }
+
+  get #trace(): ContainerTrace {
+    return { id: this.id, name: this.name, command: this.#spec.command };
   }
 
   get #isAlive(): boolean {

@@ -16,6 +16,7 @@ export type { RestartPolicy } from './restart-policy.ts';
 export type { Result, Usage } from './result.ts';
 export { run } from './run.ts';
 export type { TerminalSize } from './terminal-streams.ts';
+export { type ContainerTrace, containerChannels, type TracedOperation } from './tracing.ts';
 export type * from './types.ts';
 export { WaitError } from './wait/until-ready.ts';
 export {
