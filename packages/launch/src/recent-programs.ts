@@ -6,12 +6,12 @@ import { type FdLayout, Lowering, type Step } from './lowering.ts';
 interface RecentProgram {
   /** A copy: the caller's may change. */
   readonly steps: readonly Step[];
+  /** Of these steps. */
+  readonly variables: readonly string[];
   readonly layout: FdLayout;
   readonly bytes: Buffer;
   /** Where in the bytes which variable stands. */
   readonly places: readonly { readonly at: number; readonly variable: number }[];
-  /** What stands there now. */
-  variables: readonly string[];
 }
 
 const KEPT_PROGRAMS = 8;
@@ -29,7 +29,6 @@ export function assembleProgram(steps: readonly Step[], layout: FdLayout, variab
     const [program] = recentPrograms.splice(index, 1) as [RecentProgram];
     recentPrograms.unshift(program);
     for (const { at, variable } of program.places) program.bytes.write(variables[variable]!, at);
-    program.variables = variables;
     return program.bytes;
   }
   const lowering = new Lowering(layout);
