@@ -3,6 +3,8 @@ import type { Config } from 'jest';
 
 // Tests run on the sources: the `@ns/source` export condition points into src/, swc strips the types.
 const shared: Config = {
+  // The machines that run these have two cores and other work to do.
+  testTimeout: 20_000,
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': [

@@ -90,11 +90,13 @@ function testEnvironment() {
   };
 }
 
-/** Files the tests made and did not remove. */
+/** Files the tests made and did not remove. The state root keeps its empty directories and lock files. */
 function leftFiles() {
-  return [stateRoot, temporary].flatMap((directory) =>
-    readdirSync(directory).map((name) => `file: ${join(directory, name)}`),
-  );
+  const state = readdirSync(stateRoot, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.name !== 'lock' && (!entry.isDirectory() || entry.parentPath !== stateRoot))
+    .map((entry) => join(entry.parentPath, entry.name));
+  const files = readdirSync(temporary).map((name) => join(temporary, name));
+  return [...state, ...files].map((path) => `file: ${path}`);
 }
 
 function add(counts) {

@@ -16,13 +16,15 @@ real(
   'a learnt profile is enough for the workload, and for no more',
   async () => {
     const recorder = new SyscallRecorder();
-    const learning = runFiltered(compile(recorder.learningProfile()), WORKLOAD);
-    const notifier = SeccompNotifier.listen(await learning.listener, {}, recorder.notifierOptions());
-    const ended = new Promise<void>((resolve) => notifier.on('end', () => resolve()));
-    expect(await learning.result).toMatchObject({ output: ['b'], code: 0, stderr: '' });
-    await ended;
-
-    expect(recorder.counts.get('rename')).toBe(1);
+    // More than once: which calls an interpreter makes for memory and locks depends on the moment.
+    for (let run = 1; run <= 3; run++) {
+      const learning = runFiltered(compile(recorder.learningProfile()), WORKLOAD);
+      const notifier = SeccompNotifier.listen(await learning.listener, {}, recorder.notifierOptions());
+      const ended = new Promise<void>((resolve) => notifier.on('end', () => resolve()));
+      expect(await learning.result).toMatchObject({ output: ['b'], code: 0, stderr: '' });
+      await ended;
+      expect(recorder.counts.get('rename')).toBe(run);
+    }
     const profile = recorder.profile();
     const learnt: SeccompFilter = compile(profile);
     expect(await runFiltered(learnt, WORKLOAD).result).toMatchObject({ output: ['b'], code: 0, stderr: '' });
