@@ -1,3 +1,4 @@
+export { Adopted, type AdoptOptions, readExit } from './adopted.ts';
 export { describeStep } from './describe-step.ts';
 export { type ExplainedStep, Explanation, explain } from './explain.ts';
 export { type LaunchOptions, launch } from './launch.ts';

@@ -19,7 +19,7 @@ import { describeFailure } from './explain.ts';
 import { type FdLayout, Lowering, type Step } from './lowering.ts';
 import { receiveRecord } from './receive-record.ts';
 import { decodeUsage, type ResourceUsage, type StageRecord } from './records.ts';
-import { SIGNAL_KILL_CHILD, SIGNAL_STOP_CHILD, SIGNALS, signalName } from './signals.ts';
+import { controlSignals, SIGNALS, signalName } from './signals.ts';
 import type { StandardStreams } from './standard-streams.ts';
 import { type NamespaceKind, namespaceFlags } from './steps/process.ts';
 
@@ -309,14 +309,8 @@ const goWord = allocate(1);
 
 const kindOfFlag = new Map(Object.entries(namespaceFlags).map(([kind, flag]) => [flag, kind as NamespaceKind]));
 
-/** Signals that would act on a monitor itself go to it under another number. */
-const controlSignals: Partial<Record<NodeJS.Signals, number>> = {
-  SIGKILL: SIGNAL_KILL_CHILD,
-  SIGSTOP: SIGNAL_STOP_CHILD,
-};
-
 /** Calls back once when the process of a pidfd has ended; owns and closes it. */
-function whenEnded(pidfd: OwnedFd, callback: () => void): void {
+export function whenEnded(pidfd: OwnedFd, callback: () => void): void {
   const watch = watchFd(pidfd.fd, { readable: true }, () => {
     watch.close();
     pidfd.close();
@@ -325,7 +319,7 @@ function whenEnded(pidfd: OwnedFd, callback: () => void): void {
 }
 
 /** exit code and signal of a wait status: wait(2). */
-function decodeWaitStatus(status: number): { exitCode: number | null; signal: NodeJS.Signals | null } {
+export function decodeWaitStatus(status: number): { exitCode: number | null; signal: NodeJS.Signals | null } {
   const signal = status & 0x7f;
   return signal === 0
     ? { exitCode: (status >> 8) & 0xff, signal: null }

@@ -3,19 +3,21 @@ import type { Lowering } from './lowering.ts';
 import type { Slot } from './program.ts';
 import { RECORD_SIZE, type RecordKind, recordKinds } from './records.ts';
 
+/** What is told. */
+export interface OutgoingRecord {
+  readonly kind: RecordKind;
+  readonly value?: Slot;
+  /** Address of a struct rusage. */
+  readonly usage?: number;
+}
+
 /**
  * Instructions that send a record to the caller, with a descriptor if there is one (SCM_RIGHTS). That the caller is gone
  * is no error: whoever must end then has PR_SET_PDEATHSIG.
  */
-export function sendRecord(
-  { asm, statusFd }: Lowering,
-  record: { kind: RecordKind; value?: Slot; usage?: number },
-  descriptor?: Slot,
-): void {
+export function sendRecord({ asm, statusFd }: Lowering, record: OutgoingRecord, descriptor?: Slot): void {
   const size = record.usage === undefined ? 16 : RECORD_SIZE;
-  const message = asm.words([recordKinds[record.kind], 0, ...Array<number>((size - 16) / 8).fill(0)]);
-  if (record.value) asm.copy(message + 8, record.value.address, 8);
-  if (record.usage !== undefined) asm.copy(message + 16, record.usage, size - 16);
+  const message = fillRecord(asm, record, size);
   if (!descriptor) {
     asm.call('sendto', [statusFd, message, size, MSG.NOSIGNAL, 0, 0], { tolerate: 'any' });
     return;
@@ -25,4 +27,16 @@ export function sendRecord(
   const vector = asm.words([message, size]);
   const header = asm.words([0, 0, vector, 1, control, 24, 0]); // struct msghdr
   asm.call('sendmsg', [statusFd, header, MSG.NOSIGNAL], { tolerate: 'any' });
+}
+
+/** Instructions that append a record to a file. All are of one size there. */
+export function writeRecord({ asm }: Lowering, record: OutgoingRecord, fd: number): void {
+  asm.call('write', [fd, fillRecord(asm, record, RECORD_SIZE), RECORD_SIZE], { tolerate: 'any' });
+}
+
+function fillRecord(asm: Lowering['asm'], { kind, value, usage }: OutgoingRecord, size: number): number {
+  const message = asm.words([recordKinds[kind], 0, ...Array<number>((size - 16) / 8).fill(0)]);
+  if (value) asm.copy(message + 8, value.address, 8);
+  if (usage !== undefined) asm.copy(message + 16, usage, size - 16);
+  return message;
 }

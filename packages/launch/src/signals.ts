@@ -21,3 +21,9 @@ export const SIGNAL_STOP_CHILD = 51;
 
 /** A control signal to our own monitor, sent by the kernel: its caller has died. */
 export const SIGNAL_PARENT_DIED = 52;
+
+/** Signals that would act on a monitor itself go to it under another number. */
+export const controlSignals: Partial<Record<NodeJS.Signals, number>> = {
+  SIGKILL: SIGNAL_KILL_CHILD,
+  SIGSTOP: SIGNAL_STOP_CHILD,
+};

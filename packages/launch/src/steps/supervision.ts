@@ -13,7 +13,7 @@ import {
 import type { Lowering, Lowerings, Step } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import type { RecordKind } from '../records.ts';
-import { sendRecord } from '../send-record.ts';
+import { sendRecord, writeRecord } from '../send-record.ts';
 import { SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
 import { type NamespaceKind, namespaceFlags } from './process.ts';
 
@@ -63,6 +63,8 @@ export type SupervisionStep =
       /** Descriptor of a cgroup v2 directory the child is born in (since 5.7). */
       readonly intoCgroup?: string;
       readonly leftovers?: Leftovers;
+      /** Descriptor of a file that gets the records of the end too: for whoever asks when the caller is gone. */
+      readonly journal?: string;
       /** Id maps of a new user namespace, written by the monitor. */
       readonly idMaps?: IdMaps;
     }
@@ -106,7 +108,7 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     if (mapped && step.idMaps) writeIdMaps(to, pid, step.idMaps, mapped);
     const stop = step.child.some(({ op }) => op === 'clone') ? SIGNAL_STOP_CHILD : SIGNALS.SIGSTOP;
     if (monitor) superviseAsMonitor(to, { pid, pidfd, stop }, step);
-    else superviseAsInit(to, { pid, stop });
+    else superviseAsInit(to, { pid, stop }, step);
 
     asm.place(child);
     if (mapped) waitForIdMaps(to, mapped);
@@ -184,11 +186,11 @@ function openSelf(to: Lowering): void {
 function superviseAsMonitor(
   to: Lowering,
   { pid, pidfd, stop }: Child & { pidfd: Slot },
-  { timeoutMs, leftovers }: Extract<SupervisionStep, { op: 'clone' }>,
+  { timeoutMs, leftovers, journal }: Extract<SupervisionStep, { op: 'clone' }>,
 ): void {
   const { asm } = to;
   sendRecord(to, { kind: 'started', value: pid }, pidfd);
-  closeAllButStatus(to);
+  closeAllButReports(to, journal);
   if (timeoutMs !== undefined) {
     const microseconds = Math.max(1, Math.round(timeoutMs * 1000));
     asm.call('setitimer', [ITIMER_REAL, asm.words([0, 0, Math.floor(microseconds / 1e6), microseconds % 1e6]), 0]);
@@ -212,7 +214,7 @@ function superviseAsMonitor(
     asm.call('getitimer', [ITIMER_REAL, left]);
     asm.jumpIfUnequal(new Slot(left + 16), 0, forward);
     asm.jumpIfUnequal(new Slot(left + 24), 0, forward);
-    sendRecord(to, { kind: 'timeout' });
+    report(to, { kind: 'timeout' }, journal);
     asm.jump(killed);
   }
   asm.place(forward);
@@ -227,7 +229,7 @@ function superviseAsMonitor(
   const reaped = asm.slot();
   asm.call('wait4', [pid, status, WNOHANG | __WALL, usage], { store: reaped });
   asm.jumpIfEqual(reaped, 0, next);
-  sendRecord(to, { kind: 'exit', value: new Slot(status), usage });
+  report(to, { kind: 'exit', value: new Slot(status), usage }, journal);
   asm.jumpIfEqual(orphaned, 0, finished);
   if (leftovers) removeLeftovers(to, leftovers);
   asm.place(finished);
@@ -259,10 +261,14 @@ function removeLeftovers({ asm }: Lowering, { files, directories, parents }: Lef
 }
 
 /** Waits for signals and for orphans, as pid 1. */
-function superviseAsInit(to: Lowering, { pid, stop }: Child): void {
+function superviseAsInit(
+  to: Lowering,
+  { pid, stop }: Child,
+  { journal }: Extract<SupervisionStep, { op: 'clone' }>,
+): void {
   const { asm } = to;
   sendRecord(to, { kind: 'executing', value: pid });
-  closeAllButStatus(to);
+  closeAllButReports(to, journal);
   // Signalling a payload that runs as another user is all that is left to do.
   asm.call('prctl', [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
   const killOnly = 1 << CAP_KILL;
@@ -289,7 +295,7 @@ function superviseAsInit(to: Lowering, { pid, stop }: Child): void {
   asm.jumpIfUnequal(reaped, pid, reap);
   // An exit code we pass on ourselves; a signal a pid 1 cannot die of.
   asm.jumpIfEqual(new Slot(status), 0, exited, 0x7f);
-  sendRecord(to, { kind: 'payloadExit', value: new Slot(status) });
+  report(to, { kind: 'payloadExit', value: new Slot(status) }, journal);
   asm.place(exited);
   const code = asm.slot();
   asm.copy(code.address, status + 1, 1);
@@ -313,10 +319,21 @@ function forwardSignal({ asm }: Lowering, signal: Slot, { pid, stop }: Child): v
   asm.call('kill', [pid, signal], { tolerate: 'any' });
 }
 
-function closeAllButStatus({ asm, statusFd }: Lowering): void {
-  // The streams end when the last process of the container closes them, not when we do.
-  asm.call('close_range', [0, statusFd - 1, 0]);
-  asm.call('close_range', [statusFd + 1, 0xffffffff, 0]);
+/** Tells the caller, and the journal when there is one. */
+function report(to: Lowering, record: Parameters<typeof sendRecord>[1], journal: string | undefined): void {
+  sendRecord(to, record);
+  if (journal !== undefined) writeRecord(to, record, to.fd(journal));
+}
+
+/** The streams end when the last process of the container closes them, not when we do. */
+function closeAllButReports(to: Lowering, journal: string | undefined): void {
+  const kept = [to.statusFd, ...(journal === undefined ? [] : [to.fd(journal)])].sort((a, b) => a - b);
+  let from = 0;
+  for (const fd of kept) {
+    if (fd > from) to.asm.call('close_range', [from, fd - 1, 0]);
+    from = fd + 1;
+  }
+  to.asm.call('close_range', [from, 0xffffffff, 0]);
 }
 
 interface Pipe {
