@@ -12,6 +12,7 @@ import {
   treeStream,
 } from '@ns/overlayfs';
 import { AttachedStream } from './attached-stream.ts';
+import { type CgroupWatchEvent, watchContainerCgroup } from './cgroup-watch.ts';
 import {
   applyContainer,
   type ContainerOverlay,
@@ -52,7 +53,7 @@ import { validateExec, validateSpec } from './validate-spec.ts';
 export type ContainerEvent =
   | { readonly type: 'start'; readonly pid: number }
   | { readonly type: 'exit'; readonly result: Result }
-  | { readonly type: 'oom' }
+  | CgroupWatchEvent
   | { readonly type: 'pause' | 'resume' | 'remove' }
   | SupervisionEvent;
 
@@ -526,9 +527,9 @@ export class Container implements AsyncDisposable {
     this.#scratch = { fd: await run.launched.scratch, covered: true, hasBase: this.#scratch?.hasBase ?? false };
     this.#run = run;
     this.#setStatus('created');
+    watchContainerCgroup(run.cgroup, this.#spec, (event) => this.#events.emit(event));
     run.result.then(
       (result) => {
-        if (result.reason === 'oom') this.#events.emit({ type: 'oom' });
         this.#ended();
         this.#events.emit({ type: 'exit', result });
         this.#supervision.ended(result);

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { DockerLimits } from '@ns/cgroups';
+import type { DockerLimits, PressureTrigger } from '@ns/cgroups';
 import type { IdRange, NamespaceKind, Propagation, RlimitName } from '@ns/launch';
 import type { LandlockEnforcement, LandlockSpec } from '@ns/lsm';
 import type { SeccompHandlers, SeccompProfile } from '@ns/seccomp';
@@ -134,6 +134,8 @@ export interface ContainerSpec {
   /** A user namespace in which these ids are others outside; `'auto'` takes a range that no other container has. */
   readonly idMap?: 'auto' | { readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[] };
   readonly limits?: DockerLimits;
+  /** Report as `pressure` events when processes wait too long for a resource: PSI triggers. */
+  readonly pressure?: readonly PressureTrigger[];
   readonly rlimits?: Partial<Record<RlimitName, Rlimit>>;
   /** Docker's name for `rlimits`. */
   readonly ulimits?: Partial<Record<RlimitName, Rlimit>>;

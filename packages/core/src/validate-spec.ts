@@ -187,6 +187,7 @@ const fields = {
     ),
   ),
   limits: v.optional(v.custom<object>((value) => typeof value === 'object' && value !== null, 'an object of limits')),
+  pressure: v.optional(v.array(v.looseObject({}), 'an array of triggers { resource, stallMs, windowMs }')),
   rlimits: v.optional(rlimitTable),
   ulimits: v.optional(rlimitTable),
   sysctls: v.optional(
