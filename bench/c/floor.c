@@ -218,6 +218,12 @@ static void mount_kernel_file_systems(void)
 	for (size_t i = 0; i < array_size(devices); i++)
 		check(mknodat(dev, devices[i].name, S_IFCHR | 0666, makedev(devices[i].major, devices[i].minor)));
 	attach_at(dev, "/dev");
+	/* A mount of its own for each node: then the tmpfs can be nodev, and nodes made later are of no use. */
+	for (size_t i = 0; i < array_size(devices); i++) {
+		int node = check(open_tree(dev, devices[i].name, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+		check(move_mount(node, "", dev, devices[i].name, MOVE_MOUNT_F_EMPTY_PATH));
+	}
+	set_attributes(dev, MOUNT_ATTR_NODEV, 0);
 	attach_at(new_mount("devpts", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
 			    OPTIONS("ptmxmode", "0666", "mode", "0620", "gid", "5")), "/dev/pts");
 	attach_at(new_mount("tmpfs", secure, OPTIONS("mode", "1777", "size", "67108864")), "/dev/shm");
