@@ -20,9 +20,11 @@ export function watchContainerCgroup(
 ): void {
   if (!cgroup || (spec.pressure === undefined && spec.limits?.memory === undefined)) return;
   const events = cgroup.events(spec.pressure ? { pressure: spec.pressure } : {});
+  // v1 counts kills where the killed process was, in a cgroup below; its notice of the shortage itself comes here.
+  const kill = cgroup.host.mode === 'v2' ? 'oom_kill' : 'oom';
   const follow = async () => {
     for await (const event of events) {
-      if (event.type === 'oom_kill') emit({ type: 'oom' });
+      if (event.type === kill) emit({ type: 'oom' });
       if (event.type === 'pressure') {
         const { type: _, ...trigger } = event;
         emit({ type: 'pressure', trigger });

@@ -2,7 +2,7 @@ import type { Duplex, Readable, Writable } from 'node:stream';
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
 import { fromDockerLimits, parseSize, type Stats } from '@ns/cgroups';
 import { type Explanation, explain as explainSteps, SIGNALS } from '@ns/launch';
-import { NsError, ResourceStack } from '@ns/libc';
+import { ResourceStack } from '@ns/libc';
 import {
   type AppliedChanges,
   type ApplyChangesOptions,
