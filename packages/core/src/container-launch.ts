@@ -3,11 +3,12 @@ import type { Cgroup } from '@ns/cgroups';
 import { type Launched, type Leftovers, launch, type StandardStreams, type Step } from '@ns/launch';
 import { ResourceStack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
-import { type SeccompHandlers, SeccompNotifier } from '@ns/seccomp';
+import { type NotifierOptions, type SeccompHandlers, SeccompNotifier } from '@ns/seccomp';
 import { nameLink } from './container-names.ts';
 import { designContainer } from './design.ts';
 import { readHost } from './host.ts';
 import { type ContainerDesign, containerPlan } from './plan/container-plan.ts';
+import type { PreparedMounts } from './prepare-mounts.ts';
 import type { Scratch } from './scratch.ts';
 import { stateRoot } from './state-root.ts';
 import { TerminalStreams } from './terminal-streams.ts';
@@ -19,6 +20,7 @@ export interface StartContext {
   readonly streams: StandardStreams;
   readonly cgroup: Cgroup | undefined;
   readonly ids: IdLease | undefined;
+  readonly mounts?: PreparedMounts | undefined;
   /** The cgroup that holds the limits, when `cgroup` is inside another. */
   readonly outerCgroup?: Cgroup | undefined;
   /** Wait for the word to start. */
@@ -27,6 +29,8 @@ export interface StartContext {
   readonly programLater?: boolean;
   /** Scratch file system of the start before. */
   readonly scratch?: Scratch | undefined;
+  /** How calls are served that no handler of the specification is for. */
+  readonly notifier?: NotifierOptions | undefined;
   /** Give the scratch file system to the caller. */
   readonly keepScratch: boolean;
 }
@@ -60,6 +64,7 @@ export function launchContainer(
       cgroupProcs: cgroup?.procs ?? [],
       cgroupFd: cgroup?.cloneInto !== undefined,
       ids: context.ids,
+      mounts: context.mounts,
       leftovers: leftoversOf(context, spec.name),
       owner,
       fds,
@@ -71,7 +76,7 @@ export function launchContainer(
   const launched = launch({ steps, stdio: context.streams, fds, variables });
   const { onSyscall } = spec;
   connectTerminal(launched, context.streams);
-  if (onSyscall) serveSystemCalls(launched, onSyscall);
+  if (onSyscall || context.notifier) serveSystemCalls(launched, onSyscall ?? {}, context.notifier);
   return { launched, design, steps };
 }
 
@@ -84,10 +89,10 @@ export function connectTerminal(launched: Launched, streams: StandardStreams): v
   );
 }
 
-function serveSystemCalls(launched: Launched, handlers: SeccompHandlers): void {
+function serveSystemCalls(launched: Launched, handlers: SeccompHandlers, options?: NotifierOptions): void {
   launched.seccompListener.then(
     (listener) => {
-      const notifier = SeccompNotifier.listen(listener, handlers);
+      const notifier = SeccompNotifier.listen(listener, handlers, options);
       // The process itself keeps the event loop alive, as long as it runs.
       notifier.unref();
       notifier.on('handlerError', (error, call) => {

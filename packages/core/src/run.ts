@@ -1,4 +1,5 @@
 import type { StandardStreams } from '@ns/launch';
+import type { NotifierOptions } from '@ns/seccomp';
 import { readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
 import { ContainerProcess, type Running } from './container-process.ts';
@@ -54,12 +55,21 @@ export function run(
   return new ContainerProcess<string>(spec, (streams) => startOnce(spec, streams));
 }
 
-function startOnce(spec: ContainerSpec, streams: StandardStreams): Running | Promise<Running> {
+/**
+ * Starts a container for one command.
+ *
+ * @param notifier - how system calls are served that the specification's profile notifies of
+ */
+export function startOnce(
+  spec: ContainerSpec,
+  streams: StandardStreams,
+  notifier?: NotifierOptions,
+): Running | Promise<Running> {
   const id = newId();
-  if (!needsResources(spec)) return startWith(noResources, id, spec, streams);
+  if (!needsResources(spec)) return startWith(noResources, id, spec, streams, notifier);
   return acquireResources(id, spec).then(async (resources) => {
     try {
-      return startWith(resources, id, spec, streams);
+      return startWith(resources, id, spec, streams, notifier);
     } catch (error) {
       await resources[Symbol.asyncDispose]();
       throw error;
@@ -67,8 +77,14 @@ function startOnce(spec: ContainerSpec, streams: StandardStreams): Running | Pro
   });
 }
 
-function startWith(resources: Resources, id: string, spec: ContainerSpec, streams: StandardStreams): Running {
-  const { launched } = launchContainer(spec, { ...resources, id, streams, park: false, keepScratch: false });
+function startWith(
+  resources: Resources,
+  id: string,
+  spec: ContainerSpec,
+  streams: StandardStreams,
+  notifier: NotifierOptions | undefined,
+): Running {
+  const { launched } = launchContainer(spec, { ...resources, id, streams, notifier, park: false, keepScratch: false });
   return {
     launched,
     async finish(exit) {
