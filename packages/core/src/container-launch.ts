@@ -107,12 +107,17 @@ function serveSystemCalls(launched: Launched, handlers: SeccompHandlers, options
 }
 
 /** What is on the machine besides processes, and would stay if this process died now. */
-function leftoversOf({ id, cgroup, outerCgroup, ids }: StartContext, name: string | undefined): Leftovers {
+function leftoversOf({ id, cgroup, outerCgroup, ids, mounts }: StartContext, name: string | undefined): Leftovers {
   const cgroups = [...(cgroup?.paths ?? []), ...(outerCgroup?.paths ?? [])];
   const outermost = (outerCgroup ?? cgroup)?.paths ?? [];
   const state = join(stateRoot(), 'containers', id);
   return {
-    files: [join(state, 'state.json'), ...(name === undefined ? [] : [nameLink(name)]), ...(ids ? [ids.path] : [])],
+    files: [
+      join(state, 'state.json'),
+      ...(name === undefined ? [] : [nameLink(name)]),
+      ...(ids ? [ids.path] : []),
+      ...(mounts?.files ?? []),
+    ],
     directories: cgroups,
     parents: [...outermost.map(dirname), state, dirname(state)],
   };

@@ -59,7 +59,7 @@ export class ContainerRun {
   ): Promise<ContainerRun> {
     const { id, logs, maxOutputBytes, scratch } = context;
     const resources = await acquireResources(id, spec);
-    const { cgroup, ids } = resources;
+    const { cgroup, ids, mounts } = resources;
     const streams = openStreams(spec);
     let run: ContainerRun | undefined;
     try {
@@ -70,6 +70,7 @@ export class ContainerRun {
         cgroup: payload,
         outerCgroup: cgroup,
         ids,
+        mounts,
         park: true,
         scratch,
         keepScratch: true,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { NsError } from '@ns/libc';
 import { isAlive, type ProcessIdentity } from './process-identity.ts';
 import { stateDirectory, stateRoot } from './state-root.ts';
-import type { ContainerSpec } from './types.ts';
+import type { StoredSpec } from './stored-spec.ts';
 
 /** What a container is, on disk: found by other processes, and by the next one after a crash. */
 export interface ContainerState {
@@ -20,7 +20,7 @@ export interface ContainerState {
   readonly init: ProcessIdentity | undefined;
   readonly status: ContainerStatus;
   readonly cgroup: string | undefined;
-  readonly spec: Omit<ContainerSpec, 'stdin'>;
+  readonly spec: StoredSpec;
 }
 
 /** Where a container stands in its life. */

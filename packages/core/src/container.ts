@@ -43,6 +43,7 @@ import { identifyProcess } from './process-identity.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
 import type { Result } from './result.ts';
 import { newScratchWithBase, type Scratch } from './scratch.ts';
+import { specToStore } from './stored-spec.ts';
 import { Supervision, type SupervisionEvent } from './supervision.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
 import { type ContainerTrace, traced, traceOnly } from './tracing.ts';
@@ -547,7 +548,7 @@ export class Container implements AsyncDisposable {
     this.#status = status;
     const launched = this.#isAlive ? this.#run?.launched : undefined;
     const identify = (pid: number | undefined) => (pid === undefined ? undefined : identifyProcess(pid));
-    const { stdin: _, ...spec } = this.#spec;
+    const spec = specToStore(this.#spec);
     writeState({
       version: 1,
       id: this.id,

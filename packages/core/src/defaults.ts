@@ -69,6 +69,7 @@ export const hiddenPaths: readonly string[] = [
   '/var/lib/containers',
   '/var/lib/kubelet',
   '/var/lib/lxc',
+  '/var/lib/ns',
   '/var/spool/cron',
   '/etc/shadow',
   '/etc/shadow-',

@@ -1,16 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { CapabilitySet, resolveCapabilities } from '@ns/capabilities';
 import { parseSize } from '@ns/cgroups';
-import type { Leftovers } from '@ns/launch';
+import type { Leftovers, MountStep } from '@ns/launch';
 import type { ResourceStack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { defaultPath, defaultShmSize, maskedPaths, readonlyPaths } from './defaults.ts';
 import { resolveDevice } from './devices.ts';
 import { type Host, readHost } from './host.ts';
-import { resolveMount } from './mounts.ts';
+import { type MountContext, resolveMount } from './mounts.ts';
 import { resolveNamespaces } from './namespaces.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import type { PlacedFile } from './plan/root-steps.ts';
+import type { PreparedMounts } from './prepare-mounts.ts';
 import { resolveRlimits } from './rlimits.ts';
 import { resolveRoot } from './rootfs.ts';
 import { chooseFilter } from './seccomp-choice.ts';
@@ -33,6 +34,8 @@ export interface DesignContext {
   readonly leftovers: Leftovers;
   /** Host ids that are this container's alone. */
   readonly ids: IdLease | undefined;
+  /** Detached mounts, by the names that steps use. Without, it is a plan for nobody to carry out. */
+  readonly mounts?: Pick<PreparedMounts, 'fds'> | undefined;
   /** Receives descriptors that were opened, */
   readonly owner: ResourceStack;
   /** and their numbers under the names steps use. */
@@ -49,7 +52,8 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
   const { privileged = false } = spec;
   const root = resolveRoot(spec);
   const user = resolveUser(spec.user, spec.groups, root.layers);
-  const namespaces = resolveNamespaces(spec, resolveIdMaps(spec, context.ids), context.owner, context.fds);
+  const idMaps = resolveIdMaps(spec, context.ids);
+  const namespaces = resolveNamespaces(spec, idMaps, context.owner, context.fds);
   const userNamespace = namespaces.idMaps !== undefined;
   const hostname = spec.hostname ?? context.id.slice(0, 12);
   const env = { PATH: defaultPath, HOSTNAME: hostname, HOME: user.home, ...spec.env };
@@ -79,7 +83,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     root,
     files: namespaces.created.includes('net') ? networkFiles(hostname, spec) : [],
     namespaces,
-    mounts: (spec.mounts ?? []).map(resolveMount),
+    mounts: resolveMounts(spec, { ids: { idMaps, user }, canCloneMounts: host.uid === 0 }, context),
     devices: (spec.devices ?? []).map(resolveDevice),
     shmBytes: parseSize(spec.shmSize ?? defaultShmSize, 'shmSize'),
     maskedPaths: spec.maskedPaths ?? (privileged ? [] : maskedPaths),
@@ -105,6 +109,18 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     terminal: spec.tty ? { rows: 24, columns: 80 } : undefined,
     denySetgroups: namespaces.idMaps?.denySetgroups ?? false,
   };
+}
+
+function resolveMounts(
+  { mounts = [] }: ContainerSpec,
+  mountContext: MountContext,
+  { mounts: prepared, fds }: Pick<DesignContext, 'mounts' | 'fds'>,
+): MountStep[] {
+  const steps = mounts.map((mount, index) => resolveMount(mount, index, mountContext));
+  for (const step of steps)
+    if (step.op === 'bind' && typeof step.source !== 'string')
+      fds[step.source.fd] = prepared?.fds.get(step.source.fd)?.fd ?? -1;
+  return steps;
 }
 
 /** Paths to try for a program: itself when it has a slash, else below each directory of PATH. */

@@ -7,6 +7,7 @@ export type { ExecOptions } from './exec.ts';
 export type { HealthSpec, HealthState } from './health.ts';
 export { type LearntProfile, learnSeccompProfile } from './learn-seccomp.ts';
 export type { LogEntry, LogOptions } from './log-buffer.ts';
+export type * from './mount-spec.ts';
 export type { OutputChunk } from './output.ts';
 export { Pool, type PooledRunOptions, type PooledSandbox, type PoolOptions } from './pool.ts';
 export type { Capability } from './probe/capability.ts';
@@ -19,6 +20,7 @@ export { run } from './run.ts';
 export type { TerminalSize } from './terminal-streams.ts';
 export { type ContainerTrace, containerChannels, type TracedOperation } from './tracing.ts';
 export type * from './types.ts';
+export { Volume, type VolumeInfo, type VolumeOptions } from './volume.ts';
 export { WaitError } from './wait/until-ready.ts';
 export {
   type ExitCondition,

@@ -1,52 +1,107 @@
 import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseSize } from '@ns/cgroups';
-import type { MountAttribute, MountStep } from '@ns/launch';
-import { NsError } from '@ns/libc';
-import type { MountSpec } from './types.ts';
+import type { MountStep } from '@ns/launch';
+import { NsError, SpecError } from '@ns/libc';
+import type { UserNamespaceMaps } from '@ns/mounts';
+import { readMountOptions } from './mount-options.ts';
+import { type ContainerIds, mapsForOwner } from './mount-ownership.ts';
+import type { BindMountSpec, MountSpec, TmpfsMountSpec, VolumeMountSpec } from './mount-spec.ts';
+import { volumeRoot } from './volume-store.ts';
 
-/**
- * The step for a mount of a specification.
- *
- * @throws NsError `ERR_NS_MOUNT_SOURCE` when the source of a bind does not exist
- */
-export function resolveMount(mount: MountSpec, index: number): MountStep {
+/** What mounts depend on besides themselves. */
+export interface MountContext {
+  readonly ids: ContainerIds;
+  /** May this process clone mounts of the host? */
+  readonly canCloneMounts: boolean;
+}
+
+/** Where the files of a mount come from. */
+export interface MountSource {
+  readonly path: string;
+  readonly type: 'directory' | 'file';
+  readonly recursive: boolean;
+  /** Ids have to be mapped, and how. */
+  readonly maps: UserNamespaceMaps | undefined;
+  /** Name of the descriptor by which the container gets it; without, it is opened by path. */
+  readonly handle: string | undefined;
+}
+
+/** The step for a mount of a specification. Throws as {@link mountSource}. */
+export function resolveMount(mount: MountSpec, index: number, context: MountContext): MountStep {
   switch (mount.type) {
-    case 'tmpfs': {
-      const { target, size, mode = 0o1777, readonly, options = ['nosuid', 'nodev'] } = mount;
-      return {
-        op: 'mount',
-        type: 'tmpfs',
-        target,
-        options: {
-          mode: mode.toString(8),
-          ...(size !== undefined && { size: String(parseSize(size, `mounts.${index}.size`)) }),
-        },
-        attributes: attributesOf(options, readonly),
-      };
+    case 'tmpfs':
+      return tmpfsStep(mount, index);
+    case 'file': {
+      const { target, content, mode = 0o444, uid = 0, gid = 0 } = mount;
+      return { op: 'file', target, content: Buffer.from(content), mode, uid, gid };
     }
-    case 'file':
-      return { op: 'file', target: mount.target, content: mount.content, mode: mount.mode ?? 0o444, uid: 0, gid: 0 };
     default: {
-      const { source, target, readonly, propagation, recursive = true, options = ['nosuid', 'nodev'] } = mount;
-      const stat = statSync(source, { throwIfNoEntry: false });
-      if (!stat) {
-        throw new NsError('ERR_NS_MOUNT_SOURCE', `mounts.${index}.source: ${source} does not exist`, {
-          hint: 'Make it first: nothing is created on the host for a mount',
-        });
-      }
+      const { attributes, propagation } = readMountOptions(mount, `mounts.${index}.options`);
+      const { path, type, recursive, handle } = mountSource(mount, index, context);
+      const chosen = (mount.type === 'volume' ? undefined : mount.propagation) ?? propagation;
       return {
         op: 'bind',
-        source,
-        target,
-        type: stat.isDirectory() ? 'directory' : 'file',
-        attributes: attributesOf(options, readonly),
+        source: handle === undefined ? path : { fd: handle },
+        target: mount.target,
+        type,
+        attributes,
         recursive,
-        ...(propagation && { propagation }),
+        ...(chosen && { propagation: chosen }),
       };
     }
   }
 }
 
-function attributesOf(options: readonly MountAttribute[], readonly: boolean | undefined): MountAttribute[] {
-  return [...options, ...(readonly ? ['ro' as const] : [])];
+/**
+ * Decides how the files of a bind or a volume get into the container. Looks at the source; changes nothing.
+ *
+ * @throws NsError `ERR_NS_MOUNT_SOURCE` when the source of a bind does not exist
+ * @throws SpecError for options that only a file system has
+ */
+export function mountSource(
+  mount: BindMountSpec | VolumeMountSpec,
+  index: number,
+  { ids, canCloneMounts }: MountContext,
+): MountSource {
+  const field = `mounts.${index}`;
+  const { recursive, keepsOwner, data } = readMountOptions(mount, `${field}.options`);
+  const [unknown] = Object.keys(data);
+  if (unknown !== undefined) throw new SpecError(`${field}.options`, 'options of a bind', unknown);
+  const isVolume = mount.type === 'volume';
+  const path = isVolume ? join(volumeRoot(), mount.source, 'data') : mount.source;
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (!stat && !isVolume) {
+    throw new NsError('ERR_NS_MOUNT_SOURCE', `${field}.source: ${path} does not exist`, {
+      hint: 'Make it first: nothing is created on the host for a mount',
+    });
+  }
+  const owner = mount.owner ?? (keepsOwner || (isVolume && canCloneMounts) ? 'keep' : undefined);
+  const maps = mapsForOwner(owner, stat ?? { uid: 0, gid: 0 }, ids);
+  const label = isVolume ? `volume ${mount.source}` : path;
+  // Volumes are where nobody but their owner may go: the container's own users could not open them by path.
+  const detached = maps !== undefined || (isVolume && canCloneMounts);
+  return {
+    path,
+    type: !stat || stat.isDirectory() ? 'directory' : 'file',
+    recursive: isVolume ? false : (mount.recursive ?? recursive ?? true),
+    maps,
+    handle: detached ? `${label}${maps ? ' with mapped ids' : ''} (mounts.${index})` : undefined,
+  };
+}
+
+function tmpfsStep(mount: TmpfsMountSpec, index: number): MountStep {
+  const { target, size, mode = 0o1777 } = mount;
+  const { attributes, data } = readMountOptions(mount, `mounts.${index}.options`);
+  return {
+    op: 'mount',
+    type: 'tmpfs',
+    target,
+    options: {
+      mode: mode.toString(8),
+      ...(size !== undefined && { size: String(parseSize(size, `mounts.${index}.size`)) }),
+      ...data,
+    },
+    attributes,
+  };
 }

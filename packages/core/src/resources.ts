@@ -2,6 +2,8 @@ import type { Cgroup } from '@ns/cgroups';
 import { SyscallError, UnavailableError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { createContainerCgroup } from './container-cgroup.ts';
+import { mountContext, needsPreparation, type PreparedMounts, prepareMounts } from './prepare-mounts.ts';
+import { resolveRoot } from './rootfs.ts';
 import type { ContainerSpec } from './types.ts';
 import { leaseIds, wantsIdLease } from './user-namespace.ts';
 
@@ -9,36 +11,48 @@ import { leaseIds, wantsIdLease } from './user-namespace.ts';
 export interface Resources extends AsyncDisposable {
   readonly cgroup: Cgroup | undefined;
   readonly ids: IdLease | undefined;
+  readonly mounts: PreparedMounts | undefined;
 }
 
 /** Nothing to hold: most runs. */
-export const noResources: Resources = { cgroup: undefined, ids: undefined, [Symbol.asyncDispose]: async () => {} };
+export const noResources: Resources = {
+  cgroup: undefined,
+  ids: undefined,
+  mounts: undefined,
+  [Symbol.asyncDispose]: async () => {},
+};
 
 /** Must anything be made before the first process? */
 export function needsResources(spec: ContainerSpec): boolean {
   const limited = Object.keys(spec.limits ?? {}).length > 0;
   // In somebody else's pid namespace only a cgroup tells which processes are ours.
   const sharesPids = spec.namespaces?.pid !== undefined && spec.namespaces.pid !== 'private';
-  return limited || sharesPids || wantsIdLease(spec);
+  return limited || sharesPids || wantsIdLease(spec) || needsPreparation(spec.mounts);
 }
 
 /** Makes what a container needs. An ordinary user without a delegated cgroup does without one if nothing is limited. */
 export async function acquireResources(id: string, spec: ContainerSpec): Promise<Resources> {
-  const cgroup = await cgroupFor(id, spec);
+  const held: AsyncDisposable[] = [];
+  const hold = <T extends AsyncDisposable | undefined>(resource: T): T => {
+    if (resource) held.unshift(resource);
+    return resource;
+  };
+  const release = async () => {
+    for (const resource of held.splice(0)) await resource[Symbol.asyncDispose]();
+  };
   try {
-    const ids = wantsIdLease(spec) ? await leaseIds(id) : undefined;
-    return {
-      cgroup,
-      ids,
-      async [Symbol.asyncDispose]() {
-        await cgroup?.[Symbol.asyncDispose]();
-        await ids?.[Symbol.asyncDispose]();
-      },
-    };
+    const cgroup = hold(await cgroupFor(id, spec));
+    const ids = hold(wantsIdLease(spec) ? await leaseIds(id) : undefined);
+    const mounts = hold(needsPreparation(spec.mounts) ? await prepare(id, spec, ids) : undefined);
+    return { cgroup, ids, mounts, [Symbol.asyncDispose]: release };
   } catch (error) {
-    await cgroup?.[Symbol.asyncDispose]();
+    await release();
     throw error;
   }
+}
+
+function prepare(id: string, spec: ContainerSpec, ids: IdLease | undefined): Promise<PreparedMounts> {
+  return prepareMounts(id, resolveRoot(spec), spec.mounts ?? [], mountContext(spec, ids));
 }
 
 async function cgroupFor(id: string, spec: ContainerSpec): Promise<Cgroup | undefined> {

@@ -1,9 +1,10 @@
 import type { Readable } from 'node:stream';
 import type { DockerLimits, PressureTrigger } from '@ns/cgroups';
-import type { IdRange, NamespaceKind, Propagation, RlimitName } from '@ns/launch';
+import type { IdRange, NamespaceKind, RlimitName } from '@ns/launch';
 import type { LandlockEnforcement, LandlockSpec } from '@ns/lsm';
 import type { SeccompHandlers, SeccompProfile } from '@ns/seccomp';
 import type { HealthSpec } from './health.ts';
+import type { MountSpec } from './mount-spec.ts';
 import type { RestartPolicy } from './restart-policy.ts';
 import type { WaitCondition } from './wait/wait.ts';
 
@@ -49,37 +50,6 @@ export type NamespaceChoice =
   | { readonly container: string | { readonly id: string } }
   /** A namespace file such as `/run/netns/blue`. */
   | { readonly path: string };
-
-/** A file system inside the container besides the root. */
-export type MountSpec =
-  | {
-      readonly type?: 'bind';
-      /** On the host; absolute. */
-      readonly source: string;
-      readonly target: string;
-      readonly readonly?: boolean;
-      readonly propagation?: Propagation;
-      /** Submounts too. Default true. */
-      readonly recursive?: boolean;
-      readonly options?: readonly ('nosuid' | 'nodev' | 'noexec')[];
-    }
-  | {
-      readonly type: 'tmpfs';
-      readonly target: string;
-      readonly size?: Size;
-      /** Permission bits, default 0o1777. */
-      readonly mode?: number;
-      readonly readonly?: boolean;
-      readonly options?: readonly ('nosuid' | 'nodev' | 'noexec')[];
-    }
-  | {
-      /** A file with this content, in memory only: for configuration and secrets. */
-      readonly type: 'file';
-      readonly target: string;
-      readonly content: string;
-      /** Permission bits, default 0o444. */
-      readonly mode?: number;
-    };
 
 /** A soft and a hard limit; one number for both. */
 export type Rlimit =

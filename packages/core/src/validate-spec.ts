@@ -1,10 +1,10 @@
-import { posix } from 'node:path';
 import { parseSize } from '@ns/cgroups';
 import { rlimits, SIGNALS } from '@ns/launch';
 import * as v from 'valibot';
 import { type SchemaNode, type SpecIssue, toSpecError } from './spec-issue.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
 import { lifecycleFields } from './validate-lifecycle.ts';
+import { mountSchema } from './validate-mounts.ts';
 
 /* One schema per field of ContainerSpec; messages say what would be accepted. */
 
@@ -29,13 +29,10 @@ const integer = (min: number, max: number) => {
 const boolean = v.boolean('true or false');
 const oneOf = <const T extends readonly string[]>(values: T) =>
   v.picklist(values, `one of ${values.map((value) => `'${value}'`).join(', ')}`);
-const mode = integer(0, 0o7777);
 const hostname = v.pipe(
   text('a host name'),
   v.check((value) => value.length > 0 && Buffer.byteLength(value) <= 64, 'a host name of 1 to 64 bytes'),
 );
-const permissions = v.array(oneOf(['nosuid', 'nodev', 'noexec']), 'an array of mount options');
-const propagation = oneOf(['private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared', 'unbindable', 'runbindable']);
 const containerReference = v.union(
   [text('an id or name'), v.looseObject({ id: text('an id') })],
   'a container, its id or its name',
@@ -66,39 +63,6 @@ const writable = v.union(
     v.strictObject({ upper: absolutePath, work: absolutePath }),
   ],
   "'tmpfs', 'none', 'direct', { tmpfs: size } or { upper, work }",
-);
-// What a program reads under /proc must be the kernel's: CVE-2019-16884, CVE-2019-19921. These few are what LXCFS gives.
-const replaceableInProc = /^\/proc\/(cpuinfo|diskstats|meminfo|stat|swaps|uptime|loadavg|slabinfo)$/;
-const mountTarget = v.pipe(
-  absolutePath,
-  v.check((value) => posix.normalize(value) !== '/', 'a path below /'),
-  v.check((value) => {
-    const path = posix.normalize(value).replace(/\/$/, '');
-    return (path !== '/proc' && !path.startsWith('/proc/')) || replaceableInProc.test(path);
-  }, 'a path outside /proc'),
-);
-const mount = v.union(
-  [
-    v.strictObject({
-      type: v.optional(v.literal('bind')),
-      source: absolutePath,
-      target: mountTarget,
-      readonly: v.optional(boolean),
-      propagation: v.optional(propagation),
-      recursive: v.optional(boolean),
-      options: v.optional(permissions),
-    }),
-    v.strictObject({
-      type: v.literal('tmpfs'),
-      target: mountTarget,
-      size: v.optional(size),
-      mode: v.optional(mode),
-      readonly: v.optional(boolean),
-      options: v.optional(permissions),
-    }),
-    v.strictObject({ type: v.literal('file'), target: mountTarget, content: v.string('text'), mode: v.optional(mode) }),
-  ],
-  "a mount: { source, target, … }, { type: 'tmpfs', target, … } or { type: 'file', target, content }",
 );
 const capabilityList = v.array(text('a capability name'), 'an array of capability names');
 const environmentName = v.pipe(
@@ -237,7 +201,7 @@ const fields = {
   landlock: v.optional(v.looseObject({})),
   maskedPaths: v.optional(v.array(absolutePath, 'an array of paths')),
   readonlyPaths: v.optional(v.array(absolutePath, 'an array of paths')),
-  mounts: v.optional(v.array(mount, 'an array of mounts')),
+  mounts: v.optional(v.array(mountSchema, 'an array of mounts')),
   network: v.optional(
     v.union([oneOf(['none', 'host']), ...namespaceOfOther], "'none', 'host', { container } or { path }"),
   ),

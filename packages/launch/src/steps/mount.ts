@@ -169,7 +169,7 @@ export type MountStep =
   | {
       readonly op: 'file';
       readonly target: string;
-      readonly content: string;
+      readonly content: string | Uint8Array;
       readonly mode: number;
       readonly uid: number;
       readonly gid: number;
@@ -405,7 +405,8 @@ export const mountLowerings: Lowerings<MountStep> = {
       mount,
     );
     asm.call('openat', [mount, asm.string('file'), O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC, mode], { store: file });
-    asm.call('write', [file, asm.string(content), Buffer.byteLength(content)]);
+    // As bytes, which no explanation prints.
+    asm.call('write', [file, asm.bytes(Buffer.from(content)), Buffer.byteLength(content)]);
     asm.call('fchown', [file, uid, gid]);
     asm.call('fchmod', [file, mode]);
     asm.call('close', [file]);

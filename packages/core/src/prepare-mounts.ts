@@ -1,0 +1,151 @@
+import { NsError, type OwnedFd, ResourceStack, SyscallError, UnavailableError } from '@ns/libc';
+import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
+import type { IdLease } from '@ns/namespaces';
+import { createOverlay } from '@ns/overlayfs';
+import type { BindMountSpec, MountSpec, VolumeMountSpec } from './mount-spec.ts';
+import { type MountContext, type MountSource, mountSource } from './mounts.ts';
+import { type ResolvedRoot, resolveRoot } from './rootfs.ts';
+import type { ContainerSpec } from './types.ts';
+import { resolveUser } from './user.ts';
+import { resolveIdMaps } from './user-namespace.ts';
+import { volumeStore, volumeUseFile, volumeUser } from './volume-store.ts';
+
+/** What mounts of a container hold on the host. */
+export interface PreparedMounts extends AsyncDisposable {
+  /** Detached mounts, by the names that steps use. */
+  readonly fds: ReadonlyMap<string, OwnedFd>;
+  /** Files that say which volumes are in use. */
+  readonly files: readonly string[];
+}
+
+/** Is there anything to make before such mounts can be mounted? */
+export function needsPreparation(mounts: readonly MountSpec[] = []): boolean {
+  return mounts.some(
+    (mount) =>
+      mount.type === 'volume' ||
+      (isBind(mount) && (mount.owner !== undefined || mount.options?.some((option) => option.endsWith('idmap')))),
+  );
+}
+
+/** What the mounts of a specification depend on. */
+export function mountContext(spec: ContainerSpec, lease: IdLease | undefined): MountContext {
+  const root = resolveRoot(spec);
+  const user = resolveUser(spec.user, spec.groups, root.layers);
+  return { ids: { idMaps: resolveIdMaps(spec, lease), user }, canCloneMounts: process.geteuid!() === 0 };
+}
+
+/**
+ * Takes volumes into use, made and filled where this is their first, and maps ids.
+ *
+ * @param mounts - with their indices in the specification
+ * @throws NsError `ERR_NS_MOUNT_SOURCE`
+ * @throws UnavailableError a file system or kernel that cannot map ids
+ */
+export async function prepareMounts(
+  containerId: string,
+  root: ResolvedRoot,
+  mounts: readonly MountSpec[],
+  context: MountContext,
+): Promise<PreparedMounts> {
+  const fds = new Map<string, OwnedFd>();
+  const volumes = new Set<string>();
+  const store = volumeStore();
+  const user = volumeUser(containerId);
+  const release = async () => {
+    for (const fd of fds.values()) fd.close();
+    for (const name of volumes) await store.release(name, user);
+  };
+  try {
+    for (const [index, mount] of mounts.entries()) {
+      if (mount.type !== 'volume' && !isBind(mount)) continue;
+      if (mount.type === 'volume') {
+        await useVolume(mount.source, user);
+        volumes.add(mount.source);
+        await fillVolume(mount, root);
+      }
+      const source = mountSource(mount, index, context);
+      if (source.handle !== undefined) fds.set(source.handle, await detach(source, mount));
+    }
+  } catch (error) {
+    await release();
+    throw error;
+  }
+  return {
+    fds,
+    files: [...volumes].map((name) => volumeUseFile(name, user)),
+    [Symbol.asyncDispose]: release,
+  };
+}
+
+/** A detached mount of a source, with its ids mapped where they must be. */
+export async function detach(
+  { path, recursive, maps }: MountSource,
+  { owner = 'keep' }: BindMountSpec | VolumeMountSpec,
+): Promise<OwnedFd> {
+  using rollback = new ResourceStack();
+  try {
+    const mount = rollback.use(cloneMount(path, { recursive }));
+    if (maps) {
+      using namespace = await createUserNamespace(maps);
+      idmapMount(mount, namespace, { recursive });
+    }
+    rollback.release();
+    return mount;
+  } catch (error) {
+    if (!(error instanceof SyscallError) || !maps) throw error;
+    throw new UnavailableError(
+      `owner: '${owner}' for ${path}`,
+      error.code === 'EPERM'
+        ? 'an id-mapped mount takes CAP_SYS_ADMIN on the host'
+        : `its file system, or one mounted below it, cannot map ids (${error.message})`,
+      error.code === 'EPERM'
+        ? 'Run as root, or leave owner out'
+        : 'Use ext4, xfs, btrfs or tmpfs on a recent kernel, or recursive: false, or leave owner out',
+    );
+  }
+}
+
+async function useVolume(name: string, user: string): Promise<void> {
+  const store = volumeStore();
+  try {
+    await store.use(name, user);
+  } catch (error) {
+    if (!hasCode(error, 'ERR_NS_NO_SUCH_VOLUME')) throw error;
+    try {
+      await store.create({ name });
+    } catch (raced) {
+      if (!hasCode(raced, 'ERR_NS_VOLUME_EXISTS')) throw raced;
+    }
+    await store.use(name, user);
+  }
+}
+
+const filling = new Map<string, Promise<void>>();
+
+/** One after the other: two that find the same volume empty would both copy. */
+async function fillVolume({ source, target }: VolumeMountSpec, root: ResolvedRoot): Promise<void> {
+  // What the host has at a place is no image's default content, and may be what a sandbox shall not see.
+  if (root.host) return;
+  const before = filling.get(source);
+  const filled = (before ?? Promise.resolve()).catch(() => {}).then(() => fill(source, target, root.layers));
+  filling.set(source, filled);
+  try {
+    await filled;
+  } finally {
+    if (filling.get(source) === filled) filling.delete(source);
+  }
+}
+
+async function fill(volume: string, target: string, layers: readonly string[]): Promise<void> {
+  const [only] = layers;
+  using merged = layers.length > 1 ? createOverlay({ lower: layers }) : undefined;
+  await volumeStore().populate(volume, merged ?? only!, target);
+}
+
+function isBind(mount: MountSpec): mount is BindMountSpec {
+  return mount.type === undefined || mount.type === 'bind';
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof NsError && error.code === code;
+}

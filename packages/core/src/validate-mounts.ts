@@ -1,0 +1,110 @@
+import { posix } from 'node:path';
+import { types } from 'node:util';
+import { parseSize } from '@ns/cgroups';
+import { onlyKnownKeys, SpecError } from '@ns/libc';
+import * as v from 'valibot';
+import type { VolumeOptions } from './volume.ts';
+
+/* Schemas of what is mounted besides the root. */
+
+const text = (expected: string) =>
+  v.pipe(
+    v.string(expected),
+    v.check((value) => !value.includes('\0'), `${expected} without NUL bytes`),
+  );
+const absolutePath = v.pipe(
+  text('an absolute path'),
+  v.check((value) => value.startsWith('/'), 'an absolute path'),
+  v.check((value) => !value.split('/').includes('..'), "a path without '..'"),
+);
+const integer = (max: number) => {
+  const expected = `an integer from 0 to ${max}`;
+  return v.pipe(v.number(expected), v.integer(expected), v.minValue(0, expected), v.maxValue(max, expected));
+};
+const size = v.custom<number | string>((value) => {
+  parseSize(value, 'size');
+  return true;
+}, "a number of bytes or a size such as '256MiB'");
+const boolean = v.boolean('true or false');
+const mode = integer(0o7777);
+const id = integer(2 ** 32 - 2);
+const options = v.array(v.pipe(text('a mount option'), v.minLength(1, 'a mount option')), 'an array of mount options');
+const owner = v.picklist(['keep', 'container'], "'keep' or 'container'");
+const propagation = v.picklist(
+  ['private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared', 'unbindable', 'runbindable'],
+  "a propagation such as 'rslave'",
+);
+// Docker's rule.
+const volumeName = v.pipe(
+  text('the name of a volume'),
+  v.regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/, 'a name of letters, digits, _ . -'),
+);
+
+// What a program reads under /proc must be the kernel's: CVE-2019-16884, CVE-2019-19921. These few are what LXCFS gives.
+const replaceableInProc = /^\/proc\/(cpuinfo|diskstats|meminfo|stat|swaps|uptime|loadavg|slabinfo)$/;
+
+/** Where something may be mounted. */
+const mountTarget = v.pipe(
+  absolutePath,
+  v.check((value) => posix.normalize(value) !== '/', 'a path below /'),
+  v.check((value) => {
+    const path = posix.normalize(value).replace(/\/$/, '');
+    return (path !== '/proc' && !path.startsWith('/proc/')) || replaceableInProc.test(path);
+  }, 'a path outside /proc'),
+);
+
+/** One of `mounts`. */
+export const mountSchema: v.GenericSchema = v.union(
+  [
+    v.strictObject({
+      type: v.optional(v.literal('bind')),
+      source: absolutePath,
+      target: mountTarget,
+      readonly: v.optional(boolean),
+      propagation: v.optional(propagation),
+      recursive: v.optional(boolean),
+      owner: v.optional(owner),
+      options: v.optional(options),
+    }),
+    v.strictObject({
+      type: v.literal('volume'),
+      source: volumeName,
+      target: mountTarget,
+      readonly: v.optional(boolean),
+      owner: v.optional(owner),
+      options: v.optional(options),
+    }),
+    v.strictObject({
+      type: v.literal('tmpfs'),
+      target: mountTarget,
+      size: v.optional(size),
+      mode: v.optional(mode),
+      readonly: v.optional(boolean),
+      options: v.optional(options),
+    }),
+    v.strictObject({
+      type: v.literal('file'),
+      target: mountTarget,
+      content: v.union([v.string('text'), v.custom<Uint8Array>(types.isUint8Array)], 'text, a Buffer or a Uint8Array'),
+      mode: v.optional(mode),
+      uid: v.optional(id),
+      gid: v.optional(id),
+    }),
+  ],
+  "a mount: { source, target, … }, { type: 'volume', source, target, … }, { type: 'tmpfs', target, … } or { type: 'file', target, content }",
+);
+
+/**
+ * Checks the options of a volume.
+ *
+ * @throws SpecError naming the field
+ */
+export function validateVolume(given: VolumeOptions): VolumeOptions {
+  const unchecked: unknown = given;
+  onlyKnownKeys(unchecked, ['name', 'labels'], '');
+  if (given.name !== undefined && !v.is(volumeName, given.name))
+    throw new SpecError('name', 'a name of letters, digits, _ . -, at most 128', given.name);
+  if (given.labels !== undefined && !v.is(v.record(text('a label'), text('a string')), given.labels))
+    throw new SpecError('labels', 'an object of strings', given.labels);
+  return given;
+}

@@ -1,0 +1,53 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { VolumeStore } from '@ns/overlayfs';
+import { readStates } from './container-state.ts';
+import { identifyProcess, isAlive, type ProcessIdentity } from './process-identity.ts';
+
+/**
+ * Where volumes are: `$NS_STATE_ROOT/volumes`, or else `/var/lib/ns/volumes` as root and `$XDG_DATA_HOME/ns/volumes`
+ * otherwise. Unlike the rest of the state they outlive a reboot.
+ */
+export function volumeRoot(): string {
+  const { NS_STATE_ROOT, XDG_DATA_HOME } = process.env;
+  if (NS_STATE_ROOT) return join(NS_STATE_ROOT, 'volumes');
+  if (process.geteuid!() === 0) return '/var/lib/ns/volumes';
+  return join(XDG_DATA_HOME || join(homedir(), '.local/share'), 'ns/volumes');
+}
+
+/** The volumes of this machine. */
+export function volumeStore(): VolumeStore {
+  return new VolumeStore(volumeRoot());
+}
+
+/* Who uses a volume is the name of a file in it: the container, and the process that made it with its start time, so that
+   a use whose maker has died without a word is known to be none. */
+
+/** The name under which a container of this process uses volumes. */
+export function volumeUser(containerId: string): string {
+  const self = identifyProcess(process.pid)!;
+  return `${containerId}.${self.pid}.${self.startTime}`;
+}
+
+/** The file that says so: a monitor removes it when this process dies. */
+export function volumeUseFile(name: string, user: string): string {
+  return join(volumeRoot(), name, 'users', user);
+}
+
+/** Ids of containers that use a volume. What dead ones left is released. */
+export async function livingUsers(store: VolumeStore, name: string): Promise<string[]> {
+  const users = (await store.get(name)).usedBy.map(parseUser);
+  const dead = users.filter(({ containerId, maker }) => !isAlive(maker) && !runs(containerId));
+  for (const { user } of dead) await store.release(name, user);
+  return [...new Set(users.filter((user) => !dead.includes(user)).map(({ containerId }) => containerId))];
+}
+
+function parseUser(user: string): { user: string; containerId: string; maker: ProcessIdentity } {
+  const [containerId = '', pid, startTime] = user.split('.');
+  return { user, containerId, maker: { pid: Number(pid), startTime: Number(startTime) } };
+}
+
+/** A container may outlive the process that made it. */
+function runs(containerId: string): boolean {
+  return readStates().some(({ id, init }) => id === containerId && init !== undefined && isAlive(init));
+}

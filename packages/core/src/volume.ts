@@ -1,0 +1,102 @@
+import type { VolumeStatus } from '@ns/overlayfs';
+import { newId } from './design.ts';
+import { validateVolume } from './validate-mounts.ts';
+import { livingUsers, volumeStore } from './volume-store.ts';
+
+/** What {@link Volume.create} makes. */
+export interface VolumeOptions {
+  /** Letters, digits, `_`, `.` and `-`, at most 128. Default: a random one. */
+  readonly name?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+/** What is known of a volume. */
+export interface VolumeInfo {
+  readonly name: string;
+  /** Its directory on the host. */
+  readonly path: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdAt: Date;
+  /** Ids of containers that use it now. */
+  readonly usedBy: readonly string[];
+}
+
+/**
+ * A named directory that outlives containers: `mounts: [{ type: 'volume', source: name, target: '/data' }]`.
+ *
+ * Volumes are below `/var/lib/ns/volumes`, for an ordinary user below `$XDG_DATA_HOME/ns/volumes`, or with `NS_STATE_ROOT`
+ * below that. What is mounted and does not exist is made; an empty one begins with what the image has at the mount's
+ * target, owners included.
+ *
+ * @example
+ * ```ts
+ * const cache = await Volume.create({ name: 'npm-cache' });
+ * await run('npm', ['ci'], { mounts: [{ type: 'volume', source: cache.name, target: '/root/.npm' }] });
+ * await cache.remove();
+ * ```
+ */
+export class Volume {
+  readonly name: string;
+  /** Its directory on the host. */
+  readonly path: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdAt: Date;
+
+  private constructor({ name, path, labels, createdAt }: Pick<VolumeStatus, 'name' | 'path' | 'labels' | 'createdAt'>) {
+    this.name = name;
+    this.path = path;
+    this.labels = labels;
+    this.createdAt = new Date(createdAt);
+  }
+
+  /**
+   * Makes an empty volume.
+   *
+   * @throws SpecError `ERR_NS_INVALID_SPEC`
+   * @throws NsError `ERR_NS_VOLUME_EXISTS`
+   */
+  static async create(options: VolumeOptions = {}): Promise<Volume> {
+    const { name = newId(), labels = {} } = validateVolume(options);
+    return new Volume(await volumeStore().create({ name, labels }));
+  }
+
+  /** @throws NsError `ERR_NS_NO_SUCH_VOLUME` */
+  static async get(name: string): Promise<Volume> {
+    return new Volume(await volumeStore().get(name));
+  }
+
+  /** All volumes, by name. */
+  static async list(filter: { labels?: Readonly<Record<string, string>> } = {}): Promise<VolumeInfo[]> {
+    const wanted = Object.entries(filter.labels ?? {});
+    const volumes = (await volumeStore().list()).filter(({ labels }) =>
+      wanted.every(([key, value]) => labels[key] === value),
+    );
+    return Promise.all(volumes.map((status) => new Volume(status).inspect()));
+  }
+
+  /**
+   * What is known of it, and who uses it now.
+   *
+   * @throws NsError `ERR_NS_NO_SUCH_VOLUME`: it was removed
+   */
+  async inspect(): Promise<VolumeInfo> {
+    const { name, path, labels, createdAt } = this;
+    return { name, path, labels, createdAt, usedBy: await livingUsers(volumeStore(), name) };
+  }
+
+  /**
+   * Removes it with everything in it. Idempotent.
+   *
+   * @throws NsError `ERR_NS_VOLUME_IN_USE`: a container has it mounted
+   */
+  async remove(): Promise<void> {
+    const store = volumeStore();
+    // Those that died without a word do not hold it.
+    await livingUsers(store, this.name).catch(ignoreMissing);
+    await store.remove(this.name);
+  }
+}
+
+function ignoreMissing(error: { code?: string }): void {
+  if (error.code !== 'ERR_NS_NO_SUCH_VOLUME') throw error;
+}

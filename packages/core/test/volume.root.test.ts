@@ -1,0 +1,138 @@
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Container, run, Volume } from '@ns/core';
+import { needs, notRoot } from '@ns/testing';
+
+const test = needs(notRoot);
+const previous = process.env.NS_STATE_ROOT;
+let dir: string;
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'ns-volume-'));
+  // Users of a container's own ids look for its image here.
+  chmodSync(dir, 0o755);
+  process.env.NS_STATE_ROOT = join(dir, 'state');
+});
+
+afterAll(() => {
+  if (previous === undefined) delete process.env.NS_STATE_ROOT;
+  else process.env.NS_STATE_ROOT = previous;
+  expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(dir);
+  rmSync(dir, { recursive: true, force: true });
+});
+
+/** An image of busybox, with files of its own at /srv/data. */
+function image(name: string): string {
+  const root = join(dir, name);
+  mkdirSync(join(root, 'bin'), { recursive: true });
+  mkdirSync(join(root, 'srv/data/sub'), { recursive: true });
+  spawnSync('cp', ['/bin/busybox', join(root, 'bin/busybox')]);
+  spawnSync('ln', [join(root, 'bin/busybox'), join(root, 'bin/sh')]);
+  writeFileSync(join(root, 'srv/data/seed'), 'from the image');
+  chownSync(join(root, 'srv/data/seed'), 33, 34);
+  return root;
+}
+
+const volume = (source: string, target = '/srv/data') => ({ type: 'volume', source, target }) as const;
+
+test('create, get, list, inspect, remove', async () => {
+  const made = await Volume.create({ name: 'one', labels: { for: 'test' } });
+  expect((await Volume.get('one')).path).toBe(made.path);
+  await expect(Volume.create({ name: 'one' })).rejects.toMatchObject({ code: 'ERR_NS_VOLUME_EXISTS' });
+  const random = await Volume.create();
+  expect(random.name).toMatch(/^[0-9a-f]{64}$/);
+  expect((await Volume.list()).map(({ name }) => name).sort()).toEqual([random.name, 'one'].sort());
+  expect(await Volume.list({ labels: { for: 'test' } })).toMatchObject([{ name: 'one', usedBy: [] }]);
+  await made.remove();
+  await made.remove();
+  await random.remove();
+  await expect(made.inspect()).rejects.toMatchObject({ code: 'ERR_NS_NO_SUCH_VOLUME' });
+  for (const name of ['../x', '', 'a/b'])
+    await expect(Volume.create({ name })).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC', field: 'name' });
+});
+
+test('made at first use with what the image has there, and kept', async () => {
+  const rootfs = image('seeded');
+  const options = { rootfs, mounts: [volume('seeded')] };
+  const script = 'busybox cat /srv/data/seed; busybox stat -c " %u:%g" /srv/data/seed; echo more > /srv/data/more';
+  expect((await run('/bin/sh', ['-c', script], options)).stdout).toBe('from the image 33:34\n');
+  const again = await run('/bin/busybox', ['ls', '/srv/data'], options);
+  expect(again.stdout.split('\n')).toEqual(['more', 'seed', 'sub', '']);
+  const kept = await Volume.get('seeded');
+  expect(statSync(join(kept.path, 'seed'))).toMatchObject({ uid: 33, gid: 34 });
+  expect(await kept.inspect()).toMatchObject({ usedBy: [] });
+  const readonly = await run('/bin/sh', ['-c', 'echo x > /srv/data/y'], {
+    rootfs,
+    mounts: [{ ...volume('seeded'), readonly: true }],
+  });
+  expect(readonly).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('Read-only') });
+  await kept.remove();
+});
+
+test('two at once fill a new volume once, and share it whatever their ids', async () => {
+  const options = { rootfs: image('shared'), mounts: [volume('shared')], idMap: 'auto' } as const;
+  const results = await Promise.all(
+    ['a', 'b'].map((name) =>
+      run('/bin/sh', ['-c', `echo ${name} > /srv/data/${name}; busybox stat -c %u:%g /srv/data/seed`], options),
+    ),
+  );
+  expect(results.map(({ stdout, stderr }) => [stdout, stderr])).toEqual([
+    ['33:34\n', ''],
+    ['33:34\n', ''],
+  ]);
+  const { path } = await Volume.get('shared');
+  expect(['a', 'b'].map((name) => statSync(join(path, name)).uid)).toEqual([0, 0]);
+  await (await Volume.get('shared')).remove();
+});
+
+test('in use as long as the container runs', async () => {
+  const used = await Volume.create({ name: 'used' });
+  await using container = await Container.create({ command: ['sleep', 'infinity'], mounts: [volume('used', '/mnt')] });
+  await container.start();
+  expect(await used.inspect()).toMatchObject({ usedBy: [container.id] });
+  await expect(used.remove()).rejects.toMatchObject({
+    code: 'ERR_NS_VOLUME_IN_USE',
+    message: expect.stringContaining(container.id),
+  });
+  await container.stop({ timeout: 100 });
+  expect(await used.inspect()).toMatchObject({ usedBy: [] });
+  await container.start();
+  expect(await used.inspect()).toMatchObject({ usedBy: [container.id] });
+  await container.remove({ force: true });
+  await used.remove();
+  expect(existsSync(used.path)).toBe(false);
+});
+
+test('a use whose maker died without a word is none', async () => {
+  const orphan = await Volume.create({ name: 'orphan' });
+  const users = join(orphan.path, '../users');
+  writeFileSync(join(users, `${'a'.repeat(64)}.${process.pid}.1`), '');
+  expect(await orphan.inspect()).toMatchObject({ usedBy: [] });
+  writeFileSync(join(users, `${'b'.repeat(64)}.${process.pid}.1`), '');
+  await orphan.remove();
+});
+
+test('a view of the host fills no volume with what the host has there', async () => {
+  await run('true', { mounts: [volume('empty', '/etc')] }).catch(() => {});
+  const empty = await Volume.get('empty');
+  expect(existsSync(join(empty.path, 'passwd'))).toBe(false);
+  await empty.remove();
+});
+
+test('the plan shows it without anything being made', () => {
+  const text = String(Container.explain({ command: ['true'], mounts: [volume('none-such', '/mnt')] }));
+  expect(text).toContain('bind volume none-such (mounts.0) to /mnt');
+  expect(existsSync(join(dir, 'state/volumes/none-such'))).toBe(false);
+});
