@@ -3,7 +3,7 @@ import { Launched } from './launched.ts';
 import type { FdLayout, Step } from './lowering.ts';
 import { posixSpawn } from './posix-spawn.ts';
 import { assembleProgram } from './recent-programs.ts';
-import { stageImage } from './stage-image.ts';
+import { openStage } from './stage-image.ts';
 import { StandardStreams, type Stdio } from './standard-streams.ts';
 
 /** What {@link launch} needs. */
@@ -47,7 +47,7 @@ export function launch(options: LaunchOptions): Launched {
   if (streams !== stdio) rollback.defer(() => streams.destroy());
 
   const inherited = [...streams.inherited, programFd.fd, ...extraFds, stageStatus.fd, ...Object.values(fds)];
-  const pid = posixSpawn(stageImage().fd, 'ns-init', inherited);
+  const pid = posixSpawn(owned.use(openStage()).fd, 'ns-init', inherited);
   rollback.release();
   return new Launched(pid, status, streams, { steps, layout });
 }

@@ -192,8 +192,8 @@ export class Launched {
   #drain(): void {
     for (;;) {
       const message = receiveRecord(this.#status.fd);
-      if (!message) return;
-      if (message === 'end') {
+      if (!message && !(this.#exitRecord && this.#yieldToMonitor())) return;
+      if (!message || message === 'end') {
         this.#watch.close();
         this.#status.close();
         this.#reap();
@@ -260,8 +260,21 @@ export class Launched {
     });
   }
 
+  /**
+   * Its last word said, the monitor is some microseconds from its end: hearing of that through the event loop would take
+   * many times as long. Under load it may take longer than the few dozen attempts made here, and then the loop it is.
+   */
+  #yieldToMonitor(): boolean {
+    for (let attempt = 0; attempt < 50; attempt++) {
+      if (this.#waitForMonitor()) return true;
+      syscall(SYS.sched_yield);
+    }
+    return false;
+  }
+
   /** Whether the monitor is gone; if so, it is reaped. */
   #waitForMonitor(): boolean {
+    if (this.#monitorEnd) return true;
     const { bytes, address } = waitResult;
     const result = syscall(SYS.wait4, this.monitorPid, address, WNOHANG, address + 8);
     if (result > 0) this.#monitorEnd = { status: bytes.readInt32LE(0), usage: decodeUsage(bytes.subarray(8)) };

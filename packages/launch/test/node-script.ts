@@ -36,6 +36,11 @@ export class NodeScript implements Disposable {
     ]);
   }
 
+  /** Where it is. */
+  get file(): string {
+    return this.#file;
+  }
+
   /** Starts it; its own errors go to ours. */
   start(args: readonly string[], options: { cwd?: string } = {}): ChildProcessByStdio<Writable, Readable, null> {
     const { NODE_OPTIONS, NODE_EXTRA_CA_CERTS, ...env } = process.env;

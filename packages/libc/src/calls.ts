@@ -149,8 +149,8 @@ export function memfd(
 ): OwnedFd {
   const label = cString(name, 'name');
   const flags = MFD.CLOEXEC | MFD.ALLOW_SEALING;
-  // MFD_EXEC is since 6.3; before, every memfd is executable and the flag is EINVAL.
-  let fd = options.executable ? syscall(SYS.memfd_create, label.address, flags | MFD.EXEC) : -ERRNO.EINVAL!;
+  // Both are since 6.3 and EINVAL before, when every memfd was executable. A kernel with vm.memfd_noexec=2 wants to be told.
+  let fd = syscall(SYS.memfd_create, label.address, flags | (options.executable ? MFD.EXEC : MFD.NOEXEC_SEAL));
   if (fd === -ERRNO.EINVAL!) fd = syscall(SYS.memfd_create, label.address, flags);
   const owned = new OwnedFd(check('memfd_create', fd));
   for (let done = 0; done < content.length; ) done += write(owned.fd, content.subarray(done));
