@@ -41,7 +41,9 @@ export class ContainerStartError extends NsError {
       : isNotFound(cause)
         ? 'ERR_NS_COMMAND_NOT_FOUND'
         : 'ERR_NS_COMMAND_NOT_EXECUTABLE';
-    super(code, `the container could not be started: ${cause.message}`, { cause });
+    // The message of every error ends with its hint; it is not to stand there twice.
+    const what = cause.hint === undefined ? cause.message : cause.message.slice(0, -`. ${cause.hint}`.length);
+    super(code, `the container could not be started: ${what}`, { cause, hint: cause.hint });
     this.errnoCode = cause.code;
     this.exitCode = !command ? 125 : isNotFound(cause) ? 127 : 126;
     this.step = cause.step;

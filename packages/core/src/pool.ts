@@ -293,6 +293,8 @@ export class PooledSandbox implements AsyncDisposable {
 
   /** Ends it. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
+    // Somebody waits for it now.
+    this.#launched.ref();
     this.#launched.kill();
     await this.ended;
     if (!this.#used) this.#streams.destroy();

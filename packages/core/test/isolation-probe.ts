@@ -216,3 +216,35 @@ export const confined: Expectations = [
   ['set an ambient capability', 'EPERM'],
   ['trusted extended attributes', 'EPERM'],
 ];
+
+/** What differs when the sandbox has a user namespace: files of the host's root are nobody's. */
+export const inUserNamespace: Expectations = [
+  ['namespace user', (seen) => typeof seen === 'string'],
+  ['uid_map', (seen) => (seen as string[])[0] === '0'],
+  ['mount /', 'tmpfs nodev nosuid'],
+  // The host's own null device, of which root inside owns nothing.
+  [
+    /^mount \/(etc|proc)\/[\w-]+$/,
+    oneOf(
+      'devtmpfs',
+      'devtmpfs nosuid',
+      'tmpfs nodev nosuid',
+      'tmpfs nodev noexec nosuid ro',
+      'proc nodev noexec nosuid ro',
+    ),
+  ],
+  [
+    'mounts that may hold devices',
+    (seen) => (seen as string[]).every((path) => /^\/(dev|proc|etc)\/[\w-]+$/.test(path)),
+  ],
+  [
+    /^mount \/dev\/(null|zero|full|random|urandom|tty)$/,
+    (seen) => /nosuid/.test(String(seen)) || /^\w+tmpfs/.test(String(seen)),
+  ],
+  // There, and empty.
+  [/^exists \/etc\/g?shadow-?$/, () => true],
+  [/^exists \/etc\/ssh\//, () => true],
+  [/^write \/(proc|sys)/, oneOf('EACCES', 'EROFS', 'ENOENT', 'EISDIR', 'EPERM')],
+  ['open /proc/self/exe for writing', 'EACCES'],
+  [/^write to a system directory$|^overwrite/, 'EACCES'],
+];

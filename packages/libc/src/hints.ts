@@ -86,6 +86,18 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
     undefined,
     'Arguments and environment exceed the kernel limits: 128 KiB for one string, a quarter of RLIMIT_STACK for all',
   ],
+  [
+    'execve',
+    'EPERM',
+    'clone',
+    'newuidmap or newgidmap refused the id map: a user may map the own id and the ranges that /etc/subuid and /etc/subgid give it',
+  ],
+  [
+    'fchown',
+    'EINVAL',
+    'stdioOwner',
+    'The user namespace maps no such id: give it a larger id map, or run as another user',
+  ],
   ['setresuid', 'EINVAL', undefined, 'The uid is not mapped in the user namespace'],
   ['setresgid', 'EINVAL', undefined, 'The gid is not mapped in the user namespace'],
   ['prlimit64', 'EPERM', undefined, 'Raising a hard limit needs CAP_SYS_RESOURCE'],

@@ -1,0 +1,130 @@
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { Container, NsError, Pool, run } from '../../src/index.ts';
+
+/* What an ordinary user does with the library. Prints one JSON object: {name of the case: what came of it}. */
+
+const [scratch = '/tmp', probe = '[]'] = process.argv.slice(2);
+const observations: Record<string, unknown> = {};
+
+async function see(name: string, look: () => Promise<unknown>): Promise<void> {
+  if (process.env.TRACE) process.stderr.write(`${name}\n`);
+  try {
+    observations[name] = await look();
+  } catch (error) {
+    const { code, message, hint } = error as NsError;
+    observations[name] = { error: code ?? String(error), typed: error instanceof NsError, message, hint };
+  }
+}
+
+const out = async (script: string, options = {}) => {
+  const { stdout, stderr, exitCode, reason } = await run('sh', ['-c', script], options);
+  return { exitCode, reason, stdout: stdout.trim(), stderr: stderr.trim() };
+};
+
+const own = (id: number) => [{ container: 0, host: id, size: 1 }];
+const singleId = { uids: own(process.geteuid!()), gids: own(process.getegid!()) };
+const root = join(scratch, 'root');
+
+await see('id', () => out('id -u; id -g'));
+await see('uid_map', () => out('cat /proc/self/uid_map'));
+await see('single id', () => out('id -u; cat /proc/self/uid_map', { idMap: singleId }));
+await see('own files', () => out('touch /new /tmp/new && ls -ld /new /tmp/new | wc -l'));
+await see('files of the host are not his', () => out('echo x >> /etc/passwd; echo x > /usr/bin/new; cat /etc/shadow'));
+await see('processes', () => out('ls /proc | grep -c "^[0-9]"'));
+await see('hostname', () => out('hostname', { hostname: 'rootless' }));
+await see('network', () => out("sed -n 's/^ *\\([a-z0-9]*\\):.*/\\1/p' /proc/net/dev"));
+await see('devices', () => out('echo x > /dev/null && head -c 3 /dev/zero | wc -c && test -c /dev/tty'));
+await see('overlay of a directory', async () => {
+  const { stdout } = await run(['/bin/busybox', 'sh', '-c', 'echo changed > /bin/new && cat /bin/new'], {
+    rootfs: root,
+  });
+  return { stdout, onDisk: existsSync(join(root, 'bin/new')) };
+});
+await see('a directory itself', async () => {
+  const { exitCode } = await run(['/bin/busybox', 'touch', '/made'], { rootfs: { dir: root }, writable: 'direct' });
+  return { exitCode, onDisk: existsSync(join(root, 'made')) };
+});
+await see('bind', () =>
+  out('cat /data/x; touch /data/y', { mounts: [{ source: scratch, target: '/data', readonly: true }] }),
+);
+await see('writable bind', async () => {
+  const data = join(scratch, 'data');
+  mkdirSync(data);
+  const result = await out('echo from inside > /data/file; id -u > /data/uid; ls -ln /data/file | cut -d" " -f3', {
+    mounts: [{ source: data, target: '/data' }],
+  });
+  const content = readFileSync(join(data, 'file'), 'utf8');
+  rmSync(data, { recursive: true });
+  return { ...result, content };
+});
+await see('another user', () => out('id -u; id -g', { user: '1:1' }));
+await see('sysctl', () => out('cat /proc/sys/net/ipv4/ip_forward', { sysctls: { 'net.ipv4.ip_forward': 1 } }));
+await see('seccomp', () =>
+  out('grep -E "^(Seccomp|NoNewPrivs):" /proc/self/status | tr -s "\\t" " "; unshare -U true'),
+);
+await see('strict', () => out('echo fine', { seccomp: 'strict' }));
+await see('landlock', () =>
+  out('cat /etc/hostname >/dev/null && cat /etc/passwd', {
+    landlock: {
+      files: {
+        readOnly: ['/etc/hostname', '/etc/ld.so.cache'],
+        readWrite: ['/dev'],
+        execute: ['/usr', '/bin', '/lib', '/lib64'],
+      },
+    },
+  }),
+);
+await see('onSyscall', () =>
+  out('mkdir /a', { onSyscall: { mkdir: (call: { errno(name: string): void }) => call.errno('EROFS') } }),
+);
+await see('timeout', () => out('sleep 60', { timeout: 200 }));
+await see('not found', () => run('no-such-command').then(({ exitCode }) => exitCode));
+await see('stdin', () => run('cat', [], { stdin: 'to the container' }).then(({ stdout }) => stdout));
+await see('limits', () => out('echo limited', { limits: { memory: '64MiB' } }));
+await see('host namespaces', () => out('true', { network: 'host' }));
+await see('ids of others', () =>
+  out('true', { idMap: { uids: [{ container: 0, host: 0, size: 1 }], gids: own(process.getegid!()) } }),
+);
+await see('container', async () => {
+  const container = await Container.create({ command: ['sleep', '60'], name: 'rootless' });
+  try {
+    await container.start();
+    await container.exec('sh', ['-c', 'echo kept > /kept']);
+    const { stdout } = await container.exec('sh', ['-c', 'cat /kept; id -u; exit 3']);
+    const listed = await Container.list();
+    const processes = await container.processes();
+    await container.stop({ timeout: 0 });
+    return {
+      stdout,
+      status: container.status,
+      names: processes.map(({ name }) => name),
+      listed: listed.map(({ name, status }) => [name, status]),
+    };
+  } finally {
+    await container.remove({ force: true });
+  }
+});
+await see('pause', async () => {
+  const container = await Container.create({ command: ['sleep', '60'] });
+  try {
+    await container.start();
+    await container.pause();
+    return container.status;
+  } finally {
+    await container.remove({ force: true });
+  }
+});
+await see('pool', async () => {
+  const pool = await Pool.create({ size: 2 });
+  const results = await Promise.all([1, 2, 3].map((i) => pool.run('echo', [String(i)])));
+  await pool.close();
+  return results.map(({ stdout }) => stdout.trim());
+});
+await see('probe', async () => {
+  const argv = JSON.parse(probe) as [string, ...string[]];
+  const { stdout, stderr } = await run(argv, { hostname: 'probe' });
+  return stderr === '' ? JSON.parse(stdout) : stderr;
+});
+await see('left', () => Container.list());
+process.stdout.write(JSON.stringify(observations));
