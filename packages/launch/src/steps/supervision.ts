@@ -111,7 +111,7 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     else superviseAsInit(to, { pid, stop }, step);
 
     asm.place(child);
-    if (mapped) waitForIdMaps(to, mapped);
+    if (mapped && step.idMaps) waitForIdMaps(to, mapped, step.idMaps);
     to.lowerChild(step.child);
   },
 
@@ -409,7 +409,7 @@ function runIdMapHelper({ asm }: Lowering, path: string, pid: number, ranges: re
   asm.place(succeeded);
 }
 
-function waitForIdMaps({ asm }: Lowering, mapped: Pipe): void {
+function waitForIdMaps({ asm }: Lowering, mapped: Pipe, { uids, gids }: IdMaps): void {
   const [again, go] = [new Label(), new Label()];
   const received = asm.slot();
   asm.call('close', [mapped.write]);
@@ -419,9 +419,10 @@ function waitForIdMaps({ asm }: Lowering, mapped: Pipe): void {
   asm.call('exit_group', [125]);
   asm.place(go);
   asm.call('close', [mapped.read]);
-  // Ids of the new namespace: until now we were its overflow user.
-  asm.call('setresgid', [0, 0, 0]);
-  asm.call('setresuid', [0, 0, 0]);
+  // Ids of the new namespace: until now we were its overflow user. One that only maps the ids of mounts may have no root.
+  const mapsRoot = (ranges: readonly IdRange[]) => ranges.some(({ container }) => container === 0);
+  if (mapsRoot(gids)) asm.call('setresgid', [0, 0, 0]);
+  if (mapsRoot(uids)) asm.call('setresuid', [0, 0, 0]);
 }
 
 const CAP_KILL = 5;

@@ -1,0 +1,151 @@
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Container, run } from '@ns/core';
+import { needs, notRoot } from '@ns/testing';
+
+const test = needs(notRoot);
+const previous = process.env.NS_STATE_ROOT;
+let dir: string;
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'ns-mounts-'));
+  chmodSync(dir, 0o755);
+  process.env.NS_STATE_ROOT = join(dir, 'state');
+});
+
+afterAll(() => {
+  if (previous === undefined) delete process.env.NS_STATE_ROOT;
+  else process.env.NS_STATE_ROOT = previous;
+  expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(dir);
+  rmSync(dir, { recursive: true, force: true });
+});
+
+/** A directory with a file of 1000:1001. */
+function projectOf1000(name: string): string {
+  const path = join(dir, name);
+  mkdirSync(path);
+  writeFileSync(join(path, 'file'), 'text');
+  for (const each of [path, join(path, 'file')]) chownSync(each, 1000, 1001);
+  return path;
+}
+
+const owners = 'stat -c %u:%g /mnt/file && touch /mnt/new && stat -c %u:%g /mnt/new';
+const ownerOnDisk = (path: string) => {
+  const { uid, gid } = statSync(path);
+  return `${uid}:${gid}`;
+};
+
+describe('owner', () => {
+  test('keep: ids on disk are the ids inside, although the container has others', async () => {
+    const source = projectOf1000('keep');
+    const options = { idMap: 'auto', user: '1000:1001' } as const;
+    const plain = await run('sh', ['-c', owners], { ...options, mounts: [{ source, target: '/mnt' }] });
+    expect(plain).toMatchObject({ stdout: '65534:65534\n', exitCode: 1 });
+    const kept = await run('sh', ['-c', owners], { ...options, mounts: [{ source, target: '/mnt', owner: 'keep' }] });
+    expect(kept.stdout).toBe('1000:1001\n1000:1001\n');
+    expect(ownerOnDisk(join(source, 'new'))).toBe('1000:1001');
+  });
+
+  test("container: the files are the container's user's, and on disk their owner's", async () => {
+    const source = projectOf1000('container');
+    const mounts = [{ source, target: '/mnt', owner: 'container' }] as const;
+    for (const options of [{}, { idMap: 'auto' }, { user: '33:33' }, { idMap: 'auto', user: '7:8' }] as const) {
+      rmSync(join(source, 'new'), { force: true });
+      const { stdout, stderr } = await run('sh', ['-c', owners], { ...options, mounts });
+      const user = 'user' in options ? options.user : '0:0';
+      expect([stdout, stderr]).toEqual([`${user}\n${user}\n`, '']);
+      expect(ownerOnDisk(join(source, 'new'))).toBe('1000:1001');
+    }
+  });
+
+  test('the plan says which way is taken', () => {
+    const source = projectOf1000('explained');
+    const explain = (user: string) =>
+      String(Container.explain({ command: ['true'], user, mounts: [{ source, target: '/mnt', owner: 'container' }] }));
+    expect(explain('0')).toContain(`bind ${source} with mapped ids (mounts.0) to /mnt`);
+    expect(explain('1000:1001')).toContain(`bind ${source} to /mnt`);
+  });
+
+  test('a file system that cannot map ids is a typed answer', async () => {
+    const mounts = [{ source: '/sys/kernel', target: '/mnt', owner: 'keep' }] as const;
+    await expect(run('true', { idMap: 'auto', mounts })).rejects.toMatchObject({
+      code: 'ERR_NS_UNAVAILABLE',
+      hint: expect.stringContaining('leave owner out'),
+    });
+  });
+});
+
+describe('files', () => {
+  test('binary content, mode and owner; on no disk and not in the stored state', async () => {
+    const content = Buffer.from([0, 255, 1, 254, 0, 0, 10, 13]);
+    const secret = { type: 'file', target: '/run/secrets/key', content, mode: 0o400, uid: 33, gid: 34 } as const;
+    await using container = await Container.create({
+      command: ['sleep', 'infinity'],
+      mounts: [secret, { type: 'file', target: '/etc/app.conf', content: 'token=hunter2\n' }],
+    });
+    await container.start();
+    const { stdout } = await container.exec('cat', ['/run/secrets/key'], { encoding: 'buffer' });
+    expect(Buffer.compare(stdout as unknown as Buffer, content)).toBe(0);
+    const stat = await container.exec('stat', ['-c', '%a %u:%g', '/run/secrets/key']);
+    expect(stat.stdout).toBe('400 33:34\n');
+    expect((await container.exec('cat', ['/etc/app.conf'])).stdout).toBe('token=hunter2\n');
+    const state = join(dir, 'state/containers', container.id);
+    for (const file of readdirSync(state)) expect(readFileSync(join(state, file), 'utf8')).not.toContain('hunter2');
+    expect(String(container.explain())).not.toContain('hunter2');
+  });
+
+  test('a megabyte, and nothing', async () => {
+    const mounts = [
+      { type: 'file', target: '/mnt/big', content: Buffer.alloc(2 ** 20, 'x') },
+      { type: 'file', target: '/mnt/empty', content: '' },
+    ] as const;
+    expect((await run('stat', ['-c', '%s', '/mnt/big', '/mnt/empty'], { mounts })).stdout).toBe('1048576\n0\n');
+  });
+});
+
+describe('options', () => {
+  const optionsOf = async (mount: object) => {
+    const { stdout } = await run('sh', ['-c', "grep ' /mnt ' /proc/self/mountinfo"], { mounts: [mount as never] });
+    return stdout;
+  };
+
+  test('as the OCI runtime specification spells them', async () => {
+    const source = projectOf1000('options');
+    const bind = await optionsOf({
+      source,
+      target: '/mnt',
+      options: ['rbind', 'rro', 'noexec', 'nosuid', 'suid', 'noatime'],
+    });
+    expect(bind).toContain(' ro,noexec,noatime ');
+    expect(await optionsOf({ source, target: '/mnt', options: ['ro', 'rw'] })).toContain(' rw,relatime ');
+    expect(await optionsOf({ source, target: '/mnt', propagation: 'rslave' })).toContain(' - ');
+    const tmpfs = { type: 'tmpfs', target: '/mnt', size: '1m', options: ['nr_inodes=7', 'uid=33', 'noexec'] };
+    expect(await optionsOf(tmpfs)).toMatch(/ rw,noexec,relatime .*size=1024k,nr_inodes=7,.*uid=33/);
+  });
+
+  test.each([
+    [{ source: '/usr', target: '/mnt', options: ['size=1m'] }, 'mounts.0.options'],
+    [{ source: '/usr', target: '/mnt', options: ['remount'] }, 'mounts.0.options'],
+    [{ type: 'tmpfs', target: '/mnt', options: ['tmpcopyup'] }, 'mounts.0.options'],
+    [{ type: 'volume', source: '../up', target: '/mnt' }, 'mounts.0.source'],
+    [{ source: '/usr', target: '/mnt', owner: 'me' }, 'mounts.0.owner'],
+    [{ source: '/usr', target: '/proc/kcore' }, 'mounts.0.target'],
+    [{ type: 'file', target: '/mnt/x', content: 7 }, 'mounts.0.content'],
+  ])('%j is refused', async (mount, field) => {
+    await expect(run('true', { mounts: [mount as never] })).rejects.toMatchObject({
+      code: 'ERR_NS_INVALID_SPEC',
+      field,
+    });
+  });
+});
