@@ -1,7 +1,7 @@
 // npm run bench [-- NAME...]: runs the benchmarks, prints what they find and writes it to bench/results.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { Benchmark } from './benchmark.ts';
+import type { Benchmark, Findings } from './benchmark.ts';
 import { describeMachine } from './machine.ts';
 import { renderFindings } from './render.ts';
 import type { Report } from './report.ts';
@@ -31,24 +31,30 @@ if (process.geteuid!() !== 0) {
 }
 
 const machine = describeMachine();
+const date = new Date().toISOString();
+const results = new URL('../results/', import.meta.url);
+const file = new URL(`${date.replace(/[:.]/g, '-')}.json`, results);
+mkdirSync(results, { recursive: true });
+
 const benchmarks: Report['benchmarks'][number][] = [];
 for (const name of wanted.length > 0 ? wanted : names) {
   const { benchmark } = (await import(new URL(`${name}.js`, import.meta.url).href)) as { benchmark: Benchmark };
-  const findings = await benchmark.run();
+  let findings: Findings;
+  try {
+    findings = await benchmark.run();
+  } catch (error) {
+    // The others' figures are worth having all the same.
+    console.error(`\n## ${benchmark.title}\n\n`, error);
+    process.exitCode = 1;
+    continue;
+  }
   benchmarks.push({ name, title: benchmark.title, ...findings });
-  console.log(`\n## ${benchmark.title}\n\n${renderFindings(findings)}`);
+  console.log(`\n## ${benchmark.title}\n\n${renderFindings(findings)}\n`);
   for (const { what, limit, measured } of findings.targets ?? [])
     console.log(`${measured <= limit ? 'met   ' : 'MISSED'}  ${what}: ${measured.toFixed(2)} of at most ${limit}`);
 }
 
-const report: Report = {
-  date: new Date().toISOString(),
-  command: ['npm run bench', ...(wanted.length > 0 ? ['--', ...wanted] : [])].join(' '),
-  machine,
-  benchmarks,
-};
-const results = new URL('../results/', import.meta.url);
-mkdirSync(results, { recursive: true });
-const file = new URL(`${report.date.replace(/[:.]/g, '-')}.json`, results);
+const command = ['npm run bench', ...(wanted.length > 0 ? ['--', ...wanted] : [])].join(' ');
+const report: Report = { date, command, machine, benchmarks };
 writeFileSync(file, `${JSON.stringify(report, undefined, 2)}\n`);
 console.log(`\nWritten to ${fileURLToPath(file)}`);
