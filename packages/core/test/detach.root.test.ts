@@ -1,0 +1,189 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Container, prune, run } from '@ns/core';
+import { eventually, needs, notRoot } from '@ns/testing';
+import { NodeProgram } from './node-program.ts';
+
+const test = needs(notRoot);
+const previous = process.env.NS_STATE_ROOT;
+let root: string;
+let maker: NodeProgram;
+
+beforeAll(() => {
+  root = mkdtempSync(join(tmpdir(), 'ns-detach-'));
+  process.env.NS_STATE_ROOT = root;
+  maker = new NodeProgram('make-detached');
+});
+
+afterAll(() => {
+  maker[Symbol.dispose]();
+  if (previous === undefined) delete process.env.NS_STATE_ROOT;
+  else process.env.NS_STATE_ROOT = previous;
+  expect(readdirSync(join(root, 'containers'))).toEqual([]);
+  rmSync(root, { recursive: true, force: true });
+});
+
+/** A container that a Node process made which has ended since. */
+async function makeDetached(script: string, name?: string): Promise<string> {
+  const { stdout, stderr, exitCode } = await maker.run(name === undefined ? [script] : [script, name]);
+  expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
+  return stdout;
+}
+
+async function lines(entries: AsyncIterable<{ data: Buffer }>): Promise<string> {
+  let text = '';
+  for await (const { data } of entries) text += data.toString();
+  return text;
+}
+
+test('another process finds it, reads its output, runs a command in it, stops and removes it', async () => {
+  const id = await makeDetached(
+    'echo hello; echo err >&2; trap "echo bye; exit 7" TERM; while :; do sleep 0.01; done',
+    'web',
+  );
+  expect(await Container.list({ name: 'web' })).toMatchObject([{ id, status: 'running' }]);
+  const c = await Container.get('web');
+  expect(c).toMatchObject({ id, name: 'web', status: 'running' });
+  expect(c.pid).toBeGreaterThan(0);
+  expect((await lines(c.logs())).split('\n').sort()).toEqual(['', 'err', 'hello']);
+  expect((await c.exec('hostname')).stdout).toBe(`${id.slice(0, 12)}\n`);
+  expect((await c.stats()).pids?.current).toBeGreaterThan(1);
+  expect((await c.processes()).map(({ name }) => name)).toContain('sh');
+  await c.pause();
+  expect((await Container.get(id)).status).toBe('paused');
+  await c.resume();
+  await c.stop();
+  expect(await c.wait()).toMatchObject({
+    exitCode: 7,
+    signal: null,
+    reason: 'exit',
+    stdout: 'hello\nbye\n',
+    stderr: 'err\n',
+  });
+  expect(c.status).toBe('stopped');
+  await c.remove();
+  expect(await Container.list()).toEqual([]);
+  await expect(Container.get('web')).rejects.toMatchObject({ code: 'ERR_NS_CONTAINER_NOT_FOUND' });
+}, 20_000);
+
+test.each([
+  ['exit 3', { exitCode: 3, signal: null, reason: 'exit' }],
+  ['kill -USR1 $$', { exitCode: null, signal: 'SIGUSR1', reason: 'signal' }],
+  ['tail /dev/zero', { exitCode: null, signal: 'SIGKILL', reason: 'oom' }],
+])(
+  'how it ended is known to who comes later: %s',
+  async (script, expected) => {
+    const id = await makeDetached(`echo out; sleep 0.2; ${script}`);
+    expect(await eventually(() => Boolean(readdirSync(join(root, 'containers', id)).includes('journal')))).toBe(true);
+    await delay(1000);
+    // Nobody looked after it when it ended. Nobody forgets it either.
+    expect((await prune()).containers).toEqual([]);
+    expect(await Container.list()).toMatchObject([{ id, status: 'stopped' }]);
+    const c = await Container.get(id);
+    const result = await c.wait();
+    if (expected.reason === 'oom') {
+      // Its cgroup was pruned above, and what it counted with it.
+      expect(result).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
+    } else expect(result).toMatchObject({ ...expected, stdout: 'out\n' });
+    expect(result.usage.cpuUserMs).toEqual(expect.any(Number));
+    await c.remove();
+  },
+  20_000,
+);
+
+test('out of memory is told apart while its cgroup is there', async () => {
+  const id = await makeDetached('sleep 0.1; tail /dev/zero');
+  const c = await Container.get(id);
+  expect(await c.wait()).toMatchObject({ signal: 'SIGKILL', reason: 'oom' });
+  // The verdict is kept for the next who asks.
+  expect(await (await Container.get(id)).wait()).toMatchObject({ reason: 'oom' });
+  await c.remove();
+}, 20_000);
+
+test('waiting and following from two sides; a flood is read without loss', async () => {
+  const id = await makeDetached('sleep 0.2; seq 1 200000; echo done >&2');
+  const [one, two] = [await Container.get(id), await Container.get(id)];
+  const followed = lines(one.logs({ follow: true }));
+  const results = await Promise.all([one.wait(), two.wait()]);
+  for (const { exitCode, stdout } of results) {
+    expect(exitCode).toBe(0);
+    expect(stdout.length).toBe(1_288_895);
+    expect(stdout.endsWith('199999\n200000\n')).toBe(true);
+  }
+  expect((await followed).length).toBe(1_288_895 + 'done\n'.length);
+  await Promise.all([one.remove(), two.remove()]);
+}, 20_000);
+
+test('kill from elsewhere; disposing of what was found leaves it alone; prune spares it', async () => {
+  const id = await makeDetached('sleep infinity');
+  {
+    await using found = await Container.get(id.slice(0, 12));
+    expect(found.status).toBe('running');
+  }
+  expect((await prune()).cgroups).toEqual([]);
+  const c = await Container.get(id);
+  expect(c.status).toBe('running');
+  await expect(c.start()).rejects.toMatchObject({ code: 'ERR_NS_CONTAINER_RUNNING' });
+  await c.kill();
+  expect(await c.wait()).toMatchObject({ signal: 'SIGKILL' });
+  await expect(c.start()).rejects.toMatchObject({ code: 'ERR_NS_CONTAINER_NOT_OURS' });
+  await c.remove();
+}, 20_000);
+
+test('a monitor that is killed takes the container along', async () => {
+  const id = await makeDetached('sleep infinity');
+  const { readFileSync } = await import('node:fs');
+  const { monitor } = JSON.parse(readFileSync(join(root, 'containers', id, 'state.json'), 'utf8'));
+  const c = await Container.get(id);
+  process.kill(monitor.pid, 'SIGKILL');
+  expect(await c.wait()).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
+  await c.remove();
+}, 20_000);
+
+test('reused pids are not mistaken for a container', async () => {
+  const id = await makeDetached('exit 0');
+  const file = join(root, 'containers', id, 'state.json');
+  const { readFileSync } = await import('node:fs');
+  expect(await eventually(() => !existsSync(`/proc/${JSON.parse(readFileSync(file, 'utf8')).init.pid}`))).toBe(true);
+  const state = JSON.parse(readFileSync(file, 'utf8'));
+  const other = { pid: process.pid, startTime: state.init.startTime };
+  writeFileSync(file, JSON.stringify({ ...state, status: 'running', init: other, monitor: other }));
+  const c = await Container.get(id);
+  expect(c.status).toBe('stopped');
+  await expect(c.kill()).rejects.toMatchObject({ code: 'ERR_NS_CONTAINER_NOT_RUNNING' });
+  await c.remove();
+}, 20_000);
+
+test('its maker can go on with it', async () => {
+  const c = await Container.create({
+    command: ['sh', '-c', 'echo $$; sleep 0.2; exit 5'],
+    lifetime: { dieWithParent: false },
+  });
+  expect(() => c.detach()).toThrow(expect.objectContaining({ code: 'ERR_NS_CONTAINER_NOT_DETACHABLE' }));
+  await c.start();
+  c.detach();
+  await c[Symbol.asyncDispose]();
+  expect(c.status).toBe('running');
+  expect(await c.wait()).toMatchObject({ exitCode: 5, stdout: expect.stringMatching(/^\d+\n$/) });
+  await c.remove();
+  await using bound = await Container.create({ command: ['sleep', 'infinity'] });
+  await bound.start();
+  expect(() => bound.detach()).toThrow(expect.objectContaining({ code: 'ERR_NS_CONTAINER_NOT_DETACHABLE' }));
+});
+
+test('what needs its maker cannot be had by who may outlive it', async () => {
+  const lifetime = { dieWithParent: false };
+  for (const spec of [
+    { stdin: 'pipe' },
+    { tty: true },
+    { onSyscall: { mount: () => ({ errno: 'EPERM' }) } },
+  ] as const) {
+    await expect(Container.create({ command: ['true'], lifetime, ...spec } as never)).rejects.toMatchObject({
+      code: 'ERR_NS_INVALID_SPEC',
+      field: Object.keys(spec)[0],
+    });
+  }
+  expect((await run('true')).exitCode).toBe(0);
+});

@@ -1,0 +1,136 @@
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Container, type ContainerSpec, Volume } from '@ns/core';
+import { needs, notRoot } from '@ns/testing';
+
+const test = needs(notRoot);
+const previous = process.env.NS_STATE_ROOT;
+let dir: string;
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'ns-running-'));
+  chmodSync(dir, 0o755);
+  process.env.NS_STATE_ROOT = join(dir, 'state');
+});
+
+afterAll(() => {
+  if (previous === undefined) delete process.env.NS_STATE_ROOT;
+  else process.env.NS_STATE_ROOT = previous;
+  expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(dir);
+  rmSync(dir, { recursive: true, force: true });
+});
+
+async function running(spec: Partial<ContainerSpec> = {}): Promise<Container> {
+  const container = await Container.create({ command: ['sleep', 'infinity'], ...spec });
+  await container.start();
+  return container;
+}
+
+const output = async (container: Container, script: string) => {
+  const { stdout, stderr } = await container.exec('sh', ['-c', script]);
+  return stdout + stderr;
+};
+
+const mountsOf = (container: Container) => readFileSync(`/proc/${container.pid}/mountinfo`, 'utf8');
+
+describe.each([
+  ['ids of the host', {}],
+  ['ids of its own', { idMap: 'auto' }],
+] as const)('with %s', (_, spec) => {
+  test('a directory, a file of the host, memory, a secret and a volume come and go', async () => {
+    const source = join(dir, `source-${Object.keys(spec).length}`);
+    mkdirSync(source, { mode: 0o755 });
+    writeFileSync(join(source, 'file'), 'of the host\n', { mode: 0o644 });
+    await using container = await running(spec);
+    const before = mountsOf(container);
+
+    await container.mount({ source, target: '/srv/new/place', readonly: true });
+    expect(await output(container, 'cat /srv/new/place/file; touch /srv/new/place/x')).toMatch(
+      /of the host\n.*Read-only/,
+    );
+    await container.mount({ source: join(source, 'file'), target: '/srv/one' });
+    expect(await output(container, 'cat /srv/one')).toBe('of the host\n');
+    await container.mount({ type: 'tmpfs', target: '/srv/memory', size: '1m', mode: 0o755 });
+    expect(await output(container, 'echo x > /srv/memory/x && stat -c %u:%g:%a /srv/memory /srv/memory/x')).toBe(
+      '0:0:755\n0:0:644\n',
+    );
+    const content = Buffer.from('hunter2');
+    await container.mount({ type: 'file', target: '/run/key', content, mode: 0o400, uid: 7, gid: 8 });
+    expect(await output(container, 'cat /run/key; stat -c " %u:%g:%a" /run/key')).toBe('hunter2 7:8:400\n');
+    await container.mount({ type: 'volume', source: 'later', target: '/srv/volume' });
+    expect(await output(container, 'echo kept > /srv/volume/kept; stat -c %u /srv/volume/kept')).toBe('0\n');
+    const volume = await Volume.get('later');
+    expect(await volume.inspect()).toMatchObject({ usedBy: [container.id] });
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(source);
+
+    for (const target of ['/srv/volume/', '/run/key', '/srv/memory', '/srv/one', '/srv/new/place'])
+      await container.unmount(target);
+    expect(mountsOf(container)).toBe(before);
+    expect(await volume.inspect()).toMatchObject({ usedBy: [] });
+    expect(readFileSync(join(volume.path, 'kept'), 'utf8')).toBe('kept\n');
+    expect(statSync(join(volume.path, 'kept')).uid).toBe(0);
+    await volume.remove();
+  });
+});
+
+test('it ends with the container, and a volume is free when that has ended', async () => {
+  const volume = await Volume.create({ name: 'ends' });
+  await using container = await running();
+  await container.mount({ type: 'volume', source: 'ends', target: '/mnt' });
+  await expect(volume.remove()).rejects.toMatchObject({ code: 'ERR_NS_VOLUME_IN_USE' });
+  await container.restart({ timeout: 100 });
+  expect(mountsOf(container)).not.toContain(' /mnt ');
+  await expect(container.unmount('/mnt')).rejects.toMatchObject({ code: 'ERR_NS_NOT_MOUNTED' });
+  await volume.remove();
+});
+
+test('links that the container plants lead nowhere outside', async () => {
+  const source = join(dir, 'planted');
+  mkdirSync(source);
+  const outside = join(dir, 'outside');
+  mkdirSync(outside);
+  symlinkSync(outside, join(source, 'out'));
+  await using container = await running({ mounts: [{ source, target: '/mnt' }] });
+  await container.mount({ type: 'file', target: '/mnt/out/made', content: 'x' });
+  // The link's path means one inside the container.
+  expect(await output(container, `cat ${outside}/made`)).toBe('x');
+  expect(() => statSync(join(outside, 'made'))).toThrow('ENOENT');
+});
+
+test('a container that swaps the target for a link all the time gets nothing of the host', async () => {
+  const outside = join(dir, 'swapped');
+  mkdirSync(outside);
+  await using container = await running();
+  const script = `mkdir -p /srv/real; while :; do rm -rf /srv/t; ln -s ${outside} /srv/t; rm /srv/t; mkdir /srv/t; done`;
+  const swapping = container.exec('sh', ['-c', script]);
+  for (let i = 0; i < 30; i++)
+    await container.mount({ type: 'tmpfs', target: '/srv/t' }).catch(({ code }) => expect(typeof code).toBe('string'));
+  swapping.kill('SIGKILL');
+  await swapping;
+  expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(outside);
+});
+
+test('a path that was made to lead elsewhere unmounts nothing', async () => {
+  await using container = await running();
+  await container.mount({ type: 'tmpfs', target: '/srv/a/kcore' });
+  await container.exec('sh', ['-c', 'mv /srv/a /srv/b; ln -s /proc /srv/a'], { check: true });
+  await expect(container.unmount('/srv/a/kcore')).rejects.toMatchObject({ code: 'ERR_NS_NOT_MOUNTED' });
+  expect(mountsOf(container)).toContain(' /proc/kcore ');
+  await expect(container.unmount('/proc/kcore')).rejects.toMatchObject({ code: 'ERR_NS_NOT_MOUNTED' });
+});
+
+test('what cannot be', async () => {
+  await using container = await running();
+  const wrong = { code: 'ERR_NS_INVALID_SPEC' };
+  await expect(container.mount({ source: '/usr', target: '/proc/kcore' })).rejects.toMatchObject(wrong);
+  await expect(container.mount({ source: '/usr', target: '/' })).rejects.toMatchObject(wrong);
+  await expect(container.mount({ source: '/no such', target: '/mnt' })).rejects.toMatchObject({
+    code: 'ERR_NS_MOUNT_SOURCE',
+  });
+  await expect(container.mount({ source: '/usr', target: '/etc/passwd' })).rejects.toMatchObject({ code: 'ENOTDIR' });
+  await container.stop({ timeout: 100 });
+  await expect(container.mount({ source: '/usr', target: '/mnt' })).rejects.toMatchObject({
+    code: 'ERR_NS_CONTAINER_NOT_RUNNING',
+  });
+});
