@@ -59,6 +59,9 @@ const descriptions: Descriptions = {
   readonlyPaths: ({ paths }) => `make ${list(paths, 20)} read-only`,
   readonlyRoot: () => 'make the root read-only',
   pivotRoot: () => 'make the root "/" and let go of the old one',
+  attachLayer: ({ mount, name }) => `keep ${mount} in the scratch as the layer ${name}`,
+  openRoot: () => 'resolve targets in the root of the namespace that was entered',
+  unmount: ({ mount }) => `unmount ${mount}`,
   boundingSet: ({ keep }) => `drop capabilities outside ${keep.toString(16)} from the bounding set`,
   credentials: ({ uid, gid, groups }) =>
     `become user ${uid}, group ${gid}${groups ? `, groups [${groups.join(', ')}]` : ''}`,

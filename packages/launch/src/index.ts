@@ -7,6 +7,7 @@ export type { FdLayout, Step } from './lowering.ts';
 export type { ResourceUsage } from './records.ts';
 export { SIGNALS, signalName } from './signals.ts';
 export { StandardStreams, type Stdio } from './standard-streams.ts';
+export type { DetachedMountStep } from './steps/detached-mount.ts';
 export type {
   DeviceNode,
   LayerDirectory,

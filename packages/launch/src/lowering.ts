@@ -1,12 +1,13 @@
 import { SpecError } from '@ns/libc';
 import { Assembler, type Program, type Slot } from './program.ts';
+import { type DetachedMountStep, detachedMountLowerings } from './steps/detached-mount.ts';
 import { type MountStep, mountLowerings } from './steps/mount.ts';
 import { type ProcessStep, processLowerings } from './steps/process.ts';
 import { type SecurityStep, securityLowerings } from './steps/security.ts';
 import { type SupervisionStep, supervisionLowerings } from './steps/supervision.ts';
 
 /** One intent in the setup of a process. The union is discriminated by `op`. */
-export type Step = ProcessStep | MountStep | SecurityStep | SupervisionStep;
+export type Step = ProcessStep | MountStep | DetachedMountStep | SecurityStep | SupervisionStep;
 
 /** A table of functions, one per `op`: a step that nothing lowers is a type error. */
 export type Lowerings<S extends { op: string }> = {
@@ -16,6 +17,7 @@ export type Lowerings<S extends { op: string }> = {
 const lowerings: Lowerings<Step> = {
   ...processLowerings,
   ...mountLowerings,
+  ...detachedMountLowerings,
   ...securityLowerings,
   ...supervisionLowerings,
 };

@@ -1,0 +1,34 @@
+import { AT_FDCWD, MNT_DETACH, MOVE_MOUNT, O } from '@ns/libc';
+import type { Lowerings } from '../lowering.ts';
+
+/** Steps about mounts that somebody else made, and namespaces that are there already. */
+export type DetachedMountStep =
+  /** Put a detached mount into the scratch, where overlays find it as a layer by its name. Before Linux 6.15 they want an attached one. */
+  | { readonly op: 'attachLayer'; readonly mount: string; readonly name: string }
+  /** Targets of later steps are resolved in the root of the mount namespace that was entered. */
+  | { readonly op: 'openRoot' }
+  /**
+   * Take a mount out of this mount namespace. It is given as a descriptor (O_PATH) of its root, which no rename can
+   * redirect; `proc` is one of a procfs, for there is no umount(2) by descriptor.
+   */
+  | { readonly op: 'unmount'; readonly mount: string; readonly proc: string };
+
+export const detachedMountLowerings: Lowerings<DetachedMountStep> = {
+  attachLayer({ mount, name }, to) {
+    const { asm } = to;
+    const scratch = to.handle('scratch');
+    asm.call('mkdirat', [scratch, asm.string(name), 0o755], { tolerate: ['EEXIST'] });
+    asm.call('move_mount', [to.fd(mount), asm.string(''), scratch, asm.string(name), MOVE_MOUNT.F_EMPTY_PATH]);
+  },
+
+  openRoot(_, to) {
+    const { asm } = to;
+    asm.call('openat', [AT_FDCWD, asm.string('/'), O.PATH | O.DIRECTORY | O.CLOEXEC], { store: to.handle('root') });
+  },
+
+  unmount({ mount, proc }, to) {
+    const { asm } = to;
+    asm.call('fchdir', [to.fd(proc)]);
+    asm.call('umount2', [asm.string(`self/fd/${to.fd(mount)}`), MNT_DETACH]);
+  },
+};
