@@ -251,7 +251,9 @@ export function feedInput(streams: StandardStreams, stdin: ContainerSpec['stdin'
   else stdin.on('error', () => pipe.end()).pipe(pipe);
 }
 
+/** Waits for the end of a stream that is the caller's to read. One that nobody has begun to read by now nobody will. */
 function ended(stream: Readable): Promise<void> {
+  setImmediate(() => stream.readableFlowing === null && stream.resume());
   return new Promise((resolve) => {
     finished(stream, { writable: false }, () => resolve());
   });

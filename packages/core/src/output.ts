@@ -37,7 +37,10 @@ export class CapturedOutput {
   /** Collects a stream; the promise settles at its end. */
   collect(stream: Readable, fd: 1 | 2): Promise<void> {
     return new Promise((resolve) => {
-      stream.on('data', (data: Buffer) => this.#add({ fd, data }));
+      stream.on('data', (data: Buffer | string) => {
+        // Text where the caller has asked for it with setEncoding.
+        this.#add({ fd, data: typeof data === 'string' ? Buffer.from(data) : data });
+      });
       // A reset pipe is an ended pipe: what came before stays.
       stream.on('error', () => resolve());
       stream.on('close', () => resolve());

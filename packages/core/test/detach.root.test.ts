@@ -25,6 +25,10 @@ afterAll(() => {
   rmSync(root, { recursive: true, force: true });
 });
 
+afterEach(async () => {
+  for (const { id } of await Container.list()) await (await Container.get(id)).remove({ force: true });
+});
+
 /** A container that a Node process made which has ended since. */
 async function makeDetached(script: string, name?: string): Promise<string> {
   const { stdout, stderr, exitCode } = await maker.run(name === undefined ? [script] : [script, name]);
@@ -71,7 +75,7 @@ test('another process finds it, reads its output, runs a command in it, stops an
 test.each([
   ['exit 3', { exitCode: 3, signal: null, reason: 'exit' }],
   ['kill -USR1 $$', { exitCode: null, signal: 'SIGUSR1', reason: 'signal' }],
-  ['tail /dev/zero', { exitCode: null, signal: 'SIGKILL', reason: 'oom' }],
+  ['exec tail /dev/zero', { exitCode: null, signal: 'SIGKILL', reason: 'oom' }],
 ])(
   'how it ended is known to who comes later: %s',
   async (script, expected) => {
@@ -94,7 +98,7 @@ test.each([
 );
 
 test('out of memory is told apart while its cgroup is there', async () => {
-  const id = await makeDetached('sleep 0.1; tail /dev/zero');
+  const id = await makeDetached('sleep 0.1; exec tail /dev/zero');
   const c = await Container.get(id);
   expect(await c.wait()).toMatchObject({ signal: 'SIGKILL', reason: 'oom' });
   // The verdict is kept for the next who asks.
