@@ -11,14 +11,15 @@ export type CgroupWatchEvent =
 /**
  * Reports events until the cgroup is removed. Only where there is something to report: a memory limit, or triggers.
  *
+ * @returns ends the watching
  * @throws UnavailableError for `pressure` without PSI
  */
 export function watchContainerCgroup(
   cgroup: Cgroup | undefined,
   spec: ContainerSpec,
   emit: (event: CgroupWatchEvent) => void,
-): void {
-  if (!cgroup || (spec.pressure === undefined && spec.limits?.memory === undefined)) return;
+): () => void {
+  if (!cgroup || (spec.pressure === undefined && spec.limits?.memory === undefined)) return () => {};
   const events = cgroup.events(spec.pressure ? { pressure: spec.pressure } : {});
   // v1 counts kills where the killed process was, in a cgroup below; its notice of the shortage itself comes here.
   const kill = cgroup.host.mode === 'v2' ? 'oom_kill' : 'oom';
@@ -33,4 +34,5 @@ export function watchContainerCgroup(
   };
   // The stream ends with the cgroup; an error of it is an end as well.
   follow().catch(() => {});
+  return () => events[Symbol.dispose]();
 }

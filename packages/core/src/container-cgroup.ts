@@ -1,4 +1,4 @@
-import { Cgroup, type DockerLimits, fromDockerLimits } from '@ns/cgroups';
+import { Cgroup, CgroupGoneError, type DockerLimits, fromDockerLimits, type Stats } from '@ns/cgroups';
 import type { Exit } from '@ns/launch';
 import type { Ending } from './container-process.ts';
 
@@ -29,7 +29,7 @@ const controllers = ['memory', 'cpu', 'cpuset', 'pids', 'io', 'hugetlb'] as cons
 /** What a process used and whether memory was its end: read before the cgroup goes away. */
 export async function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Promise<Ending> {
   const { usage } = exit;
-  const stats = await cgroup?.stats();
+  const stats = await lastStats(cgroup);
   const oom = (cgroup?.oomKills() ?? 0) > 0;
   return {
     // Somebody else's SIGKILL after a survived shortage is not an OOM kill; one of our processes that died of it is.
@@ -44,4 +44,14 @@ export async function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Prom
       pidsPeak: stats?.pids?.peak,
     },
   };
+}
+
+/** The figures of a cgroup that somebody else may have removed by now. */
+export async function lastStats(cgroup: Cgroup | undefined): Promise<Stats | undefined> {
+  try {
+    return await cgroup?.stats();
+  } catch (error) {
+    if (error instanceof CgroupGoneError) return undefined;
+    throw error;
+  }
 }

@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import type { Cgroup } from '@ns/cgroups';
 import { type Launched, type Leftovers, launch, type StandardStreams, type Step } from '@ns/launch';
-import { ResourceStack } from '@ns/libc';
+import { type OwnedFd, ResourceStack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { type NotifierOptions, type SeccompHandlers, SeccompNotifier } from '@ns/seccomp';
 import { nameLink } from './container-names.ts';
@@ -23,6 +23,8 @@ export interface StartContext {
   readonly mounts?: PreparedMounts | undefined;
   /** The cgroup that holds the limits, when `cgroup` is inside another. */
   readonly outerCgroup?: Cgroup | undefined;
+  /** Gets the end of the program, for when we are gone. */
+  readonly journal?: OwnedFd | undefined;
   /** Wait for the word to start. */
   readonly park: boolean;
   /** Wait just before the program for the caller to say which. */
@@ -45,6 +47,7 @@ export function launchContainer(
   const cgroup = context.cgroup && owner.use(context.cgroup.joinPlan());
   if (cgroup?.cloneInto) fds.cgroup = cgroup.cloneInto.fd;
   if (context.scratch) fds.scratch = context.scratch.fd.fd;
+  if (context.journal) fds.journal = context.journal.fd;
   const host = readHost();
   const noInput = spec.stdin === 'null';
   const design = designContainer(
@@ -66,6 +69,7 @@ export function launchContainer(
       ids: context.ids,
       mounts: context.mounts,
       leftovers: leftoversOf(context, spec.name),
+      journal: context.journal !== undefined,
       owner,
       fds,
     },

@@ -1,14 +1,14 @@
 import type { Cgroup } from '@ns/cgroups';
 import { pidfdOpen, pidfdSendSignal, UnavailableError } from '@ns/libc';
-import type { ContainerRun } from './container-run.ts';
 import { descendantsOf } from './process-list.ts';
+import type { RunHandle } from './run-handle.ts';
 
 /**
  * The cgroup of a container, for what cannot be done without.
  *
  * @throws UnavailableError for an ordinary user who has none delegated
  */
-export function cgroupOf({ cgroup }: ContainerRun, feature: string): Cgroup {
+export function cgroupOf({ cgroup }: RunHandle, feature: string): Cgroup {
   if (cgroup) return cgroup;
   throw new UnavailableError(
     feature,
@@ -18,7 +18,7 @@ export function cgroupOf({ cgroup }: ContainerRun, feature: string): Cgroup {
 }
 
 /** Host pids of a container's processes. */
-export async function processIds({ cgroup, launched }: ContainerRun): Promise<readonly number[]> {
+export async function processIds({ cgroup, launched }: RunHandle): Promise<readonly number[]> {
   return cgroup ? cgroup.processes() : descendantsOf(launched.pid!);
 }
 

@@ -1,19 +1,24 @@
 import type { Cgroup } from '@ns/cgroups';
 import type { Launched, StandardStreams, Step } from '@ns/launch';
-import { createCommandCgroup, readAccounts } from './container-cgroup.ts';
+import type { IdLease } from '@ns/namespaces';
+import { createCommandCgroup, lastStats, readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
 import { openStreams } from './container-process.ts';
+import { handOver, isDetachable, openJournal } from './detachment.ts';
 import { ContainerStartError } from './errors.ts';
 import type { LogBuffer } from './log-buffer.ts';
+import { LogFiles } from './log-files.ts';
 import { CapturedOutput } from './output.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import { acquireResources, type Resources } from './resources.ts';
 import type { Result } from './result.ts';
+import type { RunHandle } from './run-handle.ts';
 import type { Scratch } from './scratch.ts';
+import { stateDirectory } from './state-root.ts';
 import type { ContainerSpec } from './types.ts';
 
 /** One life of a container, from its first process to its last: a restart is another one. */
-export class ContainerRun {
+export class ContainerRun implements RunHandle {
   readonly design: ContainerDesign;
   readonly steps: readonly Step[];
   readonly streams: StandardStreams;
@@ -26,6 +31,7 @@ export class ContainerRun {
   cause: Result['reason'] | undefined;
   readonly #resources: Resources;
   readonly #payload: Cgroup | undefined;
+  readonly #held: AsyncDisposable[] = [];
   #execs = 0;
 
   private constructor(
@@ -60,10 +66,13 @@ export class ContainerRun {
     const { id, logs, maxOutputBytes, scratch } = context;
     const resources = await acquireResources(id, spec);
     const { cgroup, ids, mounts } = resources;
-    const streams = openStreams(spec);
+    const detachable = isDetachable(spec);
+    const streams = detachable ? LogFiles.create(stateDirectory('containers', id)) : openStreams(spec);
+    using journal = detachable ? openJournal(id) : undefined;
     let run: ContainerRun | undefined;
+    let payload: Cgroup | undefined;
     try {
-      const payload = cgroup && (await createCommandCgroup(cgroup, 'init', spec.limits));
+      payload = cgroup && (await createCommandCgroup(cgroup, 'init', spec.limits));
       const { launched, design, steps } = launchContainer(spec, {
         id,
         streams,
@@ -71,6 +80,7 @@ export class ContainerRun {
         outerCgroup: cgroup,
         ids,
         mounts,
+        journal,
         park: true,
         scratch,
         keepScratch: true,
@@ -86,10 +96,16 @@ export class ContainerRun {
       const collected = Promise.all([output.collect(streams.stdout!, 1), output.collect(streams.stderr!, 2)]);
       run = new ContainerRun({ design, steps, streams, launched, cgroup, payload, resources, output, collected });
       await launched.ready;
+      if (detachable) await handOver(launched.monitorPid, [cgroup, payload], ids);
       return run;
     } catch (error) {
+      run?.launched.scratch.then(
+        (handedOver) => handedOver.close(),
+        () => {},
+      );
       // The result knows which step it was, and frees everything.
       if (run) await run.result;
+      await payload?.[Symbol.asyncDispose]();
       streams.destroy();
       await resources[Symbol.asyncDispose]();
       throw error;
@@ -102,6 +118,19 @@ export class ContainerRun {
     this.launched.kill();
   }
 
+  hold(resource: AsyncDisposable): void {
+    this.#held.push(resource);
+  }
+
+  letGo(): void {
+    this.launched.unref();
+  }
+
+  /** Host ids that are its alone. */
+  get ids(): IdLease | undefined {
+    return this.#resources.ids;
+  }
+
   /** A cgroup for one exec. */
   async newExecCgroup(limits: ContainerSpec['limits']): Promise<Cgroup | undefined> {
     return this.cgroup && createCommandCgroup(this.cgroup, `exec-${++this.#execs}`, limits);
@@ -111,8 +140,10 @@ export class ContainerRun {
     const exit = await this.launched.exited;
     const { oom, usage } = await readAccounts(exit, this.#payload);
     await this.#payload?.[Symbol.asyncDispose]();
-    const total = await this.cgroup?.stats();
+    const total = await lastStats(this.cgroup);
+    for (const resource of this.#held.splice(0)) await resource[Symbol.asyncDispose]();
     await this.#resources[Symbol.asyncDispose]();
+    if (this.streams instanceof LogFiles) await this.streams.finish();
     await collected;
     if (exit.failure && !this.cause) throw new ContainerStartError(exit.failure);
     return {

@@ -1,8 +1,10 @@
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NsError } from '@ns/libc';
+import type { IdLease } from '@ns/namespaces';
 import { isAlive, type ProcessIdentity } from './process-identity.ts';
-import { stateDirectory, stateRoot } from './state-root.ts';
+import type { Result } from './result.ts';
+import { stateRoot } from './state-root.ts';
 import type { StoredSpec } from './stored-spec.ts';
 
 /** What a container is, on disk: found by other processes, and by the next one after a crash. */
@@ -19,6 +21,12 @@ export interface ContainerState {
   /** First process of the container. */
   readonly init: ProcessIdentity | undefined;
   readonly status: ContainerStatus;
+  /** It outlives its maker: output and end are in files beside this one. */
+  readonly detachable: boolean;
+  /** Host ids that are its alone. */
+  readonly ids: Pick<IdLease, 'uids' | 'gids'> | undefined;
+  /** How it ended, by the first who knew. */
+  readonly ending: Omit<Result, 'stdout' | 'stderr' | 'truncated'> | undefined;
   readonly cgroup: string | undefined;
   readonly spec: StoredSpec;
 }
@@ -28,17 +36,36 @@ export type ContainerStatus = 'created' | 'running' | 'paused' | 'stopped' | 're
 
 const FILE = 'state.json';
 
-/** Writes the state so that a reader sees the old one or the new one, never half of it. */
-export function writeState(state: ContainerState): void {
-  const directory = stateDirectory('containers', state.id);
+/**
+ * Writes the state so that a reader sees the old one or the new one, never half of it.
+ *
+ * @returns false when the container was removed meanwhile
+ */
+export function writeState(state: ContainerState): boolean {
+  const directory = join(stateRoot(), 'containers', state.id);
   const temporary = join(directory, `${FILE}.${process.pid}`);
-  writeFileSync(temporary, JSON.stringify(state), { mode: 0o600 });
-  renameSync(temporary, join(directory, FILE));
+  try {
+    writeFileSync(temporary, JSON.stringify(state), { mode: 0o600 });
+    renameSync(temporary, join(directory, FILE));
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
 }
 
 /** Removes everything kept of a container. Idempotent. */
 export function removeState(id: string): void {
-  rmSync(join(stateRoot(), 'containers', id), { recursive: true, force: true });
+  const directory = join(stateRoot(), 'containers', id);
+  const removed = join(stateRoot(), `removed-${id}-${process.pid}`);
+  try {
+    // At once, so that nobody who writes meanwhile brings a part of it back.
+    renameSync(directory, removed);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  rmSync(removed, { recursive: true, force: true });
 }
 
 /** Every container on this machine and state root. What is not readable is none: a crash in its first moment left it. */
@@ -61,9 +88,9 @@ function readState(id: string): ContainerState | undefined {
   }
 }
 
-/** Its maker and all its processes are gone: nobody will come back for it. */
-export function isAbandoned({ owner, monitor, init }: ContainerState): boolean {
-  return [owner, monitor, init].every((process) => !process || !isAlive(process));
+/** Its maker and all its processes are gone, and nobody will come back for it. */
+export function isAbandoned({ detachable, owner, monitor, init }: ContainerState): boolean {
+  return !detachable && [owner, monitor, init].every((process) => !process || !isAlive(process));
 }
 
 /** Directories of containers in which there is no state, of this version or another. */

@@ -1,8 +1,7 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
 import { fromDockerLimits, parseSize, type Stats } from '@ns/cgroups';
-import { type Explanation, explain as explainSteps, SIGNALS } from '@ns/launch';
-import { ResourceStack } from '@ns/libc';
+import { type Explanation, SIGNALS } from '@ns/launch';
 import {
   type AppliedChanges,
   type ApplyChangesOptions,
@@ -11,7 +10,9 @@ import {
   type StoredLayer,
   treeStream,
 } from '@ns/overlayfs';
+import { AdoptedRun } from './adopted-run.ts';
 import { AttachedStream } from './attached-stream.ts';
+import { explainSpec } from './blueprint.ts';
 import { type CgroupWatchEvent, watchContainerCgroup } from './cgroup-watch.ts';
 import {
   applyContainer,
@@ -28,21 +29,29 @@ import { claimName, releaseName } from './container-names.ts';
 import { type ContainerProcess, feedInput } from './container-process.ts';
 import { cgroupOf, processIds, signalProcess } from './container-processes.ts';
 import { ContainerRun } from './container-run.ts';
-import { type ContainerStatus, readStates, removeState, writeState } from './container-state.ts';
+import {
+  type ContainerState,
+  type ContainerStatus,
+  findState,
+  readStates,
+  removeState,
+  writeState,
+} from './container-state.ts';
 import { defaultMaxOutputBytes } from './defaults.ts';
-import { designContainer, newId } from './design.ts';
+import { newId } from './design.ts';
+import { checkDetachable, isDetachable, notDetachable } from './detachment.ts';
 import { ContainerStateError } from './errors.ts';
 import { EventHub } from './event-hub.ts';
 import { type ExecOptions, exec } from './exec.ts';
 import type { HealthState } from './health.ts';
-import { readHost } from './host.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
-import { containerPlan } from './plan/container-plan.ts';
 import { type PlannedChange, plannedChanges } from './planned-changes.ts';
-import { identifyProcess } from './process-identity.ts';
+import { identifyProcess, type ProcessIdentity } from './process-identity.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
 import type { Result } from './result.ts';
+import type { RunHandle } from './run-handle.ts';
 import { newScratchWithBase, type Scratch } from './scratch.ts';
+import { stateDirectory } from './state-root.ts';
 import { specToStore } from './stored-spec.ts';
 import { Supervision, type SupervisionEvent } from './supervision.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
@@ -83,23 +92,31 @@ export class Container implements AsyncDisposable {
   /** 64 hexadecimal digits. */
   readonly id: string;
   readonly labels: Readonly<Record<string, string>>;
-  readonly createdAt: Date = new Date();
+  readonly createdAt: Date;
   #spec: ContainerSpec;
+  /** Another process made it, or this one in an earlier life. */
+  readonly #found: boolean;
+  readonly #owner: ProcessIdentity;
   readonly #events = new EventHub<ContainerEvent>();
   readonly #logs: LogBuffer;
   readonly #supervision: Supervision;
   readonly #maxOutputBytes: number;
-  #run: ContainerRun | undefined;
+  #run: RunHandle | undefined;
   #scratch: Scratch | undefined;
   #status: ContainerStatus = 'created';
+  #detached = false;
+  #unwatch = () => {};
 
-  private constructor(id: string, spec: ContainerSpec) {
+  private constructor(id: string, spec: ContainerSpec, found?: ContainerState) {
     this.id = id;
     this.#spec = spec;
+    this.#found = found !== undefined;
+    this.#owner = found?.owner ?? identifyProcess(process.pid)!;
+    this.createdAt = found ? new Date(found.createdAt) : new Date();
     this.labels = spec.labels ?? {};
     this.#maxOutputBytes = parseSize(spec.maxOutput?.bytes ?? defaultMaxOutputBytes, 'maxOutput.bytes');
     this.#logs = new LogBuffer(this.#maxOutputBytes);
-    this.#supervision = new Supervision(spec, {
+    this.#supervision = new Supervision(found ? {} : spec, {
       exec: (argv, options) => this.exec(argv, options),
       startAgain: () => this.#begin(),
       emit: (event) => this.#events.emit(event),
@@ -115,6 +132,7 @@ export class Container implements AsyncDisposable {
    */
   static async create(spec: ContainerSpec, options: { signal?: AbortSignal } = {}): Promise<Container> {
     const checked = validateSpec(spec);
+    checkDetachable(checked);
     options.signal?.throwIfAborted();
     const container = new Container(newId(), checked);
     if (checked.name !== undefined) claimName(checked.name, container.id);
@@ -122,12 +140,30 @@ export class Container implements AsyncDisposable {
       await traced('create', container.#trace, () => container.#prepare());
     } catch (error) {
       if (checked.name !== undefined) releaseName(checked.name);
+      removeState(container.id);
       throw error;
     }
     if (options.signal?.aborted) {
       await container.remove({ force: true });
       options.signal.throwIfAborted();
     }
+    return container;
+  }
+
+  /**
+   * Finds a container by its id, the beginning of it, or its name: one that was detached, or that another process has.
+   * It can be asked and told everything but to start; its output is there when it was made with
+   * `lifetime: { dieWithParent: false }`. The object does not keep the event loop alive unless something waits, and
+   * disposing of it leaves the container alone.
+   *
+   * @throws NsError `ERR_NS_CONTAINER_NOT_FOUND`
+   */
+  static async get(idOrName: string): Promise<Container> {
+    const state = findState(idOrName);
+    const container = new Container(state.id, state.spec, state);
+    const run = await AdoptedRun.adopt(state, container.#logs, container.#maxOutputBytes);
+    container.#status = run.status;
+    container.#follow(run);
     return container;
   }
 
@@ -199,6 +235,7 @@ export class Container implements AsyncDisposable {
   }
 
   async #startProgram(): Promise<void> {
+    if (this.#found && this.#status !== 'running' && this.#status !== 'paused') throw this.#notOurs('start it');
     if (this.#status === 'stopped') await this.#prepare();
     if (this.#status !== 'created')
       throw new ContainerStateError('ERR_NS_CONTAINER_RUNNING', this.id.slice(0, 12), this.#status, 'start it');
@@ -226,7 +263,10 @@ export class Container implements AsyncDisposable {
 
   /** How the program ended. Before or after the start, any number of times; after a restart, how that run ends. */
   wait(): Promise<Result> {
-    return this.#run!.result;
+    const { launched, result } = this.#run!;
+    // Detached or found, it would not keep us waiting.
+    if (this.#isAlive) launched.ref();
+    return result;
   }
 
   /** Runs a command inside. When it settles, every process it started is gone. */
@@ -263,7 +303,7 @@ export class Container implements AsyncDisposable {
     if (options.all && signal !== 'SIGKILL') {
       for (const pid of await processIds(run)) signalProcess(pid, SIGNALS[signal]);
     } else run.launched.signal(signal);
-    if (signal === 'SIGKILL') await run.result.catch(() => {});
+    if (signal === 'SIGKILL') await this.wait().catch(() => {});
   }
 
   /** Asks the program to end, and ends it after `timeout` ms. Idempotent. */
@@ -281,7 +321,7 @@ export class Container implements AsyncDisposable {
     if (this.#status === 'created') run.launched.kill();
     else run.launched.signal(signal);
     const timer = setTimeout(() => run.launched.kill(), timeout);
-    await run.result.catch(() => {});
+    await this.wait().catch(() => {});
     clearTimeout(timer);
   }
 
@@ -474,7 +514,7 @@ export class Container implements AsyncDisposable {
     }
     await this.#supervision.holdBack();
     this.#run?.launched.kill();
-    await this.#run?.result.catch(() => {});
+    if (this.#run) await this.wait().catch(() => {});
     this.#scratch?.fd.close();
     removeState(this.id);
     if (this.name !== undefined) releaseName(this.name);
@@ -483,11 +523,29 @@ export class Container implements AsyncDisposable {
     this.#events.close();
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.remove({ force: true });
+  /**
+   * Lets it go on without us: it survives this process, and `Container.get` finds it again, with its output and its end.
+   * This object can still be used; disposing of it leaves the container alone from now on.
+   *
+   * @throws NsError `ERR_NS_CONTAINER_NOT_DETACHABLE`: it was not made with `lifetime: { dieWithParent: false }`
+   */
+  detach(): void {
+    const run = this.#alive('detach it');
+    if (!isDetachable(this.#spec) || this.#status === 'created') throw notDetachable(this.id, this.#status);
+    this.#detached = true;
+    this.#supervision[Symbol.dispose]();
+    this.#unwatch();
+    run.launched.unref();
+  }
+
+  /** Removes it, unless it was detached or found: then only this object is done with it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#found) this.#run!.letGo();
+    else if (!this.#detached) await this.remove({ force: true });
   }
 
   get #overlays(): ContainerOverlay[] {
+    if (this.#found) throw this.#notOurs('look at what it changed');
     return this.#run && this.#scratch ? overlaysOf(this.#run.steps, this.#scratch.fd) : [];
   }
 
@@ -517,6 +575,7 @@ export class Container implements AsyncDisposable {
   }
 
   async #prepare(): Promise<void> {
+    stateDirectory('containers', this.id);
     this.#logs.reopen();
     const run = await ContainerRun.prepare(this.#spec, {
       id: this.id,
@@ -528,10 +587,15 @@ export class Container implements AsyncDisposable {
     this.#scratch = { fd: await run.launched.scratch, covered: true, hasBase: this.#scratch?.hasBase ?? false };
     this.#run = run;
     this.#setStatus('created');
-    watchContainerCgroup(run.cgroup, this.#spec, (event) => this.#events.emit(event));
+    this.#unwatch = watchContainerCgroup(run.cgroup, this.#spec, (event) => this.#events.emit(event));
+    this.#follow(run);
+  }
+
+  #follow(run: RunHandle): void {
+    this.#run = run;
     run.result.then(
       (result) => {
-        this.#ended();
+        this.#ended(result);
         this.#events.emit({ type: 'exit', result });
         this.#supervision.ended(result);
       },
@@ -539,38 +603,54 @@ export class Container implements AsyncDisposable {
     );
   }
 
-  #ended(): void {
+  #ended(result?: Result): void {
     this.#logs.end();
-    if (this.#status !== 'removed') this.#setStatus('stopped');
+    if (this.#status !== 'removed') this.#setStatus('stopped', result);
   }
 
-  #setStatus(status: ContainerStatus): void {
+  #setStatus(status: ContainerStatus, result?: Result): void {
     this.#status = status;
+    const { stdout: _, stderr: __, truncated: ___, ...ending } = result ?? ({} as Partial<Result>);
     const launched = this.#isAlive ? this.#run?.launched : undefined;
     const identify = (pid: number | undefined) => (pid === undefined ? undefined : identifyProcess(pid));
     const spec = specToStore(this.#spec);
-    writeState({
+    const there = writeState({
       version: 1,
       id: this.id,
       name: this.name,
       labels: this.labels,
       command: this.#spec.command,
       createdAt: this.createdAt.toISOString(),
-      owner: identifyProcess(process.pid)!,
+      owner: this.#owner,
       monitor: identify(launched?.monitorPid),
       init: identify(launched?.pid),
       status,
+      detachable: isDetachable(this.#spec),
+      ids: this.#run?.ids && { uids: this.#run.ids.uids, gids: this.#run.ids.gids },
+      ending: result && (ending as ContainerState['ending']),
       cgroup: launched && this.#run!.cgroup?.name,
       spec,
     });
+    // Somebody else has removed it.
+    if (!there) this.#status = 'removed';
   }
 
-  #alive(wanted: string): ContainerRun {
+  #notOurs(wanted: string): ContainerStateError {
+    return new ContainerStateError(
+      'ERR_NS_CONTAINER_NOT_OURS',
+      this.id.slice(0, 12),
+      this.#status,
+      wanted,
+      'Only the process that made it can',
+    );
+  }
+
+  #alive(wanted: string): RunHandle {
     if (this.#isAlive && this.#run) return this.#run;
     throw new ContainerStateError('ERR_NS_CONTAINER_NOT_RUNNING', this.id.slice(0, 12), this.#status, wanted);
   }
 
-  #running(wanted: string): ContainerRun {
+  #running(wanted: string): RunHandle {
     if (this.#status === 'running') return this.#run!;
     const code = this.#status === 'paused' ? 'ERR_NS_CONTAINER_PAUSED' : 'ERR_NS_CONTAINER_NOT_RUNNING';
     throw new ContainerStateError(
@@ -588,28 +668,4 @@ export class Container implements AsyncDisposable {
       await setTimeoutPromise(intervalMs, undefined, { ref: false });
     }
   }
-}
-
-function explainSpec(id: string, spec: ContainerSpec): Explanation {
-  using owner = new ResourceStack();
-  const fds: Record<string, number> = {};
-  const host = readHost();
-  const design = designContainer(
-    spec,
-    {
-      id,
-      park: true,
-      scratch: { reuse: false, covered: false, hasBase: false, handOver: true },
-      nullFds: [],
-      pipeFds: [0, 1, 2],
-      cgroupProcs: [],
-      cgroupFd: false,
-      leftovers: { files: [], directories: [], parents: [] },
-      ids: undefined,
-      owner,
-      fds,
-    },
-    host,
-  );
-  return explainSteps(containerPlan(design, host), { extra: 0, named: Object.keys(fds) });
 }

@@ -32,6 +32,7 @@ export interface DesignContext {
   readonly cgroupProcs: readonly string[];
   readonly cgroupFd: boolean;
   readonly leftovers: Leftovers;
+  readonly journal: boolean;
   /** Host ids that are this container's alone. */
   readonly ids: IdLease | undefined;
   /** Detached mounts, by the names that steps use. Without, it is a plan for nobody to carry out. */
@@ -101,6 +102,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     timeoutMs: spec.timeout,
     dieWithParent: spec.lifetime?.dieWithParent ?? true,
     leftovers: context.leftovers,
+    journal: context.journal,
     nullFds: context.nullFds,
     pipeFds: context.pipeFds,
     park: context.park,

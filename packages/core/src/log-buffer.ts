@@ -33,8 +33,8 @@ export class LogBuffer {
     this.#changed.setMaxListeners(0);
   }
 
-  add(stream: LogEntry['stream'], data: Buffer): void {
-    this.#entries.push({ stream, time: new Date(), data });
+  add(stream: LogEntry['stream'], data: Buffer, time: Date = new Date()): void {
+    this.#entries.push({ stream, time, data });
     this.#bytes += data.length;
     while (this.#bytes > this.#limit && this.#entries.length > 1) {
       this.#bytes -= this.#entries.shift()!.data.length;

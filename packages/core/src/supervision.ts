@@ -24,7 +24,7 @@ export interface Supervised {
 }
 
 /** What goes on around the runs of a container: when it is ready, whether it is well, and whether it starts again. */
-export class Supervision {
+export class Supervision implements Disposable {
   readonly #spec: Pick<ContainerSpec, 'wait' | 'health' | 'restart'>;
   readonly #container: Supervised;
   readonly #restarts: RestartCounter;
@@ -86,6 +86,13 @@ export class Supervision {
     await this.#restarting;
     this.#heldBack = true;
     this.#restarts.reset();
+  }
+
+  /** Looks after it no longer. */
+  [Symbol.dispose](): void {
+    this.#heldBack = true;
+    clearTimeout(this.#timer);
+    this.#health?.[Symbol.dispose]();
   }
 
   async #restart(): Promise<void> {

@@ -53,7 +53,7 @@ test('another process finds it, reads its output, runs a command in it, stops an
   expect(c.pid).toBeGreaterThan(0);
   expect((await lines(c.logs())).split('\n').sort()).toEqual(['', 'err', 'hello']);
   expect((await c.exec('hostname')).stdout).toBe(`${id.slice(0, 12)}\n`);
-  expect((await c.stats()).pids?.current).toBeGreaterThan(1);
+  expect((await c.stats()).memory?.currentBytes).toBeGreaterThan(0);
   expect((await c.processes()).map(({ name }) => name)).toContain('sh');
   await c.pause();
   expect((await Container.get(id)).status).toBe('paused');

@@ -56,6 +56,8 @@ export interface ContainerDesign extends PayloadDesign {
   readonly timeoutMs: number | undefined;
   readonly dieWithParent: boolean;
   readonly leftovers: Leftovers;
+  /** Monitor and init write the end into the descriptor `journal`. */
+  readonly journal: boolean;
   /** Standard streams that are /dev/null, and those that are pipes of ours. */
   readonly nullFds: readonly number[];
   readonly pipeFds: readonly number[];
@@ -106,6 +108,7 @@ export function containerPlan(design: ContainerDesign, host: Host): readonly Ste
       ...(design.cgroupFd && { intoCgroup: 'cgroup' }),
       ...(namespaces.idMaps && { idMaps: { ...namespaces.idMaps, cgroupProcs: design.cgroupProcs } }),
       leftovers: design.leftovers,
+      ...(design.journal && { journal: 'journal' }),
       child: initSteps(design, host),
     },
   ];
@@ -165,6 +168,7 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
             op: 'clone',
             supervisor: 'init',
             namespaces: [],
+            ...(design.journal && { journal: 'journal' }),
             child: [{ op: 'newSession' }, ...terminalSteps(design), ...payloadSteps(design, host)],
           } as const,
         ]

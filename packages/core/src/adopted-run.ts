@@ -1,0 +1,205 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Cgroup, CgroupGoneError } from '@ns/cgroups';
+import { Adopted, type NamespaceKind, readExit, StandardStreams, type Step } from '@ns/launch';
+import { NsError, type OwnedFd } from '@ns/libc';
+import { IdLease } from '@ns/namespaces';
+import { drawDesign } from './blueprint.ts';
+import { createCommandCgroup, readAccounts } from './container-cgroup.ts';
+import type { ContainerState, ContainerStatus } from './container-state.ts';
+import { readJournal } from './detachment.ts';
+import type { LogBuffer } from './log-buffer.ts';
+import { LogFiles, readLog } from './log-files.ts';
+import type { ContainerDesign } from './plan/container-plan.ts';
+import { isAlive } from './process-identity.ts';
+import type { Result } from './result.ts';
+import type { RunHandle, RunProcess } from './run-handle.ts';
+import { stateDirectory } from './state-root.ts';
+import type { ContainerSpec } from './types.ts';
+
+/**
+ * A run that another process began, or this one in an earlier life: known from its state directory, its processes held by
+ * pidfds. Everything it can be asked is asked of the kernel and of files; there is nobody else to ask.
+ */
+export class AdoptedRun implements RunHandle {
+  readonly launched: RunProcess;
+  readonly steps: readonly Step[] = [];
+  readonly streams: StandardStreams;
+  readonly cgroup: Cgroup | undefined;
+  readonly result: Promise<Result>;
+  readonly #state: ContainerState;
+  readonly ids: IdLease | undefined;
+  readonly #payload: Cgroup | undefined;
+  readonly #process: Adopted | undefined;
+  readonly #held: AsyncDisposable[] = [];
+  #execs = 0;
+
+  private constructor(
+    state: ContainerState,
+    parts: {
+      process: Adopted | undefined;
+      cgroup: Cgroup | undefined;
+      payload: Cgroup | undefined;
+      streams: StandardStreams;
+      directory: string;
+      maxOutputBytes: number;
+    },
+  ) {
+    const { process, cgroup, payload, streams, directory, maxOutputBytes } = parts;
+    this.#state = state;
+    this.#process = process;
+    this.launched = process ? ofAnother(process) : gone;
+    this.cgroup = cgroup;
+    this.streams = streams;
+    this.ids = leaseOf(state);
+    this.#payload = payload;
+    this.result = this.#supervise(process, directory, maxOutputBytes);
+    this.result.catch(() => {});
+  }
+
+  /** Takes hold of a container as it is now. Does not keep the event loop alive. */
+  static async adopt(state: ContainerState, logs: LogBuffer, maxOutputBytes: number): Promise<AdoptedRun> {
+    const { id, monitor, init } = state;
+    // Between the end of the program and that of the monitor, which writes it down, there are microseconds.
+    while (monitor && isAlive(monitor) && !(init && isAlive(init))) await delay(1);
+    const directory = stateDirectory('containers', id);
+    const process =
+      monitor &&
+      init &&
+      Adopted.open({
+        monitorPid: monitor.pid,
+        pid: init.pid,
+        verify: () => isAlive(monitor) && isAlive(init),
+        readJournal: () => readJournal(directory),
+      });
+    process?.unref();
+    const streams = state.detachable ? replay(directory, logs, maxOutputBytes) : noStreams();
+    const cgroup = await openCgroup(state.cgroup);
+    const payload = cgroup && (await openCgroup(`${cgroup.name}/init`));
+    return new AdoptedRun(state, { process, cgroup, payload, streams, directory, maxOutputBytes });
+  }
+
+  get design(): ContainerDesign {
+    return drawDesign(this.#state.id, this.#state.spec, this.ids);
+  }
+
+  /** Where the container stands, as the kernel sees it. */
+  get status(): ContainerStatus {
+    if (this.launched.pid === undefined) return 'stopped';
+    return this.cgroup?.frozen ? 'paused' : this.#state.status === 'created' ? 'created' : 'running';
+  }
+
+  hold(resource: AsyncDisposable): void {
+    this.#held.push(resource);
+  }
+
+  letGo(): void {
+    this.#process?.[Symbol.dispose]();
+    this.#payload?.close();
+    this.cgroup?.close();
+    this.streams.destroy();
+  }
+
+  /** Named by our pid too: others may be at it. */
+  async newExecCgroup(limits: ContainerSpec['limits']): Promise<Cgroup | undefined> {
+    return this.cgroup && createCommandCgroup(this.cgroup, `exec-${process.pid}-${++this.#execs}`, limits);
+  }
+
+  async #supervise(process: Adopted | undefined, directory: string, maxOutputBytes: number): Promise<Result> {
+    const begin = Date.parse(this.#state.createdAt);
+    const exit = process ? await process.exited : readExit(readJournal(directory));
+    const { oom, usage } = await readAccounts(exit, this.#payload);
+    this.#payload?.close();
+    for (const resource of this.#held.splice(0)) await resource[Symbol.asyncDispose]();
+    // What belongs to a maker that is still there, he clears up.
+    if (this.#state.detachable) {
+      await this.cgroup?.[Symbol.asyncDispose]();
+      await this.ids?.[Symbol.asyncDispose]();
+    } else this.cgroup?.close();
+    process?.[Symbol.dispose]();
+    if (this.streams instanceof LogFiles) await this.streams.finish();
+    const [stdout, stderr] = (['stdout', 'stderr'] as const).map((name) => readLog(directory, name, maxOutputBytes));
+    return {
+      exitCode: exit.exitCode,
+      signal: exit.signal,
+      reason: exit.timedOut ? 'timeout' : oom ? 'oom' : exit.signal ? 'signal' : 'exit',
+      usage,
+      durationMs: Date.now() - begin,
+      ...this.#state.ending,
+      stdout: stdout!.bytes.toString('utf8'),
+      stderr: stderr!.bytes.toString('utf8'),
+      truncated: stdout!.truncated || stderr!.truncated,
+    };
+  }
+}
+
+function ofAnother(adopted: Adopted): RunProcess {
+  return {
+    monitorPid: adopted.monitorPid,
+    pid: adopted.pid,
+    pidfd: adopted.pidfd,
+    namespaces: noNamespaces,
+    executed: Promise.resolve(),
+    go: refuseToGo,
+    signal: (signal) => adopted.signal(signal),
+    kill: () => adopted.kill(),
+    ref: () => adopted.ref(),
+    unref: () => adopted.unref(),
+  };
+}
+
+// A pidfd is enough to join them all.
+const noNamespaces: ReadonlyMap<NamespaceKind, OwnedFd> = new Map();
+
+function refuseToGo(): never {
+  throw new NsError('ERR_NS_CONTAINER_NOT_OURS', 'this container was made by another process, which has to start it');
+}
+
+/** Of a container that has ended. */
+const gone: RunProcess = {
+  monitorPid: 0,
+  pid: undefined,
+  pidfd: undefined,
+  namespaces: noNamespaces,
+  executed: Promise.resolve(),
+  go: refuseToGo,
+  signal: () => false,
+  kill: () => false,
+  ref: () => {},
+  unref: () => {},
+};
+
+/** What was written before goes into the log at once, what comes later as it comes. */
+function replay(directory: string, logs: LogBuffer, limitBytes: number): LogFiles {
+  const stored = (['stdout', 'stderr'] as const).map((stream) => {
+    const log = readLog(directory, stream, limitBytes);
+    if (log.bytes.length > 0) logs.add(stream, log.bytes, log.time);
+    return log.end;
+  });
+  const streams = LogFiles.follow(directory, { stdout: stored[0]!, stderr: stored[1]! });
+  for (const stream of ['stdout', 'stderr'] as const) {
+    streams[stream].on('data', (data: Buffer) => logs.add(stream, data));
+  }
+  return streams;
+}
+
+/** The output of a container that cannot be detached goes to its maker alone. */
+function noStreams(): StandardStreams {
+  const streams = new StandardStreams(['null', 'null', 'null']);
+  streams.closeInherited();
+  return streams;
+}
+
+/** Two who look after one container both clear up: the second finds nothing. */
+async function openCgroup(name: string | undefined): Promise<Cgroup | undefined> {
+  if (name === undefined) return undefined;
+  try {
+    return await Cgroup.open(name);
+  } catch (error) {
+    if (error instanceof CgroupGoneError) return undefined;
+    throw error;
+  }
+}
+
+function leaseOf({ id, ids, owner }: ContainerState): IdLease | undefined {
+  return ids && new IdLease(stateDirectory('ids'), id, { ...ids, owner }, 10_000);
+}

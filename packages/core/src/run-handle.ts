@@ -1,0 +1,30 @@
+import type { Cgroup } from '@ns/cgroups';
+import type { Launched, StandardStreams, Step } from '@ns/launch';
+import type { IdLease } from '@ns/namespaces';
+import type { ContainerDesign } from './plan/container-plan.ts';
+import type { Result } from './result.ts';
+import type { ContainerSpec } from './types.ts';
+
+/** The processes of a run, launched by us or by somebody else. */
+export type RunProcess = Pick<
+  Launched,
+  'monitorPid' | 'pid' | 'pidfd' | 'namespaces' | 'executed' | 'go' | 'signal' | 'kill' | 'ref' | 'unref'
+>;
+
+/** One run of a container, as its {@link Container} needs it: one that we began, or one that we found. */
+export interface RunHandle {
+  readonly launched: RunProcess;
+  readonly design: ContainerDesign;
+  readonly steps: readonly Step[];
+  readonly streams: StandardStreams;
+  readonly cgroup: Cgroup | undefined;
+  /** Host ids that are its alone. */
+  readonly ids: Pick<IdLease, 'uids' | 'gids'> | undefined;
+  /** Settles when no process is left. */
+  readonly result: Promise<Result>;
+  /** Disposed of when the run has ended. */
+  hold(resource: AsyncDisposable): void;
+  /** Nothing is asked of it any more. */
+  letGo(): void;
+  newExecCgroup(limits: ContainerSpec['limits']): Promise<Cgroup | undefined>;
+}
