@@ -7,6 +7,7 @@ import { type NotifierOptions, type SeccompHandlers, SeccompNotifier } from '@ns
 import { nameLink } from './container-names.ts';
 import { designContainer } from './design.ts';
 import { readHost } from './host.ts';
+import type { ContainerNetwork } from './network/container-network.ts';
 import { type ContainerDesign, containerPlan } from './plan/container-plan.ts';
 import type { PreparedMounts } from './prepare-mounts.ts';
 import type { Scratch } from './scratch.ts';
@@ -21,6 +22,7 @@ export interface StartContext {
   readonly cgroup: Cgroup | undefined;
   readonly ids: IdLease | undefined;
   readonly mounts?: PreparedMounts | undefined;
+  readonly network?: ContainerNetwork | undefined;
   /** The cgroup that holds the limits, when `cgroup` is inside another. */
   readonly outerCgroup?: Cgroup | undefined;
   /** Gets the end of the program, for when we are gone. */
@@ -68,6 +70,7 @@ export function launchContainer(
       cgroupFd: cgroup?.cloneInto !== undefined,
       ids: context.ids,
       mounts: context.mounts,
+      network: context.network,
       leftovers: leftoversOf(context, spec.name),
       journal: context.journal !== undefined,
       owner,

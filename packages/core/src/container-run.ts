@@ -8,6 +8,7 @@ import { handOver, isDetachable, openJournal } from './detachment.ts';
 import { ContainerStartError } from './errors.ts';
 import type { LogBuffer } from './log-buffer.ts';
 import { LogFiles } from './log-files.ts';
+import { liveNetworks } from './network/live-networks.ts';
 import { CapturedOutput } from './output.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import { acquireResources, type Resources } from './resources.ts';
@@ -65,7 +66,7 @@ export class ContainerRun implements RunHandle {
   ): Promise<ContainerRun> {
     const { id, logs, maxOutputBytes, scratch } = context;
     const resources = await acquireResources(id, spec);
-    const { cgroup, ids, mounts } = resources;
+    const { cgroup, ids, mounts, network } = resources;
     const detachable = isDetachable(spec);
     const streams = detachable ? LogFiles.create(stateDirectory('containers', id)) : openStreams(spec);
     using journal = detachable ? openJournal(id) : undefined;
@@ -80,6 +81,7 @@ export class ContainerRun implements RunHandle {
         outerCgroup: cgroup,
         ids,
         mounts,
+        network,
         journal,
         park: true,
         scratch,
@@ -142,6 +144,8 @@ export class ContainerRun implements RunHandle {
     await this.#payload?.[Symbol.asyncDispose]();
     const total = await lastStats(this.cgroup);
     for (const resource of this.#held.splice(0)) await resource[Symbol.asyncDispose]();
+    // Made without a network, it may have been connected to one while it ran.
+    await liveNetworks.get(this.design.id)?.[Symbol.asyncDispose]();
     await this.#resources[Symbol.asyncDispose]();
     if (this.streams instanceof LogFiles) await this.streams.finish();
     await collected;

@@ -10,6 +10,7 @@ import {
   type StoredLayer,
   treeStream,
 } from '@ns/overlayfs';
+import type { Endpoint, PublishedPort, RefusedConnection } from '@ns/netns';
 import { AdoptedRun } from './adopted-run.ts';
 import { AttachedStream } from './attached-stream.ts';
 import { explainSpec } from './blueprint.ts';
@@ -45,6 +46,7 @@ import { EventHub } from './event-hub.ts';
 import { type ExecOptions, exec } from './exec.ts';
 import type { HealthState } from './health.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
+import { liveNetworks } from './network/live-networks.ts';
 import { type PlannedChange, plannedChanges } from './planned-changes.ts';
 import { identifyProcess, type ProcessIdentity } from './process-identity.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
@@ -65,6 +67,8 @@ export type ContainerEvent =
   | { readonly type: 'exit'; readonly result: Result }
   | CgroupWatchEvent
   | { readonly type: 'pause' | 'resume' | 'remove' }
+  /** The egress policy refused a connection. */
+  | ({ readonly type: 'egress' } & RefusedConnection)
   | SupervisionEvent;
 
 /** One line of {@link Container.list}. */
@@ -208,6 +212,16 @@ export class Container implements AsyncDisposable {
   /** Pid of the first process, in the caller's pid namespace; undefined when there is none. */
   get pid(): number | undefined {
     return this.#isAlive ? this.#run?.launched.pid : undefined;
+  }
+
+  /** Its published ports, with those the system chose. */
+  get ports(): PublishedPort[] {
+    return liveNetworks.get(this.id)?.ports ?? [];
+  }
+
+  /** Its networks by name, with its link and addresses in each. */
+  get networks(): Record<string, Endpoint> {
+    return Object.fromEntries(liveNetworks.get(this.id)?.places ?? []);
   }
 
   /** The plan of this container: the steps, their system calls, and why. */
@@ -586,6 +600,9 @@ export class Container implements AsyncDisposable {
     this.#scratch?.fd.close();
     this.#scratch = { fd: await run.launched.scratch, covered: true, hasBase: this.#scratch?.hasBase ?? false };
     this.#run = run;
+    liveNetworks
+      .get(this.id)
+      ?.began(run.launched.pid!, (refused) => this.#events.emit({ type: 'egress', ...refused }));
     this.#setStatus('created');
     this.#unwatch = watchContainerCgroup(run.cgroup, this.#spec, (event) => this.#events.emit(event));
     this.#follow(run);

@@ -9,6 +9,8 @@ import { resolveDevice } from './devices.ts';
 import { type Host, readHost } from './host.ts';
 import { type MountContext, resolveMount } from './mounts.ts';
 import { resolveNamespaces } from './namespaces.ts';
+import type { ContainerNetwork } from './network/container-network.ts';
+import { networkFiles } from './network/network-files.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import type { PlacedFile } from './plan/root-steps.ts';
 import type { PreparedMounts } from './prepare-mounts.ts';
@@ -35,6 +37,8 @@ export interface DesignContext {
   readonly journal: boolean;
   /** Host ids that are this container's alone. */
   readonly ids: IdLease | undefined;
+  /** Made for it, and connected. */
+  readonly network?: Pick<ContainerNetwork, 'fd' | 'files'> | undefined;
   /** Detached mounts, by the names that steps use. Without, it is a plan for nobody to carry out. */
   readonly mounts?: Pick<PreparedMounts, 'fds'> | undefined;
   /** Receives descriptors that were opened, */
@@ -54,7 +58,8 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
   const root = resolveRoot(spec);
   const user = resolveUser(spec.user, spec.groups, root.layers);
   const idMaps = resolveIdMaps(spec, context.ids);
-  const namespaces = resolveNamespaces(spec, idMaps, context.owner, context.fds);
+  const { network } = context;
+  const namespaces = resolveNamespaces(spec, idMaps, context.owner, context.fds, network);
   const userNamespace = namespaces.idMaps !== undefined;
   const hostname = spec.hostname ?? context.id.slice(0, 12);
   const env = { PATH: defaultPath, HOSTNAME: hostname, HOME: user.home, ...spec.env };
@@ -82,14 +87,14 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     umask: spec.umask ?? 0o022,
     init: spec.init ?? true,
     root,
-    files: namespaces.created.includes('net') ? networkFiles(hostname, spec) : [],
+    files: filesFor(hostname, spec, { network, ownNamespace: namespaces.created.includes('net') }),
     namespaces,
     mounts: resolveMounts(spec, { ids: { idMaps, user }, canCloneMounts: host.uid === 0 }, context),
     devices: (spec.devices ?? []).map(resolveDevice),
     shmBytes: parseSize(spec.shmSize ?? defaultShmSize, 'shmSize'),
     maskedPaths: spec.maskedPaths ?? (privileged ? [] : maskedPaths),
     readonlyPaths: spec.readonlyPaths ?? (privileged ? [] : readonlyPaths),
-    sysctls: resolveSysctls(spec.sysctls, namespaces.created, { userNamespace }),
+    sysctls: resolveSysctls(sysctlsBesides(network, spec), namespaces.created, { userNamespace }),
     rlimits: resolveRlimits(spec, host),
     oomScoreAdj: spec.oomScoreAdj,
     capabilities: set.mask,
@@ -132,20 +137,26 @@ export function candidatesFor(program: string, path: string): string[] {
 }
 
 /** /etc/hostname, /etc/hosts and /etc/resolv.conf, as Docker gives them. */
-function networkFiles(hostname: string, { extraHosts = {}, dns }: ContainerSpec): PlacedFile[] {
-  const hosts = [
-    '127.0.0.1\tlocalhost',
-    '::1\tlocalhost ip6-localhost ip6-loopback',
-    'fe00::\tip6-localnet',
-    'ff00::\tip6-mcastprefix',
-    'ff02::1\tip6-allnodes',
-    'ff02::2\tip6-allrouters',
-    `127.0.1.1\t${hostname}`,
-    ...Object.entries(extraHosts).map(([name, address]) => `${address}\t${name}`),
-  ];
-  return [
-    { path: '/etc/hostname', content: `${hostname}\n` },
-    { path: '/etc/hosts', content: `${hosts.join('\n')}\n` },
-    ...(dns ? [{ path: '/etc/resolv.conf', content: dns.map((address) => `nameserver ${address}\n`).join('') }] : []),
-  ];
+function filesFor(
+  hostname: string,
+  spec: ContainerSpec,
+  { network, ownNamespace }: Pick<DesignContext, 'network'> & { ownNamespace: boolean },
+): PlacedFile[] {
+  if (!network && !ownNamespace) return [];
+  const { extraHosts, dns } = spec;
+  const known = {
+    names: [hostname],
+    addresses: [],
+    nameservers: [],
+    ...(extraHosts && { extraHosts }),
+    ...(dns && { dns }),
+  };
+  return [{ path: '/etc/hostname', content: `${hostname}\n` }, ...(network?.files ?? networkFiles(known))];
+}
+
+/** The parameters of a network namespace that was made for the container are set already. */
+function sysctlsBesides(network: DesignContext['network'], { sysctls = {} }: ContainerSpec): ContainerSpec['sysctls'] {
+  return network
+    ? Object.fromEntries(Object.entries(sysctls).filter(([name]) => !/^net[./]/.test(name)))
+    : sysctls;
 }

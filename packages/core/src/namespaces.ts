@@ -2,6 +2,7 @@ import type { IdMaps, NamespaceKind } from '@ns/launch';
 import { O, type OwnedFd, open, type ResourceStack, SpecError } from '@ns/libc';
 import { findState } from './container-state.ts';
 import { ContainerStateError } from './errors.ts';
+import { wantsNetwork, wantsUserNetwork } from './network/network-spec.ts';
 import type { NamespaceDesign } from './plan/container-plan.ts';
 import type { ContainerSpec, NamespaceChoice } from './types.ts';
 
@@ -22,12 +23,14 @@ const kinds: Readonly<Record<string, NamespaceKind>> = {
  *
  * @param owner - receives the opened descriptors
  * @param fds - receives their numbers, under names that steps use
+ * @param network - the network namespace that was made for the container
  */
 export function resolveNamespaces(
   spec: ContainerSpec,
   idMaps: IdMaps | undefined,
   owner: ResourceStack,
   fds: Record<string, number>,
+  network?: { readonly fd: number },
 ): NamespaceDesign {
   const choices = spec.namespaces ?? {};
   const created: NamespaceKind[] = [];
@@ -40,6 +43,13 @@ export function resolveNamespaces(
     joined.push({ kind, fd: name });
   };
   for (const [name, kind] of Object.entries(kinds)) {
+    if (kind === 'net' && wantsNetwork(spec)) {
+      const handle = 'namespace-net';
+      // Without one it is a design to look at.
+      fds[handle] = network?.fd ?? -1;
+      joined.push({ kind, fd: handle });
+      continue;
+    }
     const choice = name === 'net' ? networkChoice(spec) : choices[name as keyof typeof choices];
     if (choice === 'host') continue;
     if (typeof choice === 'object' && 'path' in choice) join(kind, choice.path);
@@ -78,10 +88,12 @@ function namespaceOf(container: string | { readonly id: string }, kind: Namespac
   return `/proc/${init.pid}/ns/${kind}`;
 }
 
-function networkChoice({ namespaces, network }: ContainerSpec): NamespaceChoice {
+function networkChoice(spec: ContainerSpec): NamespaceChoice {
+  const { namespaces, network } = spec;
   if (network !== undefined && namespaces?.net !== undefined) {
     throw new SpecError('network', 'either network or namespaces.net', network);
   }
-  const choice = network ?? namespaces?.net ?? 'none';
+  if (wantsUserNetwork(spec)) return 'private';
+  const choice = (network as NamespaceChoice | 'none' | undefined) ?? namespaces?.net ?? 'none';
   return choice === 'none' ? 'private' : choice;
 }

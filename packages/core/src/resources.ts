@@ -2,6 +2,8 @@ import type { Cgroup } from '@ns/cgroups';
 import { SyscallError, UnavailableError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { createContainerCgroup } from './container-cgroup.ts';
+import type { ContainerNetwork } from './network/container-network.ts';
+import { requirePrivilege, wantsNetwork } from './network/network-spec.ts';
 import { mountContext, needsPreparation, type PreparedMounts, prepareMounts } from './prepare-mounts.ts';
 import { resolveRoot } from './rootfs.ts';
 import type { ContainerSpec } from './types.ts';
@@ -12,6 +14,7 @@ export interface Resources extends AsyncDisposable {
   readonly cgroup: Cgroup | undefined;
   readonly ids: IdLease | undefined;
   readonly mounts: PreparedMounts | undefined;
+  readonly network: ContainerNetwork | undefined;
 }
 
 /** Nothing to hold: most runs. */
@@ -19,6 +22,7 @@ export const noResources: Resources = {
   cgroup: undefined,
   ids: undefined,
   mounts: undefined,
+  network: undefined,
   [Symbol.asyncDispose]: async () => {},
 };
 
@@ -27,7 +31,7 @@ export function needsResources(spec: ContainerSpec): boolean {
   const limited = Object.keys(spec.limits ?? {}).length > 0;
   // In somebody else's pid namespace only a cgroup tells which processes are ours.
   const sharesPids = spec.namespaces?.pid !== undefined && spec.namespaces.pid !== 'private';
-  return limited || sharesPids || wantsIdLease(spec) || needsPreparation(spec.mounts);
+  return limited || sharesPids || wantsIdLease(spec) || needsPreparation(spec.mounts) || wantsNetwork(spec);
 }
 
 /** Makes what a container needs. An ordinary user without a delegated cgroup does without one if nothing is limited. */
@@ -44,7 +48,8 @@ export async function acquireResources(id: string, spec: ContainerSpec): Promise
     const cgroup = hold(await cgroupFor(id, spec));
     const ids = hold(wantsIdLease(spec) ? await leaseIds(id) : undefined);
     const mounts = hold(needsPreparation(spec.mounts) ? await prepare(id, spec, ids) : undefined);
-    return { cgroup, ids, mounts, [Symbol.asyncDispose]: release };
+    const network = hold(wantsNetwork(spec) ? await connectNetwork(id, spec) : undefined);
+    return { cgroup, ids, mounts, network, [Symbol.asyncDispose]: release };
   } catch (error) {
     await release();
     throw error;
@@ -53,6 +58,13 @@ export async function acquireResources(id: string, spec: ContainerSpec): Promise
 
 function prepare(id: string, spec: ContainerSpec, ids: IdLease | undefined): Promise<PreparedMounts> {
   return prepareMounts(id, resolveRoot(spec), spec.mounts ?? [], mountContext(spec, ids));
+}
+
+/** What is needed for networks takes a tenth of a second to load, which only those pay who want one. */
+async function connectNetwork(id: string, spec: ContainerSpec): Promise<ContainerNetwork> {
+  requirePrivilege(spec);
+  const { ContainerNetwork } = await import('./network/container-network.ts');
+  return ContainerNetwork.create(id, spec);
 }
 
 async function cgroupFor(id: string, spec: ContainerSpec): Promise<Cgroup | undefined> {

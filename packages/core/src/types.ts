@@ -5,6 +5,7 @@ import type { LandlockEnforcement, LandlockSpec } from '@ns/lsm';
 import type { SeccompHandlers, SeccompProfile } from '@ns/seccomp';
 import type { HealthSpec } from './health.ts';
 import type { MountSpec } from './mount-spec.ts';
+import type { NetworkSpec } from './network/network-spec.ts';
 import type { RestartPolicy } from './restart-policy.ts';
 import type { WaitCondition } from './wait/wait.ts';
 
@@ -68,7 +69,7 @@ export interface DeviceSpec {
 }
 
 /** What a container is. Everything but `command` has a default. */
-export interface ContainerSpec {
+export interface ContainerSpec extends NetworkSpec {
   /** Program and arguments. A name without a slash is looked for in the PATH of `env`, inside the container. */
   readonly command: readonly string[];
   /** The whole environment besides PATH, HOME and HOSTNAME: nothing of the caller's is passed on. */
@@ -136,11 +137,6 @@ export interface ContainerSpec {
   readonly maskedPaths?: readonly string[];
   readonly readonlyPaths?: readonly string[];
   readonly mounts?: readonly MountSpec[];
-  /** `none`: loopback only. Default `none`. */
-  readonly network?: 'none' | 'host' | Exclude<NamespaceChoice, string>;
-  /** Lines for /etc/hosts: name to address. */
-  readonly extraHosts?: Readonly<Record<string, string>>;
-  readonly dns?: readonly string[];
   /** Wall-clock milliseconds for the whole container; the kernel keeps it, not this process's event loop. */
   readonly timeout?: number;
   readonly maxOutput?: MaxOutput;

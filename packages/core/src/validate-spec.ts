@@ -1,6 +1,7 @@
 import { parseSize } from '@ns/cgroups';
 import { rlimits, SIGNALS } from '@ns/launch';
 import * as v from 'valibot';
+import { networkFields } from './network/validate-network.ts';
 import { type SchemaNode, type SpecIssue, toSpecError } from './spec-issue.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
 import { lifecycleFields } from './validate-lifecycle.ts';
@@ -202,11 +203,7 @@ const fields = {
   maskedPaths: v.optional(v.array(absolutePath, 'an array of paths')),
   readonlyPaths: v.optional(v.array(absolutePath, 'an array of paths')),
   mounts: v.optional(v.array(mountSchema, 'an array of mounts')),
-  network: v.optional(
-    v.union([oneOf(['none', 'host']), ...namespaceOfOther], "'none', 'host', { container } or { path }"),
-  ),
-  extraHosts: v.optional(v.record(text('a host name'), text('an address'), 'an object of strings')),
-  dns: v.optional(v.array(text('an address'), 'an array of addresses')),
+  ...networkFields(namespaceOfOther),
   timeout: v.optional(
     v.pipe(
       v.number('milliseconds'),

@@ -1,0 +1,11 @@
+import { BridgeNetwork } from '@ns/netns';
+import { stateRoot } from '../state-root.ts';
+import type { NetworkDriver } from './network-driver.ts';
+import { bridgeOptions, withoutUndefined } from './network-options.ts';
+
+/** Containers on a bridge of the host. */
+export const driver: NetworkDriver = {
+  create: (options) => BridgeNetwork.create(bridgeOptions(options)),
+  open: ({ name, dns }) =>
+    BridgeNetwork.open(name, { stateRoot: stateRoot(), ...withoutUndefined({ upstreams: dns }) }),
+};

@@ -1,0 +1,302 @@
+import { NsError } from '@ns/libc';
+import {
+  canonicalName,
+  type EgressOptions,
+  type Endpoint,
+  link,
+  NetNamespace,
+  type PublishedPort,
+  type RefusedConnection,
+  sysctl,
+} from '@ns/netns';
+import type { PlacedFile } from '../plan/root-steps.ts';
+import { resolveSysctls } from '../sysctls.ts';
+import type { ContainerSpec } from '../types.ts';
+import { limitBandwidth } from './bandwidth.ts';
+import { liveNetworks } from './live-networks.ts';
+import { NameServer, nameServerAddress } from './name-server.ts';
+import { networkFiles, replaceFiles } from './network-files.ts';
+import { type Bandwidth, type NetworkAttachment, nameOf, planNetwork } from './network-spec.ts';
+import { holdNetwork, makeNetwork, type NetworkHold, type OpenedNetwork } from './opened-networks.ts';
+import { markOwner, unmarkOwner } from './owner-mark.ts';
+
+/** Label of networks that are a container's own, with its id. */
+export const ownerLabel = 'ns.container';
+
+interface Connection {
+  readonly hold: NetworkHold;
+  readonly endpoint: Endpoint;
+  readonly own: boolean;
+  stopListening(): void;
+}
+
+/** The network of one container, from before its first process to after its last. */
+export class ContainerNetwork implements AsyncDisposable {
+  readonly #id: string;
+  readonly #spec: ContainerSpec;
+  readonly #netns: NetNamespace;
+  readonly #connections = new Map<string, Connection>();
+  readonly #servers = new NameServer();
+  #pid: number | undefined;
+  #bandwidth: Bandwidth;
+  #onRefused: (refused: RefusedConnection) => void = () => {};
+
+  private constructor(id: string, spec: ContainerSpec, netns: NetNamespace) {
+    this.#id = id;
+    this.#spec = spec;
+    this.#netns = netns;
+    this.#bandwidth = spec.bandwidth ?? {};
+  }
+
+  /** Makes a namespace and connects it as a specification says. When a step fails, those before it are undone. */
+  static async create(id: string, spec: ContainerSpec): Promise<ContainerNetwork> {
+    const plan = planNetwork(spec);
+    const network = new ContainerNetwork(id, spec, await NetNamespace.create());
+    try {
+      network.#register();
+      if (plan.kind === 'connected') {
+        await network.#open(plan.attachments, plan.own);
+        network.#setSysctls();
+      }
+      return network;
+    } catch (error) {
+      await network[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** The namespace of a running container that was made without a network. */
+  static async adopt(id: string, spec: ContainerSpec, pid: number): Promise<ContainerNetwork> {
+    const network = new ContainerNetwork(id, spec, await NetNamespace.open({ pid }));
+    network.#pid = pid;
+    network.#register();
+    return network;
+  }
+
+  /** Descriptor of the namespace. */
+  get fd(): number {
+    return this.#netns.fd;
+  }
+
+  /** Published ports, those that were chosen among them. */
+  get ports(): PublishedPort[] {
+    return this.endpoints.flatMap(({ ports }) => ports);
+  }
+
+  get endpoints(): Endpoint[] {
+    return [...this.#connections.values()].map(({ endpoint }) => endpoint);
+  }
+
+  /** Names of its networks, with its place in each. */
+  get places(): [name: string, endpoint: Endpoint][] {
+    return [...this.#connections].map(([name, { endpoint }]) => [name, endpoint]);
+  }
+
+  /** /etc/hosts and /etc/resolv.conf. */
+  get files(): PlacedFile[] {
+    const { extraHosts, dns } = this.#spec;
+    const networks = [...this.#connections.values()].map(({ hold }) => hold.network);
+    return networkFiles({
+      names: this.#ownNames,
+      addresses: this.endpoints.flatMap(addressesOf),
+      nameservers: this.#servers.running ? [nameServerAddress] : networks.flatMap(({ backend }) => backend.gateways),
+      ...(extraHosts && { extraHosts }),
+      ...(dns && { dns }),
+    });
+  }
+
+  /** The container runs as this process, and wants to know of refused connections. */
+  began(pid: number, onRefused: (refused: RefusedConnection) => void): void {
+    this.#pid = pid;
+    this.#onRefused = onRefused;
+    // A restarted container has the files of its first run.
+    replaceFiles(pid, this.files);
+  }
+
+  /** Connects it to another network while it runs. */
+  async connect(attachment: NetworkAttachment): Promise<Endpoint> {
+    const wayOut = [...this.#connections.values()].every(({ hold }) => hold.network.backend.record.internal);
+    const hold = await holdNetwork(nameOf(attachment.network));
+    try {
+      if (this.#connections.has(hold.network.name))
+        throw new NsError('ERR_NS_NETWORK_CONNECTED', `the container is on network '${hold.network.name}' already`);
+      refuseToBypass(this.#spec, hold.network);
+      await this.#attach(hold, attachment, { wayOut, ports: [], own: false });
+    } catch (error) {
+      await hold.release();
+      throw error;
+    }
+    await this.#refreshNames();
+    return this.#connections.get(hold.network.name)!.endpoint;
+  }
+
+  /** Disconnects it from a network. Idempotent. */
+  async disconnect(name: string): Promise<void> {
+    const connection = this.#connections.get(name);
+    if (!connection) return;
+    this.#connections.delete(name);
+    await link.remove(connection.endpoint.link, { netns: this.#netns, ifMissing: 'ignore' });
+    await this.#release(connection);
+    await this.#refreshNames();
+  }
+
+  /**
+   * Changes what it may connect to.
+   *
+   * @throws NsError `ERR_NS_NO_EGRESS_POLICY`: it was made without one
+   */
+  async changeEgress(policy: EgressOptions): Promise<void> {
+    const own = [...this.#connections.values()].find((connection) => connection.own)?.hold.network.backend.egress;
+    if (!own)
+      throw new NsError('ERR_NS_NO_EGRESS_POLICY', 'the container was made without an egress policy of its own', {
+        hint: 'Make it with one, { default: "allow" } at least; that of a network is changed by network.update({ egress })',
+      });
+    await own.change(policy);
+  }
+
+  /** Changes how fast it may be. */
+  async changeBandwidth(bandwidth: Bandwidth): Promise<void> {
+    this.#bandwidth = { ...this.#bandwidth, ...bandwidth };
+    for (const { endpoint } of this.#connections.values()) await limitBandwidth(endpoint, this.#netns, this.#bandwidth);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    liveNetworks.delete(this.#id);
+    await this.#servers.close();
+    const connections = [...this.#connections.values()];
+    this.#connections.clear();
+    const failures: unknown[] = [];
+    for (const connection of connections) await this.#release(connection).catch((error) => failures.push(error));
+    this.#netns.close();
+    unmarkOwner(this.#id);
+    if (failures.length > 0) throw new AggregateError(failures, 'a network could not be left');
+  }
+
+  #register(): void {
+    markOwner(this.#id);
+    liveNetworks.set(this.#id, this);
+  }
+
+  async #open(attachments: readonly NetworkAttachment[], own: boolean): Promise<void> {
+    const { ports = [], egress } = this.#spec;
+    const wanted: { hold: NetworkHold; attachment: NetworkAttachment; own: boolean }[] = [];
+    try {
+      if (own) {
+        const name = `container-${this.#id.slice(0, 12)}`;
+        const hold = await makeNetwork({ name, labels: { [ownerLabel]: this.#id }, ...(egress && { egress }) });
+        wanted.push({ hold, attachment: { network: name }, own });
+      }
+      for (const attachment of attachments) {
+        const hold = await holdNetwork(nameOf(attachment.network));
+        wanted.push({ hold, attachment, own: false });
+        refuseToBypass(this.#spec, hold.network);
+      }
+      // Where packets leave is where answers and published ports come in.
+      const out = wanted.find(({ hold }) => !hold.network.backend.record.internal) ?? wanted[0];
+      for (let next = wanted[0]; next; next = wanted[0]) {
+        const isOut = next === out;
+        await this.#attach(next.hold, next.attachment, { wayOut: isOut, ports: isOut ? ports : [], own: next.own });
+        wanted.shift();
+      }
+    } catch (error) {
+      for (const { hold, own: ours } of wanted) {
+        if (ours) await hold.network.remove();
+        await hold.release();
+      }
+      throw error;
+    }
+    await this.#servers.follow(this.#netns, this.#networks);
+  }
+
+  async #attach(
+    hold: NetworkHold,
+    attachment: NetworkAttachment,
+    { wayOut, ports, own }: { wayOut: boolean; ports: readonly string[]; own: boolean },
+  ): Promise<void> {
+    const { network } = hold;
+    const { ip, ip6, mac, aliases = [] } = attachment;
+    const endpoint = await network.connect({
+      owner: this.#id,
+      netns: this.#netns,
+      names: [...this.#ownNames.filter(isHostName), ...aliases],
+      defaultRoute: wayOut,
+      ports,
+      ...(ip === undefined ? {} : { address: ip }),
+      ...(ip6 === undefined ? {} : { address6: ip6 }),
+      ...(mac === undefined ? {} : { mac }),
+    });
+    const stopListening = network.onRefused(addressesOf(endpoint), (refused) => this.#onRefused(refused));
+    const connection = { hold, endpoint, own, stopListening };
+    this.#connections.set(network.name, connection);
+    try {
+      await limitBandwidth(endpoint, this.#netns, this.#bandwidth);
+    } catch (error) {
+      this.#connections.delete(network.name);
+      stopListening();
+      await network.disconnect(this.#id);
+      throw error;
+    }
+  }
+
+  async #release({ hold, own, stopListening }: Connection): Promise<void> {
+    stopListening();
+    try {
+      if (own) await hold.network.remove();
+      else await hold.network.disconnect(this.#id);
+    } finally {
+      await hold.release();
+    }
+  }
+
+  async #refreshNames(): Promise<void> {
+    await this.#servers.follow(this.#netns, this.#networks);
+    if (this.#pid !== undefined) replaceFiles(this.#pid, this.files);
+  }
+
+  get #networks(): OpenedNetwork[] {
+    return [...this.#connections.values()].map(({ hold }) => hold.network);
+  }
+
+  get #ownNames(): string[] {
+    const short = this.#id.slice(0, 12);
+    return [...new Set([this.#spec.hostname ?? short, ...(this.#spec.name ? [this.#spec.name] : []), short])];
+  }
+
+  /** From outside: the namespace is the host's to configure, also when the container has a user namespace. */
+  #setSysctls(): void {
+    const parameters = resolveSysctls(this.#spec.sysctls, ['net', 'ipc', 'uts'], { userNamespace: false });
+    for (const { key, value, required } of parameters) {
+      if (!key.startsWith('net.')) continue;
+      const path = key
+        .split('.')
+        .map((part) => part.replaceAll('/', '.'))
+        .join('/');
+      try {
+        sysctl.setSync(path, value, { netns: this.#netns });
+      } catch (error) {
+        if (required) throw error;
+      }
+    }
+  }
+}
+
+/** A policy that another way out leads around is none. */
+function refuseToBypass({ egress }: ContainerSpec, network: OpenedNetwork): void {
+  if (!egress || network.backend.record.internal) return;
+  throw new NsError('ERR_NS_EGRESS_BYPASS', `network '${network.name}' would lead around the egress policy`, {
+    hint: 'Give the network the policy: Network.create({ egress }); or make it internal',
+  });
+}
+
+function addressesOf({ address, address6 }: Endpoint): string[] {
+  return [address, address6].filter((one) => one !== undefined);
+}
+
+function isHostName(name: string): boolean {
+  try {
+    canonicalName(name);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,16 @@
+import type { BridgeNetwork } from '@ns/netns';
+import type { NetworkOptions } from './network-options.ts';
+
+/** What a network does, whatever it is made of. */
+export type NetworkBackend = Pick<
+  BridgeNetwork,
+  'record' | 'gateways' | 'egress' | 'connect' | 'disconnect' | 'endpoints' | 'prune' | 'remove' | 'close'
+>;
+
+/** One way to make networks. */
+export interface NetworkDriver {
+  create(options: NetworkOptions): Promise<NetworkBackend>;
+  open(options: NetworkOptions): Promise<NetworkBackend>;
+  /** What is left to do when the network is gone. */
+  removed?(options: NetworkOptions): Promise<void>;
+}

@@ -1,0 +1,71 @@
+import { writeFileSync } from 'node:fs';
+import { O, open, openat2, RESOLVE, SyscallError } from '@ns/libc';
+import type { PlacedFile } from '../plan/root-steps.ts';
+import type { NetworkSpec } from './network-spec.ts';
+
+const localNames = [
+  '127.0.0.1\tlocalhost',
+  '::1\tlocalhost ip6-localhost ip6-loopback',
+  'fe00::\tip6-localnet',
+  'ff00::\tip6-mcastprefix',
+  'ff02::1\tip6-allnodes',
+  'ff02::2\tip6-allrouters',
+];
+
+/** What names a container has and knows. */
+export interface KnownNames extends Pick<NetworkSpec, 'extraHosts' | 'dns'> {
+  /** Its own, the host name first. */
+  readonly names: readonly string[];
+  /** Its addresses. */
+  readonly addresses: readonly string[];
+  /** Name servers of its networks. */
+  readonly nameservers: readonly string[];
+}
+
+/** /etc/hosts and /etc/resolv.conf, as Docker gives them. The latter is the image's where nothing is known. */
+export function networkFiles({ names, addresses, nameservers, extraHosts = {}, dns }: KnownNames): PlacedFile[] {
+  const own = addresses.length > 0 ? addresses : ['127.0.1.1'];
+  const hosts = [
+    ...localNames,
+    ...own.map((address) => `${address}\t${names.join(' ')}`),
+    ...Object.entries(extraHosts).map(([name, address]) => `${address}\t${name}`),
+  ];
+  const servers = dns ?? nameservers;
+  return [
+    { path: '/etc/hosts', content: lines(hosts) },
+    // ndots:0, as Docker has it: a name without a dot is another container's.
+    ...(servers.length > 0 || addresses.length > 0
+      ? [
+          {
+            path: '/etc/resolv.conf',
+            content: lines([...servers.map((address) => `nameserver ${address}`), ...(dns ? [] : ['options ndots:0'])]),
+          },
+        ]
+      : []),
+  ];
+}
+
+/** Writes them into a running container, as far as it lets itself be written to. */
+export function replaceFiles(pid: number, files: readonly PlacedFile[]): void {
+  using root = open(`/proc/${pid}/root`, O.PATH | O.DIRECTORY);
+  for (const { path, content } of files) {
+    try {
+      // Whatever the container has put in the place of these files: a link leads nowhere outside, a FIFO does not hold us.
+      using file = openat2(root.fd, path, {
+        flags: O.WRONLY | O.TRUNC | O.NONBLOCK | O.NOCTTY | O.NOFOLLOW,
+        resolve: RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS,
+      });
+      writeFileSync(file.fd, content);
+    } catch (error) {
+      // Its root is read-only, or it does without such files.
+      if (error instanceof SyscallError && ignored.has(error.code)) continue;
+      throw error;
+    }
+  }
+}
+
+const ignored: ReadonlySet<string> = new Set(['EROFS', 'ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO', 'EISDIR', 'EACCES']);
+
+function lines(text: readonly string[]): string {
+  return text.map((line) => `${line}\n`).join('');
+}

@@ -1,0 +1,75 @@
+import type { BridgeNetworkOptions, EgressOptions } from '@ns/netns';
+import { stateRoot } from '../state-root.ts';
+
+/** How to make a {@link Network}. */
+export interface NetworkOptions {
+  /** Letters, digits, `_`, `.` and `-`; not `none`, `host` or `user`. */
+  readonly name: string;
+  /**
+   * `bridge`: a network of this host with the way out through it. `vxlan`: the same across hosts, a tunnel between their
+   * bridges. `macvlan`, `ipvlan`: containers are machines of the network that `parent` is in. Default `bridge`.
+   */
+  readonly driver?: 'bridge' | 'macvlan' | 'ipvlan' | 'vxlan';
+  /** Default: one that no network and no route of the host has. `macvlan` and `ipvlan` must be told. */
+  readonly subnet?: string;
+  /** Default: the first address of the subnet. */
+  readonly gateway?: string;
+  /** Hand out addresses of this part of the subnet only. */
+  readonly ipRange?: string;
+  /** Addresses that are never handed out, by what they are for. */
+  readonly auxAddresses?: Readonly<Record<string, string>>;
+  /** No way out and no way in. Default false. */
+  readonly internal?: boolean;
+  /** May its containers talk to each other? Default true. */
+  readonly icc?: boolean;
+  /** Do packets that leave have the address of the host? Default true. */
+  readonly masquerade?: boolean;
+  /** Bytes, default 1500; 1450 for `vxlan`. */
+  readonly mtu?: number;
+  /** A random /64 of RFC 4193, none, or this one. Default true where the host has IPv6; false for `macvlan` and `ipvlan`. */
+  readonly ipv6?: boolean | { readonly subnet: string; readonly gateway?: string };
+  /** What its containers may connect to. Default: everything. */
+  readonly egress?: EgressOptions;
+  /** Name servers for names outside. Default: the host's. */
+  readonly dns?: readonly string[];
+  readonly labels?: Readonly<Record<string, string>>;
+  /** `macvlan`, `ipvlan`: the link of the host that containers share. `vxlan`: the one the tunnel leaves by. */
+  readonly parent?: string;
+  /** `macvlan`: bridge (default), private, vepa, passthru. `ipvlan`: l2 (default), l3, l3s. */
+  readonly mode?: string;
+  /** `vxlan`: number of the network, the same on all its hosts. */
+  readonly vni?: number;
+  /** `vxlan`: address of this host. */
+  readonly local?: string;
+  /** `vxlan`: addresses of the other hosts. */
+  readonly peers?: readonly string[];
+  /** `vxlan`: UDP port, default 4789. */
+  readonly port?: number;
+}
+
+/** The same as the network package has it. */
+export function bridgeOptions(options: NetworkOptions): BridgeNetworkOptions {
+  const { name, subnet, gateway, ipRange, auxAddresses, internal, icc, masquerade, mtu, ipv6, egress, dns, labels } =
+    options;
+  const given = {
+    subnet,
+    gateway,
+    range: ipRange,
+    auxiliaryAddresses: auxAddresses,
+    internal,
+    icc,
+    masquerade,
+    mtu,
+    ipv6: ipv6 === true ? ('unique-local' as const) : ipv6 === false ? ('none' as const) : ipv6,
+    egress,
+    upstreams: dns,
+    labels,
+  };
+  return { name, stateRoot: stateRoot(), ...withoutUndefined(given) };
+}
+
+/** What was given: with exactOptionalPropertyTypes an option is there or it is not. */
+export function withoutUndefined<T extends object>(object: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const entries = Object.entries(object).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
+}

@@ -1,0 +1,217 @@
+import { NsError, SpecError } from '@ns/libc';
+import type { EgressOptions, Endpoint } from '@ns/netns';
+import { findState } from '../container-state.ts';
+import { liveNetworks } from './live-networks.ts';
+import type { NetworkOptions } from './network-options.ts';
+import { type NetworkAttachment, reservedNames } from './network-spec.ts';
+import { replaceOptions, storedNames } from './network-store.ts';
+import { holdNetwork, makeNetwork, type NetworkHold } from './opened-networks.ts';
+import { goneOwners } from './owner-mark.ts';
+import { checkConnectOptions, checkNetworkOptions } from './validate-network.ts';
+
+/** What a network is: {@link Network.inspect}. */
+export interface NetworkInfo {
+  readonly name: string;
+  readonly driver: NonNullable<NetworkOptions['driver']>;
+  /** IPv4 first. */
+  readonly subnets: readonly { readonly subnet: string; readonly gateway: string | undefined }[];
+  /** Link of the host that containers are connected to: a bridge, or the parent. */
+  readonly link: string;
+  readonly internal: boolean;
+  readonly icc: boolean;
+  readonly mtu: number;
+  readonly egress: EgressOptions | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdAt: Date;
+  readonly containers: readonly NetworkMember[];
+}
+
+/** A container's place in a network. */
+export interface NetworkMember extends Omit<Endpoint, 'owner'> {
+  /** Of the container. */
+  readonly id: string;
+}
+
+/** Containers are on a network that was to be removed. Code `ERR_NS_NETWORK_IN_USE`. */
+export class NetworkInUseError extends NsError {
+  /** Their ids. */
+  readonly containers: readonly string[];
+
+  constructor(name: string, containers: readonly string[]) {
+    const short = containers.map((id) => id.slice(0, 12)).join(', ');
+    super('ERR_NS_NETWORK_IN_USE', `network '${name}' has containers: ${short}`, {
+      hint: 'Disconnect or remove them first, or remove({ force: true })',
+    });
+    this.containers = containers;
+  }
+}
+
+/**
+ * A network for containers, with Docker's meanings. It is in the kernel and under the state root, and outlives this
+ * process; what is in the process that has it open is its name server, the proxy for `::1`, and the events of refused
+ * connections.
+ *
+ * Needs root, and `nft` once after the start of the machine.
+ *
+ * @example
+ * ```ts
+ * await using network = await Network.create({ name: 'shop' });
+ * await using db = await Container.create({ command: ['redis-server'], name: 'db', network });
+ * await using web = await Container.create({ command: ['node', 'web.js'], network, ports: ['8080:80'] });
+ * ```
+ */
+export class Network implements AsyncDisposable {
+  readonly name: string;
+  readonly #hold: NetworkHold;
+  readonly #madeHere: boolean;
+
+  private constructor(hold: NetworkHold, { madeHere }: { madeHere: boolean }) {
+    this.name = hold.network.name;
+    this.#hold = hold;
+    this.#madeHere = madeHere;
+  }
+
+  /**
+   * Makes a network. When a step fails, those before it are undone.
+   *
+   * @throws SpecError `ERR_NS_INVALID_SPEC`
+   * @throws NsError `ERR_NS_NETWORK_EXISTS`, `ERR_NS_SUBNET_OVERLAP`, `ERR_NS_NO_FREE_SUBNET`
+   * @throws UnavailableError the kernel lacks the driver, or the machine nft
+   */
+  static async create(options: NetworkOptions): Promise<Network> {
+    const checked = checkNetworkOptions(options);
+    if (reservedNames.includes(checked.name))
+      throw new SpecError('name', `a name other than ${reservedNames.join(', ')}`, checked.name);
+    return new Network(await makeNetwork(checked), { madeHere: true });
+  }
+
+  /**
+   * Opens a network that exists.
+   *
+   * @throws NsError `ERR_NS_NETWORK_NOT_FOUND`
+   */
+  static async get(name: string): Promise<Network> {
+    return new Network(await holdNetwork(name), { madeHere: false });
+  }
+
+  /** Networks of this state root, whoever made them. */
+  static async list(): Promise<NetworkInfo[]> {
+    return Promise.all(
+      storedNames().map(async (name) => {
+        const hold = await holdNetwork(name);
+        try {
+          return await inspectNetwork(hold);
+        } finally {
+          await hold.release();
+        }
+      }),
+    );
+  }
+
+  /** What it is, and who is on it. */
+  inspect(): Promise<NetworkInfo> {
+    return inspectNetwork(this.#hold);
+  }
+
+  /**
+   * Connects a running container, until its end or {@link Network.disconnect}. It is found by its names at once.
+   *
+   * @param container - a container of this process, its id or its name
+   * @throws NsError `ERR_NS_NETWORK_CONNECTED`, `ERR_NS_EGRESS_BYPASS`, `ERR_NS_CONTAINER_NOT_OURS`
+   */
+  async connect(
+    container: string | { readonly id: string },
+    options: Omit<NetworkAttachment, 'network'> = {},
+  ): Promise<Endpoint> {
+    const checked = checkConnectOptions(options);
+    const { id, init, spec, owner, status } = findState(typeof container === 'string' ? container : container.id);
+    if (owner.pid !== process.pid || status === 'stopped' || !init)
+      throw new NsError(
+        'ERR_NS_CONTAINER_NOT_OURS',
+        `container ${id.slice(0, 12)} is ${status}, or another process's`,
+        {
+          hint: 'Connect it while it runs, in the process that made it',
+        },
+      );
+    const { ContainerNetwork } = await import('./container-network.ts');
+    const live = liveNetworks.get(id) ?? (await ContainerNetwork.adopt(id, spec, init.pid));
+    return live.connect({ ...checked, network: this.name });
+  }
+
+  /** Disconnects a container, of whatever process; its link, addresses, ports and names go. Idempotent. */
+  async disconnect(container: string | { readonly id: string }): Promise<void> {
+    const id = typeof container === 'string' ? findState(container).id : container.id;
+    const live = liveNetworks.get(id);
+    if (live) await live.disconnect(this.name);
+    else await this.#hold.network.disconnect(id);
+  }
+
+  /** Changes what its containers may connect to, those that run among them. It must have been made with a policy. */
+  async update({ egress }: { readonly egress: EgressOptions }): Promise<void> {
+    const { network } = this.#hold;
+    checkNetworkOptions({ ...network.options, egress });
+    if (!network.backend.egress)
+      throw new NsError('ERR_NS_NO_EGRESS_POLICY', `network '${this.name}' was made without an egress policy`, {
+        hint: 'Make it with one, { default: "allow" } at least',
+      });
+    await network.backend.egress.change(egress);
+    replaceOptions({ ...network.options, egress });
+  }
+
+  /**
+   * Removes it with its rules and leases. Idempotent. What containers that are gone have left in it is no obstacle.
+   *
+   * @throws NetworkInUseError `ERR_NS_NETWORK_IN_USE`: containers are on it, and `force` was not given
+   */
+  async remove({ force = false }: { force?: boolean } = {}): Promise<void> {
+    const { network } = this.#hold;
+    if (!storedNames().includes(this.name)) return;
+    if (!force) {
+      await network.backend.prune(goneOwners());
+      const containers = (await network.backend.endpoints()).map(({ owner }) => owner);
+      if (containers.length > 0) throw new NetworkInUseError(this.name, containers);
+    } else {
+      for (const { owner } of await network.backend.endpoints()) await liveNetworks.get(owner)?.disconnect(this.name);
+    }
+    await network.remove();
+    await this.#hold.release();
+  }
+
+  /** Stops what it does in this process, unless containers of ours are on it; the network stays. Idempotent. */
+  close(): Promise<void> {
+    return this.#hold.release();
+  }
+
+  /** `remove({ force: true })` of a network that was made here, `close()` of one that was found. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#madeHere) await this.remove({ force: true });
+    else await this.close();
+  }
+
+  /** Its name, which is all that a stored specification needs. */
+  toJSON(): string {
+    return this.name;
+  }
+}
+
+async function inspectNetwork({ network }: NetworkHold): Promise<NetworkInfo> {
+  const { options, backend } = network;
+  const { record, gateways } = backend;
+  const endpoints = await backend.endpoints();
+  return {
+    name: options.name,
+    driver: options.driver ?? 'bridge',
+    subnets: record.subnets.map(({ subnet }) => ({
+      subnet,
+      gateway: gateways.find((gateway) => gateway.includes(':') === subnet.includes(':')),
+    })),
+    link: record.bridge,
+    internal: record.internal,
+    icc: record.icc,
+    mtu: record.mtu,
+    egress: backend.egress?.options,
+    labels: record.labels,
+    createdAt: new Date(record.created),
+    containers: endpoints.map(({ owner, ...place }) => ({ id: owner, ...place })),
+  };
+}

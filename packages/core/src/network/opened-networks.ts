@@ -1,0 +1,175 @@
+import { NsError } from '@ns/libc';
+import type { Endpoint, RefusedConnection } from '@ns/netns';
+import { stateRoot } from '../state-root.ts';
+import type { NetworkBackend, NetworkDriver } from './network-driver.ts';
+import type { NetworkOptions } from './network-options.ts';
+import { claimOptions, readOptions, removeOptions } from './network-store.ts';
+
+/**
+ * A network as this process has it open: its name server, published ports and the log of refused connections are here,
+ * once, for all who hold it.
+ */
+export class OpenedNetwork {
+  readonly options: NetworkOptions;
+  readonly backend: NetworkBackend;
+  readonly #driver: NetworkDriver;
+  readonly #listeners = new Map<string, (refused: RefusedConnection) => void>();
+  readonly #changed = new Set<() => void>();
+  #listening: AbortController | undefined;
+
+  private constructor(options: NetworkOptions, driver: NetworkDriver, backend: NetworkBackend) {
+    this.options = options;
+    this.backend = backend;
+    this.#driver = driver;
+  }
+
+  static async by(way: 'create' | 'open', options: NetworkOptions): Promise<OpenedNetwork> {
+    const { driver } = await drivers[options.driver ?? 'bridge']();
+    return new OpenedNetwork(options, driver, await driver[way](options));
+  }
+
+  get name(): string {
+    return this.options.name;
+  }
+
+  async connect(options: Parameters<NetworkBackend['connect']>[0]): Promise<Endpoint> {
+    const endpoint = await this.backend.connect(options);
+    this.#tellChange();
+    return endpoint;
+  }
+
+  async disconnect(owner: string): Promise<void> {
+    await this.backend.disconnect(owner);
+    this.#tellChange();
+  }
+
+  /** Calls back when somebody came or went, in this process; returns how to stop it. */
+  onChange(listener: () => void): () => void {
+    this.#changed.add(listener);
+    return () => this.#changed.delete(listener);
+  }
+
+  /** Calls back for connections from an address that the policy refused; returns how to stop it. */
+  onRefused(addresses: readonly string[], listener: (refused: RefusedConnection) => void): () => void {
+    for (const address of addresses) this.#listeners.set(address, listener);
+    this.#listen();
+    return () => {
+      for (const address of addresses) this.#listeners.delete(address);
+      if (this.#listeners.size > 0) return;
+      this.#listening?.abort();
+      this.#listening = undefined;
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#listening?.abort();
+    await this.backend.close();
+  }
+
+  /** Removes the network; whoever is on it is disconnected. Idempotent. */
+  async remove(): Promise<void> {
+    this.#listening?.abort();
+    await this.backend.remove();
+    await this.#driver.removed?.(this.options);
+    removeOptions(this.name);
+  }
+
+  #listen(): void {
+    const { egress } = this.backend;
+    if (!egress || this.#listening) return;
+    this.#listening = new AbortController();
+    const { signal } = this.#listening;
+    const read = async () => {
+      for await (const refused of egress.refused({ signal })) this.#listeners.get(refused.source)?.(refused);
+    };
+    read().catch((error: unknown) => {
+      // Another process listens to this network: it has the events.
+      if (signal.aborted || (error as { code?: string }).code === 'EBUSY') return;
+      process.emitWarning(`refused connections of network ${this.name} are no longer told of: ${String(error)}`, {
+        code: 'NS_EGRESS_EVENTS',
+      });
+    });
+  }
+
+  #tellChange(): void {
+    for (const listener of this.#changed) listener();
+  }
+}
+
+/** Keeps a network open until it is closed. */
+export interface NetworkHold {
+  readonly network: OpenedNetwork;
+  /** Idempotent. */
+  release(): Promise<void>;
+}
+
+const opened = new Map<string, { readonly network: Promise<OpenedNetwork>; holders: number }>();
+
+/**
+ * Opens a network, or takes part in what is open.
+ *
+ * @throws NsError `ERR_NS_NETWORK_NOT_FOUND`
+ */
+export function holdNetwork(name: string): Promise<NetworkHold> {
+  return hold(name, async () => {
+    const options = readOptions(name);
+    if (!options)
+      throw new NsError('ERR_NS_NETWORK_NOT_FOUND', `there is no network '${name}'`, {
+        hint: `Make it: Network.create({ name: '${name}' }). Network.list() shows those there are`,
+      });
+    return OpenedNetwork.by('open', options);
+  });
+}
+
+/**
+ * Makes a network and opens it.
+ *
+ * @throws NsError `ERR_NS_NETWORK_EXISTS`
+ */
+export async function makeNetwork(options: NetworkOptions): Promise<NetworkHold> {
+  const { name } = options;
+  try {
+    claimOptions(options);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    throw new NsError('ERR_NS_NETWORK_EXISTS', `network '${name}' exists already`, {
+      hint: `Network.get('${name}'), or choose another name`,
+    });
+  }
+  try {
+    return await hold(name, () => OpenedNetwork.by('create', options));
+  } catch (error) {
+    removeOptions(name);
+    throw error;
+  }
+}
+
+async function hold(name: string, open: () => Promise<OpenedNetwork>): Promise<NetworkHold> {
+  const key = `${stateRoot()}\0${name}`;
+  const entry = opened.get(key) ?? { network: open(), holders: 0 };
+  opened.set(key, entry);
+  entry.holders++;
+  let held = true;
+  const release = async () => {
+    if (!held) return;
+    held = false;
+    if (--entry.holders > 0) return;
+    opened.delete(key);
+    await (await entry.network).close();
+  };
+  try {
+    return { network: await entry.network, release };
+  } catch (error) {
+    held = false;
+    if (--entry.holders === 0) opened.delete(key);
+    throw error;
+  }
+}
+
+// Only when a network is asked for: it takes a tenth of a second to load.
+const drivers: Readonly<Record<NonNullable<NetworkOptions['driver']>, () => Promise<{ driver: NetworkDriver }>>> = {
+  bridge: () => import('./bridge-driver.ts'),
+  vxlan: () => import('./vxlan-driver.ts'),
+  macvlan: () => import('./upper-driver.ts'),
+  ipvlan: () => import('./upper-driver.ts'),
+};

@@ -1,0 +1,42 @@
+import { readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { isAbandoned, readStates } from '../container-state.ts';
+import { identifyProcess, isAlive } from '../process-identity.ts';
+import { stateDirectory, stateRoot } from '../state-root.ts';
+
+/**
+ * Who made the network of a container: a container has no state yet when it gets its addresses, and that of `run` never
+ * has one.
+ */
+export function markOwner(id: string): void {
+  const { pid, startTime } = identifyProcess(process.pid)!;
+  stateDirectory('network-owners');
+  symlinkSync(`${pid}:${startTime}`, markPath(id));
+}
+
+/** Idempotent. */
+export function unmarkOwner(id: string): void {
+  rmSync(markPath(id), { force: true });
+}
+
+/** Tells for each container whether it and whoever made it are gone. */
+export function goneOwners(): (id: string) => boolean {
+  const states = new Map(readStates().map((state) => [state.id, state]));
+  return (id) => {
+    const state = states.get(id);
+    return !makerLives(id) && (state === undefined || isAbandoned(state));
+  };
+}
+
+function makerLives(id: string): boolean {
+  try {
+    const [pid, startTime] = readlinkSync(markPath(id)).split(':').map(Number);
+    return isAlive({ pid: pid!, startTime: startTime! });
+  } catch {
+    return false;
+  }
+}
+
+function markPath(id: string): string {
+  return join(stateRoot(), 'network-owners', id);
+}

@@ -1,0 +1,164 @@
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SpecError } from '@ns/libc';
+import {
+  AddressPool,
+  address as addresses,
+  type ConnectOptions,
+  type Endpoint,
+  link,
+  NetNamespace,
+  type NetworkRecord,
+  parseSubnet,
+  route,
+} from '@ns/netns';
+import { stateDirectory, stateRoot } from '../state-root.ts';
+import type { NetworkBackend, NetworkDriver } from './network-driver.ts';
+import { type NetworkOptions, withoutUndefined } from './network-options.ts';
+
+/** Containers as machines of the network that a link of the host is in: macvlan and ipvlan. */
+export const driver: NetworkDriver = {
+  async create(options) {
+    refuse(options);
+    const { parent, subnet } = options;
+    if (parent === undefined || !(await link.get(parent)))
+      throw new SpecError('parent', 'the name of a link of the host', parent);
+    if (subnet === undefined) throw new SpecError('subnet', `the subnet of the network that ${parent} is in`, subnet);
+    return new UpperNetwork(options);
+  },
+  open: async (options) => new UpperNetwork(options),
+};
+
+/** Such a network is not ours: nothing of the host stands between it and its containers. */
+function refuse(options: NetworkOptions): void {
+  for (const field of ['egress', 'internal', 'icc', 'masquerade'] as const)
+    if (options[field] !== undefined)
+      throw new SpecError(field, `nothing with driver '${options.driver}'`, options[field], "driver: 'bridge' has it");
+}
+
+class UpperNetwork implements NetworkBackend {
+  readonly record: NetworkRecord;
+  /** A name server is the other network's business. */
+  readonly gateways: string[] = [];
+  readonly egress = undefined;
+  readonly #options: NetworkOptions;
+  readonly #pools: readonly AddressPool[];
+
+  constructor(options: NetworkOptions) {
+    const { name, parent, subnet, gateway, ipRange, auxAddresses, ipv6, mtu = 1500, labels = {} } = options;
+    this.#options = options;
+    const plans = [
+      withoutUndefined({ subnet: subnet!, gateway, range: ipRange, auxiliaryAddresses: auxAddresses }),
+      ...(typeof ipv6 === 'object' ? [ipv6] : []),
+    ];
+    this.#pools = plans.map((plan) => AddressPool.open({ name, stateRoot: stateRoot(), ...plan }));
+    this.record = {
+      name,
+      bridge: parent!,
+      subnets: plans.map((plan) => ({ ...plan, subnet: parseSubnet(plan.subnet).text })),
+      internal: false,
+      icc: true,
+      masquerade: false,
+      mtu,
+      egress: undefined,
+      created: Date.now(),
+      labels,
+    };
+  }
+
+  async connect(options: ConnectOptions): Promise<Endpoint> {
+    const { owner, names = [], ports = [], mac, defaultRoute = true } = options;
+    if (ports.length > 0)
+      throw new SpecError(
+        'ports',
+        `nothing: on network '${this.record.name}' the container has an address of its own`,
+        ports,
+      );
+    using inside = await NetNamespace.open(options.netns);
+    const taken = (await link.list({ netns: inside })).map((one) => one.name);
+    const name = options.link ?? firstFree(taken);
+    try {
+      const [address, address6] = (['inet', 'inet6'] as const).map((family) => {
+        const pool = this.#pools.find((one) => one.subnet.family === family);
+        const wanted = family === 'inet' ? options.address : options.address6;
+        if (!pool && wanted !== undefined)
+          throw new SpecError('address', `nothing: network '${this.record.name}' has no such subnet`, wanted);
+        return pool?.allocate(owner, { address: wanted }).address;
+      });
+      const made = await this.#createLink(name, mac, inside);
+      const endpoint: Endpoint = {
+        owner,
+        link: name,
+        // There is none that is the container's alone.
+        hostLink: '',
+        mac: made.mac ?? '',
+        address,
+        address6,
+        names,
+        ports: [],
+      };
+      for (const pool of this.#pools) {
+        const own = pool.subnet.family === 'inet' ? address! : address6!;
+        await addresses.add(name, `${own}/${pool.subnet.prefixLength}`, { netns: inside });
+      }
+      await link.setUp(name, { netns: inside });
+      if (defaultRoute)
+        for (const { gateway } of this.#pools)
+          if (gateway !== undefined) await route.replace({ to: 'default', via: gateway, link: name, netns: inside });
+      writeFileSync(join(this.#directory, `${owner}.json`), JSON.stringify(endpoint), { mode: 0o600 });
+      return endpoint;
+    } catch (error) {
+      await link.remove(name, { netns: inside, ifMissing: 'ignore' });
+      await this.disconnect(owner);
+      throw error;
+    }
+  }
+
+  async disconnect(owner: string): Promise<void> {
+    for (const pool of this.#pools) pool.releaseOwner(owner);
+    rmSync(join(this.#directory, `${owner}.json`), { force: true });
+  }
+
+  async endpoints(): Promise<Endpoint[]> {
+    return readdirSync(this.#directory).map(
+      (file) => JSON.parse(readFileSync(join(this.#directory, file), 'utf8')) as Endpoint,
+    );
+  }
+
+  async prune(isGone: (owner: string) => boolean | Promise<boolean>): Promise<string[]> {
+    const owners = new Set(this.#pools.flatMap((pool) => pool.list().map((lease) => lease.owner)));
+    const gone: string[] = [];
+    for (const owner of owners) if (await isGone(owner)) gone.push(owner);
+    for (const owner of gone) await this.disconnect(owner);
+    return gone;
+  }
+
+  async remove(): Promise<void> {
+    for (const pool of this.#pools) pool.remove();
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  async close(): Promise<void> {}
+
+  get #directory(): string {
+    return stateDirectory('network-members', this.record.name);
+  }
+
+  #createLink(name: string, mac: string | undefined, target: NetNamespace): ReturnType<typeof link.createMacvlan> {
+    const { driver: kind, mode, mtu } = this.#options;
+    const common = { name, parent: this.record.bridge, target, ...withoutUndefined({ mac, mtu }) };
+    return kind === 'macvlan'
+      ? link.createMacvlan({ ...common, mode: oneOf(['bridge', 'private', 'vepa', 'passthru'], mode ?? 'bridge') })
+      : link.createIpvlan({ ...common, mode: oneOf(['l2', 'l3', 'l3s'], mode ?? 'l2') });
+  }
+}
+
+function oneOf<const Mode extends string>(modes: readonly Mode[], mode: string): Mode {
+  const found = modes.find((one) => one === mode);
+  if (found === undefined) throw new SpecError('mode', `one of ${modes.join(', ')}`, mode);
+  return found;
+}
+
+function firstFree(taken: readonly string[]): string {
+  for (let number = 0; ; number++) if (!taken.includes(`eth${number}`)) return `eth${number}`;
+}
