@@ -64,7 +64,7 @@ export async function applyContainer(
   const total = { written: 0, deleted: 0, skipped: [] as AppliedChanges['skipped'][number][] };
   for (const overlay of overlays) {
     const prefix = overlay.target === '/' ? '' : overlay.target;
-    const { written, deleted, skipped } = await applyChanges(overlay.upper, `${target}${prefix}`, {
+    const { written, deleted, skipped } = await applyChanges(overlay.upper, `${target}${prefix}` || '/', {
       ...options,
       select: (path) => select(`${prefix}${path}`),
     });
