@@ -26,6 +26,9 @@ const UNOBSERVED = [
   'restart_syscall',
 ] as const;
 
+/** What malloc(3) asks of the kernel depends on the moment: a run that did not need more memory says nothing about the next. */
+const ALLOCATION = ['brk', 'madvise', 'mmap', 'mremap', 'munmap'] as const;
+
 /** Whose first argument, an `int` with few values, a learnt profile keeps to the values that were seen. */
 const NARROWED: ReadonlySet<string> = new Set(['socket', 'personality']);
 
@@ -87,7 +90,7 @@ export class SyscallRecorder {
 
   /** The profile that allows what was seen and refuses the rest with EPERM. Plain data, fit for other runtimes too. */
   profile(): SeccompProfile {
-    const plain = [...new Set([...this.#counts.keys(), ...UNOBSERVED])].filter((name) => !NARROWED.has(name)).sort();
+    const plain = [...new Set([...this.#counts.keys(), ...UNOBSERVED, ...ALLOCATION])].filter((name) => !NARROWED.has(name)).sort();
     const narrowed = [...this.#firstArguments].flatMap(([name, values]): ProfileRule[] =>
       [...values]
         .sort((a, b) => a - b)
