@@ -2,6 +2,7 @@ import type { Duplex, Readable, Writable } from 'node:stream';
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
 import { fromDockerLimits, parseSize, type Stats } from '@ns/cgroups';
 import { type Explanation, SIGNALS } from '@ns/launch';
+import type { Endpoint, PublishedPort, RefusedConnection } from '@ns/netns';
 import {
   type AppliedChanges,
   type ApplyChangesOptions,
@@ -10,7 +11,6 @@ import {
   type StoredLayer,
   treeStream,
 } from '@ns/overlayfs';
-import type { Endpoint, PublishedPort, RefusedConnection } from '@ns/netns';
 import { AdoptedRun } from './adopted-run.ts';
 import { AttachedStream } from './attached-stream.ts';
 import { explainSpec } from './blueprint.ts';
@@ -46,12 +46,14 @@ import { EventHub } from './event-hub.ts';
 import { type ExecOptions, exec } from './exec.ts';
 import type { HealthState } from './health.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
+import type { MountSpec } from './mount-spec.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { type PlannedChange, plannedChanges } from './planned-changes.ts';
 import { identifyProcess, type ProcessIdentity } from './process-identity.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
 import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';
+import { RunningMounts } from './running-mounts.ts';
 import { newScratchWithBase, type Scratch } from './scratch.ts';
 import { stateDirectory } from './state-root.ts';
 import { specToStore } from './stored-spec.ts';
@@ -59,7 +61,7 @@ import { Supervision, type SupervisionEvent } from './supervision.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
 import { type ContainerTrace, traced, traceOnly } from './tracing.ts';
 import type { ContainerSpec } from './types.ts';
-import { validateExec, validateSpec } from './validate-spec.ts';
+import { validateExec, validateMount, validateSpec } from './validate-spec.ts';
 
 /** Something that happened to a container. */
 export type ContainerEvent =
@@ -103,6 +105,7 @@ export class Container implements AsyncDisposable {
   readonly #owner: ProcessIdentity;
   readonly #events = new EventHub<ContainerEvent>();
   readonly #logs: LogBuffer;
+  readonly #mounts = new RunningMounts();
   readonly #supervision: Supervision;
   readonly #maxOutputBytes: number;
   #run: RunHandle | undefined;
@@ -468,6 +471,27 @@ export class Container implements AsyncDisposable {
     return copyAcross({ root: this.#rootPath('copy out of it'), path: from }, { root: '/', path: to });
   }
 
+  /**
+   * Mounts something in the running container, until `unmount` or its end: a restart knows nothing of it.
+   *
+   * @throws SpecError `ERR_NS_INVALID_SPEC`
+   * @throws NsError `ERR_NS_MOUNT_SOURCE`
+   * @throws UnavailableError for an ordinary user; for a file before Linux 6.15
+   * @throws SyscallError the target is no place for it: `ENOTDIR`, `ELOOP`
+   */
+  async mount(mount: MountSpec): Promise<void> {
+    await this.#mounts.add(this.#alive('mount something in it'), validateMount(mount));
+  }
+
+  /**
+   * Takes away what `mount` put there, also when it is in use.
+   *
+   * @throws NsError `ERR_NS_NOT_MOUNTED`
+   */
+  async unmount(target: string): Promise<void> {
+    await this.#mounts.remove(this.#alive('unmount something in it'), target);
+  }
+
   /** Its whole file system as a tar archive, without what is mounted in it. */
   export(): Readable {
     return treeStream(this.#rootPath('export it'));
@@ -600,9 +624,7 @@ export class Container implements AsyncDisposable {
     this.#scratch?.fd.close();
     this.#scratch = { fd: await run.launched.scratch, covered: true, hasBase: this.#scratch?.hasBase ?? false };
     this.#run = run;
-    liveNetworks
-      .get(this.id)
-      ?.began(run.launched.pid!, (refused) => this.#events.emit({ type: 'egress', ...refused }));
+    liveNetworks.get(this.id)?.began(run.launched.pid!, (refused) => this.#events.emit({ type: 'egress', ...refused }));
     this.#setStatus('created');
     this.#unwatch = watchContainerCgroup(run.cgroup, this.#spec, (event) => this.#events.emit(event));
     this.#follow(run);

@@ -36,6 +36,11 @@ export function mapsForOwner(
   };
 }
 
+/** The id on the host of one inside. */
+export function outsideId({ ids }: { ids: ContainerIds }, kind: 'uids' | 'gids', id: number): number {
+  return outside(id, ids.idMaps?.[kind]);
+}
+
 function outside(id: number, ranges: readonly IdRange[] | undefined): number {
   const range = ranges?.find(({ container, size }) => id >= container && id < container + size);
   return range ? range.host + id - range.container : id;

@@ -8,7 +8,7 @@ import { type ResolvedRoot, resolveRoot } from './rootfs.ts';
 import type { ContainerSpec } from './types.ts';
 import { resolveUser } from './user.ts';
 import { resolveIdMaps } from './user-namespace.ts';
-import { volumeStore, volumeUseFile, volumeUser } from './volume-store.ts';
+import { volumeStore, volumeUseFile } from './volume-store.ts';
 
 /** What mounts of a container hold on the host. */
 export interface PreparedMounts extends AsyncDisposable {
@@ -37,12 +37,13 @@ export function mountContext(spec: ContainerSpec, lease: IdLease | undefined): M
 /**
  * Takes volumes into use, made and filled where this is their first, and maps ids.
  *
+ * @param user - from {@link volumeUser}
  * @param mounts - with their indices in the specification
  * @throws NsError `ERR_NS_MOUNT_SOURCE`
  * @throws UnavailableError a file system or kernel that cannot map ids
  */
 export async function prepareMounts(
-  containerId: string,
+  user: string,
   root: ResolvedRoot,
   mounts: readonly MountSpec[],
   context: MountContext,
@@ -50,7 +51,6 @@ export async function prepareMounts(
   const fds = new Map<string, OwnedFd>();
   const volumes = new Set<string>();
   const store = volumeStore();
-  const user = volumeUser(containerId);
   const release = async () => {
     for (const fd of fds.values()) fd.close();
     for (const name of volumes) await store.release(name, user);

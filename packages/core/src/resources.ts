@@ -8,6 +8,7 @@ import { mountContext, needsPreparation, type PreparedMounts, prepareMounts } fr
 import { resolveRoot } from './rootfs.ts';
 import type { ContainerSpec } from './types.ts';
 import { leaseIds, wantsIdLease } from './user-namespace.ts';
+import { volumeUser } from './volume-store.ts';
 
 /** What a container holds outside of its processes, from before its first to after its last. */
 export interface Resources extends AsyncDisposable {
@@ -57,7 +58,7 @@ export async function acquireResources(id: string, spec: ContainerSpec): Promise
 }
 
 function prepare(id: string, spec: ContainerSpec, ids: IdLease | undefined): Promise<PreparedMounts> {
-  return prepareMounts(id, resolveRoot(spec), spec.mounts ?? [], mountContext(spec, ids));
+  return prepareMounts(volumeUser(id), resolveRoot(spec), spec.mounts ?? [], mountContext(spec, ids));
 }
 
 /** What is needed for networks takes a tenth of a second to load, which only those pay who want one. */

@@ -1,6 +1,7 @@
 import { parseSize } from '@ns/cgroups';
 import { rlimits, SIGNALS } from '@ns/launch';
 import * as v from 'valibot';
+import type { MountSpec } from './mount-spec.ts';
 import { networkFields } from './network/validate-network.ts';
 import { type SchemaNode, type SpecIssue, toSpecError } from './spec-issue.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
@@ -239,6 +240,11 @@ const runSchema = v.strictObject({
  */
 export function validateSpec(spec: unknown): ContainerSpec {
   return checked(containerSchema, spec) as ContainerSpec;
+}
+
+/** Checks one mount. Throws as {@link validateSpec}. */
+export function validateMount(mount: MountSpec): MountSpec {
+  return validateSpec({ command: ['none'], mounts: [mount] }).mounts![0]!;
 }
 
 /** Checks a command with options of `run`. Throws as {@link validateSpec}. */

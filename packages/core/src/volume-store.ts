@@ -23,10 +23,14 @@ export function volumeStore(): VolumeStore {
 /* Who uses a volume is the name of a file in it: the container, and the process that made it with its start time, so that
    a use whose maker has died without a word is known to be none. */
 
-/** The name under which a container of this process uses volumes. */
-export function volumeUser(containerId: string): string {
+/**
+ * The name under which a container of this process uses volumes.
+ *
+ * @param use - for what is mounted later and may be gone earlier
+ */
+export function volumeUser(containerId: string, use = 0): string {
   const self = identifyProcess(process.pid)!;
-  return `${containerId}.${self.pid}.${self.startTime}`;
+  return `${containerId}.${self.pid}.${self.startTime}.${use}`;
 }
 
 /** The file that says so: a monitor removes it when this process dies. */

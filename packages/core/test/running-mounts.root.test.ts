@@ -113,11 +113,11 @@ test('a container that swaps the target for a link all the time gets nothing of 
 
 test('a path that was made to lead elsewhere unmounts nothing', async () => {
   await using container = await running();
-  await container.mount({ type: 'tmpfs', target: '/srv/a/kcore' });
+  await container.mount({ type: 'tmpfs', target: '/srv/a/keys' });
   await container.exec('sh', ['-c', 'mv /srv/a /srv/b; ln -s /proc /srv/a'], { check: true });
-  await expect(container.unmount('/srv/a/kcore')).rejects.toMatchObject({ code: 'ERR_NS_NOT_MOUNTED' });
-  expect(mountsOf(container)).toContain(' /proc/kcore ');
-  await expect(container.unmount('/proc/kcore')).rejects.toMatchObject({ code: 'ERR_NS_NOT_MOUNTED' });
+  await expect(container.unmount('/srv/a/keys')).rejects.toMatchObject({ code: 'ERR_NS_NOT_MOUNTED' });
+  expect(mountsOf(container)).toContain(' /proc/keys ');
+  await expect(container.unmount('/proc/keys')).rejects.toMatchObject({ code: 'ERR_NS_NOT_MOUNTED' });
 });
 
 test('what cannot be', async () => {
