@@ -90,7 +90,9 @@ export class SyscallRecorder {
 
   /** The profile that allows what was seen and refuses the rest with EPERM. Plain data, fit for other runtimes too. */
   profile(): SeccompProfile {
-    const plain = [...new Set([...this.#counts.keys(), ...UNOBSERVED, ...ALLOCATION])].filter((name) => !NARROWED.has(name)).sort();
+    const plain = [...new Set([...this.#counts.keys(), ...UNOBSERVED, ...ALLOCATION])]
+      .filter((name) => !NARROWED.has(name))
+      .sort();
     const narrowed = [...this.#firstArguments].flatMap(([name, values]): ProfileRule[] =>
       [...values]
         .sort((a, b) => a - b)
