@@ -8,6 +8,7 @@ export class FollowedFile extends Readable {
   #position: number;
   #wanted = 0;
   #ended = false;
+  #reading = false;
 
   /** @param from - where to begin; default: its present end */
   constructor(path: string, from?: number) {
@@ -29,8 +30,12 @@ export class FollowedFile extends Readable {
     const buffer = Buffer.allocUnsafe(size);
     this.#wanted = 0;
     const last = this.#ended;
+    this.#reading = true;
     read(this.#fd, buffer, 0, size, this.#position, (error, count) => {
-      if (error) {
+      this.#reading = false;
+      if (this.destroyed) {
+        closeSync(this.#fd);
+      } else if (error) {
         this.destroy(error);
       } else if (count > 0) {
         this.#position += count;
@@ -47,7 +52,8 @@ export class FollowedFile extends Readable {
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.#watcher.close();
-    closeSync(this.#fd);
+    // Under a read that goes on, the number could be given to another file.
+    if (!this.#reading) closeSync(this.#fd);
     done(error);
   }
 

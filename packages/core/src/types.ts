@@ -140,7 +140,14 @@ export interface ContainerSpec extends NetworkSpec {
   /** Wall-clock milliseconds for the whole container; the kernel keeps it, not this process's event loop. */
   readonly timeout?: number;
   readonly maxOutput?: MaxOutput;
-  readonly lifetime?: { /** Default true. */ readonly dieWithParent?: boolean };
+  readonly lifetime?: {
+    /**
+     * Default true. With false it survives the process that made it, and `detach` lets it go: its output goes to files of
+     * its state directory, unbounded (their disk is the limit), and it can have no `stdin`, `tty` or `onSyscall`. Restarts,
+     * health checks and networks that a Node process serves end with their maker.
+     */
+    readonly dieWithParent?: boolean;
+  };
   readonly stopSignal?: NodeJS.Signals;
   /** `start()` settles when this holds: see `Wait`. Default: when the program runs. */
   readonly wait?: WaitCondition;

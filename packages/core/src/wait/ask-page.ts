@@ -1,6 +1,6 @@
 import { type IncomingMessage, request } from 'node:http';
 import { Socket } from 'node:net';
-import { AF, check, O, OwnedFd, open, SOCK, SYS, syscall } from '@ns/libc';
+import { AF, check, O, OwnedFd, open, SOCK, SYS, SyscallError, syscall, UnavailableError } from '@ns/libc';
 import { insideNetworkNamespace } from '@ns/netlink';
 import type { ListeningSocket } from './listening-sockets.ts';
 import type { HttpCondition } from './wait.ts';
@@ -16,7 +16,7 @@ export interface Page {
 /**
  * Asks an HTTP server in the network namespace of a process.
  *
- * @throws SyscallError EPERM without CAP_SYS_ADMIN over the namespace
+ * @throws UnavailableError without CAP_SYS_ADMIN over the namespace
  */
 export function askPage(
   pid: number,
@@ -43,13 +43,24 @@ export function askPage(
 
 /** A socket belongs for ever to the namespace it was made in. */
 function connectInside(pid: number, host: string, port: number): Socket {
-  using namespace = open(`/proc/${pid}/ns/net`, O.RDONLY);
   const family = host.includes(':') ? AF.INET6 : AF.INET;
-  const fd = insideNetworkNamespace(
-    namespace.fd,
-    () => new OwnedFd(check('socket', syscall(SYS.socket, family, SOCK.STREAM | SOCK.CLOEXEC | SOCK.NONBLOCK, 0))),
-  );
+  const type = SOCK.STREAM | SOCK.CLOEXEC | SOCK.NONBLOCK;
+  const fd = inNetworkOf(pid, () => new OwnedFd(check('socket', syscall(SYS.socket, family, type, 0))));
   return new Socket({ fd: fd.release(), readable: true, writable: true }).connect({ host, port });
+}
+
+function inNetworkOf<T>(pid: number, body: () => T): T {
+  try {
+    using namespace = open(`/proc/${pid}/ns/net`, O.RDONLY);
+    return insideNetworkNamespace(namespace.fd, body);
+  } catch (error) {
+    if (!(error instanceof SyscallError && ['EPERM', 'EACCES'].includes(error.code))) throw error;
+    throw new UnavailableError(
+      'asking for a page inside the container',
+      'entering its network namespace takes CAP_SYS_ADMIN on the host',
+      'Wait for the port or a line of the log, or let a health check ask from inside',
+    );
+  }
 }
 
 async function readPage(answer: IncomingMessage): Promise<Page> {

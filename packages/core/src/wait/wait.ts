@@ -59,7 +59,10 @@ export const Wait: {
   log(pattern: RegExp | string, options?: LogCondition): WaitCondition;
   /** A TCP socket listens on the port, whatever the address. */
   port(port: number, options?: Timed): WaitCondition;
-  /** The page is answered, on the address on which the port listens. As root, or with a user namespace of one's own. */
+  /**
+   * The page is answered, on the address on which the port listens. Needs CAP_SYS_ADMIN on the host; an ordinary user gets
+   * an UnavailableError, and has `health` with a command inside.
+   */
   http(path: string, options?: HttpCondition): WaitCondition;
   /** The health check has succeeded; needs `health` in the specification. Fails at once when the container is unhealthy. */
   health(options?: Timed): WaitCondition;
