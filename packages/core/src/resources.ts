@@ -2,6 +2,7 @@ import type { Cgroup } from '@ns/cgroups';
 import { SyscallError, UnavailableError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { createContainerCgroup } from './container-cgroup.ts';
+import { keptWritesOf, prepareKeptWrites } from './kept-writes.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
 import { requirePrivilege, wantsNetwork } from './network/network-spec.ts';
 import { mountContext, needsPreparation, type PreparedMounts, prepareMounts } from './prepare-mounts.ts';
@@ -32,7 +33,14 @@ export function needsResources(spec: ContainerSpec): boolean {
   const limited = Object.keys(spec.limits ?? {}).length > 0;
   // In somebody else's pid namespace only a cgroup tells which processes are ours.
   const sharesPids = spec.namespaces?.pid !== undefined && spec.namespaces.pid !== 'private';
-  return limited || sharesPids || wantsIdLease(spec) || needsPreparation(spec.mounts) || wantsNetwork(spec);
+  return (
+    limited ||
+    sharesPids ||
+    wantsIdLease(spec) ||
+    needsPreparation(spec.mounts) ||
+    keptWritesOf(spec) !== undefined ||
+    wantsNetwork(spec)
+  );
 }
 
 /** Makes what a container needs. An ordinary user without a delegated cgroup does without one if nothing is limited. */
@@ -48,6 +56,8 @@ export async function acquireResources(id: string, spec: ContainerSpec): Promise
   try {
     const cgroup = hold(await cgroupFor(id, spec));
     const ids = hold(wantsIdLease(spec) ? await leaseIds(id) : undefined);
+    const kept = keptWritesOf(spec);
+    if (kept) await prepareKeptWrites(kept);
     const mounts = hold(needsPreparation(spec.mounts) ? await prepare(id, spec, ids) : undefined);
     const network = hold(wantsNetwork(spec) ? await connectNetwork(id, spec) : undefined);
     return { cgroup, ids, mounts, network, [Symbol.asyncDispose]: release };

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { NsError, SpecError } from '@ns/libc';
 import { hiddenPaths } from './defaults.ts';
+import { type KeptWrites, layersOfKept } from './kept-writes.ts';
 import type { ContainerSpec, Writable } from './types.ts';
 
 /** Where a root comes from, with its defaults filled in. */
@@ -9,7 +10,7 @@ export interface ResolvedRoot {
   readonly kind: 'overlay' | 'bind';
   /** Topmost first. */
   readonly layers: readonly string[];
-  readonly writable: Writable;
+  readonly writable: Exclude<Writable, KeptWrites>;
   /** It is the host's own file system. */
   readonly host: boolean;
   /** Paths to take out of view. */
@@ -41,7 +42,7 @@ export function resolveRoot({
     return {
       kind: 'overlay',
       layers: ['/'],
-      writable: writable ?? 'tmpfs',
+      writable: resolveWritable(writable),
       host: true,
       hide: [...new Set(hidden)],
     };
@@ -59,11 +60,21 @@ export function resolveRoot({
   return rooted(rootfs.layers, rootfs.writable ?? writable ?? 'tmpfs');
 }
 
+function resolveWritable(writable: Writable = 'tmpfs'): ResolvedRoot['writable'] {
+  return typeof writable === 'object' && 'dir' in writable ? layersOfKept(writable) : writable;
+}
+
 function rooted(layers: readonly string[], writable: Writable): ResolvedRoot {
   for (const path of layers) assertDirectory(path, 'rootfs');
   if (typeof writable === 'object' && 'upper' in writable)
     for (const path of [writable.upper, writable.work]) assertDirectory(path, 'writable');
-  return { kind: writable === 'direct' ? 'bind' : 'overlay', layers, writable, host: false, hide: [] };
+  return {
+    kind: writable === 'direct' ? 'bind' : 'overlay',
+    layers,
+    writable: resolveWritable(writable),
+    host: false,
+    hide: [],
+  };
 }
 
 function assertDirectory(path: string, field: string): void {

@@ -41,7 +41,12 @@ export type Writable =
   /** A tmpfs of at most this size. */
   | { readonly tmpfs: Size }
   /** Directories of the host that outlive the container. */
-  | { readonly upper: string; readonly work: string };
+  | { readonly upper: string; readonly work: string }
+  /**
+   * A directory of the host, made when it is missing, that keeps what is written from one container to the next. With
+   * `size` no more than that fits in (ENOSPC or EDQUOT), by project quota of ext4 and xfs or a quota group of btrfs.
+   */
+  | { readonly dir: string; readonly size?: Size };
 
 /** A namespace: its own, the host's, or one that exists. */
 export type NamespaceChoice =

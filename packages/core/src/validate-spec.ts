@@ -63,8 +63,9 @@ const writable = v.union(
     oneOf(['tmpfs', 'none', 'direct']),
     v.strictObject({ tmpfs: size }),
     v.strictObject({ upper: absolutePath, work: absolutePath }),
+    v.strictObject({ dir: absolutePath, size: v.optional(size) }),
   ],
-  "'tmpfs', 'none', 'direct', { tmpfs: size } or { upper, work }",
+  "'tmpfs', 'none', 'direct', { tmpfs: size }, { upper, work } or { dir, size }",
 );
 const capabilityList = v.array(text('a capability name'), 'an array of capability names');
 const environmentName = v.pipe(
