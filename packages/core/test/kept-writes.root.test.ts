@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Container, run } from '@ns/core';
@@ -42,50 +42,42 @@ test('a size that no file system here can keep is a typed answer', async () => {
   }
 });
 
-/** An ext4 with project quota, as an image file that is mounted while the test runs. */
-function withQuotaFileSystem(body: (mountPoint: string) => Promise<void>): () => Promise<void> {
-  return async () => {
-    const [image, mountPoint] = [join(dir, 'image'), join(dir, 'mounted')];
-    writeFileSync(image, '');
-    execFileSync('truncate', ['-s', '64M', image]);
-    execFileSync('mkfs.ext4', ['-q', '-O', 'quota,project', image]);
+/** A btrfs with quota in an image file, mounted while `body` runs. */
+async function withQuota(body: (mountPoint: string) => Promise<void> | void): Promise<void> {
+  const home = mkdtempSync(join(tmpdir(), 'ns-quota-'));
+  const [image, mountPoint] = [join(home, 'image'), join(home, 'mounted')];
+  const command = (name: string, ...args: string[]) => execFileSync(name, args, { stdio: 'pipe' });
+  try {
+    command('truncate', '-s', '200M', image);
+    command('mkfs.btrfs', '-q', image);
     mkdirSync(mountPoint);
-    execFileSync('mount', ['-o', 'loop,prjquota', image, mountPoint]);
+    command('mount', '-o', 'loop', image, mountPoint);
     try {
+      command('btrfs', 'quota', 'enable', mountPoint);
       await body(mountPoint);
     } finally {
-      execFileSync('umount', [mountPoint]);
+      command('umount', mountPoint);
     }
-  };
+  } finally {
+    rmSync(home, { recursive: true, force: true });
+  }
 }
 
-const quotaMissing = (() => {
-  const probe = mkdtempSync(join(tmpdir(), 'ns-quota-'));
-  try {
-    execFileSync('truncate', ['-s', '16M', `${probe}/image`]);
-    execFileSync('mkfs.ext4', ['-q', '-O', 'quota,project', `${probe}/image`], { stdio: 'ignore' });
-    mkdirSync(`${probe}/mounted`);
-    execFileSync('mount', ['-o', 'loop,prjquota', `${probe}/image`, `${probe}/mounted`], { stdio: 'ignore' });
-    execFileSync('umount', [`${probe}/mounted`]);
-    return undefined;
-  } catch {
-    return 'no ext4 with project quota on a loop device';
-  } finally {
-    rmSync(probe, { recursive: true, force: true });
-  }
-})();
+const quotaMissing = await withQuota(() => {}).then(
+  () => undefined,
+  () => 'no btrfs with quota on a loop device',
+);
 
-needs(notRoot ?? quotaMissing)(
-  'a size bounds what is written, over several runs, and is remembered',
-  withQuotaFileSystem(async (mountPoint) => {
-    const writable = { dir: join(mountPoint, 'sized'), size: '4m' };
+needs(notRoot ?? quotaMissing)('a size bounds what is written, over several runs, and is remembered', () =>
+  withQuota(async (mountPoint) => {
+    const writable = { dir: join(mountPoint, 'sized'), size: '24m' };
     const fill = (name: string, options: object = {}) =>
-      run('sh', ['-c', `head -c 3M /dev/zero > /srv/${name}`], { writable, ...options });
-    expect(await fill('first')).toMatchObject({ exitCode: 0 });
+      run('sh', ['-c', `head -c 16M /dev/urandom > /srv/${name} && sync -f /srv`], { writable, ...options });
+    expect(await fill('first')).toMatchObject({ exitCode: 0, stderr: '' });
     const second = await fill('second');
-    expect(second.exitCode).toBe(1);
+    expect(second.exitCode).not.toBe(0);
     expect(second.stderr).toMatch(/No space left|quota exceeded/i);
-    await expect(fill('third', { writable: { ...writable, size: '8m' } })).rejects.toMatchObject({
+    await expect(fill('third', { writable: { ...writable, size: '48m' } })).rejects.toMatchObject({
       code: 'ERR_NS_INVALID_SPEC',
       field: 'writable.size',
     });

@@ -49,7 +49,6 @@ export function rootSteps(
 
   const appendLower = kernelAtLeast(host, 6, 8);
   const writable = typeof root.writable === 'object' && 'upper' in root.writable ? root.writable : undefined;
-  const upper = root.writable === 'none' ? undefined : writable;
   const common = {
     options: { ...overlayOptions, ...(userNamespace && { userxattr: true as const }) },
     attributes: ['nodev'] as const,
@@ -58,18 +57,18 @@ export function rootSteps(
   const overlay = (
     target: string,
     lower: readonly string[],
-    own: OverlayUpper,
+    upper: OverlayUpper,
   ): Extract<Step, { op: 'mountOverlay' }> => ({
     op: 'mountOverlay',
     target,
     lower,
-    ...(root.writable !== 'none' && { upper: upper ?? own }),
+    ...(root.writable !== 'none' && { upper }),
     ...common,
   });
   const steps: Step[] = [
     scratch,
     ...(covered ? [] : [coverLayer(root, files, host, userNamespace)]),
-    overlay('/', ['cover', ...(hasBase ? ['base'] : []), ...root.layers], { scratch: 'root' }),
+    overlay('/', ['cover', ...(hasBase ? ['base'] : []), ...root.layers], writable ?? { scratch: 'root' }),
   ];
   if (root.host) {
     const visible = host.dataMounts.filter(
