@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cgroup, CgroupGoneError } from '@ns/cgroups';
 import { Adopted, type NamespaceKind, readExit, StandardStreams, type Step } from '@ns/launch';
-import { NsError, type OwnedFd } from '@ns/libc';
+import { NsError, type OwnedFd, pidfdOpen } from '@ns/libc';
 import { IdLease } from '@ns/namespaces';
 import { drawDesign } from './blueprint.ts';
 import { createCommandCgroup, readAccounts } from './container-cgroup.ts';
@@ -11,6 +11,7 @@ import type { LogBuffer } from './log-buffer.ts';
 import { LogFiles, readLog } from './log-files.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import { isAlive } from './process-identity.ts';
+import { descendantsOf } from './process-list.ts';
 import type { Result } from './result.ts';
 import type { RunHandle, RunProcess } from './run-handle.ts';
 import { stateDirectory } from './state-root.ts';
@@ -30,6 +31,7 @@ export class AdoptedRun implements RunHandle {
   readonly ids: IdLease | undefined;
   readonly #payload: Cgroup | undefined;
   readonly #process: Adopted | undefined;
+  readonly #door: OwnedFd | undefined;
   readonly #held: AsyncDisposable[] = [];
   #execs = 0;
 
@@ -47,7 +49,8 @@ export class AdoptedRun implements RunHandle {
     const { process, cgroup, payload, streams, directory, maxOutputBytes } = parts;
     this.#state = state;
     this.#process = process;
-    this.launched = process ? ofAnother(process) : gone;
+    this.#door = process && openDoor(state);
+    this.launched = process ? ofAnother(process, this.#door ?? process.pidfd) : gone;
     this.cgroup = cgroup;
     this.streams = streams;
     this.ids = leaseOf(state);
@@ -94,6 +97,7 @@ export class AdoptedRun implements RunHandle {
 
   letGo(): void {
     this.#process?.[Symbol.dispose]();
+    this.#door?.close();
     this.#payload?.close();
     this.cgroup?.close();
     this.streams.destroy();
@@ -116,6 +120,7 @@ export class AdoptedRun implements RunHandle {
       await this.ids?.[Symbol.asyncDispose]();
     } else this.cgroup?.close();
     process?.[Symbol.dispose]();
+    this.#door?.close();
     if (this.streams instanceof LogFiles) await this.streams.finish();
     const [stdout, stderr] = (['stdout', 'stderr'] as const).map((name) => readLog(directory, name, maxOutputBytes));
     return {
@@ -132,11 +137,30 @@ export class AdoptedRun implements RunHandle {
   }
 }
 
-function ofAnother(adopted: Adopted): RunProcess {
+/**
+ * What an ordinary user enters a container by. Its init refuses ptrace, and was born with the user namespace of the host;
+ * the program has only the container's, which belongs to who made it.
+ *
+ * @returns undefined where the init itself will do
+ */
+function openDoor({ init, spec }: ContainerState): OwnedFd | undefined {
+  const [, program] = spec.init === false || process.geteuid!() === 0 ? [] : descendantsOf(init!.pid);
+  if (program === undefined) return undefined;
+  try {
+    const pidfd = pidfdOpen(program);
+    if (descendantsOf(init!.pid).includes(program)) return pidfd;
+    pidfd.close();
+  } catch {
+    // The container ends; exec will say so.
+  }
+  return undefined;
+}
+
+function ofAnother(adopted: Adopted, door: OwnedFd): RunProcess {
   return {
     monitorPid: adopted.monitorPid,
     pid: adopted.pid,
-    pidfd: adopted.pidfd,
+    pidfd: door,
     namespaces: noNamespaces,
     executed: Promise.resolve(),
     go: refuseToGo,

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -72,13 +72,12 @@ test('another process finds it, reads its output, runs a command in it, stops an
   await expect(Container.get('web')).rejects.toMatchObject({ code: 'ERR_NS_CONTAINER_NOT_FOUND' });
 }, 20_000);
 
-test.each([
+for (const [script, expected] of [
   ['exit 3', { exitCode: 3, signal: null, reason: 'exit' }],
   ['kill -USR1 $$', { exitCode: null, signal: 'SIGUSR1', reason: 'signal' }],
   ['exec tail /dev/zero', { exitCode: null, signal: 'SIGKILL', reason: 'oom' }],
-])(
-  'how it ended is known to who comes later: %s',
-  async (script, expected) => {
+] as const) {
+  test(`how it ended is known to who comes later: ${script}`, async () => {
     const id = await makeDetached(`echo out; sleep 0.2; ${script}`);
     expect(await eventually(() => Boolean(readdirSync(join(root, 'containers', id)).includes('journal')))).toBe(true);
     await delay(1000);
@@ -93,9 +92,8 @@ test.each([
     } else expect(result).toMatchObject({ ...expected, stdout: 'out\n' });
     expect(result.usage.cpuUserMs).toEqual(expect.any(Number));
     await c.remove();
-  },
-  20_000,
-);
+  }, 20_000);
+}
 
 test('out of memory is told apart while its cgroup is there', async () => {
   const id = await makeDetached('sleep 0.1; exec tail /dev/zero');
@@ -138,7 +136,6 @@ test('kill from elsewhere; disposing of what was found leaves it alone; prune sp
 
 test('a monitor that is killed takes the container along', async () => {
   const id = await makeDetached('sleep infinity');
-  const { readFileSync } = await import('node:fs');
   const { monitor } = JSON.parse(readFileSync(join(root, 'containers', id, 'state.json'), 'utf8'));
   const c = await Container.get(id);
   process.kill(monitor.pid, 'SIGKILL');
@@ -149,7 +146,6 @@ test('a monitor that is killed takes the container along', async () => {
 test('reused pids are not mistaken for a container', async () => {
   const id = await makeDetached('exit 0');
   const file = join(root, 'containers', id, 'state.json');
-  const { readFileSync } = await import('node:fs');
   expect(await eventually(() => !existsSync(`/proc/${JSON.parse(readFileSync(file, 'utf8')).init.pid}`))).toBe(true);
   const state = JSON.parse(readFileSync(file, 'utf8'));
   const other = { pid: process.pid, startTime: state.init.startTime };
@@ -191,3 +187,22 @@ test('what needs its maker cannot be had by who may outlive it', async () => {
   }
   expect((await run('true')).exitCode).toBe(0);
 });
+
+test('an ordinary user has all of it, too', async () => {
+  using life = new NodeProgram('detached-life');
+  const home = mkdtempSync(join(tmpdir(), 'ns-detach-user-'));
+  try {
+    chownSync(home, 65534, 65534);
+    const options = { uid: 65534, gid: 65534, env: { NS_STATE_ROOT: home } };
+    const { stdout, stderr } = await life.run([], options);
+    expect({ stderr, ...JSON.parse(stdout || '{}') }).toEqual({
+      stderr: '',
+      stdout: '0\n',
+      exitCode: 6,
+      output: 'up\n',
+      left: [],
+    });
+  } finally {
+    rmSync(home, { recursive: true, force: true });
+  }
+}, 20_000);

@@ -42,16 +42,18 @@ function launchWithJournal(script: string, timeoutMs?: number) {
   });
 }
 
-test.each([
+for (const [script, expected] of [
   ['exit 0', { exitCode: 0, signal: null, timedOut: false }],
   ['exit 9', { exitCode: 9, signal: null, timedOut: false }],
   ['kill -TERM $$', { exitCode: null, signal: 'SIGTERM', timedOut: false }],
-])('the journal has what the caller hears: %s', async (script, expected) => {
-  const launched = launchWithJournal(script);
-  const exit = await launched.exited;
-  expect(exit).toMatchObject(expected);
-  expect(readExit(readFileSync(journalPath()))).toEqual(exit);
-});
+] as const) {
+  test(`the journal has what the caller hears: ${script}`, async () => {
+    const launched = launchWithJournal(script);
+    const exit = await launched.exited;
+    expect(exit).toMatchObject(expected);
+    expect(readExit(readFileSync(journalPath()))).toEqual(exit);
+  });
+}
 
 test('a timeout is in it, and a journal without an end is that of somebody killed', async () => {
   await launchWithJournal('sleep 5', 20).exited;
