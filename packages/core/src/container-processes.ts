@@ -1,4 +1,4 @@
-import type { Cgroup } from '@ns/cgroups';
+import type { Cgroup, Stats } from '@ns/cgroups';
 import { pidfdOpen, pidfdSendSignal, UnavailableError } from '@ns/libc';
 import { descendantsOf } from './process-list.ts';
 import type { RunHandle } from './run-handle.ts';
@@ -15,6 +15,14 @@ export function cgroupOf({ cgroup }: RunHandle, feature: string): Cgroup {
     'this user has no cgroup to put a container in',
     'Have one delegated: systemctl edit user@.service, Delegate=yes; or run as root',
   );
+}
+
+/** What a container uses, its network included unless that is somebody else's. */
+export function statsOf(run: RunHandle): Promise<Stats> {
+  const { namespaces } = run.design;
+  const ownNetwork = [...namespaces.created, ...namespaces.joined.map(({ kind }) => kind)].includes('net');
+  const { pid } = run.launched;
+  return cgroupOf(run, 'accounting').stats(ownNetwork && pid !== undefined ? { networkOfPid: pid } : {});
 }
 
 /** Host pids of a container's processes. */

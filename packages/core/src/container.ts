@@ -28,7 +28,7 @@ import {
 } from './container-files.ts';
 import { claimName, releaseName } from './container-names.ts';
 import { type ContainerProcess, feedInput } from './container-process.ts';
-import { cgroupOf, processIds, signalProcess } from './container-processes.ts';
+import { cgroupOf, processIds, signalProcess, statsOf } from './container-processes.ts';
 import { ContainerRun } from './container-run.ts';
 import {
   type ContainerState,
@@ -47,8 +47,8 @@ import { type ExecOptions, exec } from './exec.ts';
 import type { HealthState } from './health.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import type { MountSpec } from './mount-spec.ts';
-import { liveNetworks } from './network/live-networks.ts';
-import { type PlannedChange, plannedChanges } from './planned-changes.ts';
+import { liveNetworks, updateNetwork } from './network/live-networks.ts';
+import { type ContainerUpdate, type PlannedChange, planUpdate } from './planned-changes.ts';
 import { identifyProcess, type ProcessIdentity } from './process-identity.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
 import type { Result } from './result.ts';
@@ -364,25 +364,25 @@ export class Container implements AsyncDisposable {
   }
 
   /**
-   * Changes limits of the running container; those not named stay.
+   * Changes limits, egress policy or bandwidth of the running container. Limits and directions not named stay; a policy
+   * is replaced, for connections that begin from now on.
    *
    * @param options.dryRun - only say what would change
    * @returns what changed
    * @throws UnavailableError on v1 for a limit of a controller that no limit was given for at the start
+   * @throws NsError `ERR_NS_NO_EGRESS_POLICY`: it was made without one
    */
-  async update(
-    { limits }: { limits: NonNullable<ContainerSpec['limits']> },
-    options: { dryRun?: boolean } = {},
-  ): Promise<PlannedChange[]> {
-    const own = this.#spec.limits ?? {};
-    const checked = validateSpec({ ...this.#spec, limits: { ...own, ...limits } });
-    const translated = fromDockerLimits(limits);
-    const changes = plannedChanges('limits', own, limits);
-    if (options.dryRun) return changes;
-    await cgroupOf(this.#alive('update it'), 'changing limits').update(translated);
+  async update(changes: ContainerUpdate, options: { dryRun?: boolean } = {}): Promise<PlannedChange[]> {
+    const { spec, planned } = planUpdate(this.#spec, changes);
+    const checked = validateSpec(spec);
+    const limits = changes.limits && fromDockerLimits(changes.limits);
+    if (options.dryRun) return planned;
+    const run = this.#alive('update it');
+    if (limits) await cgroupOf(run, 'changing limits').update(limits);
+    await updateNetwork(this.id, changes);
     this.#spec = checked;
     this.#setStatus(this.#status);
-    return changes;
+    return planned;
   }
 
   /**
@@ -404,7 +404,7 @@ export class Container implements AsyncDisposable {
   stats(): Promise<Stats>;
   stats(options: { interval: number }): AsyncIterable<Stats>;
   stats(options?: { interval: number }): Promise<Stats> | AsyncIterable<Stats> {
-    return options ? this.#statsEvery(options.interval) : cgroupOf(this.#alive('read its stats'), 'accounting').stats();
+    return options ? this.#statsEvery(options.interval) : statsOf(this.#alive('read its stats'));
   }
 
   /** Its processes, as `ps` outside and inside would show them. */
@@ -703,7 +703,7 @@ export class Container implements AsyncDisposable {
 
   async *#statsEvery(intervalMs: number): AsyncGenerator<Stats, void, undefined> {
     while (this.#isAlive) {
-      yield await cgroupOf(this.#run!, 'accounting').stats();
+      yield await statsOf(this.#run!);
       await setTimeoutPromise(intervalMs, undefined, { ref: false });
     }
   }

@@ -88,7 +88,11 @@ function start(
     {
       ...design,
       containerId: design.id,
-      namespaces: kinds.map((kind) => ({ kind, fd: fds[kind] === undefined ? 'target' : kind })),
+      namespaces: kinds.map((kind) => ({
+        kind,
+        fd: fds[kind] === undefined ? 'target' : kind,
+        foreign: design.namespaces.idMaps !== undefined && design.namespaces.joined.some((one) => one.kind === kind),
+      })),
       argv,
       candidates: candidatesFor(argv[0]!, env.PATH ?? ''),
       env: Object.entries(env).map(([name, value]) => `${name}=${value}`),

@@ -1,3 +1,5 @@
+import type { ContainerSpec } from './types.ts';
+
 /** One thing that an update changes. */
 export interface PlannedChange {
   /** As in the specification: `limits.memory`. */
@@ -5,6 +7,29 @@ export interface PlannedChange {
   /** undefined: there was no limit. */
   readonly from: unknown;
   readonly to: unknown;
+}
+
+/** What can be changed of a running container. */
+export type ContainerUpdate = Pick<ContainerSpec, 'limits' | 'egress' | 'bandwidth'>;
+
+/** The specification an update leads to, and what is different in it. */
+export function planUpdate(
+  spec: ContainerSpec,
+  { limits, egress, bandwidth }: ContainerUpdate,
+): { spec: ContainerSpec; planned: PlannedChange[] } {
+  return {
+    spec: {
+      ...spec,
+      ...(limits && { limits: { ...spec.limits, ...limits } }),
+      ...(egress && { egress }),
+      ...(bandwidth && { bandwidth: { ...spec.bandwidth, ...bandwidth } }),
+    },
+    planned: [
+      ...plannedChanges('limits', spec.limits ?? {}, limits ?? {}),
+      ...plannedChanges('egress', spec.egress ?? {}, egress ?? {}),
+      ...plannedChanges('bandwidth', spec.bandwidth ?? {}, bandwidth ?? {}),
+    ],
+  };
 }
 
 /** What would change if these fields were set, those that stay as they are left out. */

@@ -4,6 +4,7 @@ import { pruneCgroups } from '@ns/cgroups';
 import { NsError } from '@ns/libc';
 import { reclaimIds } from '@ns/namespaces';
 import { directoriesWithoutState, isAbandoned, readStates, removeState } from './container-state.ts';
+import { pruneNetworks } from './network/prune-networks.ts';
 import { stateRoot } from './state-root.ts';
 
 /** What {@link prune} removed, by kind. */
@@ -14,8 +15,16 @@ export interface Pruned {
   readonly cgroups: readonly string[];
   /** Names of leases of ids. */
   readonly idLeases: readonly string[];
+  /** Networks that were a container's own. */
+  readonly networks: readonly string[];
+  /** Ids of containers that had left links, addresses or ports in a network. */
+  readonly endpoints: readonly string[];
   /** What could not be removed. */
-  readonly failed: readonly { readonly kind: 'cgroup' | 'idLease'; readonly name: string; readonly error: unknown }[];
+  readonly failed: readonly {
+    readonly kind: 'cgroup' | 'idLease' | 'network';
+    readonly name: string;
+    readonly error: unknown;
+  }[];
 }
 
 // Between a directory and the first state in it there are microseconds, while its maker lives.
@@ -38,11 +47,18 @@ export async function prune(): Promise<Pruned> {
   const containers = pruneContainers();
   const cgroups = await ifThere(pruneCgroups(), { removed: [], failed: [] });
   const ids = await pruneIds();
+  const networks = await pruneNetworks();
   return {
     containers,
     cgroups: cgroups.removed,
     idLeases: ids.removed,
-    failed: [...cgroups.failed.map((failure) => ({ kind: 'cgroup' as const, ...failure })), ...ids.failed],
+    networks: networks.networks,
+    endpoints: networks.endpoints,
+    failed: [
+      ...cgroups.failed.map((failure) => ({ kind: 'cgroup' as const, ...failure })),
+      ...ids.failed,
+      ...networks.failed.map((failure) => ({ kind: 'network' as const, ...failure })),
+    ],
   };
 }
 

@@ -1,31 +1,19 @@
-import { Container, type ContainerSpec, Network, run, Wait } from '@ns/core';
-import { needs, notRoot } from '@ns/testing';
-import { useOwnHost } from './network-host.ts';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Container, type ContainerEvent, Network, prune, run } from '@ns/core';
+import { link, shaping } from '@ns/netns';
+import { eventually, needs, notRoot } from '@ns/testing';
+import { get, getProgram, idle, makeOutside, serve, serverProgram, useOwnHost } from './network-host.ts';
 
 const test = needs(notRoot);
 useOwnHost();
-
-const server = (text: string, port = 80) =>
-  `require('http').createServer((q, r) => r.end('${text} for ' + q.socket.remoteAddress)).listen(${port}, '::', () => console.log('up'))`;
-const get = (url: string) =>
-  `fetch('${url}', { signal: AbortSignal.timeout(3000) }).then((r) => r.text()).then((t) => process.stdout.write(t), (e) => process.stdout.write(String(e.cause?.code ?? e.name)))`;
-const node = (script: string): [string, string[]] => [process.execPath, ['-e', script]];
-
-async function serve(text: string, spec: Partial<ContainerSpec>): Promise<Container> {
-  const c = await Container.create({
-    command: [process.execPath, '-e', server(text)],
-    wait: Wait.log('up'),
-    ...spec,
-  });
-  await c.start();
-  return c;
-}
 
 test('a container is found by its name, from another one and through a published port', async () => {
   await using network = await Network.create({ name: 'web', dns: [] });
   await using web = await serve('hello', { name: 'web', network, ports: ['127.0.0.1:0:80'] });
   const ip = web.networks.web!.address!;
-  const { stdout } = await run(...node(get('http://web/')), { network: 'web' });
+  const { stdout } = await run(process.execPath, ['-e', getProgram('http://web/')], { network: 'web' });
   expect(stdout).toMatch(/^hello for /);
   const [port] = web.ports;
   expect(port).toMatchObject({ protocol: 'tcp', port: 80, address: ip });
@@ -34,4 +22,162 @@ test('a container is found by its name, from another one and through a published
   expect((await web.exec('cat', ['/etc/hosts'])).stdout).toContain(`${ip}\t${web.id.slice(0, 12)} web`);
   expect(await Network.list()).toMatchObject([{ name: 'web', containers: [{ id: web.id, address: ip }] }]);
   await expect(network.remove()).rejects.toMatchObject({ code: 'ERR_NS_NETWORK_IN_USE', containers: [web.id] });
+  await expect(Network.create({ name: 'web' })).rejects.toMatchObject({ code: 'ERR_NS_NETWORK_EXISTS' });
+  expect((await web.stats()).network).toHaveProperty('eth0');
+});
+
+test('static addresses, aliases, IPv6, parameters of the namespace, and a restart', async () => {
+  await using network = await Network.create({
+    name: 'static',
+    subnet: '10.123.0.0/24',
+    ipv6: { subnet: 'fd12:3456::/64' },
+    dns: [],
+  });
+  const attachment = { network, ip: '10.123.0.77', ip6: 'fd12:3456::77', mac: '02:00:00:00:00:77', aliases: ['db'] };
+  await using a = await serve('static', {
+    network: attachment,
+    user: '65534',
+    sysctls: { 'net.ipv4.ip_default_ttl': 42 },
+    extraHosts: { elsewhere: '192.0.2.1' },
+  });
+  await using b = await idle({ network: ['static'], hostname: 'client' });
+  expect(await get(b, 'http://db/', 4)).toBe(`static for ::ffff:${b.networks.static!.address}`);
+  expect(await get(b, 'http://db/', 6)).toBe(`static for ${b.networks.static!.address6}`);
+  const { stdout } = await a.exec('sh', [
+    '-c',
+    'cat /sys/class/net/eth0/address /proc/sys/net/ipv4/ip_default_ttl /etc/hosts',
+  ]);
+  expect(stdout).toContain('02:00:00:00:00:77\n42\n');
+  expect(stdout).toContain('192.0.2.1\telsewhere');
+  await b.restart();
+  expect((await b.exec('cat', ['/etc/hosts'])).stdout).toContain(`${b.networks.static!.address}\tclient`);
+  expect(await get(b, 'http://db/')).toContain('static for');
+  await expect(Container.create({ command: ['true'], network: attachment })).rejects.toMatchObject({
+    code: 'ERR_NS_ADDRESS_IN_USE',
+  });
+});
+
+test('several networks, connected and disconnected while it runs', async () => {
+  await using front = await Network.create({ name: 'front', dns: [] });
+  await using back = await Network.create({ name: 'back', internal: true });
+  await using db = await serve('db', { name: 'db', network: back });
+  await using both = await idle({ network: ['front', { network: back, aliases: ['two'] }] });
+  expect(await get(both, 'http://db/')).toContain('db for');
+  await using web = await serve('web', { name: 'web', network: front });
+  expect(await get(both, 'http://web/')).toContain('web for');
+  expect(await get(web, 'http://db/')).toBe('ENOTFOUND');
+  await back.connect(web, { aliases: ['backstage'] });
+  expect(await get(web, 'http://db/')).toContain('db for');
+  expect(await get(db, 'http://backstage/')).toContain('web for');
+  await back.disconnect(web);
+  expect(await get(web, 'http://db/')).toBe('ENOTFOUND');
+  expect(await get(db, 'http://backstage/')).toBe('ENOTFOUND');
+  // Made without a network.
+  await using lonely = await idle({});
+  expect(await get(lonely, 'http://web/')).toMatch(/EAI_AGAIN|ENOTFOUND/);
+  await front.connect(lonely.id);
+  expect(await get(lonely, `http://${web.networks.front!.address}/`)).toContain('web for');
+});
+
+test('icc: false keeps containers apart, internal ones in', async () => {
+  using outside = await makeOutside();
+  await using apart = await Network.create({ name: 'apart', icc: false, ipv6: false, dns: [] });
+  await using a = await serve('a', { name: 'a', network: apart });
+  await using b = await idle({ network: apart });
+  expect(await get(b, 'http://a/')).toMatch(/TIMEOUT|EHOSTUNREACH/);
+  expect(outside.fd).toBeGreaterThan(0);
+  await link.remove('uplink');
+  expect(a.status).toBe('running');
+});
+
+test('an egress policy of a container: what it refuses is an event, and it can change while it runs', async () => {
+  using outside = await makeOutside();
+  const server = spawn(
+    'nsenter',
+    [`--net=/proc/${process.pid}/fd/${outside.fd}`, process.execPath, '-e', serverProgram('outside')],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  await once(server.stdout, 'data');
+  try {
+    await using c = await idle({ egress: { allow: ['198.51.100.2:80'] }, idMap: 'auto' });
+    const refused: Extract<ContainerEvent, { type: 'egress' }>[] = [];
+    c.on('egress', (event) => refused.push(event));
+    expect(await get(c, 'http://198.51.100.2/')).toBe('outside for ::ffff:198.51.100.1');
+    expect(await get(c, 'http://198.51.100.3/')).toBe('ECONNREFUSED');
+    expect(await eventually(() => refused.length > 0, 2000)).toBe(true);
+    expect(refused[0]).toMatchObject({
+      destination: '198.51.100.3',
+      port: 80,
+      protocol: 'tcp',
+      time: expect.any(Date),
+    });
+    const changes = await c.update({ egress: { allow: ['198.51.100.3'] } });
+    expect(changes).toEqual([{ field: 'egress.allow', from: ['198.51.100.2:80'], to: ['198.51.100.3'] }]);
+    expect(await get(c, 'http://198.51.100.3/')).toContain('outside for');
+    expect(await get(c, 'http://198.51.100.2/')).toBe('ECONNREFUSED');
+    await using open = await Network.create({ name: 'open' });
+    await expect(Container.create({ command: ['true'], network: open, egress: { allow: [] } })).rejects.toMatchObject({
+      code: 'ERR_NS_EGRESS_BYPASS',
+    });
+  } finally {
+    server.kill('SIGKILL');
+    await once(server, 'close');
+    await link.remove('uplink');
+  }
+});
+
+test('bandwidth in both directions, and changed', async () => {
+  await using network = await Network.create({ name: 'slow', dns: [] });
+  await using c = await idle({ network, bandwidth: { ingress: '10Mbit', egress: 5_000_000 } });
+  const rateOf = async () => {
+    const [qdisc] = await shaping.list({ link: c.networks.slow!.hostLink });
+    return qdisc?.bitsPerSec;
+  };
+  expect(await rateOf()).toBe(10_000_000);
+  await c.update({ bandwidth: { ingress: '20Mbit' } });
+  expect(await rateOf()).toBe(20_000_000);
+  expect(await shaping.list({ link: 'eth0', netns: { pid: c.pid! } })).toMatchObject([{ bitsPerSec: 5_000_000 }]);
+});
+
+test('what contradicts itself is said before anything is made', async () => {
+  const create = (spec: object) => Container.create({ command: ['true'], ...spec });
+  for (const spec of [
+    { network: 'none', ports: ['80'] },
+    { network: 'host', egress: {} },
+    { network: 'x', bandwidth: { egress: 'fast' } },
+    { network: [{ network: 'x', ip: '::1' }] },
+    { network: ['x', 'x'] },
+    { network: ['host', 'x'] },
+    { extraHosts: { 'a\nb': '1.1.1.1' } },
+    { dns: ['1.1.1.1\nsearch x'] },
+  ])
+    await expect(create(spec)).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC' });
+  await expect(create({ network: 'nowhere' })).rejects.toMatchObject({ code: 'ERR_NS_NETWORK_NOT_FOUND' });
+  for (const options of [
+    { name: '../x' },
+    { name: 'host' },
+    { name: 'a', subnet: '10.0.0.0/33' },
+    { name: 'a', mtu: 1 },
+  ])
+    await expect(Network.create(options)).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC' });
+});
+
+test('none, host, those of others: as before', async () => {
+  await using network = await Network.create({ name: 'shared', dns: [] });
+  await using c = await idle({ network });
+  const links = async (spec: object) =>
+    (await run('sh', ['-c', 'ls /sys/class/net'], spec)).stdout.trim().split(/\s+/).join(' ');
+  expect(await links({})).toBe('lo');
+  expect(await links({ network: 'none' })).toBe('lo');
+  expect(await links({ network: { container: c } })).toBe('eth0 lo');
+  expect(await links({ network: { path: `/proc/${c.pid}/ns/net` } })).toBe('eth0 lo');
+  expect(await links({ network: 'host' })).toContain('nsb');
+});
+
+test('prune spares the living', async () => {
+  await using network = await Network.create({ name: 'kept', dns: [] });
+  await using c = await idle({ network, ports: ['0:80'] });
+  await delay(10);
+  expect(await prune()).toMatchObject({ networks: [], endpoints: [], failed: [] });
+  expect(c.ports).not.toEqual([]);
 });

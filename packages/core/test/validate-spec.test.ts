@@ -95,7 +95,7 @@ describe('a wrong value is an error that says what would be right', () => {
     [{ mounts: [{ type: 'nfs', target: '/a' }] }, 'mounts.0.type', /./],
     [{ capabilities: 'ALL' }, 'capabilities', /./],
     [{ namespaces: { pid: 'shared' } }, 'namespaces.pid', /'private'/],
-    [{ network: 'a bridge' }, 'network', /'none'/],
+    [{ network: 'a bridge' }, 'network', /network name/],
     [{ idMap: { uids: [], gids: [] } }, 'idMap.uids', /at least one range/],
     [{ idMap: 'yes' }, 'idMap', /'auto'/],
     [{ oomScoreAdj: 2000 }, 'oomScoreAdj', /-1000 to 1000/],

@@ -19,9 +19,7 @@ import { networkFiles, replaceFiles } from './network-files.ts';
 import { type Bandwidth, type NetworkAttachment, nameOf, planNetwork } from './network-spec.ts';
 import { holdNetwork, makeNetwork, type NetworkHold, type OpenedNetwork } from './opened-networks.ts';
 import { markOwner, unmarkOwner } from './owner-mark.ts';
-
-/** Label of networks that are a container's own, with its id. */
-export const ownerLabel = 'ns.container';
+import { ownerLabel } from './prune-networks.ts';
 
 interface Connection {
   readonly hold: NetworkHold;

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stateDirectory, stateRoot } from '../state-root.ts';
 import type { NetworkOptions } from './network-options.ts';
@@ -38,6 +38,12 @@ export function storedNames(): string[] {
   } catch {
     return [];
   }
+}
+
+/** Its maker has had a minute to make the network. */
+export function isOldClaim(name: string): boolean {
+  const stat = statSync(path(name), { throwIfNoEntry: false });
+  return stat !== undefined && Date.now() - stat.mtimeMs > 60_000;
 }
 
 const SUFFIX = '.json';

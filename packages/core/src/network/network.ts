@@ -96,16 +96,8 @@ export class Network implements AsyncDisposable {
 
   /** Networks of this state root, whoever made them. */
   static async list(): Promise<NetworkInfo[]> {
-    return Promise.all(
-      storedNames().map(async (name) => {
-        const hold = await holdNetwork(name);
-        try {
-          return await inspectNetwork(hold);
-        } finally {
-          await hold.release();
-        }
-      }),
-    );
+    const found = await Promise.all(storedNames().map(inspectByName));
+    return found.filter((network) => network !== undefined);
   }
 
   /** What it is, and who is on it. */
@@ -191,6 +183,21 @@ export class Network implements AsyncDisposable {
   /** Its name, which is all that a stored specification needs. */
   toJSON(): string {
     return this.name;
+  }
+}
+
+/** undefined for one that is being made, or removed, this moment. */
+async function inspectByName(name: string): Promise<NetworkInfo | undefined> {
+  try {
+    const hold = await holdNetwork(name);
+    try {
+      return await inspectNetwork(hold);
+    } finally {
+      await hold.release();
+    }
+  } catch (error) {
+    if (error instanceof NsError && error.code === 'ERR_NS_NETWORK_NOT_FOUND') return undefined;
+    throw error;
   }
 }
 

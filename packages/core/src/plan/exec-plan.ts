@@ -7,7 +7,12 @@ import { type PayloadDesign, payloadSteps } from './container-plan.ts';
 export interface ExecDesign extends PayloadDesign {
   readonly containerId: string;
   /** Namespaces of the container, each by the name of its descriptor, or all by `target`, a pidfd. The owning user namespace first. */
-  readonly namespaces: readonly { readonly kind: NamespaceKind; readonly fd: string }[];
+  readonly namespaces: readonly {
+    readonly kind: NamespaceKind;
+    readonly fd: string;
+    /** Another user namespace than the container's owns it. */
+    readonly foreign?: boolean;
+  }[];
   readonly user: ResolvedUser;
   readonly cwd: string;
   readonly cgroupProcs: readonly string[];
@@ -28,14 +33,21 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
   // The monitor joins only what its child could not: a pid namespace counts from the next process on, and the user
   // namespace is what allows the others. In the host's mount namespace it can clear up.
   const cgroup = design.namespaces.filter(({ kind }) => kind === 'cgroup');
-  const outside = design.namespaces.filter(({ kind }) => kind === 'user' || kind === 'pid');
-  const inside = design.namespaces.filter((namespace) => !cgroup.includes(namespace) && !outside.includes(namespace));
+  const foreign = design.namespaces.filter((namespace) => namespace.foreign);
+  const outside = design.namespaces.filter(
+    ({ kind, foreign: isForeign }) => !isForeign && (kind === 'user' || kind === 'pid'),
+  );
+  const inside = design.namespaces.filter(
+    (namespace) => ![cgroup, foreign, outside].some((group) => group.includes(namespace)),
+  );
   return [
     { op: 'endWithParent', parent: process.pid },
     { op: 'newSession' },
     { op: 'processName', name: 'ns-exec' },
     // Before the container's processes can see this one (CVE-2016-9962).
     { op: 'notDumpable' },
+    // From inside the container's user namespace they could not be entered.
+    ...setnsSteps(foreign),
     ...setnsSteps(outside),
     {
       op: 'clone',

@@ -1,0 +1,55 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { stateRoot } from '../state-root.ts';
+import { isOldClaim, readOptions, removeOptions, storedNames } from './network-store.ts';
+import { goneOwners, unmarkOwner } from './owner-mark.ts';
+
+/** What {@link pruneNetworks} removed. */
+export interface PrunedNetworks {
+  /** Networks that were a container's own, or never finished. */
+  readonly networks: readonly string[];
+  /** Ids of containers that were disconnected. */
+  readonly endpoints: readonly string[];
+  readonly failed: readonly { readonly name: string; readonly error: unknown }[];
+}
+
+/** Label of networks that are a container's own, with its id. */
+export const ownerLabel = 'ns.container';
+
+/** Removes what containers that are gone have left: links, addresses, ports, and networks that were theirs alone. */
+export async function pruneNetworks(): Promise<PrunedNetworks> {
+  const networks: string[] = [];
+  const endpoints = new Set<string>();
+  const failed: { name: string; error: unknown }[] = [];
+  const isGone = goneOwners();
+  for (const name of storedNames()) {
+    try {
+      const { holdNetwork } = await import('./opened-networks.ts');
+      const owner = readOptions(name)?.labels?.[ownerLabel];
+      const { network, release } = await holdNetwork(name);
+      try {
+        for (const id of await network.backend.prune(isGone)) endpoints.add(id);
+        if (owner === undefined || !isGone(owner)) continue;
+        await network.remove();
+        networks.push(name);
+      } finally {
+        await release();
+      }
+    } catch (error) {
+      if ((error as { code?: string }).code === 'ERR_NS_NETWORK_NOT_FOUND' && isOldClaim(name)) {
+        removeOptions(name);
+        networks.push(name);
+      } else failed.push({ name, error });
+    }
+  }
+  for (const id of markedOwners()) if (isGone(id)) unmarkOwner(id);
+  return { networks, endpoints: [...endpoints], failed };
+}
+
+function markedOwners(): string[] {
+  try {
+    return readdirSync(join(stateRoot(), 'network-owners'));
+  } catch {
+    return [];
+  }
+}
