@@ -35,6 +35,8 @@ export interface ContainerState {
 export type ContainerStatus = 'created' | 'running' | 'paused' | 'stopped' | 'removed';
 
 const FILE = 'state.json';
+// Begins the name of a directory whose removal is under way.
+const REMOVED = '.removed-';
 
 /**
  * Writes the state so that a reader sees the old one or the new one, never half of it.
@@ -57,7 +59,7 @@ export function writeState(state: ContainerState): boolean {
 /** Removes everything kept of a container. Idempotent. */
 export function removeState(id: string): void {
   const directory = join(stateRoot(), 'containers', id);
-  const removed = join(stateRoot(), `removed-${id}-${process.pid}`);
+  const removed = join(stateRoot(), 'containers', `${REMOVED}${id}-${process.pid}`);
   try {
     // At once, so that nobody who writes meanwhile brings a part of it back.
     renameSync(directory, removed);
@@ -71,7 +73,7 @@ export function removeState(id: string): void {
 /** Every container on this machine and state root. What is not readable is none: a crash in its first moment left it. */
 export function readStates(): ContainerState[] {
   return namesIn(join(stateRoot(), 'containers')).flatMap((id) => {
-    const state = readState(id);
+    const state = id.startsWith(REMOVED) ? undefined : readState(id);
     return state ? [state] : [];
   });
 }
@@ -93,13 +95,13 @@ export function isAbandoned({ detachable, owner, monitor, init }: ContainerState
   return !detachable && [owner, monitor, init].every((process) => !process || !isAlive(process));
 }
 
-/** Directories of containers in which there is no state, of this version or another. */
+/** Directories of containers in which there is no state, of this version or another, or that were being removed. */
 export function directoriesWithoutState(): string[] {
   const containers = join(stateRoot(), 'containers');
   return namesIn(containers).flatMap((id) => {
     try {
       JSON.parse(readFileSync(join(containers, id, FILE), 'utf8'));
-      return [];
+      return id.startsWith(REMOVED) ? [join(containers, id)] : [];
     } catch {
       return [join(containers, id)];
     }

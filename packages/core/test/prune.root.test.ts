@@ -55,6 +55,15 @@ test('half-written state goes when it is old, and state of another version stays
   expect([fresh, old, other].map((path) => existsSync(path))).toEqual([true, false, true]);
 });
 
+test('a removal that was interrupted is finished, and nobody sees the container meanwhile', async () => {
+  const directory = leaveState(`.removed-${'b'.repeat(64)}-1`, { pid: process.pid, startTime: 1 });
+  expect(await Container.list()).toEqual([]);
+  expect((await prune()).containers).toEqual([]);
+  utimesSync(directory, 1, 1);
+  await prune();
+  expect(existsSync(directory)).toBe(false);
+});
+
 test('cgroups and ids of a dead owner are freed, with what still runs there', async () => {
   const owner = spawn('sleep', ['infinity']);
   const survivor = spawn('sleep', ['infinity']);
