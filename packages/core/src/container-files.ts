@@ -30,10 +30,11 @@ export interface ContainerOverlay {
  * @param scratch - the container's scratch file system, in which relative paths are
  */
 export function overlaysOf(steps: readonly Step[], scratch: OwnedFd): ContainerOverlay[] {
+  const sources = new Map(steps.flatMap((step) => (step.op === 'attachLayer' ? [[step.name, step.source]] : [])));
   return steps.flatMap((step) => {
     if (step.op === 'clone') return overlaysOf(step.child, scratch);
     if (step.op !== 'mountOverlay' || !step.upper) return [];
-    const here = (path: string) => (path.startsWith('/') ? path : `${scratch.procPath}/${path}`);
+    const here = (path: string) => sources.get(path) ?? (path.startsWith('/') ? path : `${scratch.procPath}/${path}`);
     const upper = 'scratch' in step.upper ? here(`${step.upper.scratch}.upper`) : step.upper.upper;
     return [{ target: step.target, upper, lower: step.lower.map(here), userxattr: step.options.userxattr === true }];
   });

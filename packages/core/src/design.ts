@@ -11,6 +11,7 @@ import { type MountContext, resolveMount } from './mounts.ts';
 import { resolveNamespaces } from './namespaces.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
 import { networkFiles } from './network/network-files.ts';
+import type { UserContainerNetwork } from './network/user-container-network.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import type { PlacedFile } from './plan/root-steps.ts';
 import type { PreparedMounts } from './prepare-mounts.ts';
@@ -38,9 +39,9 @@ export interface DesignContext {
   /** Host ids that are this container's alone. */
   readonly ids: IdLease | undefined;
   /** Made for it, and connected. */
-  readonly network?: Pick<ContainerNetwork, 'fd' | 'files'> | undefined;
+  readonly network?: Pick<ContainerNetwork | UserContainerNetwork, 'fd' | 'files'> | undefined;
   /** Detached mounts, by the names that steps use. Without, it is a plan for nobody to carry out. */
-  readonly mounts?: Pick<PreparedMounts, 'fds'> | undefined;
+  readonly mounts?: Pick<PreparedMounts, 'fds' | 'layers'> | undefined;
   /** Receives descriptors that were opened, */
   readonly owner: ResourceStack;
   /** and their numbers under the names steps use. */
@@ -55,7 +56,8 @@ export function newId(): string {
 /** Decides everything a specification leaves open. Looks at the host; changes nothing. */
 export function designContainer(spec: ContainerSpec, context: DesignContext, host: Host = readHost()): ContainerDesign {
   const { privileged = false } = spec;
-  const root = resolveRoot(spec);
+  const root = { ...resolveRoot(spec), handles: context.mounts?.layers ?? [] };
+  for (const handle of root.handles) context.fds[handle] = context.mounts!.fds.get(handle)!.fd;
   const user = resolveUser(spec.user, spec.groups, root.layers);
   const idMaps = resolveIdMaps(spec, context.ids);
   const { network } = context;
@@ -156,7 +158,5 @@ function filesFor(
 
 /** The parameters of a network namespace that was made for the container are set already. */
 function sysctlsBesides(network: DesignContext['network'], { sysctls = {} }: ContainerSpec): ContainerSpec['sysctls'] {
-  return network
-    ? Object.fromEntries(Object.entries(sysctls).filter(([name]) => !/^net[./]/.test(name)))
-    : sysctls;
+  return network ? Object.fromEntries(Object.entries(sysctls).filter(([name]) => !/^net[./]/.test(name))) : sysctls;
 }

@@ -2,6 +2,7 @@ import { NsError, type OwnedFd, ResourceStack, SyscallError, UnavailableError } 
 import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
 import type { IdLease } from '@ns/namespaces';
 import { createOverlay } from '@ns/overlayfs';
+import { hasOwnIds } from './mapped-layers.ts';
 import type { BindMountSpec, MountSpec, VolumeMountSpec } from './mount-spec.ts';
 import { type MountContext, type MountSource, mountSource } from './mounts.ts';
 import { type ResolvedRoot, resolveRoot } from './rootfs.ts';
@@ -14,12 +15,16 @@ import { volumeStore, volumeUseFile } from './volume-store.ts';
 export interface PreparedMounts extends AsyncDisposable {
   /** Detached mounts, by the names that steps use. */
   readonly fds: ReadonlyMap<string, OwnedFd>;
+  /** Names of those that are the layers of the root, when their ids are mapped. */
+  readonly layers: readonly string[];
   /** Files that say which volumes are in use. */
   readonly files: readonly string[];
 }
 
 /** Is there anything to make before such mounts can be mounted? */
-export function needsPreparation(mounts: readonly MountSpec[] = []): boolean {
+export function needsPreparation(spec: ContainerSpec): boolean {
+  const { mounts = [] } = spec;
+  if (hasOwnIds(spec) && !resolveRoot(spec).host) return true;
   return mounts.some(
     (mount) =>
       mount.type === 'volume' ||
@@ -39,6 +44,7 @@ export function mountContext(spec: ContainerSpec, lease: IdLease | undefined): M
  *
  * @param user - from {@link volumeUser}
  * @param mounts - with their indices in the specification
+ * @param layers - from `mapLayers`; they are closed with the rest
  * @throws NsError `ERR_NS_MOUNT_SOURCE`
  * @throws UnavailableError a file system or kernel that cannot map ids
  */
@@ -47,8 +53,9 @@ export async function prepareMounts(
   root: ResolvedRoot,
   mounts: readonly MountSpec[],
   context: MountContext,
+  layers: ReadonlyMap<string, OwnedFd> = new Map(),
 ): Promise<PreparedMounts> {
-  const fds = new Map<string, OwnedFd>();
+  const fds = new Map(layers);
   const volumes = new Set<string>();
   const store = volumeStore();
   const release = async () => {
@@ -72,6 +79,7 @@ export async function prepareMounts(
   }
   return {
     fds,
+    layers: [...layers.keys()],
     files: [...volumes].map((name) => volumeUseFile(name, user)),
     [Symbol.asyncDispose]: release,
   };

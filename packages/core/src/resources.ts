@@ -3,8 +3,10 @@ import { SyscallError, UnavailableError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { createContainerCgroup } from './container-cgroup.ts';
 import { keptWritesOf, prepareKeptWrites } from './kept-writes.ts';
+import { mapLayers } from './mapped-layers.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
-import { requirePrivilege, wantsNetwork } from './network/network-spec.ts';
+import { requirePrivilege, wantsNetwork, wantsUserNetwork } from './network/network-spec.ts';
+import { UserContainerNetwork } from './network/user-container-network.ts';
 import { mountContext, needsPreparation, type PreparedMounts, prepareMounts } from './prepare-mounts.ts';
 import { resolveRoot } from './rootfs.ts';
 import type { ContainerSpec } from './types.ts';
@@ -16,7 +18,7 @@ export interface Resources extends AsyncDisposable {
   readonly cgroup: Cgroup | undefined;
   readonly ids: IdLease | undefined;
   readonly mounts: PreparedMounts | undefined;
-  readonly network: ContainerNetwork | undefined;
+  readonly network: ContainerNetwork | UserContainerNetwork | undefined;
 }
 
 /** Nothing to hold: most runs. */
@@ -37,7 +39,7 @@ export function needsResources(spec: ContainerSpec): boolean {
     limited ||
     sharesPids ||
     wantsIdLease(spec) ||
-    needsPreparation(spec.mounts) ||
+    needsPreparation(spec) ||
     keptWritesOf(spec) !== undefined ||
     wantsNetwork(spec)
   );
@@ -58,8 +60,14 @@ export async function acquireResources(id: string, spec: ContainerSpec): Promise
     const ids = hold(wantsIdLease(spec) ? await leaseIds(id) : undefined);
     const kept = keptWritesOf(spec);
     if (kept) await prepareKeptWrites(kept);
-    const mounts = hold(needsPreparation(spec.mounts) ? await prepare(id, spec, ids) : undefined);
-    const network = hold(wantsNetwork(spec) ? await connectNetwork(id, spec) : undefined);
+    const mounts = hold(needsPreparation(spec) ? await prepare(id, spec, ids) : undefined);
+    const network = hold(
+      wantsNetwork(spec)
+        ? await connectNetwork(id, spec)
+        : wantsUserNetwork(spec)
+          ? await UserContainerNetwork.prepare(id, spec)
+          : undefined,
+    );
     return { cgroup, ids, mounts, network, [Symbol.asyncDispose]: release };
   } catch (error) {
     await release();
@@ -67,8 +75,10 @@ export async function acquireResources(id: string, spec: ContainerSpec): Promise
   }
 }
 
-function prepare(id: string, spec: ContainerSpec, ids: IdLease | undefined): Promise<PreparedMounts> {
-  return prepareMounts(volumeUser(id), resolveRoot(spec), spec.mounts ?? [], mountContext(spec, ids));
+async function prepare(id: string, spec: ContainerSpec, ids: IdLease | undefined): Promise<PreparedMounts> {
+  const root = resolveRoot(spec);
+  const context = mountContext(spec, ids);
+  return prepareMounts(volumeUser(id), root, spec.mounts ?? [], context, await mapLayers(root, context));
 }
 
 /** What is needed for networks takes a tenth of a second to load, which only those pay who want one. */

@@ -13,6 +13,8 @@ export interface ResolvedRoot {
   readonly writable: Exclude<Writable, KeptWrites>;
   /** It is the host's own file system. */
   readonly host: boolean;
+  /** Names of descriptors of the layers, where their ids are mapped to the container's. */
+  readonly handles?: readonly string[];
   /** Paths to take out of view. */
   readonly hide: readonly string[];
 }

@@ -76,7 +76,7 @@ export const everyStep: { readonly [Op in Step['op']]: Extract<Step, { op: Op }>
   readonlyPaths: { op: 'readonlyPaths', paths: ['/proc/sys'] },
   readonlyRoot: { op: 'readonlyRoot' },
   pivotRoot: { op: 'pivotRoot' },
-  attachLayer: { op: 'attachLayer', mount: 'rules', name: 'layer-0' },
+  attachLayer: { op: 'attachLayer', mount: 'rules', name: 'layer-0', source: '/srv/layer' },
   openRoot: { op: 'openRoot' },
   unmount: { op: 'unmount', mount: 'rules', proc: 'ns' },
   boundingSet: { op: 'boundingSet', keep: 0xa80425fbn, lastCapability: 40 },

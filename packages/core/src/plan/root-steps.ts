@@ -65,10 +65,13 @@ export function rootSteps(
     ...(root.writable !== 'none' && { upper }),
     ...common,
   });
+  const handles = root.handles ?? [];
+  const layers = handles.length > 0 ? handles.map((_, i) => `layer-${i}`) : root.layers;
   const steps: Step[] = [
     scratch,
+    ...handles.map((mount, i): Step => ({ op: 'attachLayer', mount, name: layers[i]!, source: root.layers[i]! })),
     ...(covered ? [] : [coverLayer(root, files, host, userNamespace)]),
-    overlay('/', ['cover', ...(hasBase ? ['base'] : []), ...root.layers], writable ?? { scratch: 'root' }),
+    overlay('/', ['cover', ...(hasBase ? ['base'] : []), ...layers], writable ?? { scratch: 'root' }),
   ];
   if (root.host) {
     const visible = host.dataMounts.filter(

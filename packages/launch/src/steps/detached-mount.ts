@@ -4,7 +4,12 @@ import type { Lowerings } from '../lowering.ts';
 /** Steps about mounts that somebody else made, and namespaces that are there already. */
 export type DetachedMountStep =
   /** Put a detached mount into the scratch, where overlays find it as a layer by its name. Before Linux 6.15 they want an attached one. */
-  | { readonly op: 'attachLayer'; readonly mount: string; readonly name: string }
+  | {
+      readonly op: 'attachLayer';
+      readonly mount: string;
+      readonly name: string /** Where it was taken from. */;
+      readonly source: string;
+    }
   /** Targets of later steps are resolved in the root of the mount namespace that was entered. */
   | { readonly op: 'openRoot' }
   /**

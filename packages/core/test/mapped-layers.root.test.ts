@@ -1,0 +1,72 @@
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Container, run } from '@ns/core';
+import { needs, notRoot } from '@ns/testing';
+
+const test = needs(notRoot);
+let dir: string;
+let layers: string[];
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'ns-layers-'));
+  // A directory that only root may enter: the layers are handed over, not looked up.
+  chmodSync(dir, 0o700);
+  layers = ['top', 'base'].map((name) => join(dir, name));
+  for (const layer of layers) mkdirSync(join(layer, 'bin'), { recursive: true });
+  copyFileSync('/bin/busybox', join(layers[1]!, 'bin/busybox'));
+  mkdirSync(join(layers[1]!, 'etc'));
+  writeFileSync(join(layers[1]!, 'etc/private'), 'for root\n', { mode: 0o600 });
+  writeFileSync(join(layers[0]!, 'etc-of-33'), 'x');
+  chownSync(join(layers[0]!, 'etc-of-33'), 33, 34);
+});
+
+afterAll(() => {
+  expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(dir);
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const script = `
+  busybox stat -c %u:%g /etc/private /etc-of-33
+  busybox cat /etc/private
+  echo more >> /etc/private && busybox chown 7:8 /etc/private && busybox stat -c %u:%g /etc/private
+  busybox rm /etc-of-33 && busybox grep -c . /proc/self/uid_map
+`;
+
+for (const [name, root] of [
+  ['layers', () => ({ layers })],
+  ['a directory', () => ({ dir: layers[1]! })],
+  ['a path', () => layers[1]!],
+] as const) {
+  test(`the files of ${name} belong to whom the image says, although the container's ids are others outside`, async () => {
+    const { stdout, stderr } = await run('/bin/busybox', ['sh', '-c', script], { rootfs: root(), idMap: 'auto' });
+    if (name === 'layers') expect([stdout, stderr]).toEqual(['0:0\n33:34\nfor root\n7:8\n1\n', '']);
+    else expect(stdout).toMatch(/^0:0\nfor root\n7:8\n/);
+    expect(statSync(join(layers[1]!, 'etc/private'))).toMatchObject({ uid: 0, size: 9 });
+  });
+}
+
+test('changes are compared with the layers; a restart finds them again', async () => {
+  await using container = await Container.create({
+    command: ['/bin/busybox', 'sh', '-c', 'busybox cat /etc/private; echo more >> /etc/private; echo new > /new'],
+    rootfs: { layers },
+    idMap: 'auto',
+  });
+  await container.start();
+  expect((await container.wait()).stdout).toBe('for root\n');
+  await container.start();
+  expect((await container.wait()).stdout).toContain('for root\nmore\n');
+  const changes = (await container.diff()).map(({ kind, path }) => `${kind} ${path}`);
+  expect(changes).toEqual(expect.arrayContaining(['modified /etc/private', 'added /new']));
+  expect(changes).not.toContain('added /etc/private');
+});
