@@ -70,3 +70,8 @@ test('changes are compared with the layers; a restart finds them again', async (
   expect(changes).toEqual(expect.arrayContaining(['modified /etc/private', 'added /new']));
   expect(changes).not.toContain('added /etc/private');
 });
+
+test('/etc/mtab leads to /proc/mounts, as in Docker', async () => {
+  const { stdout } = await run('/bin/busybox', ['readlink', '/etc/mtab'], { rootfs: layers[1]! });
+  expect(stdout).toBe('/proc/mounts\n');
+});

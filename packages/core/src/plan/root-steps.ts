@@ -112,7 +112,9 @@ function coverLayer(root: ResolvedRoot, files: readonly PlacedFile[], host: Host
   }
   const covered = new Set(directories.map(({ path }) => path));
   const parents = new Map<string, LayerDirectory>();
-  for (const path of [...covered, ...absent, ...files.map((file) => file.path)]) {
+  // As in Docker's init layer: an image may bring a file with another machine's mounts.
+  const links: Record<string, string> = root.host ? {} : { '/etc/mtab': '/proc/mounts' };
+  for (const path of [...covered, ...absent, ...Object.keys(links), ...files.map((file) => file.path)]) {
     const parts = path.split('/').slice(1, -1);
     parts.forEach((_, i) => {
       const parent = `/${parts.slice(0, i + 1).join('/')}`;
@@ -132,6 +134,7 @@ function coverLayer(root: ResolvedRoot, files: readonly PlacedFile[], host: Host
     directories,
     absent,
     files,
+    links,
     xattr: userNamespace ? 'user' : 'trusted',
   };
 }

@@ -97,6 +97,8 @@ export type MountStep =
       /** Files that shall not exist. */
       readonly absent: readonly string[];
       readonly files: readonly { readonly path: string; readonly content: string }[];
+      /** Symbolic links: path to destination. */
+      readonly links?: Readonly<Record<string, string>>;
       /** Which extended attributes the overlay will read: `user` in a user namespace. */
       readonly xattr: 'trusted' | 'user';
     }
@@ -231,7 +233,7 @@ export const mountLowerings: Lowerings<MountStep> = {
     asm.call('close', [copy]);
   },
 
-  coverLayer({ parents, directories, absent, files, xattr }, { asm }) {
+  coverLayer({ parents, directories, absent, files, links = {}, xattr }, { asm }) {
     const inLayer = (path: string) => asm.string(`cover${path}`);
     const directory = ({ path, mode, uid, gid }: LayerDirectory) => {
       asm.call('mkdirat', [AT_FDCWD, inLayer(path), mode]);
@@ -246,6 +248,8 @@ export const mountLowerings: Lowerings<MountStep> = {
       asm.call('setxattr', [inLayer(covered.path), asm.string(`${xattr}.overlay.opaque`), asm.string('y'), 1, 0]);
     }
     for (const path of absent) asm.call('mknodat', [AT_FDCWD, inLayer(path), S.IFCHR, 0]); // a whiteout
+    for (const [path, destination] of Object.entries(links))
+      asm.call('symlinkat', [asm.string(destination), AT_FDCWD, inLayer(path)]);
     for (const { path, content } of files) {
       const file = asm.slot();
       asm.call('openat', [AT_FDCWD, inLayer(path), O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC, 0o644], { store: file });
