@@ -8,6 +8,7 @@ import { nameLink } from './container-names.ts';
 import { designContainer } from './design.ts';
 import { readHost } from './host.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
+import type { UserContainerNetwork } from './network/user-container-network.ts';
 import { type ContainerDesign, containerPlan } from './plan/container-plan.ts';
 import type { PreparedMounts } from './prepare-mounts.ts';
 import type { Scratch } from './scratch.ts';
@@ -22,7 +23,7 @@ export interface StartContext {
   readonly cgroup: Cgroup | undefined;
   readonly ids: IdLease | undefined;
   readonly mounts?: PreparedMounts | undefined;
-  readonly network?: ContainerNetwork | undefined;
+  readonly network?: ContainerNetwork | UserContainerNetwork | undefined;
   /** The cgroup that holds the limits, when `cgroup` is inside another. */
   readonly outerCgroup?: Cgroup | undefined;
   /** Gets the end of the program, for when we are gone. */

@@ -9,6 +9,7 @@ import { ContainerStartError } from './errors.ts';
 import type { LogBuffer } from './log-buffer.ts';
 import { LogFiles } from './log-files.ts';
 import { liveNetworks } from './network/live-networks.ts';
+import { UserContainerNetwork } from './network/user-container-network.ts';
 import { CapturedOutput } from './output.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import { acquireResources, type Resources } from './resources.ts';
@@ -98,6 +99,7 @@ export class ContainerRun implements RunHandle {
       const collected = Promise.all([output.collect(streams.stdout!, 1), output.collect(streams.stderr!, 2)]);
       run = new ContainerRun({ design, steps, streams, launched, cgroup, payload, resources, output, collected });
       await launched.ready;
+      if (network instanceof UserContainerNetwork) await run.#connect(network);
       if (detachable) await handOver(launched.monitorPid, [cgroup, payload], ids);
       return run;
     } catch (error) {
@@ -110,6 +112,15 @@ export class ContainerRun implements RunHandle {
       await payload?.[Symbol.asyncDispose]();
       streams.destroy();
       await resources[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async #connect(network: UserContainerNetwork): Promise<void> {
+    try {
+      await network.connect(this.launched);
+    } catch (error) {
+      this.end('abort');
       throw error;
     }
   }

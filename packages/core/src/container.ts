@@ -2,7 +2,7 @@ import type { Duplex, Readable, Writable } from 'node:stream';
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
 import { fromDockerLimits, parseSize, type Stats } from '@ns/cgroups';
 import { type Explanation, SIGNALS } from '@ns/launch';
-import type { Endpoint, PublishedPort, RefusedConnection } from '@ns/netns';
+import type { Endpoint, RefusedConnection } from '@ns/netns';
 import {
   type AppliedChanges,
   type ApplyChangesOptions,
@@ -47,7 +47,7 @@ import { type ExecOptions, exec } from './exec.ts';
 import type { HealthState } from './health.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import type { MountSpec } from './mount-spec.ts';
-import { liveNetworks, updateNetwork } from './network/live-networks.ts';
+import { type ContainerPort, liveNetworks, portsOf, updateNetwork } from './network/live-networks.ts';
 import { type ContainerUpdate, type PlannedChange, planUpdate } from './planned-changes.ts';
 import { identifyProcess, type ProcessIdentity } from './process-identity.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
@@ -218,8 +218,8 @@ export class Container implements AsyncDisposable {
   }
 
   /** Its published ports, with those the system chose. */
-  get ports(): PublishedPort[] {
-    return liveNetworks.get(this.id)?.ports ?? [];
+  get ports(): readonly ContainerPort[] {
+    return portsOf(this.id);
   }
 
   /** Its networks by name, with its link and addresses in each. */

@@ -12,6 +12,7 @@ import { resolveNamespaces } from './namespaces.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
 import { networkFiles } from './network/network-files.ts';
 import type { UserContainerNetwork } from './network/user-container-network.ts';
+import type { UserContainerNetwork } from './network/user-container-network.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import type { PlacedFile } from './plan/root-steps.ts';
 import type { PreparedMounts } from './prepare-mounts.ts';
@@ -158,5 +159,6 @@ function filesFor(
 
 /** The parameters of a network namespace that was made for the container are set already. */
 function sysctlsBesides(network: DesignContext['network'], { sysctls = {} }: ContainerSpec): ContainerSpec['sysctls'] {
-  return network ? Object.fromEntries(Object.entries(sysctls).filter(([name]) => !/^net[./]/.test(name))) : sysctls;
+  const isSet = network?.fd !== undefined;
+  return isSet ? Object.fromEntries(Object.entries(sysctls).filter(([name]) => !/^net[./]/.test(name))) : sysctls;
 }

@@ -8,6 +8,7 @@ export type { HealthSpec, HealthState } from './health.ts';
 export { type LearntProfile, learnSeccompProfile } from './learn-seccomp.ts';
 export type { LogEntry, LogOptions } from './log-buffer.ts';
 export type * from './mount-spec.ts';
+export type { ContainerPort } from './network/live-networks.ts';
 export { Network, type NetworkInfo, NetworkInUseError, type NetworkMember } from './network/network.ts';
 export type { NetworkOptions } from './network/network-options.ts';
 export type { Bandwidth, BitRate, NetworkAttachment, NetworkReference, NetworkSpec } from './network/network-spec.ts';

@@ -30,7 +30,7 @@ export function resolveNamespaces(
   idMaps: IdMaps | undefined,
   owner: ResourceStack,
   fds: Record<string, number>,
-  network?: { readonly fd: number },
+  network?: { readonly fd: number | undefined },
 ): NamespaceDesign {
   const choices = spec.namespaces ?? {};
   const created: NamespaceKind[] = [];

@@ -41,7 +41,8 @@ export function needsResources(spec: ContainerSpec): boolean {
     wantsIdLease(spec) ||
     needsPreparation(spec) ||
     keptWritesOf(spec) !== undefined ||
-    wantsNetwork(spec)
+    wantsNetwork(spec) ||
+    wantsUserNetwork(spec)
   );
 }
 

@@ -4,6 +4,7 @@ import { readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
 import { ContainerProcess, type Running } from './container-process.ts';
 import { newId } from './design.ts';
+import { UserContainerNetwork } from './network/user-container-network.ts';
 import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
 import { validateRun } from './validate-spec.ts';
@@ -69,12 +70,31 @@ export function startOnce(
   if (!needsResources(spec)) return startWith(noResources, id, spec, streams, notifier);
   return acquireResources(id, spec).then(async (resources) => {
     try {
-      return startWith(resources, id, spec, streams, notifier);
+      const running = startWith(resources, id, spec, streams, notifier);
+      if (resources.network instanceof UserContainerNetwork) await connectAndGo(resources.network, running.launched);
+      return running;
     } catch (error) {
       await resources[Symbol.asyncDispose]();
       throw error;
     }
   });
+}
+
+/** A failed setup tells its reason by itself. */
+async function connectAndGo(network: UserContainerNetwork, launched: Running['launched']): Promise<void> {
+  try {
+    await launched.ready;
+  } catch {
+    return;
+  }
+  try {
+    await network.connect(launched);
+    launched.go();
+  } catch (error) {
+    launched.kill();
+    await launched.exited;
+    throw error;
+  }
 }
 
 function startWith(
@@ -84,7 +104,8 @@ function startWith(
   streams: StandardStreams,
   notifier: NotifierOptions | undefined,
 ): Running {
-  const { launched } = launchContainer(spec, { ...resources, id, streams, notifier, park: false, keepScratch: false });
+  const park = resources.network instanceof UserContainerNetwork;
+  const { launched } = launchContainer(spec, { ...resources, id, streams, notifier, park, keepScratch: false });
   return {
     launched,
     async finish(exit) {

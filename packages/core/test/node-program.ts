@@ -35,7 +35,9 @@ export class NodeProgram implements Disposable {
     chmodSync(this.#directory, 0o755);
     this.#file = join(this.#directory, `${name}.mjs`);
     const { resolve } = createRequire(import.meta.url);
-    const options = ['bundle', 'platform=node', 'format=esm', 'target=node20', 'external:koffi', 'external:execa'];
+    // Packages in CommonJS ask for Node's modules with require.
+    const banner = `import{createRequire}from'node:module';const require=createRequire(import.meta.url);`;
+    const options = ['bundle', 'platform=node', 'format=esm', 'target=node20', 'external:koffi', `banner:js=${banner}`];
     execFileSync(resolve('esbuild/bin/esbuild'), [
       fileURLToPath(new URL(`programs/${name}.ts`, import.meta.url)),
       `--outfile=${this.#file}`,

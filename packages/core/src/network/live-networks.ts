@@ -1,9 +1,28 @@
 import { NsError } from '@ns/libc';
 import type { ContainerUpdate } from '../planned-changes.ts';
 import type { ContainerNetwork } from './container-network.ts';
+import type { UserContainerNetwork } from './user-container-network.ts';
 
 /** Networks of the containers of this process, by id of the container. */
 export const liveNetworks = new Map<string, ContainerNetwork>();
+/** The same of those that use the host's network through a program. */
+export const userNetworks = new Map<string, UserContainerNetwork>();
+
+/** A port of the host that leads into a container. */
+export interface ContainerPort {
+  readonly protocol: 'tcp' | 'udp';
+  /** undefined: every address of the host. */
+  readonly hostAddress?: string | undefined;
+  readonly hostPort: number;
+  /** Address of the container, where it has one of its own. */
+  readonly address?: string;
+  readonly port: number;
+}
+
+/** Published ports of a container of this process. */
+export function portsOf(id: string): readonly ContainerPort[] {
+  return (liveNetworks.get(id) ?? userNetworks.get(id))?.ports ?? [];
+}
 
 /**
  * Changes policy and bandwidth of a container of this process.

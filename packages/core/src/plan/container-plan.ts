@@ -159,9 +159,11 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     ...(namespaces.idMaps && design.park
       ? [{ op: 'handOverNamespaces', namespaces: ['user', ...namespaces.created] } as const]
       : []),
-    // With id maps not before now: the files of a process that refuses ptrace belong to the host's root, also to itself.
-    ...(namespaces.idMaps ? [{ op: 'notDumpable' } as const] : []),
     ...(design.park ? [{ op: 'park' } as const] : []),
+    // With id maps not before now: the files of a process that refuses ptrace belong to the host's root, also to itself;
+    // and while it is parked, programs of the user connect its network namespace, which they find there. Nothing of the
+    // container runs yet.
+    ...(namespaces.idMaps ? [{ op: 'notDumpable' } as const] : []),
     ...(design.init
       ? [
           {

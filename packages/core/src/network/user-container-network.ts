@@ -1,0 +1,85 @@
+import { accessSync, constants } from 'node:fs';
+import type { Launched } from '@ns/launch';
+import { UnavailableError } from '@ns/libc';
+import type { ForwardedPort, UserNetwork } from '@ns/netns';
+import type { PlacedFile } from '../plan/root-steps.ts';
+import type { ContainerSpec } from '../types.ts';
+import { userNetworks } from './live-networks.ts';
+import { networkFiles } from './network-files.ts';
+
+// slirp4netns(1): its own, which asks the host's resolvers.
+const slirpNameserver = '10.0.2.3';
+
+/**
+ * The host's network through pasta or slirp4netns, which make sockets on behalf of the container: for ordinary users. They
+ * are connected while the container waits to begin.
+ */
+export class UserContainerNetwork implements AsyncDisposable {
+  /** The namespace is the container's own. */
+  readonly fd = undefined;
+  readonly files: readonly PlacedFile[];
+  readonly #id: string;
+  readonly #wantedPorts: readonly string[];
+  #network: UserNetwork | undefined;
+
+  private constructor(id: string, ports: readonly string[], files: readonly PlacedFile[]) {
+    this.#id = id;
+    this.#wantedPorts = ports;
+    this.files = files;
+  }
+
+  /**
+   * Looks at what the machine has.
+   *
+   * @throws UnavailableError the device that both programs need is closed to this user
+   */
+  static async prepare(id: string, spec: ContainerSpec): Promise<UserContainerNetwork> {
+    const { hostResolvers, installedUserNetworks } = await import('@ns/netns');
+    requireDevice();
+    const { extraHosts, dns, hostname = id.slice(0, 12), ports = [] } = spec;
+    const usesSlirp = installedUserNetworks()[0] === 'slirp4netns';
+    const files = networkFiles({
+      names: [hostname],
+      addresses: [],
+      // What listens on the host's loopback is not reached from inside.
+      nameservers: usesSlirp ? [slirpNameserver] : (await hostResolvers()).filter((one) => !/^(127\.|::1$)/.test(one)),
+      ...(extraHosts && { extraHosts }),
+      ...(dns && { dns }),
+    });
+    return new UserContainerNetwork(id, ports, files);
+  }
+
+  get ports(): readonly ForwardedPort[] {
+    return this.#network?.ports ?? [];
+  }
+
+  /**
+   * Connects a container that waits to begin.
+   *
+   * @throws UnavailableError neither program is installed
+   * @throws NsError `ERR_NS_USER_NETWORK_FAILED`, `ERR_NS_PORT_IN_USE`
+   */
+  async connect({ pid }: Pick<Launched, 'pid'>): Promise<void> {
+    const { connectUserNetwork } = await import('@ns/netns');
+    this.#network = await connectUserNetwork({ pid: pid!, ports: this.#wantedPorts });
+    userNetworks.set(this.#id, this);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    userNetworks.delete(this.#id);
+    await this.#network?.close();
+  }
+}
+
+function requireDevice(): void {
+  const device = '/dev/net/tun';
+  try {
+    accessSync(device, constants.R_OK | constants.W_OK);
+  } catch {
+    throw new UnavailableError(
+      'a network without privileges',
+      `pasta and slirp4netns need ${device}, which this user may not open`,
+      `chmod 0666 ${device}, as most distributions have it; load the module tun if it is not there`,
+    );
+  }
+}
