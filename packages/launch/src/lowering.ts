@@ -66,6 +66,11 @@ export class Lowering {
     return this.extraFd(this.layout.extra);
   }
 
+  /** A pipe that execve closes: well above those the launch hands over and those a supervisor opens first. */
+  get witnessFd(): number {
+    return this.statusFd + this.layout.named.length + 32;
+  }
+
   /** Number in the stage of a named descriptor. */
   fd(name: string): number {
     const index = this.layout.named.indexOf(name);

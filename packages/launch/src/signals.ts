@@ -27,3 +27,6 @@ export const controlSignals: Partial<Record<NodeJS.Signals, number>> = {
   SIGKILL: SIGNAL_KILL_CHILD,
   SIGSTOP: SIGNAL_STOP_CHILD,
 };
+
+/** A control signal to our own monitor, sent by the kernel: its child has executed the program, or is gone. */
+export const SIGNAL_EXECUTED = 53;

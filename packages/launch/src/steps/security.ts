@@ -149,11 +149,13 @@ export const securityLowerings: Lowerings<SecurityStep> = {
   },
 
   closeFds(_, to) {
-    const { asm, layout, statusFd } = to;
+    const { asm, layout, statusFd, witnessFd } = to;
     for (let i = 0; i < layout.extra; i++) asm.call('dup3', [to.extraFd(i), 3 + i, 0]);
-    // All but the status socket, which reports a failing execve and is close-on-exec itself.
+    // All but the status socket, which reports a failing execve, and the pipe that tells of a successful one by being
+    // closed. Both are close-on-exec.
     asm.call('close_range', [3 + layout.extra, statusFd - 1, 0]);
-    asm.call('close_range', [statusFd + 1, 0xffffffff, 0]);
+    if (witnessFd > statusFd + 1) asm.call('close_range', [statusFd + 1, witnessFd - 1, 0]);
+    asm.call('close_range', [witnessFd + 1, 0xffffffff, 0]);
   },
 
   unblockSignals(_, { asm }) {

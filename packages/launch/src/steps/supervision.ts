@@ -3,6 +3,7 @@ import {
   AT_FDCWD,
   AT_REMOVEDIR,
   CLONE,
+  F,
   LINUX_CAPABILITY_VERSION_3,
   MSG,
   O,
@@ -14,7 +15,7 @@ import type { Lowering, Lowerings, Step } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import type { RecordKind } from '../records.ts';
 import { sendRecord, writeRecord } from '../send-record.ts';
-import { SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
+import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
 import { type NamespaceKind, namespaceFlags } from './process.ts';
 
 /** One range of a user namespace's id map. */
@@ -92,7 +93,8 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     const monitor = step.supervisor === 'monitor';
     // An init sleeps until its child executes, the child until somebody has written its maps.
     if (step.idMaps && !monitor) throw new SpecError('idMaps', 'id maps under a monitor only', step.supervisor);
-    // The init sleeps until its child has executed the program (or failed to): then "started" is a fact, not a hope.
+    // "Started" shall be a fact, not a hope. The init sleeps until its child has executed the program or failed to; a
+    // monitor has signals to forward meanwhile, and is sent one.
     const base = monitor ? CLONE.PIDFD : CLONE.VFORK;
     const namespaces = [...step.namespaces, ...(step.idMaps ? (['user'] as const) : [])].reduce(
       (flags, kind) => flags + namespaceFlags[kind],
@@ -102,15 +104,18 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     const flags = base + namespaces + (step.intoCgroup ? CLONE.INTO_CGROUP : 0);
     const cgroup = step.intoCgroup ? to.fd(step.intoCgroup) : 0;
     const args = asm.words([flags, monitor ? pidfd.address : 0, 0, 0, SIGNALS.SIGCHLD, 0, 0, 0, 0, 0, cgroup]);
+    const witness = monitor && !step.child.some(({ op }) => op === 'clone') ? newWitness(to) : undefined;
     asm.call('clone3', [args, 88], { store: pid });
     asm.jumpIfEqual(pid, 0, child);
 
+    if (witness) asm.call('dup3', [witness.read, to.witnessFd, O.CLOEXEC]);
     if (mapped && step.idMaps) writeIdMaps(to, pid, step.idMaps, mapped);
     const stop = step.child.some(({ op }) => op === 'clone') ? SIGNAL_STOP_CHILD : SIGNALS.SIGSTOP;
-    if (monitor) superviseAsMonitor(to, { pid, pidfd, stop }, step);
+    if (monitor) superviseAsMonitor(to, { pid, pidfd, stop, witnessed: witness !== undefined }, step);
     else superviseAsInit(to, { pid, stop }, step);
 
     asm.place(child);
+    if (witness) asm.call('dup3', [witness.write, to.witnessFd, O.CLOEXEC]);
     if (mapped && step.idMaps) waitForIdMaps(to, mapped, step.idMaps);
     to.lowerChild(step.child);
   },
@@ -185,12 +190,12 @@ function openSelf(to: Lowering): void {
 /** Waits for signals and the child's end, outside the container. */
 function superviseAsMonitor(
   to: Lowering,
-  { pid, pidfd, stop }: Child & { pidfd: Slot },
+  { pid, pidfd, stop, witnessed }: Child & { pidfd: Slot; witnessed: boolean },
   { timeoutMs, leftovers, journal }: Extract<SupervisionStep, { op: 'clone' }>,
 ): void {
   const { asm } = to;
   sendRecord(to, { kind: 'started', value: pid }, pidfd);
-  closeAllButReports(to, journal);
+  closeAllButReports(to, journal, witnessed ? [to.witnessFd] : []);
   if (timeoutMs !== undefined) {
     const microseconds = Math.max(1, Math.round(timeoutMs * 1000));
     asm.call('setitimer', [ITIMER_REAL, asm.words([0, 0, Math.floor(microseconds / 1e6), microseconds % 1e6]), 0]);
@@ -199,10 +204,11 @@ function superviseAsMonitor(
   const usage = asm.bytes(144);
   const orphaned = asm.slot();
   const [next, notOrphaned, forward, killed] = [new Label(), new Label(), new Label(), new Label()];
-  const [reap, finished] = [new Label(), new Label()];
+  const [reap, finished, executed] = [new Label(), new Label(), new Label()];
   const signal = waitForSignal(to, next);
   asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
   asm.jumpIfEqual(signal, SIGNAL_KILL_CHILD, killed);
+  asm.jumpIfEqual(signal, SIGNAL_EXECUTED, executed);
   asm.jumpIfUnequal(signal, SIGNAL_PARENT_DIED, notOrphaned);
   asm.copy(orphaned.address, asm.words([1]), 8);
   asm.jump(killed);
@@ -219,6 +225,10 @@ function superviseAsMonitor(
   }
   asm.place(forward);
   forwardSignal(to, signal, { pid, stop });
+  asm.jump(next);
+
+  asm.place(executed);
+  sendRecord(to, { kind: 'executing', value: pid });
   asm.jump(next);
 
   asm.place(killed);
@@ -326,14 +336,26 @@ function report(to: Lowering, record: Parameters<typeof sendRecord>[1], journal:
 }
 
 /** The streams end when the last process of the container closes them, not when we do. */
-function closeAllButReports(to: Lowering, journal: string | undefined): void {
-  const kept = [to.statusFd, ...(journal === undefined ? [] : [to.fd(journal)])].sort((a, b) => a - b);
+function closeAllButReports(to: Lowering, journal: string | undefined, others: readonly number[] = []): void {
+  const kept = [to.statusFd, ...others, ...(journal === undefined ? [] : [to.fd(journal)])].sort((a, b) => a - b);
   let from = 0;
   for (const fd of kept) {
     if (fd > from) to.asm.call('close_range', [from, fd - 1, 0]);
     from = fd + 1;
   }
   to.asm.call('close_range', [from, 0xffffffff, 0]);
+}
+
+/** A pipe whose writing end the child keeps until execve closes it, upon which the kernel signals this process: fcntl(2), F_SETSIG. */
+function newWitness(to: Lowering): Pipe {
+  const { asm } = to;
+  const pipe = newPipe(to);
+  const self = asm.slot();
+  asm.call('getpid', [], { store: self });
+  asm.call('fcntl', [pipe.read, F_SETOWN, self]);
+  asm.call('fcntl', [pipe.read, F_SETSIG, SIGNAL_EXECUTED]);
+  asm.call('fcntl', [pipe.read, F.SETFL, O_ASYNC]);
+  return pipe;
 }
 
 interface Pipe {
@@ -426,6 +448,9 @@ function waitForIdMaps({ asm }: Lowering, mapped: Pipe, { uids, gids }: IdMaps):
 }
 
 const CAP_KILL = 5;
+const F_SETOWN = 8; // <fcntl.h>
+const F_SETSIG = 10;
+const O_ASYNC = 0o20000;
 const EBUSY = 16;
 const SIG_SETMASK = 2;
 const ITIMER_REAL = 0;
