@@ -12,7 +12,6 @@ import { resolveNamespaces } from './namespaces.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
 import { networkFiles } from './network/network-files.ts';
 import type { UserContainerNetwork } from './network/user-container-network.ts';
-import type { UserContainerNetwork } from './network/user-container-network.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import type { PlacedFile } from './plan/root-steps.ts';
 import type { PreparedMounts } from './prepare-mounts.ts';
