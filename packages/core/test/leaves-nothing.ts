@@ -20,7 +20,7 @@ export function useOwnStateRoot(): { readonly path: string } {
 /** Fails when an action leaves a descriptor, child, zombie, mount or state file of this process behind. */
 export async function leavesNothing(act: () => Promise<void>): Promise<void> {
   // Node, koffi and the library open some descriptors when first used.
-  await run('true', [], { limits: { memory: '64MiB' } });
+  await run('true', [], { limits: { memory: '64MiB', pids: 64 } });
   const before = kernelState();
   await act();
   expect(await leftSince(before)).toEqual([]);

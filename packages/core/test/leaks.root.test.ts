@@ -1,0 +1,108 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readlinkSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { eventually, needs, notRoot, processesInNamespace } from '@ns/testing';
+import { Container, run } from '../src/index.ts';
+import { cgroupDirectories, leavesNothing, remaining, useOwnStateRoot } from './leaves-nothing.ts';
+import { NodeProgram } from './node-program.ts';
+
+/* No process, mount, descriptor, cgroup, directory or zombie stays, however things end. */
+
+const rootTest = needs(notRoot);
+useOwnStateRoot();
+let owner: NodeProgram;
+beforeAll(() => {
+  owner = new NodeProgram('owner');
+});
+afterAll(() => owner[Symbol.dispose]());
+
+rootTest(
+  '1,000 runs one after the other',
+  () =>
+    leavesNothing(async () => {
+      for (let i = 0; i < 1000; i++) expect((await run('/bin/true')).exitCode).toBe(0);
+    }),
+  120_000,
+);
+
+rootTest(
+  '200 runs at once, with limits',
+  () =>
+    leavesNothing(async () => {
+      const all = Array.from({ length: 200 }, (_, i) =>
+        run('sh', ['-c', `read line; exit ${i % 100}`], { stdin: 'pipe', limits: { memory: '64MiB' } }),
+      );
+      await Promise.all(all.map(({ started }) => started));
+      const directories = all.flatMap(({ pid }) => cgroupDirectories(pid!));
+      expect(directories.length).toBeGreaterThanOrEqual(200);
+      for (const { stdin } of all) stdin.end('go\n');
+      expect((await Promise.all(all)).map(({ exitCode }) => exitCode)).toEqual(all.map((_, i) => i % 100));
+      expect(remaining(directories)).toEqual([]);
+    }),
+  120_000,
+);
+
+rootTest(
+  '100 containers that are killed at any moment',
+  () =>
+    leavesNothing(async () => {
+      const directories: string[] = [];
+      await Promise.all(
+        Array.from({ length: 100 }, async (_, i) => {
+          const container = await Container.create({ command: ['sleep', '600'] });
+          directories.push(...cgroupDirectories(container.pid!));
+          if (i % 3 > 0) await container.start();
+          if (i % 3 > 1) container.exec('sleep', ['600']).catch(() => {});
+          await container.remove({ force: true });
+        }),
+      );
+      expect(remaining(directories)).toEqual([]);
+    }),
+  120_000,
+);
+
+describe('when the owner of 50 containers', () => {
+  for (const [how, mode, end] of [
+    ['is killed by SIGKILL', 'containers', (child: ChildProcess) => child.kill('SIGKILL')],
+    ['calls process.exit', 'containers', (child: ChildProcess) => child.stdin!.write('exit\n')],
+    ['was a worker thread that is terminated', 'worker', (child: ChildProcess) => child.stdin!.write('terminate\n')],
+  ] as const) {
+    rootTest(
+      `${how}, all of it is gone a second later`,
+      async () => {
+        const child = owner.start([mode, '50']);
+        try {
+          const lines = createInterface(child.stdout as Readable)[Symbol.asyncIterator]();
+          const pids = JSON.parse((await lines.next()).value) as number[];
+          expect(pids.filter(Number.isInteger)).toHaveLength(50);
+          const namespaces = pids.map((pid) => readlinkSync(`/proc/${pid}/ns/pid`));
+          const directories = pids.flatMap(cgroupDirectories);
+          const ended = mode === 'worker' ? lines.next() : once(child, 'exit');
+          end(child);
+          await ended;
+          expect(
+            await eventually(() => namespaces.every((name) => processesInNamespace('pid', name).length === 0), 1000),
+          ).toBe(true);
+          expect(await eventually(() => remaining(directories).length === 0, 3000)).toBe(true);
+        } finally {
+          child.kill('SIGKILL');
+        }
+      },
+      60_000,
+    );
+  }
+});
+
+rootTest('another process sees the containers of this one', async () => {
+  await leavesNothing(async () => {
+    const container = await Container.create({ command: ['sleep', '600'] });
+    await container.start();
+    const { stdout } = await owner.run(['list']);
+    expect(JSON.parse(stdout)).toEqual([[container.id, 'running']]);
+    await container.remove({ force: true });
+    expect(JSON.parse((await owner.run(['list'])).stdout)).toEqual([]);
+    expect(existsSync(`${process.env.NS_STATE_ROOT}/containers/${container.id}`)).toBe(false);
+  });
+});
