@@ -150,13 +150,13 @@ function changeFdb(entry: FdbSpec, type: number, flags: number, verb: string): v
 /** The forwarding databases of bridges and vxlans: `bridge fdb show`. */
 export async function listFdb(options: InNetns & { readonly link?: LinkReference } = {}): Promise<FdbEntry[]> {
   const entries = await dump(AF_BRIDGE, options);
-  return entries.map(({ header, attributes, link, nameOf }) => ({
+  return entries.map(({ header, attributes, link, master }) => ({
     mac: attributes.linkAddress ?? '',
     link,
     index: header.index,
     destination: attributes.destination,
     vlan: attributes.vlan,
-    master: attributes.master === undefined ? undefined : nameOf(attributes.master),
+    master,
     state: namesOf(stateNames, NUD, header.state),
     flags: namesOf(flagNames, NTF, header.flags),
   }));
@@ -174,7 +174,12 @@ async function dump(family: number, options: InNetns & { readonly link?: LinkRef
       .dump({ type: RTM.GETNEIGH, payload: neighbourPayload.encode({ family }), doing: 'list neighbours' })
       .map((message) => neighbourPayload.decode(message.payload))
       .filter((header) => wanted === 0 || header.index === wanted)
-      .map((header) => ({ header, attributes: header.attributes, link: nameOf(header.index), nameOf }));
+      .map(({ attributes, ...header }) => ({
+        header,
+        attributes,
+        link: nameOf(header.index),
+        master: attributes.master === undefined ? undefined : nameOf(attributes.master),
+      }));
   });
 }
 

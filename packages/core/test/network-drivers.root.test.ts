@@ -1,0 +1,90 @@
+import { Container, Network } from '@ns/core';
+import { link, NetNamespace, neighbour } from '@ns/netns';
+import { needs, notRoot } from '@ns/testing';
+import { get, idle, serve, useOwnHost } from './network-host.ts';
+
+useOwnHost();
+
+/** Why links of a kind cannot be made here; undefined when they can. */
+async function missing(kind: 'macvlan' | 'ipvlan' | 'vxlan'): Promise<string | undefined> {
+  if (notRoot !== undefined) return notRoot;
+  using netns = await NetNamespace.create();
+  try {
+    if (kind === 'vxlan') await link.createVxlan({ name: 'try', id: 1, netns });
+    else {
+      await link.createVeth({ name: 'below', netns, peer: { name: 'peer', netns } });
+      await (kind === 'macvlan' ? link.createMacvlan : link.createIpvlan)({ name: 'try', parent: 'below', netns });
+    }
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+for (const driver of ['macvlan', 'ipvlan'] as const) {
+  needs(await missing(driver))(`${driver}: containers are machines of the network of a link`, async () => {
+    await link.createVeth({ name: 'lan0', up: true, peer: { name: 'lan1', up: true } });
+    try {
+      await using network = await Network.create({
+        name: driver,
+        driver,
+        parent: 'lan0',
+        subnet: '10.50.0.0/24',
+        dns: [],
+      });
+      await using a = await serve(driver, { name: 'a', network });
+      await using b = await idle({ network: { network, ip: '10.50.0.9' } });
+      expect(await get(b, 'http://a/')).toBe(`${driver} for ::ffff:10.50.0.9`);
+      await network.disconnect(b);
+      expect((await b.exec('ls', ['/sys/class/net'])).stdout).toBe('lo\n');
+      await network.connect(b);
+      expect(await get(b, `http://${a.networks[driver]!.address}/`)).toContain(driver);
+      await expect(Container.create({ command: ['true'], network, ports: ['80'] })).rejects.toMatchObject({
+        code: 'ERR_NS_INVALID_SPEC',
+      });
+    } finally {
+      await link.remove('lan0');
+    }
+  });
+}
+
+needs(await missing('vxlan'))('vxlan: a tunnel with its peers in the bridge', async () => {
+  await using network = await Network.create({
+    name: 'overlay',
+    driver: 'vxlan',
+    subnet: '10.60.0.0/16',
+    ipRange: '10.60.1.0/24',
+    ipv6: false,
+    vni: 77,
+    local: '127.0.0.1',
+    peers: ['192.0.2.7', '192.0.2.8'],
+    dns: [],
+  });
+  const { link: bridge, mtu } = await network.inspect();
+  expect(mtu).toBe(1450);
+  const tunnel = (await link.list()).find(({ name }) => name.startsWith('nsx'))!;
+  expect(tunnel).toMatchObject({ mtu: 1450, kind: 'vxlan' });
+  expect(tunnel.master).toBe(bridge);
+  const peers = (await neighbour.listFdb({ link: tunnel.name })).flatMap(({ destination }) => destination ?? []);
+  expect(peers.sort()).toEqual(['192.0.2.7', '192.0.2.8']);
+  await using a = await serve('over', { name: 'a', network });
+  await using b = await idle({ network });
+  expect(b.networks.overlay!.address).toMatch(/^10\.60\.1\./);
+  expect(await get(b, 'http://a/')).toContain('over for');
+  await b.remove({ force: true });
+  await a.remove({ force: true });
+  await network.remove();
+  expect((await link.list()).map(({ name }) => name)).toEqual(['lo']);
+});
+
+needs(notRoot)('what a driver needs is said, and what the kernel lacks', async () => {
+  for (const options of [
+    { name: 'x', driver: 'macvlan' },
+    { name: 'x', driver: 'macvlan', parent: 'nothing', subnet: '10.50.0.0/24' },
+    { name: 'x', driver: 'macvlan', parent: 'lo', subnet: '10.50.0.0/24', egress: {} },
+    { name: 'x', driver: 'vxlan' },
+    { name: 'x', driver: 'overlay' },
+  ])
+    await expect(Network.create(options as never)).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC' });
+  expect(await Network.list()).toEqual([]);
+});

@@ -1,0 +1,30 @@
+import { once } from 'node:events';
+import { Network, prune } from '@ns/core';
+import { link } from '@ns/netns';
+import { eventually, needs, notRoot } from '@ns/testing';
+import { useOwnHost } from './network-host.ts';
+import { NodeProgram } from './node-program.ts';
+
+const test = needs(notRoot);
+useOwnHost();
+
+test('what a killed process left of its containers is removed, the network stays', async () => {
+  using program = new NodeProgram('network-victim');
+  const child = program.start();
+  child.stderr.pipe(process.stderr);
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  const { ids } = JSON.parse(line.toString()) as { ids: string[] };
+  expect(await prune()).toMatchObject({ networks: [], endpoints: [] });
+  child.kill('SIGKILL');
+  await once(child, 'close');
+  const left = async () => (await link.list()).filter(({ name }) => name.startsWith('nsv')).length;
+  // The kernel takes a namespace down, and with it both ends of its links, when its last process is gone.
+  expect(await eventually(async () => (await left()) === 0, 5000)).toBe(true);
+  const pruned = await prune();
+  expect(pruned.failed).toEqual([]);
+  expect(pruned.networks).toHaveLength(1);
+  expect([...pruned.endpoints].sort()).toEqual(ids);
+  await using survivor = await Network.get('survivor');
+  expect((await survivor.inspect()).containers).toEqual([]);
+  await survivor.remove();
+});
