@@ -67,6 +67,7 @@ export class Launched {
   readonly #terminal = new Deferred<OwnedFd>();
   readonly #scratch = new Deferred<OwnedFd>();
   readonly #namespaces = new Map<NamespaceKind, OwnedFd>();
+  readonly #early: (() => void)[] = [];
   #failure: SyscallError | undefined;
   #timedOut = false;
   #payloadStatus: number | undefined;
@@ -213,12 +214,13 @@ export class Launched {
         this.pid = record.value;
         this.pidfd = fd;
         this.#started.resolve(record.value);
+        for (const resolve of this.#early.splice(0)) resolve();
         return;
       case 'ready':
-        this.#ready.resolve();
+        this.#onceStarted(() => this.#ready.resolve());
         break;
       case 'executing':
-        if (!this.#failure) this.#executed.resolve();
+        if (!this.#failure) this.#onceStarted(() => this.#executed.resolve());
         break;
       case 'timeout':
         this.#timedOut = true;
@@ -243,6 +245,12 @@ export class Launched {
         return;
     }
     fd?.close();
+  }
+
+  /** A child may speak before its monitor has said that there is one; nobody shall hear of it before. */
+  #onceStarted(resolve: () => void): void {
+    if (this.pid === undefined) this.#early.push(resolve);
+    else resolve();
   }
 
   /** The status socket has ended: nobody of ours holds it any more. */
