@@ -23,12 +23,8 @@ export type TracedOperation = 'create' | 'start' | 'exec' | 'exit';
  *
  * @example
  * ```ts
- * import { tracingChannel } from 'node:diagnostics_channel';
- * tracingChannel('ns:container.exec').subscribe({
- *   start: (trace) => spans.set(trace, tracer.startSpan(trace.command.join(' '))),
- *   asyncEnd: (trace) => spans.get(trace).end(),
- *   error: (trace) => spans.get(trace).recordException(trace.error),
- * });
+ * containerChannels.exec.start.subscribe((trace) => console.time((trace as ContainerTrace).command.join(' ')));
+ * containerChannels.exec.asyncEnd.subscribe((trace) => console.timeEnd((trace as ContainerTrace).command.join(' ')));
  * ```
  */
 export const containerChannels: Readonly<Record<TracedOperation, TracingChannel<unknown, ContainerTrace>>> = {

@@ -134,7 +134,7 @@ describe('options', () => {
     expect(await optionsOf(tmpfs)).toMatch(/ rw,noexec,relatime .*size=1024k,nr_inodes=7,.*uid=33/);
   });
 
-  test.each([
+  for (const [mount, field] of [
     [{ source: '/usr', target: '/mnt', options: ['size=1m'] }, 'mounts.0.options'],
     [{ source: '/usr', target: '/mnt', options: ['remount'] }, 'mounts.0.options'],
     [{ type: 'tmpfs', target: '/mnt', options: ['tmpcopyup'] }, 'mounts.0.options'],
@@ -142,7 +142,8 @@ describe('options', () => {
     [{ source: '/usr', target: '/mnt', owner: 'me' }, 'mounts.0.owner'],
     [{ source: '/usr', target: '/proc/kcore' }, 'mounts.0.target'],
     [{ type: 'file', target: '/mnt/x', content: 7 }, 'mounts.0.content'],
-  ])('%j is refused', async (mount, field) => {
+  ] as const) {
+    test(`${JSON.stringify(mount)} is refused`, async () => {
     await expect(run('true', { mounts: [mount as never] })).rejects.toMatchObject({
       code: 'ERR_NS_INVALID_SPEC',
       field,

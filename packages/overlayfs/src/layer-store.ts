@@ -65,7 +65,7 @@ export class LayerStore {
   /**
    * Unpacks an OCI layer archive (uncompressed) as a layer.
    *
-   * @param expected - its digest; verified before the layer can be seen
+   * @param options - `expected`: its digest; verified before the layer can be seen
    * @throws ArchiveError ERR_NS_BAD_ARCHIVE when the digest is another
    */
   async add(

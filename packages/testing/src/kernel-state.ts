@@ -75,9 +75,9 @@ export function processesInNamespace(kind: string, name: string): number[] {
  *
  * @returns whether it came to hold within `timeoutMs`
  */
-export async function eventually(condition: () => boolean, timeoutMs = 1000): Promise<boolean> {
+export async function eventually(condition: () => boolean | Promise<boolean>, timeoutMs = 1000): Promise<boolean> {
   const end = Date.now() + timeoutMs;
-  while (!condition()) {
+  while (!(await condition())) {
     if (Date.now() > end) return false;
     await delay(10);
   }
