@@ -131,9 +131,9 @@ describe('a container that cannot be made', () => {
     rootTest(what, () =>
       leavesNothing(async () => {
         const { step, ...rest } = expected as { step?: object };
-        const error = await run('true', [], options).catch((reason) => reason);
+        const error = await run('true', [], options).catch((reason: unknown) => reason);
         expect(error).toMatchObject(rest);
-        if (step) expect(error.step).toMatchObject(step);
+        if (step) expect((error as ContainerStartError).step).toMatchObject(step);
         await expect(Container.create({ command: ['true'], ...options })).rejects.toMatchObject(rest);
       }),
     );

@@ -117,7 +117,7 @@ describe('its life', () => {
       const { pid } = container;
       await container.restart({ timeout: 0 });
       expect(container.pid).not.toBe(pid);
-      expect((await inside(container, 'cat /kept; ls -d /deep/er; ls /etc/hostname 2>&1')).stdout).toMatch(
+      expect((await inside(container, 'sleep 0.2; cat /kept; ls -d /deep/er; ls /etc/hostname 2>&1')).stdout).toMatch(
         /^run\nby exec\nrun\n\/deep\/er\n/,
       );
     }),
@@ -339,9 +339,12 @@ describe('while it runs', () => {
     await withRunning({ timeout: 200 }, async (container) => {
       expect(await container.wait()).toMatchObject({ reason: 'timeout' });
     });
-    await withRunning({ command: ['yes'], maxOutput: { bytes: 1000, onExceed: 'kill' } }, async (container) => {
-      expect(await container.wait()).toMatchObject({ reason: 'output-limit', truncated: true });
-    });
+    await withRunning(
+      { command: ['sh', '-c', 'sleep 0.1; exec yes'], maxOutput: { bytes: 1000, onExceed: 'kill' } },
+      async (container) => {
+        expect(await container.wait()).toMatchObject({ reason: 'output-limit', truncated: true });
+      },
+    );
   });
 });
 
@@ -361,16 +364,19 @@ describe('among others', () => {
 
   rootTest('namespaces can be shared with another', () =>
     withRunning({ hostname: 'shared' }, async (container) => {
-      await withRunning(
-        { namespaces: { pid: { container }, uts: { container: container.id } }, network: { container } },
-        async (other) => {
-          const { stdout } = await inside(
-            other,
-            'hostname; grep -c . /proc/1/comm; readlink /proc/self/ns/net; cat /proc/*/comm | grep -c sleep',
-          );
-          expect(stdout).toBe(`shared\n1\n${readlinkSync(`/proc/${container.pid}/ns/net`)}\n2\n`);
-        },
-      );
+      const other = await Container.create({
+        command: ['sleep', '600'],
+        namespaces: { pid: { container }, uts: { container: container.id } },
+        network: { container },
+      });
+      try {
+        await other.start();
+        const script = 'hostname; grep -c . /proc/1/comm; readlink /proc/self/ns/net; cat /proc/*/comm | grep -c sleep';
+        const { stdout } = await inside(other, script);
+        expect(stdout).toBe(`shared\n1\n${readlinkSync(`/proc/${container.pid}/ns/net`)}\n2\n`);
+      } finally {
+        await other.remove({ force: true });
+      }
       expect(container.status).toBe('running');
     }),
   );

@@ -4,10 +4,19 @@ import { fileURLToPath } from 'node:url';
 /** What the probe saw, by name of the check. */
 export type Observations = Readonly<Record<string, unknown>>;
 
+/** What a check saw, as JSON. */
+type Observation =
+  | string
+  | number
+  | boolean
+  | undefined
+  | readonly Observation[]
+  | { readonly [key: string]: Observation };
+
 /** Names of checks, with what must be seen: a value, or a predicate. The first entry that fits a check decides. */
 export type Expectations = readonly (readonly [
   check: string | RegExp,
-  expected: unknown | ((seen: unknown) => boolean),
+  expected: Observation | ((seen: unknown) => boolean),
 ])[];
 
 const source = readFileSync(fileURLToPath(new URL('programs/isolation-probe.py', import.meta.url)), 'utf8');

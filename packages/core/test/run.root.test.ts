@@ -84,7 +84,7 @@ describe('how it ends', () => {
   });
 
   rootTest('with check, anything but success is thrown, with all fields of the result', async () => {
-    const error = await sh('echo out; echo err >&2; exit 3', { check: true }).catch((reason) => reason);
+    const error = await sh('echo out; echo err >&2; exit 3', { check: true }).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(ProcessFailedError);
     expect(error).toMatchObject({
       code: 'ERR_NS_PROCESS_FAILED',
@@ -94,8 +94,8 @@ describe('how it ends', () => {
       stderr: 'err\n',
       truncated: false,
     });
-    expect(error.message).toMatch(/sh exited with code 3:\nerr/);
-    expect(Object.keys(error.usage)).toContain('cpuUserMs');
+    expect((error as ProcessFailedError).message).toMatch(/sh exited with code 3:\nerr/);
+    expect(Object.keys((error as ProcessFailedError).usage)).toContain('cpuUserMs');
     await expect(run('sleep', ['60'], { check: true, timeout: 100 })).rejects.toMatchObject({ reason: 'timeout' });
     await expect(sh('exit 0', { check: true })).resolves.toMatchObject({ exitCode: 0 });
   });
