@@ -23,8 +23,8 @@ export type TracedOperation = 'create' | 'start' | 'exec' | 'exit';
  *
  * @example
  * ```ts
- * containerChannels.exec.start.subscribe((trace) => console.time((trace as ContainerTrace).command.join(' ')));
- * containerChannels.exec.asyncEnd.subscribe((trace) => console.timeEnd((trace as ContainerTrace).command.join(' ')));
+ * containerChannels.exec.start.subscribe((trace) => console.time((trace as { command: string[] }).command.join(' ')));
+ * containerChannels.exec.asyncEnd.subscribe((trace) => console.timeEnd((trace as { command: string[] }).command.join(' ')));
  * ```
  */
 export const containerChannels: Readonly<Record<TracedOperation, TracingChannel<unknown, ContainerTrace>>> = {

@@ -144,9 +144,10 @@ describe('options', () => {
     [{ type: 'file', target: '/mnt/x', content: 7 }, 'mounts.0.content'],
   ] as const) {
     test(`${JSON.stringify(mount)} is refused`, async () => {
-    await expect(run('true', { mounts: [mount as never] })).rejects.toMatchObject({
-      code: 'ERR_NS_INVALID_SPEC',
-      field,
+      await expect(run('true', { mounts: [mount as never] })).rejects.toMatchObject({
+        code: 'ERR_NS_INVALID_SPEC',
+        field,
+      });
     });
-  });
+  }
 });
