@@ -2,6 +2,7 @@ import type { Duplex, Readable, Writable } from 'node:stream';
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
 import { fromDockerLimits, parseSize, type Stats } from '@ns/cgroups';
 import { type Explanation, SIGNALS } from '@ns/launch';
+import { SpecError } from '@ns/libc';
 import type { Endpoint, RefusedConnection } from '@ns/netns';
 import {
   type AppliedChanges,
@@ -316,6 +317,7 @@ export class Container implements AsyncDisposable {
   /** Sends a signal to the program, SIGKILL by default as Docker does. `all`: to every process of the container. */
   async kill(signal: NodeJS.Signals = 'SIGKILL', options: { all?: boolean } = {}): Promise<void> {
     const run = this.#alive('kill it');
+    if (!(signal in SIGNALS)) throw new SpecError('signal', "a signal name such as 'SIGTERM'", signal);
     if (signal === 'SIGKILL') await this.#supervision.holdBack();
     if (options.all && signal !== 'SIGKILL') {
       for (const pid of await processIds(run)) signalProcess(pid, SIGNALS[signal]);
@@ -404,7 +406,11 @@ export class Container implements AsyncDisposable {
   stats(): Promise<Stats>;
   stats(options: { interval: number }): AsyncIterable<Stats>;
   stats(options?: { interval: number }): Promise<Stats> | AsyncIterable<Stats> {
-    return options ? this.#statsEvery(options.interval) : statsOf(this.#alive('read its stats'));
+    return options ? this.#statsEvery(options.interval) : this.#statsNow();
+  }
+
+  async #statsNow(): Promise<Stats> {
+    return statsOf(this.#alive('read its stats'));
   }
 
   /** Its processes, as `ps` outside and inside would show them. */

@@ -1,5 +1,6 @@
 import type { IdMaps, NamespaceKind } from '@ns/launch';
-import { O, type OwnedFd, open, type ResourceStack, SpecError } from '@ns/libc';
+import { type ResourceStack, SpecError } from '@ns/libc';
+import { Namespace } from '@ns/namespaces';
 import { findState } from './container-state.ts';
 import { ContainerStateError } from './errors.ts';
 import { wantsNetwork, wantsUserNetwork } from './network/network-spec.ts';
@@ -37,9 +38,10 @@ export function resolveNamespaces(
   const joined: { kind: NamespaceKind; fd: string }[] = [];
   let timeOffsets: NamespaceDesign['timeOffsets'];
   const join = (kind: NamespaceKind, path: string) => {
-    const fd: OwnedFd = owner.use(open(path, O.RDONLY | O.NONBLOCK));
+    // Checked to be a namespace of this kind; a FIFO or a device is not opened to find out.
+    const namespace = owner.use(Namespace.open(kind, { path }));
     const name = `namespace-${kind}`;
-    fds[name] = fd.fd;
+    fds[name] = namespace.fd;
     joined.push({ kind, fd: name });
   };
   for (const [name, kind] of Object.entries(kinds)) {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Launched, StandardStreams } from '@ns/launch';
-import { NsError } from '@ns/libc';
+import { NsError, SpecError } from '@ns/libc';
 import { readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
 import { ContainerProcess } from './container-process.ts';
@@ -55,6 +55,14 @@ export class Pool implements AsyncDisposable {
   private constructor(options: PoolOptions) {
     const { size = 4, template = {}, maxWaiting = 1000 } = validatePoolOptions(options);
     this.size = size;
+    if (template.network === 'user') {
+      throw new SpecError(
+        'template.network',
+        'a network that needs no process of its own',
+        'user',
+        'Give a bridge network, or run without a pool',
+      );
+    }
     this.#template = validateSpec({ ...template, command: ['true'] });
     this.#maxWaiting = maxWaiting;
   }
