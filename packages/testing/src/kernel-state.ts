@@ -62,10 +62,20 @@ export function processEntries(): ProcessEntry[] {
 /**
  * Pids of the processes in a namespace, given as `readlink /proc/PID/ns/pid` prints it: `pid:[4026531836]`. Without zombies:
  * when a parent was killed, reaping is up to the machine's init, which takes its time.
+ *
+ * The kernel gives the number of a namespace that is gone to the next one, which may belong to a test that another worker
+ * of the runner has under way; those are left out.
  */
 export function processesInNamespace(kind: string, name: string): number[] {
-  return processEntries()
-    .filter(({ state }) => state !== 'Z')
+  const entries = processEntries();
+  const parents = new Map(entries.map(({ pid, parent }) => [pid, parent]));
+  const belongsToSibling = (pid: number | undefined): boolean => {
+    if (pid === undefined || pid <= 1 || pid === process.pid) return false;
+    const parent = parents.get(pid);
+    return parent === process.ppid || belongsToSibling(parent);
+  };
+  return entries
+    .filter(({ pid, state }) => state !== 'Z' && !belongsToSibling(pid))
     .map(({ pid }) => pid)
     .filter((pid) => linkOrNothing(`/proc/${pid}/ns/${kind}`) === name);
 }
