@@ -12,8 +12,8 @@ needs(notRoot)('the example of the README', async () => {
   const work = mkdtempSync(join(tmpdir(), 'core-readme-'));
   writeFileSync(join(work, 'untrusted.js'), 'console.log(process.pid, 6 * 7)');
   try {
-    const { stdout, reason, usage } = await run('node', ['/work/untrusted.js'], {
-      mounts: [{ source: work, target: '/work', readonly: true }],
+    const { stdout, reason, usage } = await run('node', ['/job/untrusted.js'], {
+      mounts: [{ source: work, target: '/job', readonly: true }],
       limits: { memory: '256MiB', cpus: 1, pids: 64 },
       timeout: 10_000,
     });

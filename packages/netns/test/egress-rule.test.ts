@@ -8,7 +8,7 @@ test.each([
   ['[2001:db8::/32]:443', { kind: 'subnet', port: 443, subnet: { text: '2001:db8::/32' } }],
   ['2001:db8::1', { kind: 'subnet', port: undefined, subnet: { text: '2001:db8::1/128' } }],
   ['2001:db8::/32', { kind: 'subnet', port: undefined, subnet: { text: '2001:db8::/32' } }],
-  ['Registry.NPMjs.org:443', { kind: 'name', name: 'registry.npmjs.org', subdomains: false, port: 443 }],
+  ['Api.Example.com:443', { kind: 'name', name: 'api.example.com', subdomains: false, port: 443 }],
   ['*.example.com', { kind: 'name', name: 'example.com', subdomains: true, port: undefined }],
 ])('%s', (text, expected) => expect(parseEgressRule(text)).toMatchObject(expected));
 

@@ -41,7 +41,7 @@ const connectEntries = {
 const attachment = v.strictObject({ network: reference, ...connectEntries });
 const egress = v.strictObject({
   default: v.optional(v.picklist(['deny', 'allow'], "'deny' or 'allow'")),
-  allow: v.optional(v.array(v.string("a rule such as 'registry.npmjs.org:443'"), 'an array of rules')),
+  allow: v.optional(v.array(v.string("a rule such as 'api.example.com:443'"), 'an array of rules')),
 });
 const rate = v.custom<BitRate>((value) => parseBitRate(value as BitRate, 'bandwidth') > 0, 'bits per second');
 

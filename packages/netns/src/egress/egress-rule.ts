@@ -7,7 +7,7 @@ export interface EgressOptions {
   /** What happens to the rest. Default `deny`. */
   readonly default?: 'deny' | 'allow';
   /**
-   * `10.1.0.0/16`, `192.0.2.1:443`, `[2001:db8::/32]:443`, `registry.npmjs.org:443`, `*.example.com` (subdomains of any depth, not the domain itself);
+   * `10.1.0.0/16`, `192.0.2.1:443`, `[2001:db8::/32]:443`, `api.example.com:443`, `*.example.com` (subdomains of any depth, not the domain itself);
    * a protocol may follow: `/tcp`, `/udp`.
    */
   readonly allow?: readonly string[];
