@@ -1,4 +1,4 @@
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventually, needs, notRoot, processesInNamespace } from '@ns/testing';
 import { Container, type ContainerEvent } from '../src/index.ts';
@@ -133,6 +133,16 @@ describe('its life', () => {
 });
 
 describe('exec', () => {
+  rootTest("without input it reads the container's own /dev/null, not the host's", () =>
+    withRunning({}, async (container) => {
+      const { stdout } = await container.exec('stat', ['-L', '-c', '%d %t:%T', '/proc/self/fd/0'], { stdin: 'null' });
+      const [device, node] = stdout.trim().split(' ');
+      expect(node).toBe('1:3');
+      // Through the host's own one, root inside could take it away from everybody with fchmod.
+      expect(Number(device)).not.toBe(statSync('/dev/null').dev);
+    }),
+  );
+
   rootTest('is inside: namespaces, user, environment, directory, cgroup, security', () =>
     withRunning(
       { env: { A: '1' }, hostname: 'inside', cwd: '/usr', limits: { memory: '128MiB' } },

@@ -20,6 +20,8 @@ export interface ExecDesign extends PayloadDesign {
   readonly timeoutMs: number | undefined;
   readonly leftovers: Leftovers;
   readonly pipeFds: readonly number[];
+  /** Standard streams that are /dev/null. */
+  readonly nullFds: readonly number[];
   readonly terminal: { readonly rows: number; readonly columns: number } | undefined;
 }
 
@@ -64,6 +66,8 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
         ...setnsSteps(cgroup),
         ...setnsSteps(inside),
         { op: 'sessionKeyring', name: `_ses.${design.containerId}` },
+        // The host's would stay reachable through the descriptor: fchmod on it would change the host's.
+        ...(design.nullFds.length > 0 ? [{ op: 'stdioNull', fds: design.nullFds } as const] : []),
         ...(design.terminal ? [{ op: 'terminal', ...design.terminal, uid: user.uid } as const] : []),
         ...(user.uid !== 0 && pipeFds.length > 0
           ? [{ op: 'stdioOwner', fds: pipeFds, uid: user.uid, gid: user.gid } as const]
