@@ -144,9 +144,11 @@ test('a monitor that is killed takes the container along', async () => {
 }, 20_000);
 
 test('reused pids are not mistaken for a container', async () => {
-  const id = await makeDetached('exit 0');
+  const id = await makeDetached('sleep 0.5'); // long enough to be written down as running
   const file = join(root, 'containers', id, 'state.json');
-  expect(await eventually(() => !existsSync(`/proc/${JSON.parse(readFileSync(file, 'utf8')).init.pid}`))).toBe(true);
+  expect(await eventually(() => !existsSync(`/proc/${JSON.parse(readFileSync(file, 'utf8')).init.pid}`), 5000)).toBe(
+    true,
+  );
   const state = JSON.parse(readFileSync(file, 'utf8'));
   const other = { pid: process.pid, startTime: state.init.startTime };
   writeFileSync(file, JSON.stringify({ ...state, status: 'running', init: other, monitor: other }));
