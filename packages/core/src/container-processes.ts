@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Cgroup, Stats } from '@ns/cgroups';
 import { pidfdOpen, pidfdSendSignal, UnavailableError } from '@ns/libc';
 import { descendantsOf } from './process-list.ts';
@@ -23,6 +24,17 @@ export function statsOf(run: RunHandle): Promise<Stats> {
   const ownNetwork = [...namespaces.created, ...namespaces.joined.map(({ kind }) => kind)].includes('net');
   const { pid } = run.launched;
   return cgroupOf(run, 'accounting').stats(ownNetwork && pid !== undefined ? { networkOfPid: pid } : {});
+}
+
+/** The same every so many milliseconds, until there is no run. Does not keep the event loop alive. */
+export async function* statsEvery(
+  run: () => RunHandle | undefined,
+  intervalMs: number,
+): AsyncGenerator<Stats, void, undefined> {
+  for (let now = run(); now; now = run()) {
+    yield await statsOf(now);
+    await delay(intervalMs, undefined, { ref: false });
+  }
 }
 
 /** Host pids of a container's processes. */

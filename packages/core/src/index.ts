@@ -1,6 +1,8 @@
 export { NsError, SpecError, SyscallError, UnavailableError } from '@ns/libc';
 export type { AppliedChanges, Change, CopiedTree, StoredLayer } from '@ns/overlayfs';
-export { Container, type ContainerEvent, type ContainerInfo } from './container.ts';
+export { Container } from './container.ts';
+export type { ContainerEvent } from './container-event.ts';
+export type { ContainerFilter, ContainerInfo } from './container-info.ts';
 export { ContainerProcess } from './container-process.ts';
 export { ContainerStartError, ContainerStateError, ProcessFailedError } from './errors.ts';
 export type { ExecOptions } from './exec.ts';

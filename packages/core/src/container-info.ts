@@ -1,0 +1,38 @@
+import { type ContainerStatus, readStates } from './container-state.ts';
+
+/** One line of {@link Container.list}. */
+export interface ContainerInfo {
+  readonly id: string;
+  readonly name: string | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly command: readonly string[];
+  readonly status: ContainerStatus;
+  readonly pid: number | undefined;
+  readonly createdAt: Date;
+}
+
+/** Which containers to list: those for which everything given holds. */
+export interface ContainerFilter {
+  readonly name?: string;
+  /** Each with this value. */
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly status?: ContainerStatus;
+}
+
+/** Containers of this state root, whoever made them. */
+export function listContainers({ name, labels = {}, status }: ContainerFilter): ContainerInfo[] {
+  const wanted = Object.entries(labels);
+  return readStates()
+    .filter((state) => name === undefined || state.name === name)
+    .filter((state) => status === undefined || state.status === status)
+    .filter((state) => wanted.every(([key, value]) => state.labels[key] === value))
+    .map(({ id, name, labels, command, status, init, createdAt }) => ({
+      id,
+      name,
+      labels,
+      command,
+      status,
+      pid: init?.pid,
+      createdAt: new Date(createdAt),
+    }));
+}

@@ -1,0 +1,279 @@
+import { parseSize } from '@ns/cgroups';
+import { AdoptedRun } from './adopted-run.ts';
+import { watchContainerCgroup } from './cgroup-watch.ts';
+import type { ContainerEvent } from './container-event.ts';
+import { type ContainerOverlay, overlaysOf, snapshotContainer } from './container-files.ts';
+import { claimName, releaseName } from './container-names.ts';
+import { feedInput } from './container-process.ts';
+import { ContainerRun } from './container-run.ts';
+import { type ContainerState, type ContainerStatus, removeState, writeState } from './container-state.ts';
+import { defaultMaxOutputBytes } from './defaults.ts';
+import { newId } from './design.ts';
+import { isDetachable } from './detachment.ts';
+import { ContainerStateError } from './errors.ts';
+import { EventHub } from './event-hub.ts';
+import type { ExecTarget } from './exec.ts';
+import { LogBuffer } from './log-buffer.ts';
+import { liveNetworks } from './network/live-networks.ts';
+import { identifyProcess, type ProcessIdentity } from './process-identity.ts';
+import type { Result } from './result.ts';
+import type { RunHandle } from './run-handle.ts';
+import { newScratchWithBase, type Scratch } from './scratch.ts';
+import { stateDirectory } from './state-root.ts';
+import { specToStore } from './stored-spec.ts';
+import { type Supervised, Supervision } from './supervision.ts';
+import { type ContainerTrace, traced, traceOnly } from './tracing.ts';
+import type { ContainerSpec } from './types.ts';
+
+/**
+ * Where a container stands between its making and its removal, the run it has now, and the steps from one to the next.
+ * What can be done with it meanwhile is {@link Container}'s.
+ */
+export class ContainerLife {
+  readonly id: string;
+  readonly createdAt: Date;
+  readonly events = new EventHub<ContainerEvent>();
+  readonly logs: LogBuffer;
+  readonly supervision: Supervision;
+  /** Another process made it, or this one in an earlier life. */
+  readonly isFound: boolean;
+  readonly #owner: ProcessIdentity;
+  readonly #maxOutputBytes: number;
+  #spec: ContainerSpec;
+  #run: RunHandle | undefined;
+  #scratch: Scratch | undefined;
+  #status: ContainerStatus = 'created';
+  #unwatch = () => {};
+
+  constructor(spec: ContainerSpec, exec: Supervised['exec'], found?: ContainerState) {
+    this.id = found?.id ?? newId();
+    this.#spec = spec;
+    this.isFound = found !== undefined;
+    this.#owner = found?.owner ?? identifyProcess(process.pid)!;
+    this.createdAt = found ? new Date(found.createdAt) : new Date();
+    this.#maxOutputBytes = parseSize(spec.maxOutput?.bytes ?? defaultMaxOutputBytes, 'maxOutput.bytes');
+    this.logs = new LogBuffer(this.#maxOutputBytes);
+    this.supervision = new Supervision(found ? {} : spec, {
+      exec,
+      startAgain: () => this.begin(),
+      emit: (event) => this.events.emit(event),
+    });
+  }
+
+  get spec(): ContainerSpec {
+    return this.#spec;
+  }
+
+  get status(): ContainerStatus {
+    return this.#status;
+  }
+
+  /** The run there is, or the last there was. */
+  get run(): RunHandle | undefined {
+    return this.#run;
+  }
+
+  get isAlive(): boolean {
+    return this.#status === 'created' || this.#status === 'running' || this.#status === 'paused';
+  }
+
+  get trace(): ContainerTrace {
+    return { id: this.id, name: this.#spec.name, command: this.#spec.command };
+  }
+
+  /** Where its changes are. */
+  get overlays(): ContainerOverlay[] {
+    if (this.isFound) throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', 'look at what it changed', onlyItsMaker);
+    return this.#run && this.#scratch ? overlaysOf(this.#run.steps, this.#scratch.fd) : [];
+  }
+
+  /** Makes it for the first time. Leaves nothing when it fails. */
+  async create(): Promise<void> {
+    const { name } = this.#spec;
+    if (name !== undefined) claimName(name, this.id);
+    try {
+      await traced('create', this.trace, () => this.#prepare());
+    } catch (error) {
+      if (name !== undefined) releaseName(name);
+      removeState(this.id);
+      throw error;
+    }
+  }
+
+  /** Makes it with the files that another one has. */
+  async createFrom(overlays: readonly ContainerOverlay[]): Promise<void> {
+    this.#scratch = await newScratchWithBase((base) => snapshotContainer(overlays, base));
+    try {
+      await this.create();
+    } catch (error) {
+      this.#scratch.fd.close();
+      throw error;
+    }
+  }
+
+  /** Takes hold of what another process has made. */
+  async adopt(state: ContainerState): Promise<void> {
+    const run = await AdoptedRun.adopt(state, this.logs, this.#maxOutputBytes);
+    this.#status = run.status;
+    this.#follow(run);
+  }
+
+  /** Lets the program begin; settles when it runs. */
+  begin(): Promise<void> {
+    return traced('start', this.trace, () => this.#startProgram());
+  }
+
+  /** How the run ends. Keeps the event loop alive until then. */
+  wait(): Promise<Result> {
+    const { launched, result } = this.#run!;
+    // Detached or found, it would not keep us waiting.
+    if (this.isAlive) launched.ref();
+    return result;
+  }
+
+  /** Another specification holds from now on. */
+  respecify(spec: ContainerSpec): void {
+    this.#spec = spec;
+    this.setStatus(this.#status);
+  }
+
+  setStatus(status: ContainerStatus, result?: Result): void {
+    this.#status = status;
+    // Somebody else has removed it.
+    if (!writeState(this.#describe(result))) this.#status = 'removed';
+  }
+
+  /** Ends it and forgets it. */
+  async remove(): Promise<void> {
+    this.#run?.launched.kill();
+    if (this.#run) await this.wait().catch(() => {});
+    this.#scratch?.fd.close();
+    removeState(this.id);
+    if (this.#spec.name !== undefined) releaseName(this.#spec.name);
+    this.#status = 'removed';
+    this.events.emit({ type: 'remove' });
+    this.events.close();
+  }
+
+  /** Nothing of this process keeps watching it. */
+  letGo(): void {
+    this.supervision[Symbol.dispose]();
+    this.#unwatch();
+    this.#run?.launched.unref();
+  }
+
+  /** @returns its run, when it has processes */
+  alive(wanted: string): RunHandle {
+    if (this.isAlive && this.#run) return this.#run;
+    throw this.refuse('ERR_NS_CONTAINER_NOT_RUNNING', wanted);
+  }
+
+  /** @returns its run, when its program runs */
+  running(wanted: string): RunHandle {
+    if (this.#status === 'running') return this.#run!;
+    const code = this.#status === 'paused' ? 'ERR_NS_CONTAINER_PAUSED' : 'ERR_NS_CONTAINER_NOT_RUNNING';
+    throw this.refuse(code, wanted, this.#status === 'created' ? 'Call start() first' : undefined);
+  }
+
+  /** What a command is run in. */
+  execTarget(): ExecTarget {
+    const run = this.running('run a command in it');
+    const { pid, pidfd, namespaces } = run.launched;
+    const { limits } = this.#spec;
+    return {
+      design: run.design,
+      spec: this.#spec,
+      pid: pid!,
+      pidfd: pidfd!,
+      namespaces,
+      newCgroup: () => run.newExecCgroup(limits),
+    };
+  }
+
+  /** Why something cannot be done with it as it is. */
+  refuse(code: `ERR_NS_CONTAINER_${string}`, wanted: string, hint?: string): ContainerStateError {
+    return new ContainerStateError(code, this.id.slice(0, 12), this.#status, wanted, hint);
+  }
+
+  async #startProgram(): Promise<void> {
+    if (this.isFound && this.#status !== 'running' && this.#status !== 'paused')
+      throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', 'start it', onlyItsMaker);
+    if (this.#status === 'stopped') await this.#prepare();
+    if (this.#status !== 'created') throw this.refuse('ERR_NS_CONTAINER_RUNNING', 'start it');
+    const run = this.#run!;
+    this.supervision.beginning();
+    run.launched.go();
+    feedInput(run.streams, this.#spec.stdin);
+    try {
+      await run.launched.executed;
+    } catch {
+      await run.result;
+      throw this.refuse('ERR_NS_CONTAINER_STOPPED', 'start it: it was ended during its start');
+    }
+    // It may have run to its end by now.
+    if (this.isAlive) this.setStatus('running');
+    this.events.emit({ type: 'start', pid: run.launched.pid! });
+    if (this.isAlive) this.supervision.began();
+    traceOnly('exit', this.trace, () => run.result);
+  }
+
+  async #prepare(): Promise<void> {
+    stateDirectory('containers', this.id);
+    this.logs.reopen();
+    const run = await ContainerRun.prepare(this.#spec, {
+      id: this.id,
+      logs: this.logs,
+      maxOutputBytes: this.#maxOutputBytes,
+      scratch: this.#scratch,
+    });
+    this.#scratch?.fd.close();
+    this.#scratch = { fd: await run.launched.scratch, covered: true, hasBase: this.#scratch?.hasBase ?? false };
+    this.#run = run;
+    liveNetworks.get(this.id)?.began(run.launched.pid!, (refused) => this.events.emit({ type: 'egress', ...refused }));
+    this.setStatus('created');
+    this.#unwatch = watchContainerCgroup(run.cgroup, this.#spec, (event) => this.events.emit(event));
+    this.#follow(run);
+  }
+
+  #follow(run: RunHandle): void {
+    this.#run = run;
+    run.result.then(
+      (result) => {
+        this.#ended(result);
+        this.events.emit({ type: 'exit', result });
+        this.supervision.ended(result);
+      },
+      () => this.#ended(),
+    );
+  }
+
+  #ended(result?: Result): void {
+    this.logs.end();
+    if (this.#status !== 'removed') this.setStatus('stopped', result);
+  }
+
+  #describe(result: Result | undefined): ContainerState {
+    const { stdout: _, stderr: __, truncated: ___, ...ending } = result ?? ({} as Partial<Result>);
+    const launched = this.isAlive ? this.#run?.launched : undefined;
+    const identify = (pid: number | undefined) => (pid === undefined ? undefined : identifyProcess(pid));
+    return {
+      version: 1,
+      id: this.id,
+      name: this.#spec.name,
+      labels: this.#spec.labels ?? {},
+      command: this.#spec.command,
+      createdAt: this.createdAt.toISOString(),
+      owner: this.#owner,
+      monitor: identify(launched?.monitorPid),
+      init: identify(launched?.pid),
+      status: this.#status,
+      detachable: isDetachable(this.#spec),
+      ids: this.#run?.ids && { uids: this.#run.ids.uids, gids: this.#run.ids.gids },
+      ending: result && (ending as ContainerState['ending']),
+      cgroup: launched && this.#run!.cgroup?.name,
+      spec: specToStore(this.#spec),
+    };
+  }
+}
+
+const onlyItsMaker = 'Only the process that made it can';
