@@ -7,8 +7,8 @@ import { drawDesign } from './blueprint.ts';
 import { createCommandCgroup, readAccounts } from './container-cgroup.ts';
 import type { ContainerState, ContainerStatus } from './container-state.ts';
 import { readJournal } from './detachment.ts';
-import type { LogBuffer } from './log-buffer.ts';
-import { LogFiles, readLog } from './log-files.ts';
+import { LogFiles, readLog, type StoredOutput } from './log-files.ts';
+import { type LogLocation, locateLog } from './log-location.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import { isAlive } from './process-identity.ts';
 import { descendantsOf } from './process-list.ts';
@@ -42,11 +42,12 @@ export class AdoptedRun implements RunHandle {
       cgroup: Cgroup | undefined;
       payload: Cgroup | undefined;
       streams: StandardStreams;
+      location: LogLocation | undefined;
       directory: string;
       maxOutputBytes: number;
     },
   ) {
-    const { process, cgroup, payload, streams, directory, maxOutputBytes } = parts;
+    const { process, cgroup, payload, streams, location, directory, maxOutputBytes } = parts;
     this.#state = state;
     this.#process = process;
     this.#door = process && openDoor(state);
@@ -55,12 +56,14 @@ export class AdoptedRun implements RunHandle {
     this.streams = streams;
     this.ids = leaseOf(state);
     this.#payload = payload;
-    this.result = this.#supervise(process, directory, maxOutputBytes);
+    this.result = this.#supervise(process, directory, (stream) =>
+      location ? readLog(location, stream, maxOutputBytes) : noLog,
+    );
     this.result.catch(() => {});
   }
 
   /** Takes hold of a container as it is now. Does not keep the event loop alive. */
-  static async adopt(state: ContainerState, logs: LogBuffer, maxOutputBytes: number): Promise<AdoptedRun> {
+  static async adopt(state: ContainerState, maxOutputBytes: number): Promise<AdoptedRun> {
     const { id, monitor, init } = state;
     // Between the end of the program and that of the monitor, which writes it down, there are microseconds.
     while (monitor && isAlive(monitor) && !(init && isAlive(init))) await delay(1);
@@ -75,10 +78,11 @@ export class AdoptedRun implements RunHandle {
         readJournal: () => readJournal(directory),
       });
     process?.unref();
-    const streams = state.detachable ? replay(directory, logs, maxOutputBytes) : noStreams();
+    const location = state.detachable ? locateLog(id, state.spec) : undefined;
+    const streams = location ? follow(location) : noStreams();
     const cgroup = await openCgroup(state.cgroup);
     const payload = cgroup && (await openCgroup(`${cgroup.name}/init`));
-    return new AdoptedRun(state, { process, cgroup, payload, streams, directory, maxOutputBytes });
+    return new AdoptedRun(state, { process, cgroup, payload, streams, location, directory, maxOutputBytes });
   }
 
   get design(): ContainerDesign {
@@ -108,7 +112,11 @@ export class AdoptedRun implements RunHandle {
     return this.cgroup && createCommandCgroup(this.cgroup, `exec-${process.pid}-${++this.#execs}`, limits);
   }
 
-  async #supervise(process: Adopted | undefined, directory: string, maxOutputBytes: number): Promise<Result> {
+  async #supervise(
+    process: Adopted | undefined,
+    directory: string,
+    readOutput: (stream: 'stdout' | 'stderr') => StoredOutput,
+  ): Promise<Result> {
     const begin = Date.parse(this.#state.createdAt);
     const exit = process ? await process.exited : readExit(readJournal(directory));
     const { oom, usage } = await readAccounts(exit, this.#payload);
@@ -122,7 +130,7 @@ export class AdoptedRun implements RunHandle {
     process?.[Symbol.dispose]();
     this.#door?.close();
     if (this.streams instanceof LogFiles) await this.streams.finish();
-    const [stdout, stderr] = (['stdout', 'stderr'] as const).map((name) => readLog(directory, name, maxOutputBytes));
+    const [stdout, stderr] = [readOutput('stdout'), readOutput('stderr')];
     return {
       exitCode: exit.exitCode,
       signal: exit.signal,
@@ -130,9 +138,9 @@ export class AdoptedRun implements RunHandle {
       usage,
       durationMs: Date.now() - begin,
       ...this.#state.ending,
-      stdout: stdout!.bytes.toString('utf8'),
-      stderr: stderr!.bytes.toString('utf8'),
-      truncated: stdout!.truncated || stderr!.truncated,
+      stdout: stdout.bytes.toString('utf8'),
+      stderr: stderr.bytes.toString('utf8'),
+      truncated: stdout.truncated || stderr.truncated,
     };
   }
 }
@@ -192,19 +200,15 @@ const gone: RunProcess = {
   unref: () => {},
 };
 
-/** What was written before goes into the log at once, what comes later as it comes. */
-function replay(directory: string, logs: LogBuffer, limitBytes: number): LogFiles {
-  const stored = (['stdout', 'stderr'] as const).map((stream) => {
-    const log = readLog(directory, stream, limitBytes);
-    if (log.bytes.length > 0) logs.add(stream, log.bytes, log.time);
-    return log.end;
-  });
-  const streams = LogFiles.follow(directory, { stdout: stored[0]!, stderr: stored[1]! });
-  for (const stream of ['stdout', 'stderr'] as const) {
-    streams[stream].on('data', (data: Buffer) => logs.add(stream, data));
-  }
+/** What is written from now on; what was before, the log has. */
+function follow(location: LogLocation): LogFiles {
+  const streams = LogFiles.follow(location);
+  // Read whether or not somebody listens, so that they end.
+  for (const stream of [streams.stdout, streams.stderr]) stream.resume();
   return streams;
 }
+
+const noLog: StoredOutput = { bytes: Buffer.alloc(0), truncated: false };
 
 /** The output of a container that cannot be detached goes to its maker alone. */
 function noStreams(): StandardStreams {

@@ -7,6 +7,8 @@ import { type NotifierOptions, type SeccompHandlers, SeccompNotifier } from '@ns
 import { nameLink } from './container-names.ts';
 import { designContainer } from './design.ts';
 import { readHost } from './host.ts';
+import { LogFiles } from './log-files.ts';
+import { locateLog, logFilesOf } from './log-location.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
 import type { UserContainerNetwork } from './network/user-container-network.ts';
 import { type ContainerDesign, containerPlan } from './plan/container-plan.ts';
@@ -51,6 +53,8 @@ export function launchContainer(
   if (cgroup?.cloneInto) fds.cgroup = cgroup.cloneInto.fd;
   if (context.scratch) fds.scratch = context.scratch.fd.fd;
   if (context.journal) fds.journal = context.journal.fd;
+  const logFiles = context.streams instanceof LogFiles ? context.streams : undefined;
+  Object.assign(fds, logFiles?.fds);
   const host = readHost();
   const noInput = spec.stdin === 'null';
   const design = designContainer(
@@ -72,8 +76,9 @@ export function launchContainer(
       ids: context.ids,
       mounts: context.mounts,
       network: context.network,
-      leftovers: leftoversOf(context, spec.name),
+      leftovers: leftoversOf(context, spec),
       journal: context.journal !== undefined,
+      output: logFiles?.plan,
       owner,
       fds,
     },
@@ -115,7 +120,8 @@ function serveSystemCalls(launched: Launched, handlers: SeccompHandlers, options
 }
 
 /** What is on the machine besides processes, and would stay if this process died now. */
-function leftoversOf({ id, cgroup, outerCgroup, ids, mounts }: StartContext, name: string | undefined): Leftovers {
+function leftoversOf({ id, cgroup, outerCgroup, ids, mounts }: StartContext, spec: ContainerSpec): Leftovers {
+  const { name, log } = spec;
   const cgroups = [...(cgroup?.paths ?? []), ...(outerCgroup?.paths ?? [])];
   const outermost = (outerCgroup ?? cgroup)?.paths ?? [];
   const state = join(stateRoot(), 'containers', id);
@@ -124,6 +130,7 @@ function leftoversOf({ id, cgroup, outerCgroup, ids, mounts }: StartContext, nam
       join(state, 'state.json'),
       ...(name === undefined ? [] : [nameLink(name)]),
       ...(ids ? [ids.path] : []),
+      ...(log && log.directory === undefined ? logFilesOf(locateLog(id, spec)!) : []),
       ...(mounts?.files ?? []),
     ],
     directories: cgroups,

@@ -13,13 +13,15 @@ import { isDetachable } from './detachment.ts';
 import { ContainerStateError } from './errors.ts';
 import { EventHub } from './event-hub.ts';
 import type { ExecTarget } from './exec.ts';
-import { LogBuffer } from './log-buffer.ts';
+import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
+import { locateLog } from './log-location.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { identifyProcess, type ProcessIdentity } from './process-identity.ts';
 import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';
 import { newScratchWithBase, type Scratch } from './scratch.ts';
 import { stateDirectory } from './state-root.ts';
+import { readStoredLog } from './stored-log.ts';
 import { specToStore } from './stored-spec.ts';
 import { type Supervised, Supervision } from './supervision.ts';
 import { type ContainerTrace, traced, traceOnly } from './tracing.ts';
@@ -113,7 +115,7 @@ export class ContainerLife {
 
   /** Takes hold of what another process has made. */
   async adopt(state: ContainerState): Promise<void> {
-    const run = await AdoptedRun.adopt(state, this.logs, this.#maxOutputBytes);
+    const run = await AdoptedRun.adopt(state, this.#maxOutputBytes);
     this.#status = run.status;
     this.#follow(run);
   }
@@ -129,6 +131,12 @@ export class ContainerLife {
     // Detached or found, it would not keep us waiting.
     if (this.isAlive) launched.ref();
     return result;
+  }
+
+  /** What was written, from files where it is kept in some. */
+  readLogs(options: LogOptions): AsyncIterable<LogEntry> {
+    const location = locateLog(this.id, this.#spec);
+    return location ? readStoredLog(location, options, this.logs) : this.logs.read(options);
   }
 
   /** Another specification holds from now on. */

@@ -8,6 +8,8 @@ import { handOver, isDetachable, openJournal } from './detachment.ts';
 import { ContainerStartError } from './errors.ts';
 import type { LogBuffer } from './log-buffer.ts';
 import { LogFiles } from './log-files.ts';
+import { type LogLocation, locateLog } from './log-location.ts';
+import { LogWriter } from './log-writer.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
 import { CapturedOutput } from './output.ts';
@@ -16,7 +18,6 @@ import { acquireResources, type Resources } from './resources.ts';
 import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';
 import type { Scratch } from './scratch.ts';
-import { stateDirectory } from './state-root.ts';
 import type { ContainerSpec } from './types.ts';
 
 /** One life of a container, from its first process to its last: a restart is another one. */
@@ -69,7 +70,7 @@ export class ContainerRun implements RunHandle {
     const resources = await acquireResources(id, spec);
     const { cgroup, ids, mounts, network } = resources;
     const detachable = isDetachable(spec);
-    const streams = detachable ? LogFiles.create(stateDirectory('containers', id)) : openStreams(spec);
+    const streams = detachable ? LogFiles.create(locateLog(id, spec)!) : openStreams(spec);
     using journal = detachable ? openJournal(id) : undefined;
     let run: ContainerRun | undefined;
     let payload: Cgroup | undefined;
@@ -94,8 +95,7 @@ export class ContainerRun implements RunHandle {
         onExceed,
         () => onExceed === 'kill' && run?.end('output-limit'),
       );
-      streams.stdout!.on('data', (data: Buffer) => logs.add('stdout', data));
-      streams.stderr!.on('data', (data: Buffer) => logs.add('stderr', data));
+      keepOutput(streams, logs, detachable ? undefined : locateLog(id, spec));
       const collected = Promise.all([output.collect(streams.stdout!, 1), output.collect(streams.stderr!, 2)]);
       run = new ContainerRun({ design, steps, streams, launched, cgroup, payload, resources, output, collected });
       await launched.ready;
@@ -175,5 +175,32 @@ export class ContainerRun implements RunHandle {
         pidsPeak: total?.pids?.peak,
       },
     };
+  }
+}
+
+/** Output goes to who asks for it, and to files where the specification wants that and no monitor does it. */
+function keepOutput(streams: StandardStreams, logs: LogBuffer, location: LogLocation | undefined): void {
+  let writer = location && new LogWriter(location);
+  let open = 2;
+  for (const [stream, source] of [
+    ['stdout', streams.stdout!],
+    ['stderr', streams.stderr!],
+  ] as const) {
+    source.on('data', (data: Buffer) => {
+      const time = new Date();
+      try {
+        writer?.write({ stream, time, data });
+      } catch (error) {
+        writer?.[Symbol.dispose]();
+        writer = undefined;
+        process.emitWarning(`the log of a container could not be written, the rest is not: ${String(error)}`, {
+          code: 'NS_LOG_FILE',
+        });
+      }
+      logs.add(stream, data, time);
+    });
+    source.on('close', () => {
+      if (--open === 0) writer?.[Symbol.dispose]();
+    });
   }
 }

@@ -284,9 +284,12 @@ export class Container implements AsyncDisposable {
     return this.#life.isAlive ? describeProcesses(await processIds(this.#life.run!)) : [];
   }
 
-  /** What the program wrote, with the moment it was read. */
+  /**
+   * What the program wrote, with the moment it was read: as much as memory holds (`maxOutput`), or as the files of `log` hold,
+   * rotated ones included.
+   */
   logs(options: LogOptions = {}): AsyncIterable<LogEntry> {
-    return this.#life.logs.read(options);
+    return this.#life.readLogs(options);
   }
 
   /** What it changed: paths that are new, modified or gone, from its layers alone. Running, stopped, or just made. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { CapabilitySet, resolveCapabilities } from '@ns/capabilities';
 import { parseSize } from '@ns/cgroups';
-import type { Leftovers, MountStep } from '@ns/launch';
+import type { Leftovers, MountStep, OutputFiles } from '@ns/launch';
 import type { ResourceStack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { defaultPath, defaultShmSize, maskedPaths, readonlyPaths } from './defaults.ts';
@@ -36,6 +36,8 @@ export interface DesignContext {
   readonly cgroupFd: boolean;
   readonly leftovers: Leftovers;
   readonly journal: boolean;
+  /** What the monitor does with the output. */
+  readonly output?: OutputFiles | undefined;
   /** Host ids that are this container's alone. */
   readonly ids: IdLease | undefined;
   /** Made for it, and connected. */
@@ -110,6 +112,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     dieWithParent: spec.lifetime?.dieWithParent ?? true,
     leftovers: context.leftovers,
     journal: context.journal,
+    output: context.output,
     nullFds: context.nullFds,
     pipeFds: context.pipeFds,
     park: context.park,

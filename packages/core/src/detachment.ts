@@ -23,6 +23,8 @@ export function checkDetachable(spec: ContainerSpec): void {
   const hint = 'With lifetime: { dieWithParent: false } nobody may be there to serve it';
   if (spec.stdin !== undefined && spec.stdin !== 'null') throw new SpecError('stdin', "'null'", spec.stdin, hint);
   if (spec.tty) throw new SpecError('tty', 'false', spec.tty, hint);
+  if (spec.log?.format === 'json')
+    throw new SpecError('log.format', "'raw'", 'json', `${hint}; logs() tells the times of raw output, too`);
   if (spec.onSyscall) throw new SpecError('onSyscall', 'nothing', spec.onSyscall, hint);
 }
 

@@ -1,23 +1,21 @@
-import { closeSync, type FSWatcher, fstatSync, openSync, read, watch } from 'node:fs';
+import { type FSWatcher, watch } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { Readable } from 'node:stream';
+import { RotatedFile } from './rotated-file.ts';
 
-/** A file that others append to, read as it grows. Does not keep the event loop alive. */
+/** A file that others append to and rotate, read as it grows. Does not keep the event loop alive. */
 export class FollowedFile extends Readable {
-  readonly #fd: number;
+  readonly #file: RotatedFile;
   readonly #watcher: FSWatcher;
-  #position: number;
   #wanted = 0;
   #ended = false;
-  #reading = false;
 
-  /** @param from - where to begin; default: its present end */
-  constructor(path: string, from?: number) {
+  /** @param begin - default: with what is written from now on */
+  constructor(path: string, maxFiles: number, begin: 'oldest' | 'end' = 'end') {
     super();
-    this.#fd = openSync(path, 'r');
-    this.#position = from ?? fstatSync(this.#fd).size;
     // inotify. Before the first read, so that nothing can be missed in between.
-    this.#watcher = watch(path, { persistent: false }, () => this.#grown());
-    this.#watcher.on('error', () => {});
+    this.#watcher = watchFile(path, () => this.#grown());
+    this.#file = new RotatedFile(path, maxFiles, begin);
   }
 
   /** Nobody writes any more: what is there now is all. */
@@ -27,37 +25,45 @@ export class FollowedFile extends Readable {
   }
 
   override _read(size: number): void {
-    const buffer = Buffer.allocUnsafe(size);
-    this.#wanted = 0;
-    const last = this.#ended;
-    this.#reading = true;
-    read(this.#fd, buffer, 0, size, this.#position, (error, count) => {
-      this.#reading = false;
-      if (this.destroyed) {
-        closeSync(this.#fd);
-      } else if (error) {
-        this.destroy(error);
-      } else if (count > 0) {
-        this.#position += count;
-        this.push(buffer.subarray(0, count));
-      } else if (last) {
-        this.push(null);
-      } else {
-        this.#wanted = size;
-        // The end may have come while we read.
-        if (this.#ended) this._read(size);
-      }
-    });
+    const data = readOn(this.#file, size);
+    if (data) {
+      this.#wanted = 0;
+      this.push(data);
+    } else if (this.#ended) {
+      this.#wanted = 0;
+      this.push(null);
+    } else {
+      this.#wanted = size;
+    }
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.#watcher.close();
-    // Under a read that goes on, the number could be given to another file.
-    if (!this.#reading) closeSync(this.#fd);
+    this.#file[Symbol.dispose]();
     done(error);
   }
 
   #grown(): void {
     if (this.#wanted > 0 && !this.destroyed) this._read(this.#wanted);
   }
+}
+
+/** Reads on, in this file or the next. Undefined: that is all for now. */
+export function readOn(file: RotatedFile, size: number): Buffer | undefined {
+  for (;;) {
+    const followed = file.hasFollower();
+    const data = file.read(size);
+    // What was read to its end and then followed may have grown in between.
+    if (data || !(followed || file.inode === 0) || !file.advance()) return data;
+  }
+}
+
+/** Tells when a file has changed, or another has taken its place. Does not keep the event loop alive. */
+export function watchFile(path: string, changed: () => void): FSWatcher {
+  const name = basename(path);
+  const watcher = watch(dirname(path), { persistent: false }, (_, file) => {
+    if (file === null || file === name) changed();
+  });
+  watcher.on('error', () => {});
+  return watcher;
 }

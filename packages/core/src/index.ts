@@ -9,6 +9,7 @@ export type { ExecOptions } from './exec.ts';
 export type { HealthSpec, HealthState } from './health.ts';
 export { type LearntProfile, learnSeccompProfile } from './learn-seccomp.ts';
 export type { LogEntry, LogOptions } from './log-buffer.ts';
+export type { LogSpec } from './log-location.ts';
 export type * from './mount-spec.ts';
 export type { ContainerPort } from './network/live-networks.ts';
 export { Network, type NetworkInfo, NetworkInUseError, type NetworkMember } from './network/network.ts';

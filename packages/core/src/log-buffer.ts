@@ -23,14 +23,20 @@ export interface LogOptions {
 export class LogBuffer {
   readonly #limit: number;
   readonly #entries: LogEntry[] = [];
-  readonly #changed = new EventEmitter();
+  /** Emits `change`. */
+  readonly changed: EventEmitter = new EventEmitter();
   #bytes = 0;
   #dropped = 0;
   #ended = false;
 
   constructor(limitBytes: number) {
     this.#limit = limitBytes;
-    this.#changed.setMaxListeners(0);
+    this.changed.setMaxListeners(0);
+  }
+
+  /** Nothing is added any more, unless the container begins again. */
+  get ended(): boolean {
+    return this.#ended;
   }
 
   add(stream: LogEntry['stream'], data: Buffer, time: Date = new Date()): void {
@@ -40,12 +46,12 @@ export class LogBuffer {
       this.#bytes -= this.#entries.shift()!.data.length;
       this.#dropped++;
     }
-    this.#changed.emit('change');
+    this.changed.emit('change');
   }
 
   end(): void {
     this.#ended = true;
-    this.#changed.emit('change');
+    this.changed.emit('change');
   }
 
   /** A restarted container writes on. */
@@ -64,11 +70,10 @@ export class LogBuffer {
     const from = since === undefined ? 0 : Number(since);
     let position = this.#dropped;
     if (tail !== undefined) {
-      yield* tailLines(
-        this.#entries.filter(({ time }) => time.getTime() >= from),
-        tail,
-      );
+      const last = new LastLines(tail);
+      for (const entry of this.#entries) if (entry.time.getTime() >= from) last.add(entry);
       position = this.#dropped + this.#entries.length;
+      yield* last.entries;
     }
     for (;;) {
       // What was dropped while the reader was away is gone.
@@ -80,26 +85,53 @@ export class LogBuffer {
       } else if (!follow || this.#ended) {
         return;
       } else {
-        await once(this.#changed, 'change', signal && { signal });
+        await once(this.changed, 'change', signal && { signal });
       }
     }
   }
 }
 
-function tailLines(entries: readonly LogEntry[], lines: number): LogEntry[] {
-  const kept: LogEntry[] = [];
-  let missing = lines;
-  for (const entry of entries.toReversed()) {
-    if (missing <= 0) break;
-    let at = entry.data.length;
-    // A final newline ends the last line, it does not begin another.
-    if (kept.length === 0 && entry.data[at - 1] === 0x0a) at--;
-    while (at >= 0 && missing > 0) {
-      at = entry.data.lastIndexOf(0x0a, at - 1);
-      if (at === -1 || at === 0) break;
-      missing--;
-    }
-    kept.unshift(missing > 0 ? entry : { ...entry, data: entry.data.subarray(at + 1) });
+/** Keeps the last so many lines of what is added. A line without an end at the end counts as one, too. */
+export class LastLines {
+  readonly #lines: number;
+  #entries: { entry: LogEntry; breaks: number }[] = [];
+  #breaks = 0;
+
+  constructor(lines: number) {
+    this.#lines = lines;
   }
-  return kept;
+
+  add(entry: LogEntry): void {
+    const breaks = countBreaks(entry.data);
+    this.#entries.push({ entry, breaks });
+    this.#breaks += breaks;
+    // One break more than lines: it is the one before them.
+    while (this.#breaks - this.#entries[0]!.breaks > this.#lines) this.#breaks -= this.#entries.shift()!.breaks;
+  }
+
+  get entries(): LogEntry[] {
+    const kept: LogEntry[] = [];
+    let missing = this.#lines;
+    for (const { entry } of this.#entries.toReversed()) {
+      if (missing <= 0) break;
+      let at = entry.data.length;
+      // A final newline ends the last line, it does not begin another.
+      if (kept.length === 0 && entry.data[at - 1] === NEWLINE) at--;
+      while (at >= 0 && missing > 0) {
+        at = at === 0 ? -1 : entry.data.lastIndexOf(NEWLINE, at - 1);
+        if (at === -1) break;
+        missing--;
+      }
+      kept.unshift(missing > 0 ? entry : { ...entry, data: entry.data.subarray(at + 1) });
+    }
+    return kept.filter(({ data }) => data.length > 0);
+  }
+}
+
+const NEWLINE = 0x0a;
+
+function countBreaks(data: Buffer): number {
+  let count = 0;
+  for (let at = data.indexOf(NEWLINE); at !== -1; at = data.indexOf(NEWLINE, at + 1)) count++;
+  return count;
 }

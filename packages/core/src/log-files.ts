@@ -1,91 +1,112 @@
-import { once } from 'node:events';
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, constants, openSync } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { StandardStreams } from '@ns/launch';
-import { O, type OwnedFd, open } from '@ns/libc';
-import { FollowedFile } from './followed-file.ts';
+import { type OutputFiles, outputTimesPath, StandardStreams } from '@ns/launch';
+import { type OwnedFd, pipe } from '@ns/libc';
+import { FollowedFile, readOn } from './followed-file.ts';
+import { type LogLocation, logPath } from './log-location.ts';
+import { RotatedFile } from './rotated-file.ts';
 
-const names = { stdout: 'stdout.log', stderr: 'stderr.log' } as const;
+const names = ['stdout', 'stderr'] as const;
 
-/** The output of a container in files of its state directory, where it outlives who reads it. It has no input. */
+/** The output of a container in files, where it outlives who reads it: its monitor writes them. It has no input. */
 export class LogFiles extends StandardStreams {
-  readonly #writers: readonly OwnedFd[];
-  readonly #stdout: FollowedFile;
-  readonly #stderr: FollowedFile;
+  readonly #pipes: readonly { readonly read: OwnedFd; readonly write: OwnedFd }[];
+  readonly #location: LogLocation;
+  readonly #streams: readonly FollowedFile[];
 
-  private constructor(directory: string, writers: readonly OwnedFd[], from: { stdout?: number; stderr?: number }) {
-    const [stdout, stderr] = writers;
-    super(['null', stdout?.fd ?? 'null', stderr?.fd ?? 'null']);
-    this.#writers = writers;
-    this.#stdout = new FollowedFile(join(directory, names.stdout), from.stdout);
-    this.#stderr = new FollowedFile(join(directory, names.stderr), from.stderr);
+  private constructor(location: LogLocation, pipes: readonly { read: OwnedFd; write: OwnedFd }[]) {
+    super(['null', pipes[0]?.write.fd ?? 'null', pipes[1]?.write.fd ?? 'null']);
+    this.#pipes = pipes;
+    this.#location = location;
+    this.#streams = names.map((name) => new FollowedFile(logPath(location, name), location.maxFiles));
   }
 
   /** Files for a process that is yet to be started; what earlier runs wrote stays. */
-  static create(directory: string): LogFiles {
-    const flags = O.WRONLY | O.APPEND | O.CREAT | O.NOFOLLOW;
-    const writers = [names.stdout, names.stderr].map((name) => open(join(directory, name), flags, { mode: 0o600 }));
-    return new LogFiles(directory, writers, {});
+  static create(location: LogLocation): LogFiles {
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW;
+    for (const path of names.map((name) => logPath(location, name))) {
+      for (const file of [path, outputTimesPath(path)]) closeSync(openSync(file, flags, 0o600));
+    }
+    return new LogFiles(
+      location,
+      names.map(() => pipe()),
+    );
   }
 
-  /** Those of a process that runs already, from where {@link readLog} has ended. */
-  static follow(directory: string, from: { stdout: number; stderr: number }): LogFiles {
-    const files = new LogFiles(directory, [], from);
+  /** Those of a process that runs already, from now on. */
+  static follow(location: LogLocation): LogFiles {
+    const files = new LogFiles(location, []);
     files.closeInherited();
     return files;
   }
 
+  /** What the launch must hand to the monitor. */
+  get fds(): Record<string, number> {
+    return Object.fromEntries(this.#pipes.map(({ read }, index) => [`log:${names[index]}`, read.fd]));
+  }
+
+  /** What the monitor has to do. */
+  get plan(): OutputFiles {
+    const { maxBytes, maxFiles } = this.#location;
+    return {
+      maxBytes,
+      maxFiles,
+      streams: names.map((name) => ({ fd: `log:${name}`, path: logPath(this.#location, name) })),
+    };
+  }
+
   override get stdout(): Readable {
-    return this.#stdout;
+    return this.#streams[0]!;
   }
 
   override get stderr(): Readable {
-    return this.#stderr;
+    return this.#streams[1]!;
   }
 
   /** The process is gone: the streams end with what is in the files. Settles when that was read. */
   async finish(): Promise<void> {
-    const streams = [this.#stdout, this.#stderr];
-    for (const stream of streams) stream.finish();
-    await Promise.all(streams.map((stream) => stream.closed || once(stream, 'close')));
+    const ended = this.#streams.map(
+      (stream) => stream.closed || new Promise((resolve) => stream.once('close', resolve)),
+    );
+    for (const stream of this.#streams) stream.finish();
+    await Promise.all(ended);
   }
 
   override closeInherited(): void {
     super.closeInherited();
-    for (const writer of this.#writers) writer.close();
+    for (const { read, write } of this.#pipes) {
+      read.close();
+      write.close();
+    }
   }
 
   override destroy(): void {
     super.destroy();
-    this.#stdout.destroy();
-    this.#stderr.destroy();
+    for (const stream of this.#streams) stream.destroy();
   }
 }
 
-/** What a container's log holds. */
-export interface StoredLog {
+/** What a container's files hold of one stream. */
+export interface StoredOutput {
   readonly bytes: Buffer;
-  /** Of the last write. */
-  readonly time: Date;
-  /** Where it ended when it was read. */
-  readonly end: number;
   /** The beginning was left out. */
   readonly truncated: boolean;
 }
 
-/** Reads the end of a stored log. Nothing, when there is none. */
-export function readLog(directory: string, stream: keyof typeof names, limitBytes: number): StoredLog {
-  const path = join(directory, names[stream]);
-  const time = statSync(path, { throwIfNoEntry: false })?.mtime;
-  if (!time) return { bytes: Buffer.alloc(0), time: new Date(), end: 0, truncated: false };
-  const fd = openSync(path, 'r');
-  try {
-    const { size } = fstatSync(fd);
-    const bytes = Buffer.alloc(Math.min(size, limitBytes));
-    const count = readSync(fd, bytes, 0, bytes.length, size - bytes.length);
-    return { bytes: bytes.subarray(0, count), time, end: size, truncated: size > limitBytes };
-  } finally {
-    closeSync(fd);
+/** Reads one stream of a container from its files, within a limit: the end of it. */
+export function readLog(location: LogLocation, stream: 'stdout' | 'stderr', limitBytes: number): StoredOutput {
+  using file = new RotatedFile(logPath(location, stream), location.maxFiles, 'oldest');
+  const kept: Buffer[] = [];
+  let size = 0;
+  let truncated = false;
+  for (let data = readOn(file, 2 ** 20); data; data = readOn(file, 2 ** 20)) {
+    kept.push(data);
+    size += data.length;
+    while (size - kept[0]!.length >= limitBytes && kept.length > 1) {
+      size -= kept.shift()!.length;
+      truncated = true;
+    }
   }
+  const bytes = Buffer.concat(kept);
+  return { bytes: bytes.subarray(Math.max(0, size - limitBytes)), truncated: truncated || size > limitBytes };
 }

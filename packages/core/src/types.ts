@@ -4,6 +4,7 @@ import type { IdRange, NamespaceKind, RlimitName } from '@ns/launch';
 import type { LandlockEnforcement, LandlockSpec } from '@ns/lsm';
 import type { SeccompHandlers, SeccompProfile } from '@ns/seccomp';
 import type { HealthSpec } from './health.ts';
+import type { LogSpec } from './log-location.ts';
 import type { MountSpec } from './mount-spec.ts';
 import type { NetworkSpec } from './network/network-spec.ts';
 import type { RestartPolicy } from './restart-policy.ts';
@@ -145,11 +146,13 @@ export interface ContainerSpec extends NetworkSpec {
   /** Wall-clock milliseconds for the whole container; the kernel keeps it, not this process's event loop. */
   readonly timeout?: number;
   readonly maxOutput?: MaxOutput;
+  /** Keep the output in files, which are rotated. Default: in memory; with `lifetime: { dieWithParent: false }` in files. */
+  readonly log?: LogSpec;
   readonly lifetime?: {
     /**
-     * Default true. With false it survives the process that made it, and `detach` lets it go: its output goes to files of
-     * its state directory, unbounded (their disk is the limit), and it can have no `stdin`, `tty` or `onSyscall`. Restarts,
-     * health checks and networks that a Node process serves end with their maker.
+     * Default true. With false it survives the process that made it, and `detach` lets it go: its output goes to files that
+     * its monitor writes and rotates ({@link ContainerSpec.log}), and it can have no `stdin`, `tty` or `onSyscall`.
+     * Restarts, health checks and networks that a Node process serves end with their maker.
      */
     readonly dieWithParent?: boolean;
   };
@@ -174,7 +177,7 @@ export interface MaxOutput {
 }
 
 /** Options of `run` besides the command. */
-export interface RunOptions extends Omit<ContainerSpec, 'command' | 'wait' | 'health' | 'restart'> {
+export interface RunOptions extends Omit<ContainerSpec, 'command' | 'wait' | 'health' | 'restart' | 'log'> {
   /** Ends the container. The result then says `reason: 'abort'`. */
   readonly signal?: AbortSignal;
   /** Throw {@link ProcessFailedError} unless the exit code is 0. */

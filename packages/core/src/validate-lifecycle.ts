@@ -1,3 +1,4 @@
+import { parseSize } from '@ns/cgroups';
 import * as v from 'valibot';
 
 /* Schemas of what happens around the runs of a container. Functions and classes have no place in it: it is data. */
@@ -56,6 +57,12 @@ const conditionList: v.GenericSchema = v.pipe(
   v.minLength(1, 'at least one condition'),
 );
 
+const logSize = 'a size from 64 KiB on';
+
+function isLogSize(size: number | string): boolean {
+  return parseSize(size, 'log.maxSize') >= 64 * 1024;
+}
+
 const restartExpected = "'no', 'on-failure', 'on-failure:N', 'always' or 'unless-stopped'";
 
 /** Fields of a specification that concern a container's life, not one run. */
@@ -72,6 +79,14 @@ export const lifecycleFields = {
       retries: v.optional(count),
       startPeriod: v.optional(v.pipe(v.number('milliseconds'), v.minValue(0, 'milliseconds from 0'))),
       startInterval: v.optional(milliseconds),
+    }),
+  ),
+  log: v.optional(
+    v.strictObject({
+      format: v.optional(v.picklist(['json', 'raw'], "'json' or 'raw'")),
+      maxSize: v.optional(v.pipe(v.union([v.number(), v.string()], logSize), v.check(isLogSize, logSize))),
+      maxFiles: v.optional(v.pipe(count, v.maxValue(100, 'a number up to 100'))),
+      directory: v.optional(v.pipe(v.string('an absolute path'), v.regex(/^\/[^\0]*$/, 'an absolute path'))),
     }),
   ),
   restart: v.optional(

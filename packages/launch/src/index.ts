@@ -16,6 +16,7 @@ export type {
   OverlayUpper,
   Propagation,
 } from './steps/mount.ts';
+export { OUTPUT_TIME_SIZE, type OutputFiles, outputTimesPath } from './steps/output-files.ts';
 export { type NamespaceKind, namespaceFlags, type ProcessStep, type RlimitName, rlimits } from './steps/process.ts';
 export type { SecurityStep } from './steps/security.ts';
 export type { IdMaps, IdRange, Leftovers, SupervisionStep } from './steps/supervision.ts';

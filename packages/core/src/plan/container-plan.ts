@@ -1,4 +1,13 @@
-import type { DeviceNode, IdMaps, Leftovers, MountStep, NamespaceKind, RlimitName, Step } from '@ns/launch';
+import type {
+  DeviceNode,
+  IdMaps,
+  Leftovers,
+  MountStep,
+  NamespaceKind,
+  OutputFiles,
+  RlimitName,
+  Step,
+} from '@ns/launch';
 import { deviceLinks, deviceNodes } from '../defaults.ts';
 import type { Host } from '../host.ts';
 import type { ResolvedRoot } from '../rootfs.ts';
@@ -58,6 +67,8 @@ export interface ContainerDesign extends PayloadDesign {
   readonly leftovers: Leftovers;
   /** Monitor and init write the end into the descriptor `journal`. */
   readonly journal: boolean;
+  /** Where the monitor puts what the program writes. */
+  readonly output: OutputFiles | undefined;
   /** Standard streams that are /dev/null, and those that are pipes of ours. */
   readonly nullFds: readonly number[];
   readonly pipeFds: readonly number[];
@@ -109,6 +120,7 @@ export function containerPlan(design: ContainerDesign, host: Host): readonly Ste
       ...(namespaces.idMaps && { idMaps: { ...namespaces.idMaps, cgroupProcs: design.cgroupProcs } }),
       leftovers: design.leftovers,
       ...(design.journal && { journal: 'journal' }),
+      ...(design.output && { output: design.output }),
       child: initSteps(design, host),
     },
   ];

@@ -16,6 +16,7 @@ import { Label, Slot } from '../program.ts';
 import type { RecordKind } from '../records.ts';
 import { sendRecord, writeRecord } from '../send-record.ts';
 import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
+import { type OutputFiles, OutputRelay } from './output-files.ts';
 import { type NamespaceKind, namespaceFlags } from './process.ts';
 
 /** One range of a user namespace's id map. */
@@ -66,6 +67,8 @@ export type SupervisionStep =
       readonly leftovers?: Leftovers;
       /** Descriptor of a file that gets the records of the end too: for whoever asks when the caller is gone. */
       readonly journal?: string;
+      /** What the payload writes goes to files, by the monitor's hand. */
+      readonly output?: OutputFiles;
       /** Id maps of a new user namespace, written by the monitor. */
       readonly idMaps?: IdMaps;
     }
@@ -191,11 +194,15 @@ function openSelf(to: Lowering): void {
 function superviseAsMonitor(
   to: Lowering,
   { pid, pidfd, stop, witnessed }: Child & { pidfd: Slot; witnessed: boolean },
-  { timeoutMs, leftovers, journal }: Extract<SupervisionStep, { op: 'clone' }>,
+  { timeoutMs, leftovers, journal, output }: Extract<SupervisionStep, { op: 'clone' }>,
 ): void {
   const { asm } = to;
   sendRecord(to, { kind: 'started', value: pid }, pidfd);
-  closeAllButReports(to, journal, witnessed ? [to.witnessFd] : []);
+  closeAllButReports(to, journal, [
+    ...(witnessed ? [to.witnessFd] : []),
+    ...(output ? OutputRelay.descriptors(to, output) : []),
+  ]);
+  const relay = output && new OutputRelay(to, output);
   if (timeoutMs !== undefined) {
     const microseconds = Math.max(1, Math.round(timeoutMs * 1000));
     asm.call('setitimer', [ITIMER_REAL, asm.words([0, 0, Math.floor(microseconds / 1e6), microseconds % 1e6]), 0]);
@@ -205,7 +212,7 @@ function superviseAsMonitor(
   const orphaned = asm.slot();
   const [next, notOrphaned, forward, killed] = [new Label(), new Label(), new Label(), new Label()];
   const [reap, finished, executed] = [new Label(), new Label(), new Label()];
-  const signal = waitForSignal(to, next);
+  const signal = relay ? relay.waitForSignal(next) : waitForSignal(to, next);
   asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
   asm.jumpIfEqual(signal, SIGNAL_KILL_CHILD, killed);
   asm.jumpIfEqual(signal, SIGNAL_EXECUTED, executed);
@@ -239,6 +246,8 @@ function superviseAsMonitor(
   const reaped = asm.slot();
   asm.call('wait4', [pid, status, WNOHANG | __WALL, usage], { store: reaped });
   asm.jumpIfEqual(reaped, 0, next);
+  // Whoever hears of the end finds everything in the files.
+  relay?.drain();
   report(to, { kind: 'exit', value: new Slot(status), usage }, journal);
   asm.jumpIfEqual(orphaned, 0, finished);
   if (leftovers) removeLeftovers(to, leftovers);
