@@ -18,7 +18,7 @@ export function drawDesign(
   return designContainer(spec, {
     id,
     park: true,
-    scratch: { reuse: false, covered: false, hasBase: false, handOver: true },
+    scratch: { reuse: false, covered: false, handOver: true },
     nullFds: [],
     pipeFds: [0, 1, 2],
     cgroupProcs: [],

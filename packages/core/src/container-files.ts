@@ -1,59 +1,135 @@
 import type { Readable } from 'node:stream';
 import type { Step } from '@ns/launch';
-import type { OwnedFd } from '@ns/libc';
+import { NsError, ResourceStack } from '@ns/libc';
+import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
 import {
   type AppliedChanges,
   type ApplyChangesOptions,
   applyChanges,
   type Change,
   type CopiedTree,
+  type CopyTreeOptions,
   commit,
   copyTree,
+  createOverlay,
+  type DirectoryPlace,
   diffLayer,
   diffStream,
   discard,
+  type Owner,
   type StoredLayer,
   snapshot,
+  stackStream,
+  treeStream,
 } from '@ns/overlayfs';
+import { type MapOwner, ownersInside, ownersOutside } from './file-owners.ts';
+import type { ContainerDesign } from './plan/container-plan.ts';
+import type { ContainerSpec, Writable } from './types.ts';
 
 /** One overlay of a container: where it is mounted, where its changes are, what lies below. */
 export interface ContainerOverlay {
   readonly target: string;
   readonly upper: string;
+  readonly work: string;
   readonly lower: readonly string[];
   readonly userxattr: boolean;
+  /** Its upper in the scratch, when it is there. */
+  readonly scratchName: string | undefined;
+  /** Owners as the container sees them, of those in `upper`; undefined when they are the same. */
+  readonly inside: MapOwner | undefined;
+  /** Owners in `lower` are those that the container sees. */
+  readonly lowerInside: boolean;
+  /** All its layers, topmost first, and how owners in each become those inside. */
+  readonly layers: readonly { readonly directory: string; readonly mapOwner: MapOwner | undefined }[];
+}
+
+/**
+ * Whose the files are that are copied.
+ *
+ * `keep`: ids inside the container are those outside. `ignore`: whoever copies makes them, root inside. An owner: his, on the
+ * side they are copied to.
+ */
+export interface CopyOptions extends Pick<CopyTreeOptions, 'signal'> {
+  /** Default `keep` as root, `ignore` otherwise. */
+  readonly ownership?: 'keep' | 'ignore' | Owner;
+}
+
+/** How a root is written down. */
+export interface ExportOptions {
+  /** Owner as it shall stand in the archive, of the one inside. Default: as inside. */
+  readonly mapOwner?: MapOwner;
+  /** Paths (without leading slash) to leave out, with all below. */
+  readonly exclude?: (path: string) => boolean;
+  readonly signal?: AbortSignal;
 }
 
 /**
  * The overlays of a plan, reachable from outside the container.
  *
- * @param scratch - the container's scratch file system, in which relative paths are
+ * @param places - where relative paths are: the scratch file system, and that of kept writes
  */
-export function overlaysOf(steps: readonly Step[], scratch: OwnedFd): ContainerOverlay[] {
-  const sources = new Map(steps.flatMap((step) => (step.op === 'attachLayer' ? [[step.name, step.source]] : [])));
-  return steps.flatMap((step) => {
-    if (step.op === 'clone') return overlaysOf(step.child, scratch);
-    if (step.op !== 'mountOverlay' || !step.upper) return [];
-    const here = (path: string) => sources.get(path) ?? (path.startsWith('/') ? path : `${scratch.procPath}/${path}`);
-    const upper = 'scratch' in step.upper ? here(`${step.upper.scratch}.upper`) : step.upper.upper;
-    return [{ target: step.target, upper, lower: step.lower.map(here), userxattr: step.options.userxattr === true }];
-  });
+export function overlaysOf(
+  steps: readonly Step[],
+  { root, namespaces }: Pick<ContainerDesign, 'root' | 'namespaces'>,
+  places: { readonly scratch: string; readonly kept?: string | undefined },
+): ContainerOverlay[] {
+  const sources = new Map<string, string>();
+  if (places.kept !== undefined) sources.set('kept', places.kept);
+  const inside = namespaces.idMaps && ownersInside(namespaces.idMaps);
+  const lowerInside = (root.handles ?? []).length > 0;
+  const here = (path: string): string => {
+    if (path.startsWith('/')) return path;
+    const [name = '', ...rest] = path.split('/');
+    const source = sources.get(name);
+    return source === undefined ? `${places.scratch}/${path}` : [source, ...rest].join('/');
+  };
+  const find = (list: readonly Step[]): ContainerOverlay[] =>
+    list.flatMap((step) => {
+      if (step.op === 'clone') return find(step.child);
+      if (step.op === 'attachLayer' && !sources.has(step.name)) sources.set(step.name, step.source);
+      if (step.op !== 'mountOverlay' || !step.upper) return [];
+      const scratchName = 'scratch' in step.upper ? step.upper.scratch : undefined;
+      const { upper, work } =
+        'scratch' in step.upper
+          ? { upper: `${step.upper.scratch}.upper`, work: `${step.upper.scratch}.work` }
+          : step.upper;
+      const lower = step.lower.map((path) => ({
+        directory: here(path),
+        // Layers with mapped ids have those inside on disk.
+        mapOwner: path.startsWith('layer-') && lowerInside ? undefined : inside,
+      }));
+      return [
+        {
+          target: step.target,
+          upper: here(upper),
+          work: here(work),
+          lower: lower.map(({ directory }) => directory),
+          layers: [{ directory: here(upper), mapOwner: inside }, ...lower],
+          userxattr: step.options.userxattr === true,
+          scratchName,
+          inside,
+          lowerInside,
+        },
+      ];
+    });
+  return find(steps);
 }
 
 /** What a container changed, all its overlays together, sorted by path. */
 export async function diffContainer(overlays: readonly ContainerOverlay[]): Promise<Change[]> {
   const changes = await Promise.all(
-    overlays.map(async ({ target, upper, lower }) => {
-      const found = await diffLayer(upper, lower);
+    overlays.map(async ({ target, upper, lower, inside, lowerInside }) => {
+      const found = await diffLayer(upper, lower, lowerInside && inside ? { mapOwner: inside } : {});
       return found.map((change) => ({ ...change, path: target === '/' ? change.path : `${target}${change.path}` }));
     }),
   );
   return changes.flat().sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-/** The changes below the root overlay as an OCI layer. */
-export function streamContainerDiff([root]: readonly ContainerOverlay[]): Readable {
-  return diffStream(root!.upper);
+/** The changes below the root overlay as an OCI layer, owners as they are inside. */
+export function streamContainerDiff(overlays: readonly ContainerOverlay[]): Readable {
+  const { upper, inside } = rootOverlay(overlays);
+  return diffStream(upper, inside ? { mapOwner: inside } : {});
 }
 
 /** Makes the host's tree like the container's. */
@@ -66,6 +142,7 @@ export async function applyContainer(
   for (const overlay of overlays) {
     const prefix = overlay.target === '/' ? '' : overlay.target;
     const { written, deleted, skipped } = await applyChanges(overlay.upper, `${target}${prefix}` || '/', {
+      ...(overlay.inside && { mapOwner: overlay.inside }),
       ...options,
       select: (path) => select(`${prefix}${path}`),
     });
@@ -81,20 +158,135 @@ export async function discardContainer(overlays: readonly ContainerOverlay[]): P
   for (const { upper } of overlays) await discard(upper);
 }
 
-/** Keeps the changes below the root overlay as a layer of a store. */
-export function commitContainer([root]: readonly ContainerOverlay[], store: string): Promise<StoredLayer> {
-  return commit(root!.upper, store);
+/** Keeps the changes below the root overlay as a layer of a store, owners as they are inside. */
+export function commitContainer(overlays: readonly ContainerOverlay[], store: string): Promise<StoredLayer> {
+  const { upper, inside } = rootOverlay(overlays);
+  return commit(upper, store, inside ? { mapOwner: inside } : {});
 }
 
-/** A copy of the changes that can be a layer itself. */
-export async function snapshotContainer([root]: readonly ContainerOverlay[], target: string): Promise<void> {
-  await snapshot(root!.upper, target);
+/**
+ * Puts a copy of all changes into another container's scratch.
+ *
+ * @param outside - owners there, of those inside
+ */
+export async function snapshotContainer(
+  overlays: readonly ContainerOverlay[],
+  scratch: string,
+  outside: MapOwner | undefined,
+): Promise<void> {
+  for (const { upper, scratchName = 'root', inside } of overlays) {
+    const mapOwner = (owner: Owner) => {
+      const within = inside ? inside(owner) : owner;
+      return outside ? outside(within) : within;
+    };
+    await snapshot(upper, `${scratch}/${scratchName}.upper`, {
+      portable: true,
+      ...((inside || outside) && { mapOwner }),
+    });
+  }
 }
 
-/** Copies into or out of a running container; its root is that of a process in it. */
-export function copyAcross(
-  from: { root: string; path: string },
-  to: { root: string; path: string },
+/** What a fork has of its origin: not its name, and no directory to write to, which can be but one container's. */
+export function specToFork({ name: _, writable, rootfs, ...spec }: ContainerSpec): Omit<ContainerSpec, 'name'> {
+  const own = (chosen: Writable | undefined) => typeof chosen === 'object' && !('tmpfs' in chosen);
+  const { writable: ofRoot, ...layers } = typeof rootfs === 'object' && 'layers' in rootfs ? rootfs : { layers: [] };
+  return {
+    ...spec,
+    ...(rootfs !== undefined && { rootfs: own(ofRoot) ? layers : rootfs }),
+    ...(writable !== undefined && !own(writable) && { writable }),
+  };
+}
+
+/** The root of a container that runs, by a process in it; or of one that does not, put together again. */
+export type ContainerRoot = { readonly pid: number } | { readonly overlays: readonly ContainerOverlay[] };
+
+/** The whole file system without what is mounted in it, owners as they are inside. */
+export function exportContainer(
+  root: ContainerRoot,
+  namespaces: ContainerDesign['namespaces'],
+  options: ExportOptions,
+): Readable {
+  const inside = namespaces.idMaps && ownersInside(namespaces.idMaps);
+  const { mapOwner: chosen, ...rest } = options;
+  const mapOwner = inside && chosen ? (owner: Owner) => chosen(inside(owner)) : (chosen ?? inside);
+  if ('pid' in root) return treeStream(`/proc/${root.pid}/root`, { ...rest, ...(mapOwner && { mapOwner }) });
+  const { layers } = rootOverlay(root.overlays);
+  return stackStream(layers, { ...rest, ...(chosen && { mapOwner: chosen }) });
+}
+
+/**
+ * Copies a file or tree from the host.
+ *
+ * @param from - on the host
+ */
+export function copyIntoContainer(
+  root: ContainerRoot,
+  { idMaps }: ContainerDesign['namespaces'],
+  { from, to, ...options }: CopyOptions & { from: string; to: string },
 ): Promise<CopiedTree> {
-  return copyTree(from.root, from.path, to.root, to.path, { makeParents: true });
+  const outside = idMaps && ownersOutside(idMaps);
+  const createAs = outside && mayChangeOwners() ? outside({ uid: 0, gid: 0 }) : undefined;
+  return withRoot(root, idMaps, (place) =>
+    copyTree('/', from, place, to, {
+      ...copyOptions(options, outside, outside),
+      makeParents: true,
+      ...(createAs && { createAs }),
+    }),
+  );
+}
+
+/** Copies a file or tree to the host. Links in it lead nowhere outside (CVE-2018-15664). */
+export function copyOutOfContainer(
+  root: ContainerRoot,
+  { idMaps }: ContainerDesign['namespaces'],
+  { from, to, ...options }: CopyOptions & { from: string; to: string },
+): Promise<CopiedTree> {
+  const inside = idMaps && mayChangeOwners() ? ownersInside(idMaps) : undefined;
+  return withRoot(root, idMaps, (place) =>
+    copyTree(place, from, '/', to, { ...copyOptions(options, inside), makeParents: true }),
+  );
+}
+
+function copyOptions(
+  { ownership, signal }: CopyOptions,
+  mapOwner: MapOwner | undefined,
+  mapChosen: MapOwner = (owner) => owner,
+): Pick<CopyTreeOptions, 'ownership' | 'mapOwner' | 'signal'> {
+  if (typeof ownership !== 'object')
+    return { ...(ownership && { ownership }), ...(mapOwner && { mapOwner }), ...(signal && { signal }) };
+  return { ownership: 'keep', mapOwner: () => mapChosen(ownership), ...(signal && { signal }) };
+}
+
+const mayChangeOwners = () => process.geteuid!() === 0;
+
+/** A container that does not run is mounted for as long as it takes, where nobody sees it. */
+async function withRoot<T>(
+  root: ContainerRoot,
+  idMaps: ContainerDesign['namespaces']['idMaps'],
+  use: (place: DirectoryPlace) => Promise<T>,
+): Promise<T> {
+  if ('pid' in root) return use(`/proc/${root.pid}/root`);
+  const { upper, work, layers, userxattr } = rootOverlay(root.overlays);
+  using held = new ResourceStack();
+  const lower: DirectoryPlace[] = [];
+  for (const { directory, mapOwner } of layers.slice(1)) {
+    if (!idMaps || mapOwner) lower.push(directory);
+    else {
+      const mount = held.use(cloneMount(directory));
+      using namespace = await createUserNamespace(idMaps);
+      idmapMount(mount, namespace);
+      lower.push(mount);
+    }
+  }
+  const mounter = idMaps && ownersOutside(idMaps)({ uid: 0, gid: 0 });
+  using mount = createOverlay({ lower, upper, work, userxattr, ...(mounter && { mounter }) });
+  return await use(mount);
+}
+
+function rootOverlay(overlays: readonly ContainerOverlay[]): ContainerOverlay {
+  const root = overlays.find(({ target }) => target === '/');
+  if (root) return root;
+  throw new NsError('ERR_NS_NO_LAYER', 'what the container writes is in no layer of its own', {
+    hint: "Let writes go to a layer: writable: 'tmpfs' or directories, and a root that is one overlay",
+  });
 }

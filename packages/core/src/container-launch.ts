@@ -66,7 +66,6 @@ export function launchContainer(
       scratch: {
         reuse: context.scratch !== undefined,
         covered: context.scratch?.covered ?? false,
-        hasBase: context.scratch?.hasBase ?? false,
         handOver: context.keepScratch,
       },
       nullFds: spec.tty ? [0, 1, 2] : noInput ? [0] : [],

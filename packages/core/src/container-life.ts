@@ -1,8 +1,10 @@
 import { parseSize } from '@ns/cgroups';
+import { SpecError } from '@ns/libc';
+import type { IdLease } from '@ns/namespaces';
 import { AdoptedRun } from './adopted-run.ts';
 import { watchContainerCgroup } from './cgroup-watch.ts';
 import type { ContainerEvent } from './container-event.ts';
-import { type ContainerOverlay, overlaysOf, snapshotContainer } from './container-files.ts';
+import { type ContainerOverlay, type ContainerRoot, overlaysOf, snapshotContainer } from './container-files.ts';
 import { claimName, releaseName } from './container-names.ts';
 import { feedInput } from './container-process.ts';
 import { ContainerRun } from './container-run.ts';
@@ -13,19 +15,23 @@ import { isDetachable } from './detachment.ts';
 import { ContainerStateError } from './errors.ts';
 import { EventHub } from './event-hub.ts';
 import type { ExecTarget } from './exec.ts';
+import { ownersOutside } from './file-owners.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog } from './log-location.ts';
 import { liveNetworks } from './network/live-networks.ts';
+import { scratchOptions } from './plan/root-steps.ts';
 import { identifyProcess, type ProcessIdentity } from './process-identity.ts';
 import type { Result } from './result.ts';
+import { resolveRoot } from './rootfs.ts';
 import type { RunHandle } from './run-handle.ts';
-import { newScratchWithBase, type Scratch } from './scratch.ts';
+import { newScratch, type Scratch } from './scratch.ts';
 import { stateDirectory } from './state-root.ts';
 import { readStoredLog } from './stored-log.ts';
 import { specToStore } from './stored-spec.ts';
 import { type Supervised, Supervision } from './supervision.ts';
 import { type ContainerTrace, traced, traceOnly } from './tracing.ts';
 import type { ContainerSpec } from './types.ts';
+import { leaseIds, resolveIdMaps, wantsIdLease } from './user-namespace.ts';
 
 /**
  * Where a container stands between its making and its removal, the run it has now, and the steps from one to the next.
@@ -44,6 +50,8 @@ export class ContainerLife {
   #spec: ContainerSpec;
   #run: RunHandle | undefined;
   #scratch: Scratch | undefined;
+  /** Its own from its making to its removal: what it has written belongs to them. */
+  #ids: IdLease | undefined;
   #status: ContainerStatus = 'created';
   #unwatch = () => {};
 
@@ -86,29 +94,33 @@ export class ContainerLife {
   /** Where its changes are. */
   get overlays(): ContainerOverlay[] {
     if (this.isFound) throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', 'look at what it changed', onlyItsMaker);
-    return this.#run && this.#scratch ? overlaysOf(this.#run.steps, this.#scratch.fd) : [];
+    return this.#run && this.#scratch
+      ? overlaysOf(this.#run.steps, this.#run.design, { scratch: this.#scratch.fd.procPath })
+      : [];
   }
 
-  /** Makes it for the first time. Leaves nothing when it fails. */
-  async create(): Promise<void> {
+  /** Its file system, also when nothing runs. */
+  root(wanted: string): ContainerRoot {
+    if (this.isAlive && this.#run) return { pid: this.#run.launched.pid! };
+    if (this.#status !== 'stopped' || this.isFound) this.alive(wanted);
+    return { overlays: this.overlays };
+  }
+
+  /**
+   * Makes it for the first time, with the changes of another one if they are given. Leaves nothing when it fails.
+   *
+   * @throws SpecError `ERR_NS_INVALID_SPEC`: it has no place for files to begin with
+   */
+  async create(files?: readonly ContainerOverlay[]): Promise<void> {
     const { name } = this.#spec;
     if (name !== undefined) claimName(name, this.id);
     try {
-      await traced('create', this.trace, () => this.#prepare());
+      this.#ids = wantsIdLease(this.#spec) ? await leaseIds(this.id) : undefined;
+      await traced('create', this.trace, () => this.#prepare(files));
     } catch (error) {
+      await this.#ids?.release();
       if (name !== undefined) releaseName(name);
       removeState(this.id);
-      throw error;
-    }
-  }
-
-  /** Makes it with the files that another one has. */
-  async createFrom(overlays: readonly ContainerOverlay[]): Promise<void> {
-    this.#scratch = await newScratchWithBase((base) => snapshotContainer(overlays, base));
-    try {
-      await this.create();
-    } catch (error) {
-      this.#scratch.fd.close();
       throw error;
     }
   }
@@ -156,6 +168,7 @@ export class ContainerLife {
     this.#run?.launched.kill();
     if (this.#run) await this.wait().catch(() => {});
     this.#scratch?.fd.close();
+    await this.#ids?.release();
     removeState(this.id);
     if (this.#spec.name !== undefined) releaseName(this.#spec.name);
     this.#status = 'removed';
@@ -206,7 +219,11 @@ export class ContainerLife {
   async #startProgram(): Promise<void> {
     if (this.isFound && this.#status !== 'running' && this.#status !== 'paused')
       throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', 'start it', onlyItsMaker);
-    if (this.#status === 'stopped') await this.#prepare();
+    if (this.#status === 'stopped') {
+      // Its monitor, who had them meanwhile, is gone.
+      if (isDetachable(this.#spec)) await this.#ids?.retake();
+      await this.#prepare();
+    }
     if (this.#status !== 'created') throw this.refuse('ERR_NS_CONTAINER_RUNNING', 'start it');
     const run = this.#run!;
     this.supervision.beginning();
@@ -225,18 +242,24 @@ export class ContainerLife {
     traceOnly('exit', this.trace, () => run.result);
   }
 
-  async #prepare(): Promise<void> {
+  async #prepare(files?: readonly ContainerOverlay[]): Promise<void> {
     stateDirectory('containers', this.id);
     this.logs.reopen();
-    const run = await ContainerRun.prepare(this.#spec, {
-      id: this.id,
-      logs: this.logs,
-      maxOutputBytes: this.#maxOutputBytes,
-      scratch: this.#scratch,
-    });
-    this.#scratch?.fd.close();
-    this.#scratch = { fd: await run.launched.scratch, covered: true, hasBase: this.#scratch?.hasBase ?? false };
-    this.#run = run;
+    const before = files ? await forkScratch(this.#spec, this.#ids, files) : this.#scratch;
+    try {
+      const run = await ContainerRun.prepare(this.#spec, {
+        id: this.id,
+        logs: this.logs,
+        maxOutputBytes: this.#maxOutputBytes,
+        scratch: before,
+        ids: this.#ids,
+      });
+      this.#scratch = { fd: await run.launched.scratch, covered: true };
+      this.#run = run;
+    } finally {
+      if (before !== undefined && (files || before !== this.#scratch)) before.fd.close();
+    }
+    const run = this.#run;
     liveNetworks.get(this.id)?.began(run.launched.pid!, (refused) => this.events.emit({ type: 'egress', ...refused }));
     this.setStatus('created');
     this.#unwatch = watchContainerCgroup(run.cgroup, this.#spec, (event) => this.events.emit(event));
@@ -285,3 +308,24 @@ export class ContainerLife {
 }
 
 const onlyItsMaker = 'Only the process that made it can';
+
+/** The scratch of a container that begins with the changes of another one. */
+function forkScratch(
+  spec: ContainerSpec,
+  ids: IdLease | undefined,
+  files: readonly ContainerOverlay[],
+): Promise<Scratch> {
+  const root = resolveRoot(spec);
+  if (
+    root.writable === 'none' ||
+    root.writable === 'direct' ||
+    (typeof root.writable === 'object' && 'upper' in root.writable)
+  )
+    throw new SpecError('writable', "'tmpfs' or { tmpfs: size }, for the files it begins with", spec.writable);
+  const idMaps = resolveIdMaps(spec, ids);
+  const outside = idMaps && ownersOutside(idMaps);
+  const owner = { uid: 0, gid: 0 };
+  return newScratch(scratchOptions(root), outside?.(owner) ?? owner, (scratch) =>
+    snapshotContainer(files, scratch, outside),
+  );
+}

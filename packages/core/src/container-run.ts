@@ -64,10 +64,17 @@ export class ContainerRun implements RunHandle {
    */
   static async prepare(
     spec: ContainerSpec,
-    context: { id: string; logs: LogBuffer; maxOutputBytes: number; scratch: Scratch | undefined },
+    context: {
+      id: string;
+      logs: LogBuffer;
+      maxOutputBytes: number;
+      scratch: Scratch | undefined;
+      /** Stay the caller's. */
+      ids: IdLease | undefined;
+    },
   ): Promise<ContainerRun> {
     const { id, logs, maxOutputBytes, scratch } = context;
-    const resources = await acquireResources(id, spec);
+    const resources = await acquireResources(id, spec, context.ids);
     const { cgroup, ids, mounts, network } = resources;
     const detachable = isDetachable(spec);
     const streams = detachable ? LogFiles.create(locateLog(id, spec)!) : openStreams(spec);

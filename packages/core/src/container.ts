@@ -3,23 +3,21 @@ import { fromDockerLimits, type Stats } from '@ns/cgroups';
 import { type Explanation, SIGNALS } from '@ns/launch';
 import { SpecError } from '@ns/libc';
 import type { Endpoint } from '@ns/netns';
-import {
-  type AppliedChanges,
-  type ApplyChangesOptions,
-  type Change,
-  type CopiedTree,
-  type StoredLayer,
-  treeStream,
-} from '@ns/overlayfs';
+import type { AppliedChanges, ApplyChangesOptions, Change, CopiedTree, StoredLayer } from '@ns/overlayfs';
 import { AttachedStream } from './attached-stream.ts';
 import { explainSpec } from './blueprint.ts';
 import type { ContainerEvent } from './container-event.ts';
 import {
   applyContainer,
+  type CopyOptions,
   commitContainer,
-  copyAcross,
+  copyIntoContainer,
+  copyOutOfContainer,
   diffContainer,
   discardContainer,
+  type ExportOptions,
+  exportContainer,
+  specToFork,
   streamContainerDiff,
 } from './container-files.ts';
 import { type ContainerFilter, type ContainerInfo, listContainers } from './container-info.ts';
@@ -324,19 +322,37 @@ export class Container implements AsyncDisposable {
     return commitContainer(this.#life.overlays, store);
   }
 
-  /** Makes `count` containers that begin with the files this one has now. Pause or stop it meanwhile. */
+  /**
+   * Makes `count` containers that begin with the files this one has now, also those of its own ids and of a directory that
+   * keeps writes; they write to memory unless `spec` says otherwise. Pause or stop it meanwhile.
+   *
+   * @throws SpecError `ERR_NS_INVALID_SPEC`: `spec` leaves no place for files to begin with
+   */
   async fork(count = 1, spec: Partial<ContainerSpec> = {}): Promise<Container[]> {
     return Promise.all(Array.from({ length: count }, () => this.#fork(spec)));
   }
 
-  /** Copies a file or tree of the host into the running container. */
-  copyIn(from: string, to: string): Promise<CopiedTree> {
-    return copyAcross({ root: '/', path: from }, { root: this.#rootPath('copy into it'), path: to });
+  /**
+   * Copies a file or tree of the host into the container, running or stopped. Links in it lead nowhere outside (CVE-2018-15664).
+   *
+   * @param options.ownership - `keep`: ids on the host become the same ids inside (default as root); `ignore`: all is root's
+   * inside (default otherwise); or an owner inside
+   * @throws UnavailableError stopped, for an ordinary user
+   */
+  async copyIn(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
+    const root = this.#life.root('copy into it');
+    return copyIntoContainer(root, this.#life.run!.design.namespaces, { ...options, from, to });
   }
 
-  /** Copies a file or tree of the running container to the host. Links in it lead nowhere outside (CVE-2018-15664). */
-  copyOut(from: string, to: string): Promise<CopiedTree> {
-    return copyAcross({ root: this.#rootPath('copy out of it'), path: from }, { root: '/', path: to });
+  /**
+   * Copies a file or tree of the container, running or stopped, to the host. Links in it lead nowhere outside (CVE-2018-15664).
+   *
+   * @param options.ownership - `keep`: ids inside become the same ids on the host (default as root); `ignore`: all is the
+   * caller's (default otherwise); or an owner on the host
+   */
+  async copyOut(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
+    const root = this.#life.root('copy out of it');
+    return copyOutOfContainer(root, this.#life.run!.design.namespaces, { ...options, from, to });
   }
 
   /**
@@ -360,9 +376,13 @@ export class Container implements AsyncDisposable {
     await this.#mounts.remove(this.#life.alive('unmount something in it'), target);
   }
 
-  /** Its whole file system as a tar archive, without what is mounted in it. */
-  export(): Readable {
-    return treeStream(this.#rootPath('export it'));
+  /**
+   * Its whole file system as a tar archive, without what is mounted in it, owners as they are inside. Running or stopped.
+   *
+   * @throws NsError `ERR_NS_NO_LAYER`: stopped, and its root was no overlay
+   */
+  export(options: ExportOptions = {}): Readable {
+    return exportContainer(this.#life.root('export it'), this.#life.run!.design.namespaces, options);
   }
 
   /** Everything the program writes from now on, and what it shall read, as one stream. Closing it leaves the program alone. */
@@ -436,14 +456,9 @@ export class Container implements AsyncDisposable {
     else if (!this.#detached) await this.remove({ force: true });
   }
 
-  #rootPath(wanted: string): string {
-    return `/proc/${this.#life.alive(wanted).launched.pid}/root`;
-  }
-
   async #fork(changes: Partial<ContainerSpec>): Promise<Container> {
-    const { name: _, ...own } = this.#life.spec;
-    const fork = new Container(validateSpec({ ...own, ...changes }));
-    await fork.#life.createFrom(this.#life.overlays);
+    const fork = new Container(validateSpec({ ...specToFork(this.#life.spec), ...changes }));
+    await fork.#life.create(this.#life.overlays);
     return fork;
   }
 }

@@ -46,8 +46,12 @@ export function needsResources(spec: ContainerSpec): boolean {
   );
 }
 
-/** Makes what a container needs. An ordinary user without a delegated cgroup does without one if nothing is limited. */
-export async function acquireResources(id: string, spec: ContainerSpec): Promise<Resources> {
+/**
+ * Makes what a container needs. An ordinary user without a delegated cgroup does without one if nothing is limited.
+ *
+ * @param lent - ids that it has already; they are not released with the rest
+ */
+export async function acquireResources(id: string, spec: ContainerSpec, lent?: IdLease): Promise<Resources> {
   const held: AsyncDisposable[] = [];
   const hold = <T extends AsyncDisposable | undefined>(resource: T): T => {
     if (resource) held.unshift(resource);
@@ -58,7 +62,7 @@ export async function acquireResources(id: string, spec: ContainerSpec): Promise
   };
   try {
     const cgroup = hold(await cgroupFor(id, spec));
-    const ids = hold(wantsIdLease(spec) ? await leaseIds(id) : undefined);
+    const ids = lent ?? hold(wantsIdLease(spec) ? await leaseIds(id) : undefined);
     const kept = keptWritesOf(spec);
     if (kept) await prepareKeptWrites(kept);
     const mounts = hold(needsPreparation(spec) ? await prepare(id, spec, ids) : undefined);

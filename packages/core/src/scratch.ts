@@ -1,6 +1,6 @@
-import { mkdirSync } from 'node:fs';
 import type { OwnedFd } from '@ns/libc';
 import { createMount } from '@ns/mounts';
+import type { Owner } from '@ns/overlayfs';
 
 /** The file system of a container's own layers, kept from one start to the next. */
 export interface Scratch {
@@ -8,21 +8,26 @@ export interface Scratch {
   readonly fd: OwnedFd;
   /** The covering layer is there. */
   readonly covered: boolean;
-  /** A layer `base` is there. */
-  readonly hasBase: boolean;
 }
 
 /**
- * A scratch file system with a layer that somebody else fills. Not a directory of the host: a layer inside another layer
- * of one overlay is refused.
+ * A scratch file system with upper layers that somebody else fills.
+ *
+ * @param options - those of its tmpfs
+ * @param owner - the container's root, as this process sees it
  */
-export async function newScratchWithBase(fill: (base: string) => Promise<void>): Promise<Scratch> {
-  const fd = createMount({ type: 'tmpfs', options: ['mode=0755', 'nosuid', 'nodev'] });
+export async function newScratch(
+  options: Readonly<Record<string, string>>,
+  { uid, gid }: Owner,
+  fill: (scratch: string) => Promise<void>,
+): Promise<Scratch> {
+  const fd = createMount({
+    type: 'tmpfs',
+    options: [...Object.entries({ ...options, uid, gid }).map(([key, value]) => `${key}=${value}`), 'nosuid', 'nodev'],
+  });
   try {
-    const base = `${fd.procPath}/base`;
-    mkdirSync(base);
-    await fill(base);
-    return { fd, covered: false, hasBase: true };
+    await fill(fd.procPath);
+    return { fd, covered: false };
   } catch (error) {
     fd.close();
     throw error;

@@ -161,6 +161,24 @@ export class IdLease implements AsyncDisposable {
     directory.write(leaseName(this.id), { uids: this.uids, gids: this.gids, owner: identify(ownerPid) });
   }
 
+  /**
+   * Makes this process the owner again, after the one it was transferred to has died.
+   *
+   * @throws IdAllocationError `ERR_NS_IDS_EXHAUSTED`: somebody else has the range by now
+   */
+  async retake(): Promise<void> {
+    using directory = await LeaseDirectory.open(this.#stateDir, this.#lockTimeoutMs);
+    const name = leaseName(this.id);
+    const others = [...directory.read()].filter(([other]) => other !== name).map(([, lease]) => lease);
+    for (const ids of ['uids', 'gids'] as const) {
+      if (!others.some((lease) => intersect(lease[ids], this[ids]))) continue;
+      throw new IdAllocationError('ERR_NS_IDS_EXHAUSTED', `the ${ids} of ${this.id} are somebody else's by now`, {
+        hint: 'Make it anew; what belongs to the old ids can be copied',
+      });
+    }
+    directory.write(name, { uids: this.uids, gids: this.gids, owner: identify(process.pid) });
+  }
+
   /** Frees the range; the next may have it at once, so let nothing that runs or is stored belong to it. Idempotent. */
   async release(): Promise<void> {
     if (this.#released) return;

@@ -12,7 +12,7 @@ export interface ApplyLayerOptions {
   /**
    * What a whiteout in the archive becomes. `delete` (default): what it names is deleted from the directory, as when layers are applied
    * onto each other. `overlay`, `overlay-user`: the kernel's marks (0/0 device or user.overlay attribute), for a directory that will be a lower layer of its
-   * own. `keep`: a file called `.wh.…`, for a plain archive.
+   * own; `overlay-any`: for mounts with and without `userxattr`. `keep`: a file called `.wh.…`, for a plain archive.
    */
   readonly whiteouts?: WhiteoutTarget;
   /** Default `keep` as root, `ignore` otherwise. */

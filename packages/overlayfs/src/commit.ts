@@ -1,5 +1,5 @@
 import type { DirectoryPlace } from './directory-place.ts';
-import { LayerStore, type StoredLayer } from './layer-store.ts';
+import { type CommitOptions, LayerStore, type StoredLayer } from './layer-store.ts';
 
 /**
  * Makes an upper a new content-addressed layer in a store directory; see {@link LayerStore.commit}.
@@ -13,7 +13,7 @@ import { LayerStore, type StoredLayer } from './layer-store.ts';
 export function commit(
   upper: DirectoryPlace,
   store: string | LayerStore,
-  options: { signal?: AbortSignal } = {},
+  options: CommitOptions = {},
 ): Promise<StoredLayer> {
   return (typeof store === 'string' ? new LayerStore(store) : store).commit(upper, options);
 }

@@ -1,5 +1,6 @@
 import { check, ERRNO, O, OwnedFd, openAt, SpecError, type Stat, SyscallError, statAt, statFd } from '@ns/libc';
 import { resolveInRoot } from '@ns/mounts';
+import { actingAs, stepsAs } from './acting-as.ts';
 import { checkKeys } from './check-keys.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import type { OwnershipPolicy, Skipped } from './file-metadata.ts';
@@ -18,6 +19,11 @@ export interface CopyTreeOptions {
   readonly mapOwner?: (owner: Owner) => Owner;
   /** Make the missing directories above the destination. Default: they must be there. */
   readonly makeParents?: boolean;
+  /**
+   * Whose the new files are at first. A file system that a container mounted in its user namespace takes only owners who are
+   * mapped there (EOVERFLOW): give its root's ids as this process sees them. Needs CAP_SETUID and CAP_SETGID.
+   */
+  readonly createAs?: Owner;
   readonly signal?: AbortSignal;
 }
 
@@ -61,12 +67,14 @@ export async function copyTree(
   toPath: string,
   options: CopyTreeOptions = {},
 ): Promise<CopiedTree> {
-  checkKeys(options, ['ownership', 'mapOwner', 'makeParents', 'signal']);
+  checkKeys(options, ['ownership', 'mapOwner', 'makeParents', 'createAs', 'signal']);
   using from = openDirectory(fromRoot);
   using to = openDirectory(toRoot);
   const source = findSource(from, fromPath);
   using _parent = source.parent;
-  const { directory, name } = findDestination(to, toPath, source, options.makeParents ?? false);
+  const { createAs } = options;
+  const find = () => findDestination(to, toPath, source, options.makeParents ?? false);
+  const { directory, name } = createAs ? actingAs(createAs, find) : find();
   using target = directory;
   using applier = new TreeApplier(target, {
     select: () => true,
@@ -74,7 +82,8 @@ export async function copyTree(
     mapOwner: options.mapOwner ?? ((owner) => owner),
     kindConflict: 'refuse',
   });
-  await drain(copy(source, name, applier), () => {}, options.signal);
+  const steps = copy(source, name, applier);
+  await drain(createAs ? stepsAs(createAs, steps) : steps, () => {}, options.signal);
   const { written, skipped } = applier.result;
   return { entries: written, skipped };
 }

@@ -5,14 +5,17 @@ import { type NamedFile, sameFile } from './compare-files.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import { findChanges } from './find-changes.ts';
 import { LowerView } from './lower-view.ts';
+import type { Owner } from './tar-stream.ts';
 import type { Steps } from './time-slices.ts';
-import { walkLayer } from './walk-layer.ts';
+import { type WalkOptions, walkLayer } from './walk-layer.ts';
 import { overlayXattr, type WhiteoutForm } from './whiteouts.ts';
 
 /** How {@link diffLayer} reads a layer. */
 export interface DiffLayerOptions {
   /** Default `overlay`: the kernel's marks alone, so that a file somebody named `.wh.x` is just that. */
   readonly whiteouts?: WhiteoutForm;
+  /** Owners in the upper as the lowers would have them: translate from the host's ids to the container's. Default: as they are. */
+  readonly mapOwner?: (owner: Owner) => Owner;
   readonly signal?: AbortSignal;
 }
 
@@ -43,21 +46,18 @@ export function diffLayer(
   lowers?: DirectoryPlace | readonly DirectoryPlace[],
   options: DiffLayerOptions = {},
 ): ChangeStream {
-  checkKeys(options, ['whiteouts', 'signal']);
-  const { whiteouts = 'overlay', signal } = options;
-  if (lowers === undefined) return new ChangeStream(() => changesByMarks(upper, whiteouts), signal);
+  checkKeys(options, ['whiteouts', 'mapOwner', 'signal']);
+  const { whiteouts = 'overlay', mapOwner, signal } = options;
+  const walk: WalkOptions = { whiteouts, ...(mapOwner && { mapOwner }) };
+  if (lowers === undefined) return new ChangeStream(() => changesByMarks(upper, walk), signal);
   const list = Array.isArray(lowers) ? (lowers as readonly DirectoryPlace[]) : [lowers as DirectoryPlace];
-  return new ChangeStream(() => changesAgainst(upper, list, whiteouts), signal);
+  return new ChangeStream(() => changesAgainst(upper, list, walk), signal);
 }
 
-function* changesAgainst(
-  upper: DirectoryPlace,
-  lowers: readonly DirectoryPlace[],
-  whiteouts: WhiteoutForm,
-): Steps<Change> {
+function* changesAgainst(upper: DirectoryPlace, lowers: readonly DirectoryPlace[], walk: WalkOptions): Steps<Change> {
   using after = openDirectory(upper);
   using before = new LowerView(lowers);
-  yield* findChanges({ after, before, whiteouts, whole: false, isSame: isMereCopy });
+  yield* findChanges({ ...walk, after, before, whole: false, isSame: isMereCopy });
 }
 
 /** Overlayfs copies a file up, with its times, when it is opened for writing. Times can be forged, so the bytes decide. */
@@ -67,9 +67,9 @@ function isMereCopy(before: NamedFile, after: NamedFile): boolean {
   return x.mtimeSec === y.mtimeSec && x.mtimeNsec === y.mtimeNsec && sameFile(before, after, 'content');
 }
 
-function* changesByMarks(upper: DirectoryPlace, whiteouts: WhiteoutForm): Steps<Change> {
+function* changesByMarks(upper: DirectoryPlace, walk: WalkOptions): Steps<Change> {
   using root = openDirectory(upper);
-  for (const { path, dirFd, name, stat, whiteout } of walkLayer(root, { whiteouts })) {
+  for (const { path, dirFd, name, stat, whiteout } of walkLayer(root, walk)) {
     if (whiteout) yield { kind: 'deleted', path: `/${path}` };
     else
       yield {

@@ -7,7 +7,7 @@ import { ArchiveError } from './archive-error.ts';
 import { type CopyTally, copyInto, copyRootMetadata } from './copy-into.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import { removeTree } from './remove-tree.ts';
-import { diffStream } from './tar-stream.ts';
+import { diffStream, type Owner } from './tar-stream.ts';
 import { drain } from './time-slices.ts';
 
 /** A layer in a {@link LayerStore}. */
@@ -18,6 +18,12 @@ export interface StoredLayer {
   readonly path: string;
   /** Bytes of the uncompressed archive. */
   readonly archiveBytes: number;
+}
+
+/** How {@link LayerStore.commit} makes a layer. */
+export interface CommitOptions {
+  readonly mapOwner?: (owner: Owner) => Owner;
+  readonly signal?: AbortSignal;
 }
 
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
@@ -40,21 +46,27 @@ export class LayerStore {
    * changes give the same digest on every machine. The upper stays as it is.
    *
    * @param upper - nothing should write to it meanwhile; the digest is taken of the copy, so it is right even so
+   * @param options - `mapOwner`: owners as they shall stand in the layer. An ordinary user, who can give files to nobody, has
+   * them so in the digest, and on disk as they were
    */
-  async commit(upper: DirectoryPlace, options: { signal?: AbortSignal } = {}): Promise<StoredLayer> {
+  async commit(upper: DirectoryPlace, options: CommitOptions = {}): Promise<StoredLayer> {
+    const { mapOwner, signal } = options;
+    const mayChown = process.geteuid?.() === 0;
     return this.#put(async (diff) => {
       using from = openDirectory(upper);
       using to = openDirectory(diff);
       const tally: CopyTally = { entries: 0, bytes: 0, skipped: [] };
-      await drain(
-        copyInto(from, to, { ownership: 'keep', overlayXattrs: 'keep-opaque' }, tally),
-        () => {},
-        options.signal,
-      );
-      copyRootMetadata(from, to, 'keep-opaque');
+      const policy = {
+        ownership: 'keep',
+        overlayXattrs: 'keep-opaque',
+        ...(mayChown && mapOwner && { mapOwner }),
+      } as const;
+      await drain(copyInto(from, to, policy, tally), () => {}, signal);
+      copyRootMetadata(from, to, policy);
       const hash = createHash('sha256');
       let archiveBytes = 0;
-      for await (const chunk of diffStream(to, options)) {
+      const archived = { ...(signal && { signal }), ...(!mayChown && mapOwner && { mapOwner }) };
+      for await (const chunk of diffStream(to, archived)) {
         hash.update(chunk as Buffer);
         archiveBytes += (chunk as Buffer).length;
       }
@@ -84,7 +96,10 @@ export class LayerStore {
           yield chunk;
         }
       }
-      await applyLayer(hashed(), diff, { ...apply, whiteouts: 'overlay' });
+      await applyLayer(hashed(), diff, {
+        ...apply,
+        whiteouts: process.geteuid?.() === 0 ? 'overlay-any' : 'overlay-user',
+      });
       const digest = `sha256:${hash.digest('hex')}`;
       if (expected !== undefined && digest !== expected)
         throw new ArchiveError('ERR_NS_BAD_ARCHIVE', `the layer's digest is ${digest}, expected ${expected}`);

@@ -20,6 +20,7 @@ import { ArchiveError } from './archive-error.ts';
 import { openChildDirectory } from './directory-place.ts';
 import { applyMetadata, type OwnershipPolicy, type Skipped } from './file-metadata.ts';
 import { isDirectory } from './file-type.ts';
+import { markForAnyMount } from './overlay-xattrs.ts';
 import { removeTreeNow } from './remove-tree.ts';
 import { SparseWriter } from './sparse-writer.ts';
 import { TYPE } from './tar-format.ts';
@@ -36,7 +37,7 @@ import {
 } from './whiteouts.ts';
 
 /** What whiteouts of an archive become on disk. */
-export type WhiteoutTarget = 'delete' | 'overlay' | 'overlay-user' | 'keep';
+export type WhiteoutTarget = 'delete' | 'overlay' | 'overlay-user' | 'overlay-any' | 'keep';
 
 /** What {@link LayerUnpacker} has to know. */
 export interface UnpackPolicy {
@@ -51,6 +52,7 @@ export interface UnpackPolicy {
 const opaqueAttribute: Readonly<Partial<Record<WhiteoutTarget, string>>> = {
   overlay: 'trusted.overlay.opaque',
   'overlay-user': 'user.overlay.opaque',
+  'overlay-any': 'opaque in either name space',
 };
 
 /** Path components of a name in an archive, and nothing that leads up or hides a second name behind a NUL. */
@@ -241,6 +243,10 @@ export class LayerUnpacker implements TarSink, Disposable {
   }
 
   #mark(dirFd: number, name: string, path: string, attribute: string): void {
+    if (this.#policy.whiteouts === 'overlay-any') {
+      markForAnyMount(dirFd, name, path, 'opaque', Buffer.from('y'));
+      return;
+    }
     const hint =
       "Opaque directories need CAP_SYS_ADMIN for trusted.*; use whiteouts: 'overlay-user' and mount with userxattr";
     check('setxattr', setXattr(dirFd, name, attribute, Buffer.from('y')), { path, args: { attribute }, hint });

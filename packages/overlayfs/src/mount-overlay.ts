@@ -17,10 +17,12 @@ import {
   syscall,
 } from '@ns/libc';
 import { attachMount, createBind, type Place, parseMountOptions, withMessages } from '@ns/mounts';
+import { actingAs } from './acting-as.ts';
 import { checkKeys } from './check-keys.ts';
 import { type DirectoryPlace, placeName } from './directory-place.ts';
 import { overlayByMount2 } from './overlay-by-mount2.ts';
 import { type OverlayOptions, overlayParameters } from './overlay-options.ts';
+import type { Owner } from './tar-stream.ts';
 
 /** The kernel's OVL_MAX_STACK. */
 export const MAX_LOWER_LAYERS = 500;
@@ -33,10 +35,27 @@ export interface MountOverlayOptions extends OverlayOptions {
   readonly options?: readonly string[];
   /** Shown as source in mountinfo. Default `overlay`. */
   readonly source?: string;
+  /**
+   * Whose ids overlayfs itself has when it writes to the upper. A file system that was mounted in a user namespace takes only
+   * those that are mapped there; with others the mount is read-only. Needs CAP_SETUID and CAP_SETGID. Default: the caller's.
+   */
+  readonly mounter?: Owner;
 }
 
 const overlayKeys = [
-  ...['lower', 'upper', 'work', 'target', 'options', 'source', 'userxattr', 'redirectDir', 'metacopy', 'index'],
+  ...[
+    'lower',
+    'upper',
+    'work',
+    'target',
+    'options',
+    'source',
+    'mounter',
+    'userxattr',
+    'redirectDir',
+    'metacopy',
+    'index',
+  ],
   ...['volatile', 'xino', 'nfsExport', 'uuid'],
 ];
 
@@ -65,6 +84,11 @@ const hints: Readonly<Record<string, string>> = {
  */
 export function createOverlay(overlay: Omit<MountOverlayOptions, 'target'>): OwnedFd {
   checkKeys(overlay, overlayKeys);
+  const { mounter, ...rest } = overlay;
+  return mounter ? actingAs(mounter, () => create(rest)) : create(rest);
+}
+
+function create(overlay: Omit<MountOverlayOptions, 'target' | 'mounter'>): OwnedFd {
   const { lower, upper, work } = overlay;
   const parameters = overlayParameters(overlay);
   const { attributes, data } = parseMountOptions(overlay.options ?? []);
@@ -152,7 +176,7 @@ function explained(error: unknown, doing: string): unknown {
  */
 function withinLimit(
   lower: readonly DirectoryPlace[],
-  overlay: Omit<MountOverlayOptions, 'target'>,
+  overlay: Omit<MountOverlayOptions, 'target' | 'mounter'>,
   held: ResourceStack,
 ): readonly DirectoryPlace[] {
   if (lower.length <= MAX_LOWER_LAYERS) return lower;
@@ -167,7 +191,7 @@ function withinLimit(
     );
   }
   const { upper: _upper, work: _work, volatile: _volatile, ...readOnly } = overlay;
-  return [...top, held.use(createOverlay({ ...readOnly, lower: bottom }))];
+  return [...top, held.use(create({ ...readOnly, lower: bottom }))];
 }
 
 // fsconfig(2) takes 255 bytes; and overlayfs reads colons and backslashes in some paths in its own way.

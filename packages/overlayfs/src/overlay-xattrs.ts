@@ -12,6 +12,19 @@ const keyOf = (attribute: string): string | undefined => {
  */
 const portable: ReadonlySet<string> = new Set(['opaque', 'whiteout']);
 
+/**
+ * Marks a file for mounts with and without `userxattr`: a layer shall mean the same to both. One of the two is enough where the
+ * other cannot be had: `trusted.` needs CAP_SYS_ADMIN in the initial user namespace, `user.` on a tmpfs Linux 6.6.
+ */
+export function markForAnyMount(dirFd: number, name: string, path: string, key: string, value: Buffer): void {
+  const results = (['trusted', 'user'] as const).map((space) => {
+    const attribute = `${space}.overlay.${key}`;
+    return { attribute, result: setXattr(dirFd, name, attribute, value) };
+  });
+  if (results.some(({ result }) => result === 0)) return;
+  for (const { attribute, result } of results) check('setxattr', result, { path, args: { attribute } });
+}
+
 /** Carries overlayfs's attributes from one file to another. */
 export function applyOverlayXattrs(
   fromDirFd: number,
@@ -25,7 +38,9 @@ export function applyOverlayXattrs(
     const key = keyOf(attribute);
     if (key === undefined || (which === 'keep-opaque' && !portable.has(key))) continue;
     const value = getXattr(fromDirFd, fromName, attribute);
-    if (value) check('setxattr', setXattr(toDirFd, toName, attribute, value), { path, args: { attribute } });
+    if (!value) continue;
+    if (which === 'keep-opaque') markForAnyMount(toDirFd, toName, path, key, value);
+    else check('setxattr', setXattr(toDirFd, toName, attribute, value), { path, args: { attribute } });
   }
 }
 

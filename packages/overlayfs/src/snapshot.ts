@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { SpecError } from '@ns/libc';
 import { type CopyTally, copyInto, copyRootMetadata } from './copy-into.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
+import type { Owner } from './tar-stream.ts';
 import { drain } from './time-slices.ts';
 
 /**
@@ -12,19 +13,24 @@ import { drain } from './time-slices.ts';
  *
  * @param upper - what to copy
  * @param target - an empty directory, or a path to make
+ * @param options - `mapOwner`: owners as the copy shall have them, where ids inside are others; `portable`: for a mount
+ * that differs from the first in `userxattr`
  * @returns what was copied and in which way
  */
 export async function snapshot(
   upper: DirectoryPlace,
   target: DirectoryPlace,
-  options: { signal?: AbortSignal } = {},
+  options: { mapOwner?: (owner: Owner) => Owner; portable?: boolean; signal?: AbortSignal } = {},
 ): Promise<CopyTally> {
   if (typeof target === 'string') mkdirSync(target, { recursive: true });
   using from = openDirectory(upper);
   using to = openDirectory(target);
   const tally: CopyTally = { entries: 0, bytes: 0, skipped: [] };
-  await drain(copyInto(from, to, { ownership: 'keep', overlayXattrs: 'keep' }, tally), () => {}, options.signal);
-  copyRootMetadata(from, to, 'keep');
+  const { mapOwner, portable = false, signal } = options;
+  const overlayXattrs = portable ? 'keep-opaque' : 'keep';
+  const policy = { ownership: 'keep', overlayXattrs, ...(mapOwner && { mapOwner }) } as const;
+  await drain(copyInto(from, to, policy, tally), () => {}, signal);
+  copyRootMetadata(from, to, policy);
   return tally;
 }
 

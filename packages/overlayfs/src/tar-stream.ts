@@ -22,6 +22,7 @@ import { BLOCK, padding, TYPE, typeOfMode } from './tar-format.ts';
 import { encodeHeader, type TarEntry } from './tar-header.ts';
 import { inSlices, type Steps } from './time-slices.ts';
 import { join, type LayerEntry, type WalkOptions, walkLayer } from './walk-layer.ts';
+import { type StackedLayer, walkStack } from './walk-stack.ts';
 import { OPAQUE_MARKER, WHITEOUT_PREFIX, type WhiteoutForm } from './whiteouts.ts';
 
 /** Ids of a file's owner. */
@@ -85,6 +86,15 @@ class Chunks {
  */
 export function diffStream(upper: DirectoryPlace, options: TarOptions & { whiteouts?: WhiteoutForm } = {}): Readable {
   return archive(upper, { whiteouts: options.whiteouts ?? 'overlay' }, options);
+}
+
+/**
+ * What a stack of layers shows, as a tar archive, without mounting them: reading them is all the privilege it takes.
+ *
+ * @param layers - topmost first, in overlayfs's form
+ */
+export function stackStream(layers: readonly StackedLayer[], options: TarOptions = {}): Readable {
+  return tarStream(() => walkStack(layers), { ...options, kind: 'tree' });
 }
 
 /** Any tree as a tar archive, as exact as {@link diffStream}; names and device numbers have no special meaning. */

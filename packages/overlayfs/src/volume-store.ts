@@ -108,11 +108,9 @@ export class VolumeStore {
     using root = openDirectory(imageRoot);
     using source = resolveDirectory(root, path);
     if (!source) return false;
-    await drain(
-      copyInto(source, target, { ownership: 'keep', overlayXattrs: 'drop' }, { entries: 0, bytes: 0, skipped: [] }),
-      () => {},
-    );
-    copyRootMetadata(source, target, 'keep-opaque');
+    const policy = { ownership: 'keep', overlayXattrs: 'drop' } as const;
+    await drain(copyInto(source, target, policy, { entries: 0, bytes: 0, skipped: [] }), () => {});
+    copyRootMetadata(source, target, policy);
     return true;
   }
 

@@ -1,6 +1,7 @@
 import { check, closeFd, ERRNO, type OwnedFd, readDirectory, type Stat, statAt, statFd } from '@ns/libc';
 import { openChildDirectory } from './directory-place.ts';
 import { isDirectory } from './file-type.ts';
+import type { Owner } from './tar-stream.ts';
 import {
   directoryMarks,
   hiddenBy,
@@ -33,6 +34,8 @@ export interface WalkOptions {
   readonly whiteouts: WhiteoutForm | 'none';
   /** Also below directories where another file system is mounted. Default: the mount point is visited, nothing below it. */
   readonly crossMounts?: boolean;
+  /** Owners of what is found, translated. Default: as they are. */
+  readonly mapOwner?: (owner: Owner) => Owner;
 }
 
 interface Frame {
@@ -67,7 +70,7 @@ function openFrame(dirFd: number, name: string, path: string, mayHoldXattrWhiteo
  * descriptor per level. The consumer decides about a directory's contents by calling `next('skip')`.
  */
 export function* walkLayer(root: OwnedFd, options: WalkOptions): Generator<LayerEntry, void, 'skip' | undefined> {
-  const { whiteouts: form, crossMounts = false } = options;
+  const { whiteouts: form, crossMounts = false, mapOwner } = options;
   const marked = form !== 'none';
   const rootMount = statFd(root.fd).mountId;
   const stack: Frame[] = [];
@@ -81,8 +84,9 @@ export function* walkLayer(root: OwnedFd, options: WalkOptions): Generator<Layer
         stack.pop();
         continue;
       }
-      const stat = statAt(frame.fd, name);
-      if (!stat) continue;
+      const found = statAt(frame.fd, name);
+      if (!found) continue;
+      const stat = mapOwner ? { ...found, ...mapOwner({ uid: found.uid, gid: found.gid }) } : found;
       const { fd: dirFd, path: parent } = frame;
       if (form === 'oci' && name.startsWith('.wh.')) {
         const hidden = hiddenBy(name);

@@ -35,14 +35,14 @@ needs(notRoot)('nothing stays open, whether it went well, failed or was given up
   await applyLayer([Buffer.alloc(700, 'not a tar ')], scratch.dir('copy')).catch(() => {});
   await applyChanges(upper, scratch.dir('copy'));
   await applyChanges(upper, scratch.dir('other'), { select: (path) => path !== '/a' }).catch(() => {});
-  await applyChanges(upper, '/nonexistent').catch(() => {});
+  await applyChanges(upper, `${scratch.path}/missing/place`).catch(() => {});
   await copyTree(tree, '/a', scratch.path, '/copied');
   await copyTree(tree, '/a', host, '/a').catch(() => {});
   await commit(tree, join(scratch.path, 'store'));
   await forkUpper(tree, 2, { into: scratch.dir('forks') });
   await discard(scratch.dir('copy'));
   expect(() => mountOverlay({ lower: [tree, tree], target: scratch.path })).toThrow();
-  expect(() => mountOverlay({ lower: [tree, host], target: '/nonexistent' })).toThrow();
+  expect(() => mountOverlay({ lower: [tree, host], target: `${scratch.path}/missing/place` })).toThrow();
   writeFileSync(join(tree, 'still-usable'), '');
 
   expect(await leftSince(before)).toEqual([]);

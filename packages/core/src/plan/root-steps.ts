@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { parseSize } from '@ns/cgroups';
 import type { LayerDirectory, OverlayUpper, Step } from '@ns/launch';
 import { type Host, kernelAtLeast } from '../host.ts';
@@ -21,8 +22,6 @@ export interface ScratchUse {
   readonly reuse: boolean;
   /** It has its covering layer already. */
   readonly covered: boolean;
-  /** It has a layer `base` that goes above the others. */
-  readonly hasBase: boolean;
   /** The caller keeps it. */
   readonly handOver: boolean;
 }
@@ -34,16 +33,24 @@ export interface RootContext {
   readonly userNamespace: boolean;
 }
 
+/** Of the tmpfs that holds what a container writes. */
+export function scratchOptions({ writable }: Pick<ResolvedRoot, 'writable'>): Record<string, string> {
+  const size = typeof writable === 'object' && 'tmpfs' in writable ? writable.tmpfs : undefined;
+  return { mode: '0755', ...(size !== undefined && { size: String(parseSize(size, 'writable.tmpfs')) }) };
+}
+
 /** Steps that put the root file system together. */
 export function rootSteps(
   root: ResolvedRoot,
-  { files, scratch: { reuse, covered, hasBase, handOver }, userNamespace }: RootContext,
+  { files, scratch: { reuse, covered, handOver }, userNamespace }: RootContext,
   host: Host,
 ): Step[] {
-  const scratchOptions: Record<string, string> = { mode: '0755' };
-  if (typeof root.writable === 'object' && 'tmpfs' in root.writable)
-    scratchOptions.size = String(parseSize(root.writable.tmpfs, 'writable.tmpfs'));
-  const scratch: Step = { op: 'mountScratch', options: scratchOptions, ...(reuse && { reuse: 'scratch' }), handOver };
+  const scratch: Step = {
+    op: 'mountScratch',
+    options: scratchOptions(root),
+    ...(reuse && { reuse: 'scratch' }),
+    handOver,
+  };
   if (root.host && userNamespace) return [scratch, ...assembledHostRoot(root, files, host)];
   if (root.kind === 'bind') return [scratch, { op: 'bindRoot', source: root.layers[0]!, attributes: ['nodev'] }];
 
@@ -71,14 +78,14 @@ export function rootSteps(
     scratch,
     ...handles.map((mount, i): Step => ({ op: 'attachLayer', mount, name: layers[i]!, source: root.layers[i]! })),
     ...(covered ? [] : [coverLayer(root, files, host, userNamespace)]),
-    overlay('/', ['cover', ...(hasBase ? ['base'] : []), ...layers], writable ?? { scratch: 'root' }),
+    overlay('/', ['cover', ...layers], writable ?? { scratch: 'root' }),
   ];
   if (root.host) {
     const visible = host.dataMounts.filter(
       ({ path }) => !root.hide.some((hidden) => path === hidden || path.startsWith(`${hidden}/`)),
     );
     // Other programs mount and unmount while we look: what is gone by then is left out.
-    visible.forEach(({ path, readonly }, i) => {
+    for (const { path, readonly } of visible) {
       const type = host.stat(path)?.type === 'file' ? 'file' : 'directory';
       steps.push(
         readonly || root.writable === 'none' || type === 'file'
@@ -91,9 +98,9 @@ export function rootSteps(
               recursive: false,
               optional: true,
             }
-          : { ...overlay(path, [path], scratchUpper(`data-${i}`, path, host)), optional: ['ENOENT', 'EINVAL'] },
+          : { ...overlay(path, [path], scratchUpper(path, host)), optional: ['ENOENT', 'EINVAL'] },
       );
-    });
+    }
   }
   return steps;
 }
@@ -155,7 +162,7 @@ function assembledHostRoot(root: ResolvedRoot, files: readonly PlacedFile[], hos
   return [
     { op: 'emptyRoot', directories: [...mountPoints, ...directories, ...empty], links },
     ...directories.map(
-      (path, i): Step =>
+      (path): Step =>
         root.writable === 'none' || hasMounts(path)
           ? {
               op: 'bind',
@@ -169,7 +176,7 @@ function assembledHostRoot(root: ResolvedRoot, files: readonly PlacedFile[], hos
               op: 'mountOverlay',
               target: path,
               lower: [path],
-              upper: scratchUpper(`top-${i}`, path, host),
+              upper: scratchUpper(path, host),
               options: { ...overlayOptions, userxattr: true },
               attributes: ['nosuid', 'nodev'],
               appendLower: kernelAtLeast(host, 6, 8),
@@ -188,8 +195,17 @@ function isTopLevel(path: string): boolean {
   return path.lastIndexOf('/') === 0;
 }
 
-/** An upper layer whose top directory, which decides what the merged one looks like, is like the lower's. */
-function scratchUpper(name: string, path: string, host: Host): OverlayUpper {
+/**
+ * An upper layer whose top directory, which decides what the merged one looks like, is like the lower's. Named by its place:
+ * what is mounted on the host may be something else at the next start.
+ */
+function scratchUpper(path: string, host: Host): OverlayUpper {
   const { mode = 0o755, uid = 0, gid = 0 } = host.stat(path) ?? {};
-  return { scratch: name, mode, uid, gid };
+  const name = encodeURIComponent(path.slice(1));
+  return {
+    scratch: `at-${name.length < 200 ? name : createHash('sha256').update(path).digest('hex')}`,
+    mode,
+    uid,
+    gid,
+  };
 }

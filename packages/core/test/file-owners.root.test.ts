@@ -1,0 +1,210 @@
+import { chownSync, copyFileSync, existsSync, lstatSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { Container, type ContainerSpec, run } from '@ns/core';
+import { needs, notRoot } from '@ns/testing';
+import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
+
+/* Whose files are that cross the border of a user namespace: the same numbers on both sides, whatever lies between. */
+
+const test = needs(notRoot);
+useOwnStateRoot();
+let dir: string;
+let layers: string[];
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'ns-owners-'));
+  layers = ['top', 'base'].map((name) => join(dir, name));
+  for (const layer of layers) mkdirSync(join(layer, 'srv'), { recursive: true });
+  mkdirSync(join(layers[1]!, 'bin'));
+  copyFileSync('/bin/busybox', join(layers[1]!, 'bin/busybox'));
+  mkdirSync(join(layers[1]!, 'old/inner'), { recursive: true });
+  writeFileSync(join(layers[1]!, 'old/below'), 'hidden later');
+  writeFileSync(join(layers[1]!, 'srv/of-33'), 'x');
+  chownSync(join(layers[1]!, 'srv/of-33'), 33, 34);
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+const sleeping = (spec: Partial<ContainerSpec> = {}): ContainerSpec => ({
+  command: ['/bin/busybox', 'sleep', '600'],
+  rootfs: { layers },
+  ...spec,
+});
+const sh = async (container: Container, script: string) =>
+  (await container.exec('/bin/busybox', ['sh', '-c', script], { check: true })).stdout;
+const owner = (path: string) => {
+  const { uid, gid } = lstatSync(path);
+  return `${uid}:${gid}`;
+};
+
+/** Names and owners of an archive. */
+async function members(archive: Readable): Promise<Record<string, string>> {
+  const bytes = Buffer.concat(await archive.toArray());
+  const found: Record<string, string> = {};
+  for (let at = 0; at < bytes.length - 1024; ) {
+    const text = (from: number, length: number) =>
+      bytes.toString('latin1', at + from, at + from + length).split('\0')[0]!;
+    const octal = (from: number, length: number) => Number.parseInt(text(from, length) || '0', 8);
+    if (text(156, 1) !== 'x') found[text(0, 100)] = `${octal(108, 8)}:${octal(116, 8)}`;
+    at += 512 + Math.ceil(octal(124, 12) / 512) * 512;
+  }
+  return found;
+}
+
+const script = `
+  echo made > /srv/made; busybox chown 7:8 /srv/made
+  echo more >> /srv/of-33
+  busybox rm -r /old; busybox mkdir /old; echo new > /old/new
+`;
+
+describe.each([
+  ['ids of the host', {}],
+  ['ids of its own', { idMap: 'auto' }],
+] as const)('with %s', (title, spec) => {
+  const place = (name: string) => join(dir, `${name}-${title.at(-3)}`);
+
+  test('copies in and out keep owners, or give them to somebody', () =>
+    leavesNothing(async () => {
+      const source = place('source');
+      mkdirSync(join(source, 'private'), { recursive: true });
+      writeFileSync(join(source, 'private/file'), 'content', { mode: 0o600 });
+      chownSync(join(source, 'private/file'), 7, 8);
+      await using container = await Container.create(sleeping(spec));
+      await container.start();
+      await container.copyIn(source, '/srv/in/kept');
+      await container.copyIn(source, '/srv/in/given', { ownership: { uid: 5, gid: 6 } });
+      await container.copyIn(source, '/srv/in/mine', { ownership: 'ignore' });
+      expect(
+        await sh(
+          container,
+          'busybox stat -c %u:%g:%a /srv/in /srv/in/*/private/file; busybox cat /srv/in/kept/private/file',
+        ),
+      ).toBe('0:0:755\n5:6:600\n7:8:600\n0:0:600\ncontent');
+      await sh(container, script);
+      await container.copyOut('/srv', place('out'));
+      expect(['made', 'of-33', 'in/given/private/file'].map((name) => owner(join(place('out'), name)))).toEqual([
+        '7:8',
+        '33:34',
+        '5:6',
+      ]);
+      await container.copyOut('/srv/made', place('given'), { ownership: { uid: 1, gid: 2 } });
+      expect(owner(place('given'))).toBe('1:2');
+    }));
+
+  test('a stopped one can be copied into and out of, exported, and goes on with it', () =>
+    leavesNothing(async () => {
+      const source = place('later');
+      writeFileSync(source, 'later');
+      chownSync(source, 7, 8);
+      await using container = await Container.create(sleeping(spec));
+      await container.start();
+      await sh(container, script);
+      const running = await members(container.export());
+      await container.stop({ timeout: 10 });
+      expect(await members(container.export({ exclude: (path) => /^(proc|sys|dev)$/.test(path) }))).toEqual(
+        Object.fromEntries(Object.entries(running).filter(([name]) => !/^(proc|sys|dev)\//.test(name))),
+      );
+      expect(running).toMatchObject({
+        'srv/made': '7:8',
+        'srv/of-33': '33:34',
+        'old/new': '0:0',
+        'bin/busybox': '0:0',
+      });
+      expect(Object.keys(running)).not.toContain('old/below');
+      await container.copyIn(source, '/srv/later');
+      await container.copyOut('/srv', place('stopped'));
+      expect(['made', 'of-33', 'later'].map((name) => owner(join(place('stopped'), name)))).toEqual([
+        '7:8',
+        '33:34',
+        '7:8',
+      ]);
+      // Somebody else takes ids meanwhile: these are still its own.
+      await using other = await Container.create(sleeping(spec));
+      await container.start();
+      await other.start();
+      expect(await sh(container, 'busybox stat -c %u:%g /srv/made /srv/later; echo >> /srv/made')).toBe('7:8\n7:8\n');
+    }));
+
+  test('a commit, a diff, an archive and what is applied have the owners that are inside', () =>
+    leavesNothing(async () => {
+      await using container = await Container.create(sleeping(spec));
+      await container.start();
+      await sh(container, script);
+      await container.stop({ timeout: 10 });
+      const changes = (await container.diff()).map(
+        (change) => `${change.kind} ${change.path} ${change.uid}:${change.gid}`,
+      );
+      expect(changes).toEqual(
+        expect.arrayContaining([
+          'added /old/new 0:0',
+          'deleted /old/below 0:0',
+          'added /srv/made 7:8',
+          'modified /srv/of-33 33:34',
+        ]),
+      );
+      // A directory is in the upper because something below it is.
+      expect(changes.filter((change) => / \/(srv|bin) /.test(change))).toEqual([]);
+      expect(await members(container.diffStream())).toMatchObject({ 'srv/made': '7:8', 'srv/of-33': '33:34' });
+
+      const layer = await container.commit(place('store'));
+      expect(['made', 'of-33'].map((name) => owner(join(layer.path, 'srv', name)))).toEqual(['7:8', '33:34']);
+      // Whoever begins with the layer: its own ids, and the host's. What it deleted is deleted for both.
+      for (const next of [{}, { idMap: 'auto' }] as const) {
+        const { stdout } = await run('/bin/busybox', ['sh', '-c', 'busybox stat -c %u:%g /srv/*; busybox ls /old'], {
+          rootfs: { layers: [layer.path, ...layers] },
+          ...next,
+        });
+        expect(stdout).toBe('7:8\n33:34\nnew\n');
+      }
+      const target = place('applied');
+      mkdirSync(join(target, 'srv'), { recursive: true });
+      await container.apply(target);
+      expect(owner(join(target, 'srv/made'))).toBe('7:8');
+    }));
+
+  test('forks, and forks of forks, go on with the files, in ids of their own', () =>
+    leavesNothing(async () => {
+      await using container = await Container.create(sleeping(spec));
+      await container.start();
+      await sh(container, script);
+      await container.pause();
+      const forks = await container.fork(2);
+      await container.resume();
+      const [first, second] = forks as [Container, Container];
+      await first.start();
+      await sh(first, 'echo first > /srv/first; busybox rm /srv/made');
+      const [third] = (await first.fork(1, idMapOf(spec) ? {} : { idMap: 'auto' })) as [Container];
+      await second.start();
+      await third.start();
+      try {
+        const look = 'busybox stat -c %n:%u:%g /srv/*; busybox ls /old; echo x >> /srv/of-33';
+        expect(await sh(second, look)).toBe('/srv/made:7:8\n/srv/of-33:33:34\nnew\n');
+        expect(await sh(third, look)).toBe('/srv/first:0:0\n/srv/of-33:33:34\nnew\n');
+        await third.stop({ timeout: 10 });
+        // All that it is more than its image, whoever made it.
+        const { path } = await third.commit(place('forked'));
+        expect(existsSync(join(path, 'old/new'))).toBe(true);
+        expect((await third.diff()).map((change) => change.path)).toEqual(
+          expect.arrayContaining(['/srv/first', '/old/new']),
+        );
+      } finally {
+        for (const fork of [...forks, third]) await fork.remove({ force: true });
+      }
+    }));
+});
+
+const idMapOf = (spec: Partial<ContainerSpec>) => spec.idMap;
+
+test('a fork needs a place for the files it begins with', async () => {
+  await using container = await Container.create(sleeping());
+  await expect(container.fork(1, { writable: 'none' })).rejects.toMatchObject({
+    code: 'ERR_NS_INVALID_SPEC',
+    field: 'writable',
+  });
+});
+
+test('what is in no layer of its own cannot be kept as one', async () => {
+  await using container = await Container.create(sleeping({ writable: 'none' }));
+  await expect(async () => container.commit(join(dir, 'none'))).rejects.toMatchObject({ code: 'ERR_NS_NO_LAYER' });
+});
