@@ -19,6 +19,8 @@ const packages = [
   ['fuse-overlayfs', 'the overlay driver for kernels that refuse others'],
   ['dbus-daemon', 'a message bus of its own, to play systemd for delegated cgroups'],
   ['strace', 'shows which system calls a process really made'],
+  ['tmux', 'a terminal at which the interactive shell is tried'],
+  ['postgresql', 'the database of the example of a test harness'],
   ['bubblewrap', 'a peer in the benchmark'],
   ['crun', 'a peer in the benchmark'],
   ['runc', 'a peer in the benchmark'],
@@ -60,10 +62,18 @@ export function installDebianPackages() {
   const apt = (...args) => run([...privilege, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q', ...args]);
   const install = (...args) => apt('install', '-y', '--no-install-recommends', ...args);
   apt('update');
+  if (names.includes('postgresql')) withoutDatabase(install, privilege);
   // One unknown name makes apt refuse all: then each is tried by itself.
   if (install(...names) !== 0) for (const name of names) install(name);
   const failed = notInstalled(missing).map(([name]) => name);
   if (failed.length > 0) console.log(`Could not install ${failed.join(', ')}: the tests that need them are skipped.`);
+}
+
+/** The programs of PostgreSQL are all that is wanted, not a database of the machine's own that starts at every boot. */
+function withoutDatabase(install, privilege) {
+  install('postgresql-common');
+  const setting = 's/^#? *create_main_cluster *=.*/create_main_cluster = false/';
+  run([...privilege, 'sed', '-i', '-E', setting, '/etc/postgresql-common/createcluster.conf']);
 }
 
 function notInstalled(wanted) {
