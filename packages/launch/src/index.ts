@@ -20,3 +20,4 @@ export { OUTPUT_TIME_SIZE, type OutputFiles, outputTimesPath } from './steps/out
 export { type NamespaceKind, namespaceFlags, type ProcessStep, type RlimitName, rlimits } from './steps/process.ts';
 export type { SecurityStep } from './steps/security.ts';
 export type { IdMaps, IdRange, Leftovers, SupervisionStep } from './steps/supervision.ts';
+export { endZygote } from './zygote.ts';

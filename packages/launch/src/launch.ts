@@ -1,9 +1,8 @@
-import { memfd, ResourceStack, SOCK, socketPair } from '@ns/libc';
+import { memfd, ResourceStack } from '@ns/libc';
+import { Inheritance } from './inheritance.ts';
 import { Launched } from './launched.ts';
 import type { FdLayout, Step } from './lowering.ts';
-import { posixSpawn } from './posix-spawn.ts';
 import { assembleProgram } from './recent-programs.ts';
-import { openStage } from './stage-image.ts';
 import { StandardStreams, type Stdio } from './standard-streams.ts';
 
 /** What {@link launch} needs. */
@@ -21,10 +20,16 @@ export interface LaunchOptions {
    * Steps that are otherwise those of a launch before are then not assembled again.
    */
   readonly variables?: readonly string[];
+  /**
+   * Make the process in this call, by posix_spawn(3). Otherwise the second and later launches of a thread let a helper
+   * process do it, where there is a supervisor: that holds this thread for a fraction of the time. What hinders the
+   * making of a process is then in {@link Exit.failure}. Default false.
+   */
+  readonly direct?: boolean;
 }
 
 /**
- * Starts a process from a list of steps. Returns as soon as the process exists, which takes well under a millisecond;
+ * Starts a process from a list of steps. Returns well within a millisecond, when the process exists or was asked for;
  * what happens in it is told by the promises and streams of the result.
  *
  * Nothing of the caller leaks into the process but what is named: environment, descriptors, signal dispositions and
@@ -33,21 +38,17 @@ export interface LaunchOptions {
  * @throws SyscallError when no process can be made; what happens later, {@link Launched.exited} reports
  */
 export function launch(options: LaunchOptions): Launched {
-  const { steps, stdio = ['null', 'pipe', 'pipe'], extraFds = [], fds = {}, variables = [] } = options;
+  const { steps, stdio = ['null', 'pipe', 'pipe'], extraFds = [], fds = {}, variables = [], direct = false } = options;
   const layout: FdLayout = { extra: extraFds.length, named: Object.keys(fds) };
 
-  using owned = new ResourceStack();
-  const programFd = owned.use(memfd('ns-program', assembleProgram(steps, layout, variables)));
-  const [status, stageStatus] = socketPair(SOCK.SEQPACKET);
-  owned.use(stageStatus);
   using rollback = new ResourceStack();
-  rollback.use(status);
+  const program = rollback.use(memfd('ns-program', assembleProgram(steps, layout, variables)));
   const streams = stdio instanceof StandardStreams ? stdio : new StandardStreams(stdio);
-  owned.defer(() => streams.closeInherited());
   if (streams !== stdio) rollback.defer(() => streams.destroy());
-
-  const inherited = [...streams.inherited, programFd.fd, ...extraFds, stageStatus.fd, ...Object.values(fds)];
-  const pid = posixSpawn(owned.use(openStage()).fd, 'ns-init', inherited);
+  const inheritance = rollback.use(new Inheritance(program, streams, extraFds, Object.values(fds)));
+  // Without a supervisor the process soon is the program, and of that everybody wants to know the pid.
+  const supervised = steps.some(({ op }) => op === 'clone');
+  const started = (supervised && !direct && inheritance.request()) || inheritance.spawn();
   rollback.release();
-  return new Launched(pid, status, streams, { steps, layout });
+  return new Launched(started, inheritance, streams, { steps, layout });
 }

@@ -16,12 +16,13 @@ import {
 } from '@ns/libc';
 import { Deferred } from './deferred.ts';
 import { describeFailure } from './explain.ts';
+import type { Inheritance, Started } from './inheritance.ts';
 import { type FdLayout, Lowering, type Step } from './lowering.ts';
 import { receiveRecord } from './receive-record.ts';
 import { decodeUsage, type ResourceUsage, type StageRecord } from './records.ts';
 import { controlSignals, SIGNALS, signalName } from './signals.ts';
 import type { StandardStreams } from './standard-streams.ts';
-import { type NamespaceKind, namespaceFlags } from './steps/process.ts';
+import { type NamespaceKind, namespaceFlags, POLLIN } from './steps/process.ts';
 
 /** How a launched process ended. */
 export interface Exit {
@@ -44,8 +45,6 @@ export interface Origin {
 
 /** A process that was started by {@link launch}. */
 export class Launched {
-  /** Pid of the monitor, in the caller's pid namespace; of the program itself when no step starts another process. */
-  readonly monitorPid: number;
   /** The standard streams. */
   readonly streams: StandardStreams;
 
@@ -54,8 +53,11 @@ export class Launched {
   /** Refers to the first process, also after its pid was given to another. */
   pidfd: OwnedFd | undefined;
 
-  readonly #status: OwnedFd;
-  readonly #watch: FdWatch;
+  #monitorPid: number | undefined;
+  /** What the process needs to be started: kept until it exists. */
+  #inheritance: Inheritance | undefined;
+  #status: OwnedFd;
+  #watch: FdWatch;
   #origin: Origin;
   readonly #supervised: boolean;
   readonly #hasInit: boolean;
@@ -75,19 +77,32 @@ export class Launched {
   #monitorEnd: { readonly status: number; readonly usage: ResourceUsage } | undefined;
   #gone = false;
 
-  constructor(pid: number, status: OwnedFd, streams: StandardStreams, origin: Origin) {
-    this.monitorPid = pid;
+  /** @param inheritance - ours from now on */
+  constructor({ pid, status }: Started, inheritance: Inheritance, streams: StandardStreams, origin: Origin) {
+    this.#inheritance = inheritance;
     this.#status = status;
     this.#origin = origin;
     const clone = origin.steps.find((step) => step.op === 'clone');
     this.#supervised = clone !== undefined;
     this.#hasInit = clone?.child.some(({ op }) => op === 'clone') ?? false;
     this.streams = streams;
-    if (!this.#supervised) {
-      this.pid = pid;
-      this.#started.resolve(pid);
+    if (pid !== undefined) this.#spawned(pid);
+    this.#watch = this.#watchStatus();
+  }
+
+  /**
+   * Pid of the monitor, in the caller's pid namespace; of the program itself when no step starts another process. It may
+   * have to be waited for, some microseconds. 0 when no process could be made.
+   */
+  get monitorPid(): number {
+    while (this.#monitorPid === undefined) {
+      statusPoll.bytes.writeInt32LE(this.#status.fd, 0);
+      syscall(SYS.ppoll, statusPoll.address, 1, 0, 0, 0);
+      const message = receiveRecord(this.#status.fd);
+      if (message === 'end') this.#spawnAfterAll();
+      else if (message?.record) this.#handle(message.record, message.fd);
     }
-    this.#watch = watchFd(status.fd, { readable: true }, () => this.#drain());
+    return this.#monitorPid;
   }
 
   /** Settles when the first process exists: its pid as the caller sees it. */
@@ -180,9 +195,10 @@ export class Launched {
    */
   signal(signal: NodeJS.Signals): boolean {
     if (!Object.hasOwn(SIGNALS, signal)) throw new SpecError('signal', "a signal name such as 'SIGTERM'", signal);
+    const pid = this.monitorPid;
     if (this.#gone) return false;
     // We have not waited for the monitor yet, so the pid is still its own.
-    return syscall(SYS.kill, this.monitorPid, (this.#supervised && controlSignals[signal]) || SIGNALS[signal]) === 0;
+    return syscall(SYS.kill, pid, (this.#supervised && controlSignals[signal]) || SIGNALS[signal]) === 0;
   }
 
   /** Ends the process and, where it is pid 1 of a pid namespace, everything in it. */
@@ -190,9 +206,45 @@ export class Launched {
     return this.signal('SIGKILL');
   }
 
+  #watchStatus(): FdWatch {
+    return watchFd(this.#status.fd, { readable: true }, () => this.#drain());
+  }
+
+  #spawned(pid: number): void {
+    this.#monitorPid = pid;
+    this.#inheritance?.[Symbol.dispose]();
+    this.#inheritance = undefined;
+    if (this.#supervised) return;
+    this.pid = pid;
+    this.#started.resolve(pid);
+  }
+
+  /** The zygote ended, or could not make the process: now it is our turn, and what hinders us is the reason. */
+  #spawnAfterAll(): void {
+    this.#watch.close();
+    this.#status.close();
+    try {
+      const { pid, status } = this.#inheritance!.spawn();
+      this.#status = status;
+      this.#spawned(pid!);
+      this.#watch = this.#watchStatus();
+    } catch (error) {
+      this.#failure = error as SyscallError;
+      this.#monitorEnd = { status: 125 << 8, usage: decodeUsage(Buffer.alloc(144)) };
+      this.#gone = true;
+      this.#spawned(0);
+      // Whoever asks for the pid now shall not find everything settled in the same breath.
+      process.nextTick(() => this.#settle());
+    }
+  }
+
   #drain(): void {
     for (;;) {
       const message = receiveRecord(this.#status.fd);
+      if (message === 'end' && this.#monitorPid === undefined) {
+        this.#spawnAfterAll();
+        return;
+      }
       if (!message && !(this.#exitRecord && this.#yieldToMonitor())) return;
       if (!message || message === 'end') {
         this.#watch.close();
@@ -207,6 +259,9 @@ export class Launched {
 
   #handle(record: StageRecord, fd: OwnedFd | undefined): void {
     switch (record.kind) {
+      case 'spawned':
+        this.#spawned(record.value);
+        break;
       case 'failure':
         this.#failure = describeFailure(this.#origin.steps, this.#origin.layout, record.index, record.value);
         break;
@@ -321,6 +376,10 @@ export class Launched {
     this.#exited.resolve(exit);
   }
 }
+
+/** struct pollfd */
+const statusPoll = allocate(8);
+statusPoll.bytes.writeInt16LE(POLLIN, 4);
 
 /** A wait status and a struct rusage. */
 const waitResult = allocate(8 + 144);

@@ -11,6 +11,7 @@ export const recordKinds = {
   terminal: 8,
   scratch: 9,
   namespace: 10,
+  spawned: 11,
 } as const;
 
 /** Name of a record. */

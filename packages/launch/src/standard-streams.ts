@@ -13,6 +13,8 @@ export type Stdio = 'pipe' | 'null' | number;
 export class StandardStreams {
   /** What the process inherits as 0, 1 and 2. */
   readonly inherited: readonly number[];
+  /** Those of them that are the caller's. */
+  readonly borrowed: readonly number[];
   readonly #inherited: ResourceStack;
   #stdinEnd: OwnedFd | undefined;
   #stdin: Socket | undefined;
@@ -35,6 +37,7 @@ export class StandardStreams {
     const [stdin, ...outputs] = ends.map(({ here }) => here);
     this.#inherited = inherited;
     this.inherited = ends.map(({ there }) => there);
+    this.borrowed = kinds.filter((kind) => typeof kind === 'number');
     this.#stdinEnd = stdin;
     this.#outputEnds = outputs;
   }

@@ -33,7 +33,7 @@ export {
   utimesAt,
 } from './files.ts';
 export { nearest, onlyKnownKeys } from './known-keys.ts';
-export { addressOf, errno, type FdWatch, libc, syscall, watchFd } from './libc.ts';
+export { addressOf, errno, type FdWatch, libc, namespaceChanges, syscall, watchFd } from './libc.ts';
 export { allocate, cString, type Memory } from './memory.ts';
 export { ResourceStack } from './resource-stack.ts';
 export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';

@@ -1,4 +1,5 @@
 import koffi from 'koffi';
+import { SYS } from './syscalls.ts';
 
 // The functions of the C library this process already runs on (glibc or musl): nothing is installed or searched for.
 const lib = koffi.load(null);
@@ -26,7 +27,15 @@ const rawSyscall = lib.func('syscall', 'int64', Array<string>(7).fill('int64')) 
  */
 export function syscall(nr: number, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0): number {
   const result = rawSyscall(nr, a, b, c, d, e, f);
+  if (nr === SYS.setns || nr === SYS.unshare) changes++;
   return result === -1 ? -errnoView[0]! : result;
+}
+
+let changes = 0;
+
+/** Grows whenever this thread may have changed its namespaces: setns(2), unshare(2). */
+export function namespaceChanges(): number {
+  return changes;
 }
 
 /**

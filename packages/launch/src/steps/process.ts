@@ -8,7 +8,7 @@ const KEYCTL_JOIN_SESSION_KEYRING = 1; // <linux/keyctl.h>
 const [TIOCSCTTY, TIOCSWINSZ, TIOCSPTLCK, TIOCGPTPEER] = [0x540e, 0x5414, 0x40045431, 0x5441] as const; // <asm-generic/ioctls.h>
 const SIOCSIFFLAGS = 0x8914; // <linux/sockios.h>
 const IFF_UP = 1; // <net/if.h>
-const POLLIN = 1; // <poll.h>
+export const POLLIN = 1; // <poll.h>
 
 /** The eight kinds of namespace, as `/proc/PID/ns` names them. */
 export type NamespaceKind = 'mnt' | 'uts' | 'ipc' | 'pid' | 'net' | 'user' | 'cgroup' | 'time';

@@ -1,0 +1,89 @@
+import { OwnedFd, ResourceStack, SOCK, SYS, socketPair, syscall } from '@ns/libc';
+import { PROGRAM_FD } from './lowering.ts';
+import { posixSpawn } from './posix-spawn.ts';
+import { openStage } from './stage-image.ts';
+import type { StandardStreams } from './standard-streams.ts';
+import { requestProcess } from './zygote.ts';
+
+/** A process that was started, or asked for: then its pid is the first thing it reports. */
+export interface Started {
+  readonly pid: number | undefined;
+  /** Our end of its status socket. */
+  readonly status: OwnedFd;
+}
+
+/** The descriptors of a new process. Ours are kept until it exists. */
+export class Inheritance implements Disposable {
+  readonly #program: OwnedFd;
+  readonly #streams: StandardStreams;
+  readonly #extra: readonly number[];
+  readonly #named: readonly number[];
+  readonly #copies = new ResourceStack();
+  #copyOf: ReadonlyMap<number, number> | undefined;
+
+  /**
+   * @param program - ours from now on
+   * @param streams - stay the caller's but for what the process inherits
+   */
+  constructor(program: OwnedFd, streams: StandardStreams, extra: readonly number[], named: readonly number[]) {
+    this.#program = program;
+    this.#streams = streams;
+    this.#extra = extra;
+    this.#named = named;
+  }
+
+  /** Starts the process here and now. */
+  spawn(): Started {
+    using owned = new ResourceStack();
+    const [status, theirs] = socketPair(SOCK.SEQPACKET);
+    owned.use(theirs);
+    using rollback = new ResourceStack();
+    rollback.use(status);
+    const pid = posixSpawn(owned.use(openStage()).fd, 'ns-init', this.#descriptors(theirs.fd));
+    rollback.release();
+    return { pid, status };
+  }
+
+  /** Lets the zygote start it; undefined when that is not possible. */
+  request(): Started | undefined {
+    const [status, theirs] = socketPair(SOCK.SEQPACKET);
+    try {
+      if (requestProcess(this.#descriptors(theirs.fd), PROGRAM_FD + 1 + this.#extra.length)) {
+        this.#copyBorrowed();
+        return { pid: undefined, status };
+      }
+    } finally {
+      theirs.close();
+    }
+    status.close();
+    return undefined;
+  }
+
+  /** 0, 1, 2, … of the process: the order that the stage and Lowering expect. */
+  #descriptors(statusFd: number): number[] {
+    const all = [...this.#streams.inherited, this.#program.fd, ...this.#extra, statusFd, ...this.#named];
+    const copyOf = this.#copyOf;
+    return copyOf ? all.map((fd) => copyOf.get(fd) ?? fd) : all;
+  }
+
+  /** Their owners may close them from now on; should the request be lost, they are needed once more. */
+  #copyBorrowed(): void {
+    const borrowed = [...this.#streams.borrowed, ...this.#extra, ...this.#named];
+    if (borrowed.length === 0) return;
+    const copies = new Map<number, number>();
+    for (const fd of borrowed) {
+      // One that cannot be copied now is missed only then.
+      const copy = syscall(SYS.fcntl, fd, F_DUPFD_CLOEXEC, 3);
+      if (copy >= 0) copies.set(fd, this.#copies.use(new OwnedFd(copy)).fd);
+    }
+    this.#copyOf = copies;
+  }
+
+  [Symbol.dispose](): void {
+    this.#program.close();
+    this.#streams.closeInherited();
+    this.#copies[Symbol.dispose]();
+  }
+}
+
+const F_DUPFD_CLOEXEC = 1030; // <linux/fcntl.h>

@@ -1,0 +1,183 @@
+import { isMainThread } from 'node:worker_threads';
+import {
+  allocate,
+  check,
+  ERRNO,
+  MSG,
+  memfd,
+  type OwnedFd,
+  pidfdOpen,
+  ResourceStack,
+  SCM_RIGHTS,
+  SOCK,
+  SOL_SOCKET,
+  SYS,
+  syscall,
+  socketPair,
+  WNOHANG,
+  watchFd,
+} from '@ns/libc';
+import { forgetInheritedState, inheritedState } from './inherited-state.ts';
+import { posixSpawn } from './posix-spawn.ts';
+import { SIGNALS } from './signals.ts';
+import { openStage } from './stage-image.ts';
+import { MOST_FDS, zygoteProgram } from './zygote-program.ts';
+
+/* posix_spawn(3) holds its caller until the new process has executed: half of what a start costs this thread. A process
+   of a few pages can make others in a fraction of that time, while we go on: the zygote, one for each thread of Node. */
+
+const SO_PASSCRED = 16; // <asm-generic/socket.h>
+
+// struct msghdr, iovec, the word, cmsghdr with descriptors. One message at a time: calls are synchronous.
+const VECTOR = 56;
+const WORD = VECTOR + 16;
+const CONTROL = WORD + 8;
+const message = allocate(CONTROL + 16 + 4 * MOST_FDS);
+message.bytes.writeBigUInt64LE(BigInt(message.address + VECTOR), 16);
+message.bytes.writeBigUInt64LE(1n, 24);
+message.bytes.writeBigUInt64LE(BigInt(message.address + CONTROL), 32);
+message.bytes.writeBigUInt64LE(BigInt(message.address + WORD), VECTOR);
+message.bytes.writeBigUInt64LE(8n, VECTOR + 8);
+message.bytes.writeInt32LE(SOL_SOCKET, CONTROL + 8);
+message.bytes.writeInt32LE(SCM_RIGHTS, CONTROL + 12);
+
+/** Makes processes for the thread that made it, for as long as both are alike. */
+class Zygote {
+  readonly #pid: number;
+  readonly #socket: OwnedFd;
+  readonly #state: string;
+
+  constructor(state: string) {
+    using owned = new ResourceStack();
+    const [socket, theirs] = socketPair(SOCK.SEQPACKET);
+    using rollback = new ResourceStack();
+    rollback.use(socket);
+    owned.use(theirs);
+    const on = allocate(4);
+    on.bytes.writeInt32LE(1);
+    check('setsockopt', syscall(SYS.setsockopt, theirs.fd, SOL_SOCKET, SO_PASSCRED, on.address, 4));
+    const requester = { pid: process.pid, uid: process.getuid!(), gid: process.getgid!() };
+    const program = owned.use(memfd('ns-program', zygoteProgram(requester))).fd;
+    this.#pid = posixSpawn(owned.use(openStage()).fd, 'ns-init', [program, program, program, program, theirs.fd]);
+    this.#socket = socket;
+    this.#state = state;
+    rollback.release();
+  }
+
+  isLike(state: string): boolean {
+    return this.#state === state;
+  }
+
+  /** @returns 0, or a negated errno: then there will be no process */
+  request(fds: readonly number[], reportFd: number): number {
+    const { bytes, address } = message;
+    bytes.writeUInt32LE(16 + 4 * fds.length, 40);
+    bytes.writeUInt32LE(reportFd, WORD);
+    bytes.writeUInt32LE(16 + 4 * fds.length, CONTROL);
+    for (let i = 0; i < fds.length; i++) bytes.writeInt32LE(fds[i]!, CONTROL + 16 + 4 * i);
+    return Math.min(0, syscall(SYS.sendmsg, this.#socket.fd, address, MSG.NOSIGNAL | MSG.DONTWAIT));
+  }
+
+  /** Answers what it was asked, and ends. */
+  retire(): void {
+    this.#socket.close();
+    if (this.#isReaped()) return;
+    let pidfd: OwnedFd;
+    try {
+      pidfd = pidfdOpen(this.#pid);
+    } catch {
+      // Out of descriptors: a zombie is left, until this process ends.
+      return;
+    }
+    const watch = watchFd(pidfd.fd, { readable: true }, () => {
+      watch.close();
+      pidfd.close();
+      this.#isReaped();
+    });
+    watch.unref();
+  }
+
+  /** Ends at once; for when there is no event loop any more. */
+  kill(): void {
+    this.#socket.close();
+    syscall(SYS.kill, this.#pid, SIGNALS.SIGKILL);
+    for (let attempt = 0; attempt < 1000 && !this.#isReaped(); attempt++) syscall(SYS.sched_yield);
+  }
+
+  #isReaped(): boolean {
+    return syscall(SYS.wait4, this.#pid, 0, WNOHANG, 0) !== 0;
+  }
+}
+
+/** How long it waits for the next request, and how soon another start must follow a first one to be worth a zygote. */
+const IDLE_MS = 500;
+
+let zygote: Zygote | undefined;
+let idle: NodeJS.Timeout | undefined;
+let endsWithWorker = false;
+let starts = 0;
+let losses = 0;
+/** More are no accident: something on this machine does not let it live. */
+const MOST_LOSSES = 3;
+
+/**
+ * Asks this thread's zygote for a process that finds the descriptors as 0, 1, 2, … and its program in descriptor 3. It is
+ * our child in every respect. It sends its pid to descriptor `reportFd` first; when that socket ends without one, there
+ * was no process.
+ *
+ * @returns false when nothing was asked, because there is no zygote, it cannot take a request now, or it would make
+ *   another process than we would ourselves
+ */
+export function requestProcess(fds: readonly number[], reportFd: number): boolean {
+  // Who starts a process now and then needs none.
+  idle = idle?.refresh() ?? setTimeout(rest, IDLE_MS).unref();
+  if (++starts < 2 || losses >= MOST_LOSSES || fds.length > MOST_FDS) return false;
+  const state = inheritedState();
+  if (state === undefined) {
+    endZygote();
+    return false;
+  }
+  if (!zygote?.isLike(state)) {
+    endZygote();
+    zygote = tryMake(state);
+  }
+  const result = zygote?.request(fds, reportFd) ?? -1;
+  // Too many requests or descriptors under way are no reason to give it up.
+  if (result === -ERRNO.EPIPE! || result === -ERRNO.ECONNRESET!) {
+    losses++;
+    endZygote();
+  }
+  return result === 0;
+}
+
+/** Nothing of ours is left when nothing has been started for a while. */
+function rest(): void {
+  idle = undefined;
+  starts = 0;
+  endZygote();
+  forgetInheritedState();
+}
+
+function tryMake(state: string): Zygote | undefined {
+  try {
+    const made = new Zygote(state);
+    // The end of a worker is not the end of the process: nobody else would wait for what it leaves.
+    if (!isMainThread && !endsWithWorker) process.once('exit', () => zygote?.kill());
+    endsWithWorker = true;
+    return made;
+  } catch {
+    // What hinders it will hinder posix_spawn too, which says so.
+    return undefined;
+  }
+}
+
+/**
+ * Ends the process by which this thread starts others quickly; the next start makes a new one. It is done by itself when
+ * ids, groups, capabilities, no_new_privs, seccomp filters, namespaces, cgroup, umask, working directory, priority or
+ * allowed processors of the thread have changed by the next start. Call it before the thread gives up privileges in another
+ * way, such as Landlock: until then whoever commands this process commands one that still has them.
+ */
+export function endZygote(): void {
+  zygote?.retire();
+  zygote = undefined;
+}
