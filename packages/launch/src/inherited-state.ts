@@ -1,5 +1,16 @@
 import { readlinkSync } from 'node:fs';
-import { AT_EMPTY_PATH, AT_FDCWD, allocate, cString, namespaceChanges, O, type OwnedFd, open, SYS, syscall } from '@ns/libc';
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  allocate,
+  cString,
+  namespaceChanges,
+  O,
+  type OwnedFd,
+  open,
+  SYS,
+  syscall,
+} from '@ns/libc';
 
 /* What a new process gets from the thread that makes it, besides descriptors and signals. A process that was made earlier
    may stand in for the thread only while all of it is the same. Looking takes some ten microseconds: the files stay open. */

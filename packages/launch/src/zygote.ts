@@ -12,8 +12,8 @@ import {
   SOCK,
   SOL_SOCKET,
   SYS,
-  syscall,
   socketPair,
+  syscall,
   WNOHANG,
   watchFd,
 } from '@ns/libc';
@@ -42,7 +42,7 @@ message.bytes.writeInt32LE(SOL_SOCKET, CONTROL + 8);
 message.bytes.writeInt32LE(SCM_RIGHTS, CONTROL + 12);
 
 /** Makes processes for the thread that made it, for as long as both are alike. */
-class Zygote {
+export class Zygote {
   readonly #pid: number;
   readonly #socket: OwnedFd;
   readonly #state: string;

@@ -1,0 +1,172 @@
+import { closeSync, mkdtempSync, openSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { eventually, kernelState, leftSince, needs, notRoot, processEntries } from '@ns/testing';
+import { endZygote, type LaunchOptions, launch } from '../src/index.ts';
+import { NodeScript } from './node-script.ts';
+import { monitoredPlan } from './plans.ts';
+import { run } from './run.ts';
+
+/* Who makes a process must not matter to it, to us, or to what is left. */
+
+const rootTest = needs(notRoot);
+const zygotes = () => processEntries().filter(({ parent, name }) => parent === process.pid && name === 'ns-zygote');
+const statusOf = (pid: number, field: string) =>
+  new RegExp(`^${field}:\\s*(.*)$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1];
+
+/** The zygote that the next launch will use. */
+async function zygote(): Promise<number> {
+  for (let i = 0; i < 2; i++) await run({ steps: monitoredPlan(['true']) });
+  const [one, ...others] = zygotes();
+  expect(others).toEqual([]);
+  return one!.pid;
+}
+
+afterEach(() => endZygote());
+
+rootTest('a first launch does without, and the caller may too', async () => {
+  endZygote();
+  await eventually(() => zygotes().length === 0);
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  await run({ steps: monitoredPlan(['true']) });
+  for (let i = 0; i < 3; i++) await run({ steps: monitoredPlan(['true']), direct: true });
+  expect(zygotes()).toEqual([]);
+});
+
+rootTest('what it makes is our child, and like what we make ourselves', async () => {
+  const script = 'umask; pwd; id -u; id -G; ls /proc/self/fd; cat /proc/self/status /proc/self/limits';
+  const look = async (options: Partial<LaunchOptions>) => {
+    const launched = launch({ steps: monitoredPlan(['bash', '-c', script]), ...options });
+    const monitor = launched.monitorPid;
+    expect(Number(statusOf(monitor, 'PPid'))).toBe(process.pid);
+    const output = await text(launched.stdout!);
+    launched.stderr!.destroy();
+    expect((await launched.exited).exitCode).toBe(0);
+    return output
+      .split('\n')
+      .filter((line) => !/^(Pid|PPid|NSpid|NStgid|NSpgid|NSsid|Tgid|FDSize|Vm|Rss|(non)?voluntary)/.test(line));
+  };
+  const direct = await look({ direct: true });
+  await zygote();
+  expect(await look({})).toEqual(direct);
+});
+
+rootTest('its pid is known when somebody asks, and a signal finds it at once', async () => {
+  await zygote();
+  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+    const launched = launch({ steps: monitoredPlan(['sleep', '300']), stdio: ['null', 'null', 'null'] });
+    if (signal === 'SIGTERM') await launched.executed;
+    expect(launched.signal(signal)).toBe(true);
+    expect((await launched.exited).signal).toBe(signal);
+    expect(launched.signal(signal)).toBe(false);
+  }
+});
+
+rootTest('killed while idle: the next launch does without, the one after has another', async () => {
+  const first = await zygote();
+  process.kill(first, 'SIGKILL');
+  expect(await eventually(() => zygotes().every(({ state }) => state === 'Z'))).toBe(true);
+  expect((await run({ steps: monitoredPlan(['echo', 'out']) })).stdout).toBe('out\n');
+  expect((await run({ steps: monitoredPlan(['echo', 'out']) })).stdout).toBe('out\n');
+  expect(await eventually(() => zygotes().length === 1)).toBe(true);
+  expect(zygotes()[0]!.pid).not.toBe(first);
+});
+
+rootTest(
+  'killed with requests that it has not answered: we answer them, with descriptors that were closed since',
+  async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'zygote-'));
+    writeFileSync(join(directory, 'given'), 'what was given\n');
+    const pid = await zygote();
+    process.kill(pid, 'SIGSTOP');
+    expect(await eventually(() => processEntries().some((one) => one.pid === pid && one.state === 'T'))).toBe(true);
+    const launched = Array.from({ length: 20 }, () => {
+      const fd = openSync(join(directory, 'given'), 'r');
+      const one = launch({ steps: monitoredPlan(['cat', '/proc/self/fd/3']), extraFds: [fd] });
+      closeSync(fd);
+      return one;
+    });
+    process.kill(pid, 'SIGKILL');
+    for (const one of launched) {
+      one.stderr!.destroy();
+      expect(await text(one.stdout!)).toBe('what was given\n');
+      expect(await one.exited).toMatchObject({ exitCode: 0, failure: undefined });
+    }
+    rmSync(directory, { recursive: true });
+  },
+);
+
+rootTest(
+  'more requests at once than it can take',
+  async () => {
+    const pid = await zygote();
+    process.kill(pid, 'SIGSTOP');
+    // Some hundred fit into the socket; from then on we make them ourselves, and need not wait for it.
+    const all = Array.from({ length: 400 }, () =>
+      launch({ steps: monitoredPlan(['true']), stdio: ['null', 'null', 'null'] }),
+    );
+    expect((await all.at(-1)!.exited).exitCode).toBe(0);
+    process.kill(pid, 'SIGCONT');
+    for (const { exited } of all) expect((await exited).exitCode).toBe(0);
+  },
+  60_000,
+);
+
+rootTest('another umask and working directory are another zygote', async () => {
+  const directory = realpathSync(mkdtempSync(join(tmpdir(), 'zygote-')));
+  const before = { directory: process.cwd(), umask: process.umask() };
+  const pids = [await zygote()];
+  const look = async () => (await run({ steps: monitoredPlan(['bash', '-c', 'pwd; umask']) })).stdout;
+  try {
+    process.chdir(directory);
+    expect(await look()).toBe(`${directory}\n${before.umask.toString(8).padStart(4, '0')}\n`);
+    pids.push(zygotes().at(-1)!.pid);
+    process.umask(0o027);
+    expect(await look()).toBe(`${directory}\n0027\n`);
+    pids.push(zygotes().at(-1)!.pid);
+    expect(new Set(pids).size).toBe(3);
+  } finally {
+    process.chdir(before.directory);
+    process.umask(before.umask);
+    rmSync(directory, { recursive: true });
+  }
+});
+
+rootTest('nothing of it is left when nothing was started for a while', async () => {
+  endZygote();
+  await eventually(() => zygotes().length === 0);
+  const before = kernelState();
+  await zygote();
+  expect(await leftSince(before)).toEqual([]);
+});
+
+describe('a process that gives up privileges', () => {
+  let script: NodeScript;
+  beforeAll(() => {
+    script = new NodeScript('less-privileged');
+  });
+  afterAll(() => script[Symbol.dispose]());
+  const result = async (what: string) => JSON.parse(await text(script.start([what]).stdout)) as unknown;
+
+  rootTest('starts others with those it has left', async () => {
+    expect(await result('launches')).toEqual({ output: '65534', before: true, after: 65534, same: false });
+  });
+
+  rootTest('is not served by the zygote it had', async () => {
+    expect(await result('asks')).toEqual({ result: 0, record: 'end' });
+  });
+
+  rootTest('may find that it can start none: the reason is in the exit', async () => {
+    expect(await result('isLimited')).toEqual({
+      limited: 0,
+      first: { output: 'made', exitCode: 0 },
+      second: { output: '', exitCode: 125, failure: 'EAGAIN' },
+    });
+  });
+});
+
+rootTest('the zygote of a worker thread ends with it', async () => {
+  using script = new NodeScript('short-worker');
+  expect(JSON.parse(await text(script.start([]).stdout))).toEqual({ seen: ['ns-zygote'], left: [] });
+});
