@@ -188,7 +188,7 @@ export async function snapshotContainer(
 
 /** What a fork has of its origin: not its name, and no directory to write to, which can be but one container's. */
 export function specToFork({ name: _, writable, rootfs, ...spec }: ContainerSpec): Omit<ContainerSpec, 'name'> {
-  const own = (chosen: Writable | undefined) => typeof chosen === 'object' && !('tmpfs' in chosen);
+  const own = (chosen: Writable | undefined) => typeof chosen === 'object' && ('dir' in chosen || 'upper' in chosen);
   const { writable: ofRoot, ...layers } = typeof rootfs === 'object' && 'layers' in rootfs ? rootfs : { layers: [] };
   return {
     ...spec,

@@ -7,6 +7,7 @@ import { type NotifierOptions, type SeccompHandlers, SeccompNotifier } from '@ns
 import { nameLink } from './container-names.ts';
 import { designContainer } from './design.ts';
 import { readHost } from './host.ts';
+import type { OpenedWrites } from './kept-writes.ts';
 import { LogFiles } from './log-files.ts';
 import { locateLog, logFilesOf } from './log-location.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
@@ -25,6 +26,7 @@ export interface StartContext {
   readonly cgroup: Cgroup | undefined;
   readonly ids: IdLease | undefined;
   readonly mounts?: PreparedMounts | undefined;
+  readonly kept?: OpenedWrites | undefined;
   readonly network?: ContainerNetwork | UserContainerNetwork | undefined;
   /** The cgroup that holds the limits, when `cgroup` is inside another. */
   readonly outerCgroup?: Cgroup | undefined;
@@ -74,6 +76,7 @@ export function launchContainer(
       cgroupFd: cgroup?.cloneInto !== undefined,
       ids: context.ids,
       mounts: context.mounts,
+      kept: context.kept,
       network: context.network,
       leftovers: leftoversOf(context, spec),
       journal: context.journal !== undefined,

@@ -16,11 +16,13 @@ import { ContainerStateError } from './errors.ts';
 import { EventHub } from './event-hub.ts';
 import type { ExecTarget } from './exec.ts';
 import { ownersOutside } from './file-owners.ts';
+import type { OpenedWrites, WriteLimit } from './kept-writes.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog } from './log-location.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { scratchOptions } from './plan/root-steps.ts';
 import { identifyProcess, type ProcessIdentity } from './process-identity.ts';
+import { openKept } from './resources.ts';
 import type { Result } from './result.ts';
 import { resolveRoot } from './rootfs.ts';
 import type { RunHandle } from './run-handle.ts';
@@ -52,6 +54,8 @@ export class ContainerLife {
   #scratch: Scratch | undefined;
   /** Its own from its making to its removal: what it has written belongs to them. */
   #ids: IdLease | undefined;
+  /** Where its writes are kept: open when it has ended too, to be looked at. */
+  #kept: OpenedWrites | undefined;
   #status: ContainerStatus = 'created';
   #unwatch = () => {};
 
@@ -91,11 +95,23 @@ export class ContainerLife {
     return { id: this.id, name: this.#spec.name, command: this.#spec.command };
   }
 
+  /** How what it writes is bounded. */
+  get writeLimit(): WriteLimit | undefined {
+    if (this.#kept) return this.#kept.limit;
+    const { size, nr_inodes: inodes } = scratchOptions(resolveRoot(this.#spec));
+    return size === undefined
+      ? undefined
+      : { method: 'tmpfs', sizeBytes: Number(size), ...(inodes !== undefined && { inodes: Number(inodes) }) };
+  }
+
   /** Where its changes are. */
   get overlays(): ContainerOverlay[] {
     if (this.isFound) throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', 'look at what it changed', onlyItsMaker);
     return this.#run && this.#scratch
-      ? overlaysOf(this.#run.steps, this.#run.design, { scratch: this.#scratch.fd.procPath })
+      ? overlaysOf(this.#run.steps, this.#run.design, {
+          scratch: this.#scratch.fd.procPath,
+          kept: this.#kept?.path,
+        })
       : [];
   }
 
@@ -118,6 +134,7 @@ export class ContainerLife {
       this.#ids = wantsIdLease(this.#spec) ? await leaseIds(this.id) : undefined;
       await traced('create', this.trace, () => this.#prepare(files));
     } catch (error) {
+      this.#kept?.[Symbol.dispose]();
       await this.#ids?.release();
       if (name !== undefined) releaseName(name);
       removeState(this.id);
@@ -168,6 +185,7 @@ export class ContainerLife {
     this.#run?.launched.kill();
     if (this.#run) await this.wait().catch(() => {});
     this.#scratch?.fd.close();
+    this.#kept?.[Symbol.dispose]();
     await this.#ids?.release();
     removeState(this.id);
     if (this.#spec.name !== undefined) releaseName(this.#spec.name);
@@ -245,6 +263,10 @@ export class ContainerLife {
   async #prepare(files?: readonly ContainerOverlay[]): Promise<void> {
     stateDirectory('containers', this.id);
     this.logs.reopen();
+    // An image is mounted once at a time, and for the next start anew.
+    this.#kept?.[Symbol.dispose]();
+    this.#kept = undefined;
+    this.#kept = await openKept(this.#spec, this.#ids);
     const before = files ? await forkScratch(this.#spec, this.#ids, files) : this.#scratch;
     try {
       const run = await ContainerRun.prepare(this.#spec, {
@@ -253,6 +275,7 @@ export class ContainerLife {
         maxOutputBytes: this.#maxOutputBytes,
         scratch: before,
         ids: this.#ids,
+        kept: this.#kept,
       });
       this.#scratch = { fd: await run.launched.scratch, covered: true };
       this.#run = run;

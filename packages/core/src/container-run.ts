@@ -6,6 +6,7 @@ import { launchContainer } from './container-launch.ts';
 import { openStreams } from './container-process.ts';
 import { handOver, isDetachable, openJournal } from './detachment.ts';
 import { ContainerStartError } from './errors.ts';
+import type { OpenedWrites } from './kept-writes.ts';
 import type { LogBuffer } from './log-buffer.ts';
 import { LogFiles } from './log-files.ts';
 import { type LogLocation, locateLog } from './log-location.ts';
@@ -69,13 +70,14 @@ export class ContainerRun implements RunHandle {
       logs: LogBuffer;
       maxOutputBytes: number;
       scratch: Scratch | undefined;
-      /** Stay the caller's. */
+      /** These stay the caller's. */
       ids: IdLease | undefined;
+      kept: OpenedWrites | undefined;
     },
   ): Promise<ContainerRun> {
     const { id, logs, maxOutputBytes, scratch } = context;
-    const resources = await acquireResources(id, spec, context.ids);
-    const { cgroup, ids, mounts, network } = resources;
+    const resources = await acquireResources(id, spec, context);
+    const { cgroup, ids, kept, mounts, network } = resources;
     const detachable = isDetachable(spec);
     const streams = detachable ? LogFiles.create(locateLog(id, spec)!) : openStreams(spec);
     using journal = detachable ? openJournal(id) : undefined;
@@ -90,6 +92,7 @@ export class ContainerRun implements RunHandle {
         outerCgroup: cgroup,
         ids,
         mounts,
+        kept,
         network,
         journal,
         park: true,

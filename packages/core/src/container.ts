@@ -30,6 +30,7 @@ import { newId } from './design.ts';
 import { checkDetachable, isDetachable, notDetachable } from './detachment.ts';
 import { type ExecOptions, exec } from './exec.ts';
 import type { HealthState } from './health.ts';
+import type { WriteLimit } from './kept-writes.ts';
 import type { LogEntry, LogOptions } from './log-buffer.ts';
 import type { MountSpec } from './mount-spec.ts';
 import { type ContainerPort, liveNetworks, portsOf, updateNetwork } from './network/live-networks.ts';
@@ -134,6 +135,11 @@ export class Container implements AsyncDisposable {
   /** Its published ports, with those the system chose. */
   get ports(): readonly ContainerPort[] {
     return portsOf(this.id);
+  }
+
+  /** How what it writes below its root is bounded, and by which means; undefined when it is not. */
+  get writeLimit(): WriteLimit | undefined {
+    return this.#life.writeLimit;
   }
 
   /** Its networks by name, with its link and addresses in each. */

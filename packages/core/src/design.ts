@@ -7,6 +7,7 @@ import type { IdLease } from '@ns/namespaces';
 import { defaultPath, defaultShmSize, maskedPaths, readonlyPaths } from './defaults.ts';
 import { resolveDevice } from './devices.ts';
 import { type Host, readHost } from './host.ts';
+import { keptWritesOf, type OpenedWrites } from './kept-writes.ts';
 import { type MountContext, resolveMount } from './mounts.ts';
 import { resolveNamespaces } from './namespaces.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
@@ -44,6 +45,8 @@ export interface DesignContext {
   readonly network?: Pick<ContainerNetwork | UserContainerNetwork, 'fd' | 'files'> | undefined;
   /** Detached mounts, by the names that steps use. Without, it is a plan for nobody to carry out. */
   readonly mounts?: Pick<PreparedMounts, 'fds' | 'layers'> | undefined;
+  /** Where it writes to a directory that keeps it. */
+  readonly kept?: Pick<OpenedWrites, 'mount'> | undefined;
   /** Receives descriptors that were opened, */
   readonly owner: ResourceStack;
   /** and their numbers under the names steps use. */
@@ -58,7 +61,13 @@ export function newId(): string {
 /** Decides everything a specification leaves open. Looks at the host; changes nothing. */
 export function designContainer(spec: ContainerSpec, context: DesignContext, host: Host = readHost()): ContainerDesign {
   const { privileged = false } = spec;
-  const root = { ...resolveRoot(spec), handles: context.mounts?.layers ?? [] };
+  const kept = context.kept?.mount;
+  const root = {
+    ...resolveRoot(spec),
+    handles: context.mounts?.layers ?? [],
+    ...(kept && { kept: `kept writes of ${keptWritesOf(spec)!.dir}` }),
+  };
+  if (root.kept !== undefined) context.fds[root.kept] = kept!.fd;
   for (const handle of root.handles) context.fds[handle] = context.mounts!.fds.get(handle)!.fd;
   const user = resolveUser(spec.user, spec.groups, root.layers);
   const idMaps = resolveIdMaps(spec, context.ids);

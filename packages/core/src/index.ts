@@ -8,6 +8,7 @@ export { ContainerProcess } from './container-process.ts';
 export { ContainerStartError, ContainerStateError, ProcessFailedError } from './errors.ts';
 export type { ExecOptions } from './exec.ts';
 export type { HealthSpec, HealthState } from './health.ts';
+export type { WriteLimit } from './kept-writes.ts';
 export { type LearntProfile, learnSeccompProfile } from './learn-seccomp.ts';
 export type { LogEntry, LogOptions } from './log-buffer.ts';
 export type { LogSpec } from './log-location.ts';

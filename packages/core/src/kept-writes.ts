@@ -1,12 +1,33 @@
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseSize } from '@ns/cgroups';
-import { SpecError, UnavailableError } from '@ns/libc';
-import { createSizedDirectory, openSizedDirectory } from '@ns/overlayfs';
-import type { ContainerSpec, Writable } from './types.ts';
+import type { IdMaps } from '@ns/launch';
+import { type OwnedFd, SpecError, SyscallError, UnavailableError } from '@ns/libc';
+import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
+import { createSizedDirectory, openSizedDirectory, type SizedDirectory, type SizeMethod } from '@ns/overlayfs';
+import { kernelAtLeast, readHost } from './host.ts';
+import type { ContainerSpec, Size, Writable } from './types.ts';
 
 /** A directory that keeps writes from one container to the next. */
 export type KeptWrites = Extract<Writable, { dir: string }>;
+
+/** How what a container writes is bounded. */
+export interface WriteLimit {
+  /** `tmpfs`: memory. The others are on disk. */
+  readonly method: SizeMethod;
+  readonly sizeBytes: number;
+  readonly inodes?: number;
+}
+
+/** Kept writes while a container has them. */
+export interface OpenedWrites extends Disposable {
+  /** Where `upper` and `work` are, in this process and until it is closed. */
+  readonly path: string;
+  /** What the container gets instead of a path: an image, or the directory with the container's ids mapped. */
+  readonly mount: OwnedFd | undefined;
+  readonly limit: WriteLimit | undefined;
+}
 
 /** The kept directory of a specification, when it has one. */
 export function keptWritesOf({ rootfs, writable }: Pick<ContainerSpec, 'rootfs' | 'writable'>): KeptWrites | undefined {
@@ -20,36 +41,75 @@ export function layersOfKept({ dir }: KeptWrites): { upper: string; work: string
 }
 
 /**
- * Makes the directory, or finds it again, with the limit it was made with.
+ * Makes the directory, or finds it again, with the limit it was made with. What is in it has the ids that are inside.
  *
- * @throws UnavailableError no quota of the file system can bound it
+ * @throws UnavailableError nothing that the host has can bound it, or its file system cannot map ids
  * @throws SpecError it was made with another size
+ * @throws NsError `ERR_NS_IN_USE`: it is in an image, and another container has that
  */
-export async function prepareKeptWrites(kept: KeptWrites): Promise<void> {
-  const { dir, size } = kept;
-  if (size !== undefined) await limit(dir, parseSize(size, 'writable.size'));
-  const { upper, work } = layersOfKept(kept);
-  await mkdir(upper, { recursive: true });
-  await mkdir(work, { recursive: true, mode: 0o700 });
+export async function openKeptWrites(kept: KeptWrites, idMaps: IdMaps | undefined): Promise<OpenedWrites> {
+  const sized = kept.size === undefined ? undefined : await sizedDirectory(kept, kept.size);
+  const path = sized?.path ?? join(kept.dir, 'data');
+  let mount = sized?.mount;
+  try {
+    await mkdir(join(path, 'upper'), { recursive: true });
+    await mkdir(join(path, 'work'), { recursive: true, mode: 0o700 });
+    // An ordinary user's files are his own in any case.
+    if (idMaps && process.geteuid!() === 0) {
+      mount ??= cloneMount(path);
+      await mapIds(mount, idMaps, kept.dir);
+    }
+  } catch (error) {
+    mount?.close();
+    throw error;
+  }
+  return {
+    path: mount?.procPath ?? path,
+    mount,
+    limit: sized && {
+      method: sized.method,
+      sizeBytes: sized.sizeBytes,
+      ...(sized.inodes !== undefined && { inodes: sized.inodes }),
+    },
+    [Symbol.dispose]: () => mount?.close(),
+  };
 }
 
-async function limit(dir: string, sizeBytes: number): Promise<void> {
-  const known = await openSizedDirectory(dir).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
-  if (known && known.sizeBytes !== sizeBytes)
-    throw new SpecError('writable.size', `the size it was made with, ${known.sizeBytes}`, sizeBytes);
-  if (known) return;
+async function mapIds(mount: OwnedFd, idMaps: IdMaps, dir: string): Promise<void> {
+  const unavailable = (why: string) =>
+    new UnavailableError(
+      `kept writes in ${dir} with ids of the container's own`,
+      why,
+      'Leave idMap out, or use a tmpfs',
+    );
+  if (!kernelAtLeast(readHost(), 5, 19))
+    throw unavailable('an overlay takes a place to write to with mapped ids since Linux 5.19');
+  using namespace = await createUserNamespace(idMaps);
   try {
-    // Ways that bound a plain directory: what is in it can be looked at, applied and kept when nothing runs.
-    (await createSizedDirectory(dir, sizeBytes, { methods: ['project-quota', 'btrfs-qgroup'] })).close();
+    idmapMount(mount, namespace);
+  } catch (error) {
+    if (error instanceof SyscallError && error.code === 'EINVAL') throw unavailable('its file system cannot map ids');
+    throw error;
+  }
+}
+
+async function sizedDirectory({ dir, inodes }: KeptWrites, size: Size): Promise<SizedDirectory> {
+  const sizeBytes = parseSize(size, 'writable.size');
+  if (existsSync(join(dir, 'size.json'))) {
+    const known = await openSizedDirectory(dir);
+    if (known.sizeBytes === sizeBytes && known.inodes === inodes) return known;
+    known.close();
+    const field = known.sizeBytes === sizeBytes ? 'inodes' : 'size';
+    throw new SpecError(`writable.${field}`, 'what it was made with', field === 'size' ? sizeBytes : inodes);
+  }
+  try {
+    return await createSizedDirectory(dir, sizeBytes, inodes === undefined ? {} : { inodes });
   } catch (error) {
     if (!(error instanceof UnavailableError)) throw error;
     throw new UnavailableError(
       `a size limit for ${dir}`,
       error.message,
-      'Use ext4 or xfs with project quota, or btrfs with quota, or { tmpfs: size }',
+      'Use ext4 or xfs with project quota, btrfs with quota, loop devices and e2fsprogs as root, or { size } without a directory',
     );
   }
 }

@@ -2,7 +2,7 @@ import type { Cgroup } from '@ns/cgroups';
 import { SyscallError, UnavailableError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { createContainerCgroup } from './container-cgroup.ts';
-import { keptWritesOf, prepareKeptWrites } from './kept-writes.ts';
+import { keptWritesOf, type OpenedWrites, openKeptWrites } from './kept-writes.ts';
 import { mapLayers } from './mapped-layers.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
 import { requirePrivilege, wantsNetwork, wantsUserNetwork } from './network/network-spec.ts';
@@ -10,13 +10,14 @@ import { UserContainerNetwork } from './network/user-container-network.ts';
 import { mountContext, needsPreparation, type PreparedMounts, prepareMounts } from './prepare-mounts.ts';
 import { resolveRoot } from './rootfs.ts';
 import type { ContainerSpec } from './types.ts';
-import { leaseIds, wantsIdLease } from './user-namespace.ts';
+import { leaseIds, resolveIdMaps, wantsIdLease } from './user-namespace.ts';
 import { volumeUser } from './volume-store.ts';
 
 /** What a container holds outside of its processes, from before its first to after its last. */
 export interface Resources extends AsyncDisposable {
   readonly cgroup: Cgroup | undefined;
   readonly ids: IdLease | undefined;
+  readonly kept: OpenedWrites | undefined;
   readonly mounts: PreparedMounts | undefined;
   readonly network: ContainerNetwork | UserContainerNetwork | undefined;
 }
@@ -25,6 +26,7 @@ export interface Resources extends AsyncDisposable {
 export const noResources: Resources = {
   cgroup: undefined,
   ids: undefined,
+  kept: undefined,
   mounts: undefined,
   network: undefined,
   [Symbol.asyncDispose]: async () => {},
@@ -49,12 +51,20 @@ export function needsResources(spec: ContainerSpec): boolean {
 /**
  * Makes what a container needs. An ordinary user without a delegated cgroup does without one if nothing is limited.
  *
- * @param lent - ids that it has already; they are not released with the rest
+ * @param lent - what it has already; that is not released with the rest
  */
-export async function acquireResources(id: string, spec: ContainerSpec, lent?: IdLease): Promise<Resources> {
+export async function acquireResources(
+  id: string,
+  spec: ContainerSpec,
+  lent: Partial<Pick<Resources, 'ids' | 'kept'>> = {},
+): Promise<Resources> {
   const held: AsyncDisposable[] = [];
   const hold = <T extends AsyncDisposable | undefined>(resource: T): T => {
     if (resource) held.unshift(resource);
+    return resource;
+  };
+  const holdUntilThen = (resource: OpenedWrites | undefined) => {
+    hold(resource && { [Symbol.asyncDispose]: async () => resource[Symbol.dispose]() });
     return resource;
   };
   const release = async () => {
@@ -62,9 +72,8 @@ export async function acquireResources(id: string, spec: ContainerSpec, lent?: I
   };
   try {
     const cgroup = hold(await cgroupFor(id, spec));
-    const ids = lent ?? hold(wantsIdLease(spec) ? await leaseIds(id) : undefined);
-    const kept = keptWritesOf(spec);
-    if (kept) await prepareKeptWrites(kept);
+    const ids = lent.ids ?? hold(wantsIdLease(spec) ? await leaseIds(id) : undefined);
+    const kept = lent.kept ?? holdUntilThen(await openKept(spec, ids));
     const mounts = hold(needsPreparation(spec) ? await prepare(id, spec, ids) : undefined);
     const network = hold(
       wantsNetwork(spec)
@@ -73,11 +82,17 @@ export async function acquireResources(id: string, spec: ContainerSpec, lent?: I
           ? await UserContainerNetwork.prepare(id, spec)
           : undefined,
     );
-    return { cgroup, ids, mounts, network, [Symbol.asyncDispose]: release };
+    return { cgroup, ids, kept, mounts, network, [Symbol.asyncDispose]: release };
   } catch (error) {
     await release();
     throw error;
   }
+}
+
+/** The directory in which it keeps what it writes, if it has one. */
+export async function openKept(spec: ContainerSpec, ids: IdLease | undefined): Promise<OpenedWrites | undefined> {
+  const kept = keptWritesOf(spec);
+  return kept && openKeptWrites(kept, resolveIdMaps(spec, ids));
 }
 
 async function prepare(id: string, spec: ContainerSpec, ids: IdLease | undefined): Promise<PreparedMounts> {

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { NsError, SpecError } from '@ns/libc';
 import { hiddenPaths } from './defaults.ts';
 import { type KeptWrites, layersOfKept } from './kept-writes.ts';
-import type { ContainerSpec, Writable } from './types.ts';
+import type { ContainerSpec, Size, Writable } from './types.ts';
 
 /** Where a root comes from, with its defaults filled in. */
 export interface ResolvedRoot {
@@ -10,11 +10,13 @@ export interface ResolvedRoot {
   readonly kind: 'overlay' | 'bind';
   /** Topmost first. */
   readonly layers: readonly string[];
-  readonly writable: Exclude<Writable, KeptWrites>;
+  readonly writable: Exclude<Writable, KeptWrites | { size: Size }>;
   /** It is the host's own file system. */
   readonly host: boolean;
   /** Names of descriptors of the layers, where their ids are mapped to the container's. */
   readonly handles?: readonly string[];
+  /** Name of a descriptor of the mount that holds the upper and work directories, where they are not opened by path. */
+  readonly kept?: string;
   /** Paths to take out of view. */
   readonly hide: readonly string[];
 }
@@ -63,7 +65,11 @@ export function resolveRoot({
 }
 
 function resolveWritable(writable: Writable = 'tmpfs'): ResolvedRoot['writable'] {
-  return typeof writable === 'object' && 'dir' in writable ? layersOfKept(writable) : writable;
+  if (typeof writable !== 'object') return writable;
+  if ('dir' in writable) return layersOfKept(writable);
+  if (!('size' in writable)) return writable;
+  const { size: tmpfs, inodes } = writable;
+  return { tmpfs, ...(inodes !== undefined && { inodes }) };
 }
 
 function rooted(layers: readonly string[], writable: Writable): ResolvedRoot {

@@ -39,15 +39,19 @@ export type Writable =
   | 'none'
   /** The root directory itself. */
   | 'direct'
-  /** A tmpfs of at most this size. */
-  | { readonly tmpfs: Size }
+  /** A tmpfs of at most this size, and with at most so many files. */
+  | { readonly tmpfs: Size; readonly inodes?: number }
   /** Directories of the host that outlive the container. */
   | { readonly upper: string; readonly work: string }
   /**
-   * A directory of the host, made when it is missing, that keeps what is written from one container to the next. With
-   * `size` no more than that fits in (ENOSPC or EDQUOT), by project quota of ext4 and xfs or a quota group of btrfs.
+   * A directory of the host, made when it is missing, that keeps what is written from one container to the next, owned by the
+   * ids that are inside. With `size` no more than that fits in, and with `inodes` no more files (ENOSPC or EDQUOT), by whatever
+   * the host offers: project quota of ext4 and xfs, a quota group of btrfs, an image file on a loop device, which one
+   * container at a time can have. `container.writeLimit` says which.
    */
-  | { readonly dir: string; readonly size?: Size };
+  | { readonly dir: string; readonly size?: Size; readonly inodes?: number }
+  /** The same without a directory to keep: a tmpfs. */
+  | { readonly size: Size; readonly inodes?: number };
 
 /** A namespace: its own, the host's, or one that exists. */
 export type NamespaceChoice =

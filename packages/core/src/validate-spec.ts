@@ -61,11 +61,13 @@ const rlimitTable = v.strictObject(Object.fromEntries(Object.keys(rlimits).map((
 const writable = v.union(
   [
     oneOf(['tmpfs', 'none', 'direct']),
-    v.strictObject({ tmpfs: size }),
+    v.strictObject({ tmpfs: size, inodes: v.optional(integer(1, 2 ** 32 - 1)) }),
+    v.strictObject({ size, inodes: v.optional(integer(1, 2 ** 32 - 1)) }),
     v.strictObject({ upper: absolutePath, work: absolutePath }),
-    v.strictObject({ dir: absolutePath, size: v.optional(size) }),
+    v.strictObject({ dir: absolutePath }),
+    v.strictObject({ dir: absolutePath, size, inodes: v.optional(integer(1, 2 ** 32 - 1)) }),
   ],
-  "'tmpfs', 'none', 'direct', { tmpfs: size }, { upper, work } or { dir, size }",
+  "'tmpfs', 'none', 'direct', { size, inodes }, { tmpfs: size }, { upper, work } or { dir, size, inodes }",
 );
 const capabilityList = v.array(text('a capability name'), 'an array of capability names');
 const environmentName = v.pipe(

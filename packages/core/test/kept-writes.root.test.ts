@@ -1,9 +1,22 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { Container, run } from '@ns/core';
 import { needs, notRoot } from '@ns/testing';
+import { NodeProgram } from './node-program.ts';
 
 const test = needs(notRoot);
 let dir: string;
@@ -29,17 +42,136 @@ test('the plan of a directory that is not there makes nothing', () => {
   expect(() => readFileSync(join(dir, 'planned'))).toThrow('ENOENT');
 });
 
-test('a size that no file system here can keep is a typed answer', async () => {
-  // A tmpfs has no project ids before Linux 6.6 and no quota for them later.
-  const writable = { dir: '/dev/shm/ns-kept-test', size: '1m' };
-  try {
-    await expect(run('true', { writable })).rejects.toMatchObject({
-      code: 'ERR_NS_UNAVAILABLE',
-      hint: expect.stringContaining('project quota'),
+/** Loop devices whose file is below a directory. */
+const loopsBelow = (directory: string) =>
+  readdirSync('/sys/block')
+    .filter((name) => name.startsWith('loop'))
+    .filter((name) => {
+      try {
+        return readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').startsWith(directory);
+      } catch {
+        return false;
+      }
     });
-  } finally {
-    rmSync('/dev/shm/ns-kept-test', { recursive: true, force: true });
-  }
+
+/** Freed by the kernel a moment after the last process of a container is gone. */
+async function noLoopsBelow(directory: string): Promise<void> {
+  for (let waited = 0; loopsBelow(directory).length > 0 && waited < 10_000; waited += 20) await setTimeout(20);
+  expect(loopsBelow(directory)).toEqual([]);
+}
+
+const loopMissing = existsSync('/dev/loop-control') ? undefined : 'no loop devices';
+const loopTest = needs(notRoot ?? loopMissing);
+
+describe('where no quota is to be had, an image on a loop device', () => {
+  let home: string;
+  beforeEach(() => {
+    // A file system without project quota for directories of a tmpfs.
+    home = mkdtempSync('/dev/shm/ns-kept-');
+    chmodSync(home, 0o755);
+  });
+  afterEach(async () => {
+    await noLoopsBelow(home);
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(home);
+    rmSync(home, { recursive: true, force: true });
+  });
+
+  for (const [title, ids] of [
+    ['ids of the host', {}],
+    ['ids of its own', { idMap: 'auto' }],
+  ] as const)
+    loopTest(`bounds what is written, with ${title}`, async () => {
+      const layer = join(home, 'layer');
+      mkdirSync(join(layer, 'bin'), { recursive: true });
+      copyFileSync('/bin/busybox', join(layer, 'bin/busybox'));
+      const spec = { rootfs: layer, writable: { dir: join(home, 'sized'), size: '16m' }, ...ids };
+      const sh = (script: string) => run('/bin/busybox', ['sh', '-c', script], spec);
+      expect(
+        await sh('busybox head -c 12m /dev/zero > /first; echo kept > /kept; busybox chown 7:8 /kept'),
+      ).toMatchObject({
+        exitCode: 0,
+        stderr: '',
+      });
+      const second = await sh('busybox dd if=/dev/zero of=/second bs=64k count=192');
+      expect(second).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/No space left/i) });
+      await expect(
+        run('/bin/busybox', ['true'], { ...spec, writable: { ...spec.writable, size: '32m' } }),
+      ).rejects.toMatchObject({
+        code: 'ERR_NS_INVALID_SPEC',
+        field: 'writable.size',
+      });
+
+      await using container = await Container.create({ command: ['/bin/busybox', 'sleep', '600'], ...spec });
+      expect(container.writeLimit).toEqual({ method: 'loop-image', sizeBytes: 16 * 2 ** 20 });
+      await container.start();
+      // Two mounts of one image would destroy it.
+      await expect(sh('true')).rejects.toMatchObject({ code: 'ERR_NS_IN_USE' });
+      await container.exec('/bin/busybox', ['sh', '-c', 'busybox rm /first /second'], { check: true });
+      await container.restart({ timeout: 10 });
+      await container.stop({ timeout: 10 });
+      const changes = await container.diff();
+      expect(changes.find(({ path }) => path === '/kept')).toMatchObject({ kind: 'added', uid: 7, gid: 8 });
+      expect(changes.map(({ path }) => path)).not.toContain('/first');
+      const committed = await container.commit(join(home, 'store'));
+      expect(statSync(join(committed.path, 'kept'))).toMatchObject({ uid: 7, gid: 8 });
+      await container.discard();
+      await container.remove();
+      expect((await sh('busybox ls /kept')).exitCode).toBe(1);
+    });
+
+  loopTest('bounds how many files there are', async () => {
+    const writable = { dir: join(home, 'few'), size: '16m', inodes: 100 };
+    const script = 'i=0; while [ $i -lt 200 ]; do i=$((i+1)); : > /srv/$i || exit 1; done';
+    expect(await run('sh', ['-c', script], { writable })).toMatchObject({
+      stderr: expect.stringMatching(/No space left/i),
+    });
+  });
+
+  loopTest('is freed when the process that has it is killed', async () => {
+    using program = new NodeProgram('kept-owner');
+    const child = program.start([join(home, 'owned')]);
+    const [said] = (await once(child.stdout, 'data')) as [Buffer];
+    expect(String(said)).toBe('running\n');
+    expect(loopsBelow(home)).toHaveLength(1);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    await noLoopsBelow(home);
+    // And can be used again.
+    const { stdout } = await run('cat', ['/srv/before'], { writable: { dir: join(home, 'owned'), size: '16m' } });
+    expect(stdout).toBe('before\n');
+  });
+
+  loopTest('is freed when the start fails', async () => {
+    const writable = { dir: join(home, 'failing'), size: '16m' };
+    await expect(run('no-such-program', { writable, cwd: '/etc/passwd' })).rejects.toMatchObject({
+      code: 'ERR_NS_CONTAINER_START',
+    });
+    await noLoopsBelow(home);
+  });
+});
+
+test('memory of a size, and of so many files', async () => {
+  const full = await run('sh', ['-c', 'head -c 4M /dev/zero > /srv/x'], { writable: { size: '1m' } });
+  expect(full.stderr).toMatch(/No space left/);
+  const script = 'i=0; while [ $i -lt 200 ]; do i=$((i+1)); : > /srv/$i || exit 9; done';
+  expect((await run('sh', ['-c', script], { writable: { size: '16m', inodes: 100 } })).exitCode).not.toBe(0);
+  await using container = await Container.create({ command: ['true'], writable: { size: '1m', inodes: 9000 } });
+  expect(container.writeLimit).toEqual({ method: 'tmpfs', sizeBytes: 2 ** 20, inodes: 9000 });
+});
+
+test('a directory that keeps writes has the ids that are inside, whoever comes next', async () => {
+  const layer = join(dir, 'own-ids');
+  mkdirSync(join(layer, 'bin'), { recursive: true });
+  copyFileSync('/bin/busybox', join(layer, 'bin/busybox'));
+  const spec = { rootfs: layer, writable: { dir: join(dir, 'ids') } };
+  const sh = (script: string, more: object) => run('/bin/busybox', ['sh', '-c', script], { ...spec, ...more });
+  // Another container has the first ids meanwhile.
+  await sh('echo x > /a; busybox chown 7:8 /a', { idMap: 'auto', check: true });
+  await using other = await Container.create({ command: ['/bin/busybox', 'true'], rootfs: layer, idMap: 'auto' });
+  expect(other.status).toBe('created');
+  expect((await sh('busybox stat -c %u:%g /a; echo y >> /a', { idMap: 'auto' })).stdout).toBe('7:8\n');
+  expect((await sh('busybox stat -c %u:%g /a', {})).stdout).toBe('7:8\n');
+  expect(statSync(join(dir, 'ids/data/upper/a'))).toMatchObject({ uid: 7, gid: 8, size: 4 });
 });
 
 /** A btrfs with quota in an image file, mounted while `body` runs. */

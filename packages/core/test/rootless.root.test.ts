@@ -107,6 +107,11 @@ for (const who of ['withRanges', 'alone'] as const) {
 
     rootlessTest('is told what cannot work, and what would make it work', () => {
       expect(of('limits')).toMatchObject({ typed: true, hint: expect.stringContaining('delegate') });
+      expect(of('a size on disk')).toMatchObject({
+        typed: true,
+        error: 'ERR_NS_UNAVAILABLE',
+        hint: expect.stringContaining('{ size }'),
+      });
       expect(of('pause')).toMatchObject({
         typed: true,
         error: 'ERR_NS_UNAVAILABLE',

@@ -59,7 +59,8 @@ const descriptions: Descriptions = {
   readonlyPaths: ({ paths }) => `make ${list(paths, 20)} read-only`,
   readonlyRoot: () => 'make the root read-only',
   pivotRoot: () => 'make the root "/" and let go of the old one',
-  attachLayer: ({ source, name }) => `attach ${source}, its ids mapped, in the scratch as ${name}`,
+  attachLayer: ({ source, name, idsMapped }) =>
+    `attach ${source}${idsMapped ? ', its ids mapped,' : ''} in the scratch as ${name}`,
   openRoot: () => 'resolve targets in the root of the namespace that was entered',
   unmount: ({ mount }) => `unmount ${mount}`,
   boundingSet: ({ keep }) => `drop capabilities outside ${keep.toString(16)} from the bounding set`,

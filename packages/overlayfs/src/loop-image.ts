@@ -1,5 +1,19 @@
 import { existsSync, truncateSync, writeFileSync } from 'node:fs';
-import { allocate, check, ERRNO, ioctl, O, type OwnedFd, open, UnavailableError } from '@ns/libc';
+import { setTimeout } from 'node:timers/promises';
+import {
+  allocate,
+  check,
+  ERRNO,
+  ioctl,
+  NsError,
+  O,
+  type OwnedFd,
+  open,
+  SYS,
+  SyscallError,
+  syscall,
+  UnavailableError,
+} from '@ns/libc';
 import { createMount } from '@ns/mounts';
 
 /* <linux/loop.h> */
@@ -9,6 +23,11 @@ const LO_FLAGS_AUTOCLEAR = 4;
 const CONFIG_SIZE = 304;
 const FLAGS_AT = 60;
 const RACES = 32;
+/** <sys/file.h> */
+const LOCK_EX_NB = 2 | 4;
+/** The kernel frees a loop device a moment after its last mount is gone. */
+const LOCK_WAIT_MS = 2_000;
+const LOCK_RETRY_MS = 10;
 
 // Root's own places: whoever can change PATH does not decide what formats a disk.
 const MKFS_PATH = '/usr/sbin:/sbin:/usr/bin:/bin';
@@ -16,16 +35,22 @@ const MKFS_PATH = '/usr/sbin:/sbin:/usr/bin:/bin';
 /**
  * Makes a file that holds an ext4 of a given size. It takes the space only as it is used.
  *
+ * @param inodes - how many files fit; default: as mkfs.ext4 thinks, one for each 16 KiB
  * @throws UnavailableError when mkfs.ext4 is not installed
  */
-export async function createLoopImage(path: string, sizeBytes: number): Promise<void> {
+export async function createLoopImage(path: string, sizeBytes: number, inodes?: number): Promise<void> {
   writeFileSync(path, '', { mode: 0o600, flag: 'wx' });
   truncateSync(path, sizeBytes);
   const { execa } = await import('execa');
   // Scratch space: no journal to write everything twice, nothing reserved for root.
   const result = await execa(
     'mkfs.ext4',
-    ['-q', '-F', '-m', '0', '-O', '^has_journal', '-E', 'lazy_itable_init=1', path],
+    [
+      ...['-q', '-F', '-m', '0', '-O', '^has_journal', '-E', 'lazy_itable_init=1'],
+      // Eleven are the file system's own.
+      ...(inodes === undefined ? [] : ['-N', String(inodes + 11)]),
+      path,
+    ],
     {
       reject: false,
       stdin: 'ignore',
@@ -40,21 +65,44 @@ export async function createLoopImage(path: string, sizeBytes: number): Promise<
 }
 
 /**
- * A detached mount of an image file. Loop device and mount are gone when the last descriptor and mount of it are. Needs
- * CAP_SYS_ADMIN in the initial user namespace and /dev/loop-control; since Linux 5.8.
+ * A detached mount of an image file. Loop device and mount are gone when the last descriptor and mount of it are, also when
+ * this process is killed (LO_FLAGS_AUTOCLEAR). Needs CAP_SYS_ADMIN in the initial user namespace and /dev/loop-control;
+ * since Linux 5.8.
  *
  * @throws UnavailableError without loop devices
+ * @throws NsError `ERR_NS_IN_USE`: it is mounted already
  */
-export function mountLoopImage(path: string): OwnedFd {
+export async function mountLoopImage(path: string): Promise<OwnedFd> {
   if (!existsSync('/dev/loop-control'))
     throw new UnavailableError('loop images', '/dev/loop-control is missing', 'modprobe loop');
-  using device = attachLoop(path);
-  return createMount({ type: 'ext4', source: device.path, options: ['nosuid', 'nodev', 'noatime'] });
+  // Two mounts of one image destroy it. The lock is that of the open file, which the loop device keeps for as long as it lives.
+  using image = open(path, O.RDWR);
+  const deadline = performance.now() + LOCK_WAIT_MS;
+  for (;;) {
+    const locked = syscall(SYS.flock, image.fd, LOCK_EX_NB);
+    if (locked === 0) break;
+    if (locked !== -ERRNO.EAGAIN!) check('flock', locked, { path });
+    if (performance.now() > deadline)
+      throw new NsError('ERR_NS_IN_USE', `${path} is mounted already`, {
+        hint: 'One container at a time can write to it: stop the other one',
+      });
+    await setTimeout(LOCK_RETRY_MS);
+  }
+  try {
+    using device = attachLoop(path, image);
+    return createMount({ type: 'ext4', source: device.path, options: ['nosuid', 'nodev', 'noatime'] });
+  } catch (error) {
+    if (!(error instanceof SyscallError) || !['EACCES', 'EPERM'].includes(error.code)) throw error;
+    throw new UnavailableError(
+      'loop images',
+      `mounting one takes CAP_SYS_ADMIN on the host (${error.message})`,
+      'Run as root',
+    );
+  }
 }
 
 /** The device is freed when its last descriptor is closed, so it stays open until it is mounted. */
-function attachLoop(path: string): Disposable & { path: string } {
-  using image = open(path, O.RDWR);
+function attachLoop(path: string, image: OwnedFd): Disposable & { path: string } {
   using control = open('/dev/loop-control', O.RDWR);
   const config = allocate(CONFIG_SIZE);
   config.bytes.writeUInt32LE(image.fd, 0);

@@ -10,6 +10,7 @@ const FS_XFLAG_PROJINHERIT = 0x200;
 const GET_PROJECT_QUOTA = 0x80000702;
 const SET_PROJECT_QUOTA = 0x80000802;
 const QIF_BLIMITS = 1;
+const QIF_ILIMITS = 4;
 const QUOTA_BLOCK = 1024;
 
 const unavailable = (why: string): UnavailableError =>
@@ -20,7 +21,7 @@ const unavailable = (why: string): UnavailableError =>
  *
  * @throws UnavailableError where the file system has no project quota
  */
-export function limitProject(directory: OwnedFd, maxBytes: number): void {
+export function limitProject(directory: OwnedFd, maxBytes: number, maxInodes?: number): void {
   // One id per directory: inode numbers are unique for as long as it lives.
   const project = Number(statFd(directory.fd).ino & 0x7fffffffn) | 0x40000000;
   const attributes = allocate(28);
@@ -35,7 +36,8 @@ export function limitProject(directory: OwnedFd, maxBytes: number): void {
   if (current < 0 && current !== -ERRNO.ENOENT!) throw unavailable('quota for projects is not turned on');
   quota.bytes.fill(0);
   quota.bytes.writeBigUInt64LE(BigInt(Math.ceil(maxBytes / QUOTA_BLOCK)), 0);
-  quota.bytes.writeUInt32LE(QIF_BLIMITS, 64);
+  quota.bytes.writeBigUInt64LE(BigInt(maxInodes ?? 0), 24);
+  quota.bytes.writeUInt32LE(QIF_BLIMITS | (maxInodes === undefined ? 0 : QIF_ILIMITS), 64);
   check('quotactl_fd', syscall(SYS.quotactl_fd, directory.fd, SET_PROJECT_QUOTA, project, quota.address), {
     doing: 'limit a project',
   });

@@ -16,29 +16,40 @@ export interface SizedDirectory extends Disposable {
   readonly path: string;
   readonly method: SizeMethod;
   readonly sizeBytes: number;
+  /** How many files it holds at most, when that was said. */
+  readonly inodes?: number;
+  /** The mount that {@link path} is in, where it is one of its own: an image, or a tmpfs. */
+  readonly mount: OwnedFd | undefined;
   /** Idempotent; keeps what is in it, but of a tmpfs. */
   close(): void;
 }
 
+/** The most that a directory shall hold. */
+interface Bounds {
+  readonly sizeBytes: number;
+  readonly inodes?: number;
+}
+
 interface Method {
   /** Makes what is needed in the empty directory `home`. @throws UnavailableError */
-  create(home: string, sizeBytes: number): Promise<void>;
+  create(home: string, bounds: Bounds): Promise<void>;
   /** A mount to write to; `undefined` when `data` is the place itself. */
-  open(home: string, sizeBytes: number): OwnedFd | undefined;
+  open(home: string, bounds: Bounds): Promise<OwnedFd | undefined>;
 }
 
 const methods: Readonly<Record<SizeMethod, Method>> = {
   'project-quota': {
-    async create(home, sizeBytes) {
+    async create(home, { sizeBytes, inodes }) {
       await mkdir(join(home, 'data'));
       using data = open(join(home, 'data'), O.RDONLY | O.DIRECTORY);
-      limitProject(data, sizeBytes);
+      limitProject(data, sizeBytes, inodes);
     },
-    open: () => undefined,
+    open: async () => undefined,
   },
   'btrfs-qgroup': {
-    async create(home, sizeBytes) {
+    async create(home, { sizeBytes, inodes }) {
       using directory = open(home, O.RDONLY | O.DIRECTORY);
+      if (inodes !== undefined) throw new UnavailableError('btrfs quota groups', 'they do not count files');
       if (!isBtrfs(directory.fd)) throw new UnavailableError('btrfs quota groups', 'it is not a btrfs');
       createSubvolume(directory.fd, 'data');
       try {
@@ -49,20 +60,29 @@ const methods: Readonly<Record<SizeMethod, Method>> = {
         throw error;
       }
     },
-    open: () => undefined,
+    open: async () => undefined,
   },
   'loop-image': {
-    async create(home, sizeBytes) {
-      await createLoopImage(join(home, 'image'), sizeBytes);
+    async create(home, { sizeBytes, inodes }) {
+      await createLoopImage(join(home, 'image'), sizeBytes, inodes);
       // Once, so that a machine without loop devices is found out now.
-      mountLoopImage(join(home, 'image')).close();
+      (await mountLoopImage(join(home, 'image'))).close();
     },
     open: (home) => mountLoopImage(join(home, 'image')),
   },
   tmpfs: {
     create: async () => {},
-    open: (_home, sizeBytes) =>
-      createMount({ type: 'tmpfs', options: [`size=${sizeBytes}`, 'mode=755', 'nosuid', 'nodev'] }),
+    open: async (_home, { sizeBytes, inodes }) =>
+      createMount({
+        type: 'tmpfs',
+        options: [
+          `size=${sizeBytes}`,
+          ...(inodes === undefined ? [] : [`nr_inodes=${inodes}`]),
+          'mode=755',
+          'nosuid',
+          'nodev',
+        ],
+      }),
   },
 };
 
@@ -73,27 +93,32 @@ const lasting: readonly SizeMethod[] = ['project-quota', 'btrfs-qgroup', 'loop-i
  * image file on a loop device. `tmpfs` (memory, and gone when closed) only when it is asked for. Needs CAP_SYS_ADMIN.
  *
  * @param home - a directory to make; it holds what is needed to open it again
+ * @param options - `inodes`: how many files it holds at most, which a quota group cannot say
  * @throws UnavailableError why none of the ways is open here
  */
 export async function createSizedDirectory(
   home: string,
   sizeBytes: number,
-  options: { methods?: readonly SizeMethod[] } = {},
+  options: { methods?: readonly SizeMethod[]; inodes?: number } = {},
 ): Promise<SizedDirectory> {
+  const { inodes } = options;
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0)
     throw new SpecError('size', 'a positive number of bytes', sizeBytes);
+  if (inodes !== undefined && (!Number.isSafeInteger(inodes) || inodes <= 0))
+    throw new SpecError('inodes', 'a positive number of files', inodes);
+  const bounds: Bounds = { sizeBytes, ...(inodes !== undefined && { inodes }) };
   const refusals: string[] = [];
   for (const method of options.methods ?? lasting) {
     await mkdir(home, { recursive: true, mode: 0o700 });
     try {
-      await methods[method].create(home, sizeBytes);
+      await methods[method].create(home, bounds);
     } catch (error) {
       if (!(error instanceof UnavailableError)) throw error;
       refusals.push(`${method}: ${error.message}`);
       await clear(home);
       continue;
     }
-    await writeFile(join(home, 'size.json'), JSON.stringify({ method, sizeBytes }));
+    await writeFile(join(home, 'size.json'), JSON.stringify({ method, ...bounds }));
     return openSizedDirectory(home);
   }
   throw new UnavailableError(
@@ -103,17 +128,21 @@ export async function createSizedDirectory(
   );
 }
 
-/** Opens again what {@link createSizedDirectory} made. */
+/**
+ * Opens again what {@link createSizedDirectory} made.
+ *
+ * @throws NsError `ERR_NS_IN_USE`: an image that is open already
+ */
 export async function openSizedDirectory(home: string): Promise<SizedDirectory> {
-  const { method, sizeBytes } = JSON.parse(await readFile(join(home, 'size.json'), 'utf8')) as {
+  const { method, ...bounds } = JSON.parse(await readFile(join(home, 'size.json'), 'utf8')) as Bounds & {
     method: SizeMethod;
-    sizeBytes: number;
   };
-  const mount = methods[method].open(home, sizeBytes);
+  const mount = await methods[method].open(home, bounds);
   return {
     path: mount?.procPath ?? join(home, 'data'),
     method,
-    sizeBytes,
+    ...bounds,
+    mount,
     close: () => mount?.close(),
     [Symbol.dispose]: () => mount?.close(),
   };

@@ -35,8 +35,13 @@ export interface RootContext {
 
 /** Of the tmpfs that holds what a container writes. */
 export function scratchOptions({ writable }: Pick<ResolvedRoot, 'writable'>): Record<string, string> {
-  const size = typeof writable === 'object' && 'tmpfs' in writable ? writable.tmpfs : undefined;
-  return { mode: '0755', ...(size !== undefined && { size: String(parseSize(size, 'writable.tmpfs')) }) };
+  if (typeof writable !== 'object' || !('tmpfs' in writable)) return { mode: '0755' };
+  const { tmpfs, inodes } = writable;
+  return {
+    mode: '0755',
+    size: String(parseSize(tmpfs, 'writable.tmpfs')),
+    ...(inodes !== undefined && { nr_inodes: String(inodes) }),
+  };
 }
 
 /** Steps that put the root file system together. */
@@ -55,7 +60,8 @@ export function rootSteps(
   if (root.kind === 'bind') return [scratch, { op: 'bindRoot', source: root.layers[0]!, attributes: ['nodev'] }];
 
   const appendLower = kernelAtLeast(host, 6, 8);
-  const writable = typeof root.writable === 'object' && 'upper' in root.writable ? root.writable : undefined;
+  const paths = typeof root.writable === 'object' && 'upper' in root.writable ? root.writable : undefined;
+  const writable = root.kept === undefined ? paths : { upper: 'kept/upper', work: 'kept/work' };
   const common = {
     options: { ...overlayOptions, ...(userNamespace && { userxattr: true as const }) },
     attributes: ['nodev'] as const,
@@ -76,7 +82,12 @@ export function rootSteps(
   const layers = handles.length > 0 ? handles.map((_, i) => `layer-${i}`) : root.layers;
   const steps: Step[] = [
     scratch,
-    ...handles.map((mount, i): Step => ({ op: 'attachLayer', mount, name: layers[i]!, source: root.layers[i]! })),
+    ...handles.map(
+      (mount, i): Step => ({ op: 'attachLayer', mount, name: layers[i]!, source: root.layers[i]!, idsMapped: true }),
+    ),
+    ...(root.kept === undefined
+      ? []
+      : [{ op: 'attachLayer', mount: root.kept, name: 'kept', source: root.kept } as const]),
     ...(covered ? [] : [coverLayer(root, files, host, userNamespace)]),
     overlay('/', ['cover', ...layers], writable ?? { scratch: 'root' }),
   ];

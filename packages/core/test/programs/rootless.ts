@@ -82,6 +82,9 @@ await see('timeout', () => out('sleep 60', { timeout: 200 }));
 await see('not found', () => run('no-such-command').then(({ exitCode }) => exitCode));
 await see('stdin', () => run('cat', [], { stdin: 'to the container' }).then(({ stdout }) => stdout));
 await see('limits', () => out('echo limited', { limits: { memory: '64MiB' } }));
+await see('a size on disk', () =>
+  out('true', { writable: { dir: `${process.cwd()}tmp/ns-sized-${process.pid}`, size: '8m' } }),
+);
 await see('host namespaces', () => out('true', { network: 'host' }));
 await see('ids of others', () =>
   out('true', { idMap: { uids: [{ container: 0, host: 0, size: 1 }], gids: own(process.getegid!()) } }),

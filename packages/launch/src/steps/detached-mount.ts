@@ -7,8 +7,11 @@ export type DetachedMountStep =
   | {
       readonly op: 'attachLayer';
       readonly mount: string;
-      readonly name: string /** Where it was taken from. */;
+      readonly name: string;
+      /** Where it was taken from. */
       readonly source: string;
+      /** Its ids are those of the container. */
+      readonly idsMapped?: boolean;
     }
   /** Targets of later steps are resolved in the root of the mount namespace that was entered. */
   | { readonly op: 'openRoot' }
