@@ -76,14 +76,15 @@ export function peers(): Contender[] {
 /** What installed peers say their version is. */
 export function peerVersions(): Record<string, string> {
   return Object.fromEntries(
-    ['bwrap', 'crun', 'runc'].flatMap((name) => {
+    ['bwrap', 'crun', 'runc', 'dockerd', 'nsenter'].flatMap((name) => {
       const program = installed(name);
       return program ? [[name, execFileSync(program, ['--version'], { encoding: 'utf8' }).split('\n')[0]!]] : [];
     }),
   );
 }
 
-function contender(name: string, command: readonly string[], options: { hideFile?: string } = {}): Contender {
+/** A command line as a contender. */
+export function contender(name: string, command: readonly string[], options: { hideFile?: string } = {}): Contender {
   const timed = new TimedCommand(command, options);
   return {
     name,
@@ -92,7 +93,8 @@ function contender(name: string, command: readonly string[], options: { hideFile
   };
 }
 
-function installed(name: string): string | undefined {
+/** Where a program is, if it is anywhere on the PATH. */
+export function installed(name: string): string | undefined {
   return (process.env.PATH ?? '')
     .split(':')
     .map((directory) => join(directory, name))
@@ -102,7 +104,8 @@ function installed(name: string): string | undefined {
 // crun 1.8.1 takes a hybrid layout for a broken one when the unified hierarchy has a controller (hugetlb) of its own.
 const UNIFIED_CONTROLLERS = '/sys/fs/cgroup/unified/cgroup.controllers';
 
-function crunObstacle(): { hideFile?: string } {
+/** What has to be hidden from crun for it to work here. */
+export function crunObstacle(): { hideFile?: string } {
   return existsSync(UNIFIED_CONTROLLERS) ? { hideFile: UNIFIED_CONTROLLERS } : {};
 }
 

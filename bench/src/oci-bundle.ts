@@ -32,26 +32,28 @@ const mounts = [
 ] as const;
 
 /**
- * A bundle for crun and runc that asks for what run() gives by default, with Docker's seccomp profile. Its root holds one
- * static program that does nothing, which costs less than the host's dynamic /bin/true.
+ * A bundle for crun and runc that asks for what run() gives by default, with Docker's seccomp profile. Its root holds
+ * static programs that do nothing, which costs less than the host's dynamic /bin/true.
  *
+ * @param program - what the container runs: `true` ends at once, `pause` never
  * @returns the directory
  */
-export function makeBundle(): string {
-  const directory = join(buildDirectory, 'bundle');
+export function makeBundle(program: 'true' | 'pause' = 'true'): string {
+  const directory = join(buildDirectory, `bundle-${program}`);
   for (const path of ['bin', 'proc', 'sys', 'dev']) mkdirSync(join(directory, 'rootfs', path), { recursive: true });
-  copyFileSync(buildProgram('true', ['-static']), join(directory, 'rootfs/bin/true'));
-  writeFileSync(join(directory, 'config.json'), JSON.stringify(bundleConfig(), undefined, 2));
+  for (const name of new Set(['true', program]))
+    copyFileSync(buildProgram(name, ['-static']), join(directory, 'rootfs/bin', name));
+  writeFileSync(join(directory, 'config.json'), JSON.stringify(bundleConfig(`/bin/${program}`), undefined, 2));
   return directory;
 }
 
-function bundleConfig(): object {
+function bundleConfig(program: string): object {
   return {
     ociVersion: '1.0.2',
     process: {
       terminal: false,
       user: { uid: 0, gid: 0 },
-      args: ['/bin/true'],
+      args: [program],
       env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
       cwd: '/',
       capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
