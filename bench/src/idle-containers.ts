@@ -20,9 +20,9 @@ function ociPeer(name: string, program: string): Contender {
     const { hideFile } = crunObstacle();
     const hide = hideFile === undefined ? ':' : `mount --bind /dev/null ${hideFile}`;
     const script = `${hide} && exec "$0" "$@"`;
-    // A container that outlives the command has its streams too: there must be no pipe of ours among them.
+    // A container that outlives the command has its streams too: there must be none of ours among them.
     execFileSync('unshare', ['--mount', 'sh', '-c', script, program, ...args], {
-      stdio: ['ignore', 'ignore', 'inherit'],
+      stdio: 'ignore',
     });
   };
   command('run', '--detach', '--bundle', makeBundle('pause'), id);

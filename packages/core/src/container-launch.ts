@@ -88,11 +88,24 @@ export function launchContainer(
   );
   const steps = containerPlan(design, host);
   const variables = [context.id, context.id.slice(0, 12)];
-  const launched = launch({ steps, stdio: context.streams, fds, variables });
+  const launched = launch({
+    steps,
+    stdio: context.streams,
+    fds,
+    variables,
+    unmountLate: mayUnmountLate(context, design),
+  });
   const { onSyscall } = spec;
   connectTerminal(launched, context.streams);
   if (onSyscall || context.notifier) serveSystemCalls(launched, onSyscall ?? {}, context.notifier);
   return { launched, design, steps };
+}
+
+/** Does nobody but the container know what is mounted in it? Then it does not matter when it is taken apart. */
+function mayUnmountLate({ mounts, keepScratch }: StartContext, { root, namespaces }: ContainerDesign): boolean {
+  const { writable } = root;
+  const ownWrites = typeof writable === 'string' ? writable !== 'direct' : 'tmpfs' in writable;
+  return !mounts && !keepScratch && ownWrites && namespaces.created.includes('mnt');
 }
 
 /** Connects the terminal of a process with its streams, when both have one. */

@@ -47,10 +47,11 @@ export interface Ending {
 export class ContainerProcess<Output extends string | Buffer = string>
   implements PromiseLike<Result<Output>>, AsyncIterable<OutputChunk>
 {
-  /** Settles when the program runs; rejects when it never did. */
-  readonly started: Promise<void>;
   readonly #streams: StandardStreams;
+  readonly #running: Running | undefined | Promise<Running>;
+  readonly #abortSignal: AbortSignal | undefined;
   readonly #result: Promise<Result<Output>>;
+  #started: Promise<void> | undefined;
   #launched: Launched | undefined;
   #pendingSignal: NodeJS.Signals | undefined;
   #iterated = false;
@@ -65,12 +66,18 @@ export class ContainerProcess<Output extends string | Buffer = string>
     streams: StandardStreams = openStreams(options),
   ) {
     this.#streams = streams;
-    const running = this.#start(options, start);
-    this.started = Promise.resolve(running).then(
-      (there) => there?.launched.executed ?? Promise.reject(options.signal?.reason),
+    this.#running = this.#start(options, start);
+    this.#abortSignal = options.signal;
+    this.#result = this.#supervise(this.#running, options);
+  }
+
+  /** Settles when the program runs; rejects when it never did. */
+  get started(): Promise<void> {
+    this.#started ??= Promise.resolve(this.#running).then(
+      (there) => there?.launched.executed ?? Promise.reject(this.#abortSignal?.reason),
     );
-    this.started.catch(() => {});
-    this.#result = this.#supervise(running, options);
+    this.#started.catch(() => {});
+    return this.#started;
   }
 
   /** Pid of the container's first process, in the caller's pid namespace; undefined until it exists. */
@@ -167,7 +174,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
     const collected =
       options.buffer === false
         ? [ended(this.stdout), ended(this.stderr)]
-        : [output.collect(this.stdout, 1), output.collect(this.stderr, 2)];
+        : ([1, 2] as const).map((fd) => this.#streams.collect(fd, (data) => output.add({ fd, data })));
     feedInput(this.#streams, options.stdin);
     try {
       const running = await starting;
@@ -198,14 +205,15 @@ export class ContainerProcess<Output extends string | Buffer = string>
       this.#streams.closeInherited();
       this.#streams.destroyStdin();
       // At the end of their data already, unless there never was a process.
-      if (!this.#launched) for (const stream of [this.stdout, this.stderr]) stream.destroy();
+      if (!this.#launched) this.#streams.destroy();
     }
   }
 }
 
 /** Streams for a process that is yet to be started. */
 export function openStreams({ tty, stdin }: Pick<ProcessOptions, 'tty' | 'stdin'>): StandardStreams {
-  return tty ? new TerminalStreams() : new StandardStreams([stdin === 'null' ? 'null' : 'pipe', 'pipe', 'pipe']);
+  if (tty) return new TerminalStreams();
+  return new StandardStreams([stdin === 'null' ? 'null' : 'pipe', 'pipe', 'pipe'], { forCollecting: true });
 }
 
 /** What a shell prints when a command is not there. */

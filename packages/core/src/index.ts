@@ -18,7 +18,8 @@ export { Network, type NetworkInfo, NetworkInUseError, type NetworkMember } from
 export type { NetworkOptions } from './network/network-options.ts';
 export type { Bandwidth, BitRate, NetworkAttachment, NetworkReference, NetworkSpec } from './network/network-spec.ts';
 export type { OutputChunk } from './output.ts';
-export { Pool, type PooledRunOptions, type PooledSandbox, type PoolOptions } from './pool.ts';
+export { Pool, type PoolOptions, type PoolState, type WaitingOptions } from './pool.ts';
+export type { PooledRunOptions, PooledSandbox } from './pooled-sandbox.ts';
 export type { Capability } from './probe/capability.ts';
 export { type Capabilities, type Feature, probe } from './probe.ts';
 export type { ProcessInfo } from './process-list.ts';

@@ -39,7 +39,7 @@ export class CapturedOutput {
     return new Promise((resolve) => {
       stream.on('data', (data: Buffer | string) => {
         // Text where the caller has asked for it with setEncoding.
-        this.#add({ fd, data: typeof data === 'string' ? Buffer.from(data) : data });
+        this.add({ fd, data: typeof data === 'string' ? Buffer.from(data) : data });
       });
       // A reset pipe is an ended pipe: what came before stays.
       stream.on('error', () => resolve());
@@ -47,18 +47,8 @@ export class CapturedOutput {
     });
   }
 
-  /** Everything kept of one stream. */
-  bytes(fd: 1 | 2): Buffer {
-    return Buffer.concat(this.#chunks.slice(this.#first).flatMap((chunk) => (chunk.fd === fd ? [chunk.data] : [])));
-  }
-
-  /** As text; a character cut in half by the limit is left out. */
-  text(fd: 1 | 2): string {
-    const bytes = this.bytes(fd);
-    return this.#truncated ? new StringDecoder('utf8').write(bytes) : bytes.toString('utf8');
-  }
-
-  #add(chunk: OutputChunk): void {
+  /** Takes a piece of output, which is the limit's to keep or to drop. */
+  add(chunk: OutputChunk): void {
     const room = this.#limit - this.#bytes;
     if (chunk.data.length <= room) {
       this.#keep(chunk);
@@ -73,6 +63,17 @@ export class CapturedOutput {
       this.#keep({ fd: chunk.fd, data: chunk.data.subarray(0, room) });
     }
     if (first) this.#exceeded();
+  }
+
+  /** Everything kept of one stream. */
+  bytes(fd: 1 | 2): Buffer {
+    return Buffer.concat(this.#chunks.slice(this.#first).flatMap((chunk) => (chunk.fd === fd ? [chunk.data] : [])));
+  }
+
+  /** As text; a character cut in half by the limit is left out. */
+  text(fd: 1 | 2): string {
+    const bytes = this.bytes(fd);
+    return this.#truncated ? new StringDecoder('utf8').write(bytes) : bytes.toString('utf8');
   }
 
   #keep(chunk: OutputChunk): void {

@@ -1,39 +1,68 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { type Launched, StandardStreams } from '@ns/launch';
-import { NsError, SpecError } from '@ns/libc';
-import { readAccounts } from './container-cgroup.ts';
-import { launchContainer } from './container-launch.ts';
-import { ContainerProcess } from './container-process.ts';
-import { candidatesFor, newId } from './design.ts';
-import { ContainerStartError } from './errors.ts';
-import { type ContainerDesign, execStep } from './plan/container-plan.ts';
-import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
-import type { ContainerSpec, RunOptions } from './types.ts';
-import { validatePooled, validatePoolOptions, validateSpec } from './validate-spec.ts';
+import { NsError } from '@ns/libc';
+import type { ContainerProcess } from './container-process.ts';
+import { type PooledRunOptions, PooledSandbox } from './pooled-sandbox.ts';
+import type { ContainerSpec } from './types.ts';
+import { validatePoolOptions, validateSpec, validateWaiting } from './validate-spec.ts';
 
 /** What a pool keeps ready. */
 export interface PoolOptions {
   /** How many sandboxes are ready at once. Default 4. */
   readonly size?: number;
-  /** What each of them is: everything but the command. */
-  readonly template?: Omit<ContainerSpec, 'command' | 'stdin' | 'name' | 'timeout' | 'maxOutput' | 'tty'>;
-  /** What becomes of a used sandbox. `'discard'`, the only way to be sure nothing of it remains. */
+  /**
+   * What each of them is: everything but the command. Limits hold for each sandbox alone. A network may be any but
+   * `'user'`.
+   */
+  readonly template?: Omit<
+    ContainerSpec,
+    'command' | 'stdin' | 'name' | 'timeout' | 'maxOutput' | 'tty' | 'restart' | 'health' | 'wait'
+  >;
+  /**
+   * What becomes of a used sandbox. `'discard'` is all there is, and the default: processes, memory of the kernel, files,
+   * sockets, clocks and accounts of a sandbox go away with it, and nothing else is sure to be free of what the last command
+   * left. Making another one takes some milliseconds, and nobody waits for them.
+   */
   readonly reset?: 'discard';
   /** How many callers may wait for a sandbox before `acquire` rejects. Default 1,000. */
   readonly maxWaiting?: number;
 }
 
-/** Options of a command in a pooled sandbox: what can still be decided when everything else is made. */
-export type PooledRunOptions = Pick<
-  RunOptions,
-  'env' | 'cwd' | 'stdin' | 'timeout' | 'signal' | 'maxOutput' | 'check' | 'encoding' | 'buffer'
->;
+/** How long to wait. */
+export interface WaitingOptions {
+  readonly signal?: AbortSignal;
+  /** Milliseconds. Default: without an end. */
+  readonly timeout?: number;
+}
+
+/** What a {@link Pool} has. */
+export interface PoolState {
+  /** Sandboxes that wait for a command. */
+  readonly ready: number;
+  /** Those that were handed out and are not gone. */
+  readonly claimed: number;
+  /** Callers that wait for one. */
+  readonly waiting: number;
+  /** Sandboxes that are being made. */
+  readonly making: number;
+}
+
+interface Waiter {
+  resolve(sandbox: PooledSandbox): void;
+  reject(reason: unknown): void;
+}
+
+/** Two CPUs are a small machine: for so long the command that has just been started has them to itself. */
+const REST_MS = 10;
+/** At most this long between attempts to make sandboxes that cannot be made, or that somebody kills. */
+const LONGEST_REST_MS = 5000;
+/** How often `run` tries again when a sandbox turns out to have been killed before it had a command. */
+const ATTEMPTS = 3;
 
 /**
  * Sandboxes that are made in advance and wait just before execve(2): a command starts in about a millisecond.
  *
- * Each is used once and then gone; another one is made in the background. Waiting sandboxes do not keep the event loop
- * alive.
+ * Each is used once and then gone; others are made in the background, when the command that took one has ended or has run
+ * for some milliseconds, and at once when somebody waits. One that was killed while it waited is replaced too. Waiting
+ * sandboxes do not keep the event loop alive. They die with this process.
  *
  * @example
  * ```ts
@@ -47,22 +76,17 @@ export class Pool implements AsyncDisposable {
   readonly #template: ContainerSpec;
   readonly #maxWaiting: number;
   readonly #ready: PooledSandbox[] = [];
-  readonly #waiting: { resolve: (sandbox: PooledSandbox) => void; reject: (reason: unknown) => void }[] = [];
+  readonly #waiting: Waiter[] = [];
   readonly #making = new Set<Promise<void>>();
   readonly #claimed = new Set<PooledSandbox>();
+  #refilling: NodeJS.Timeout | undefined;
+  /** Sandboxes that could not be made or were killed, since one was handed out. */
+  #losses = 0;
   #closed = false;
 
   private constructor(options: PoolOptions) {
     const { size = 4, template = {}, maxWaiting = 1000 } = validatePoolOptions(options);
     this.size = size;
-    if (template.network === 'user') {
-      throw new SpecError(
-        'template.network',
-        'a network that needs no process of its own',
-        'user',
-        'Give a bridge network, or run without a pool',
-      );
-    }
     this.#template = validateSpec({ ...template, command: ['true'] });
     this.#maxWaiting = maxWaiting;
   }
@@ -70,77 +94,109 @@ export class Pool implements AsyncDisposable {
   /**
    * Makes a pool; settles when all its sandboxes are ready.
    *
+   * @throws SpecError `ERR_NS_INVALID_SPEC`
    * @throws ContainerStartError when a sandbox cannot be made
    */
   static async create(options: PoolOptions = {}): Promise<Pool> {
     const pool = new Pool(options);
-    try {
-      await Promise.all(
-        Array.from({ length: pool.size }, async () => pool.#offer(await PooledSandbox.make(pool.#template))),
-      );
-    } catch (error) {
-      await pool.close();
-      throw error;
-    }
-    return pool;
+    const made = await Promise.allSettled(
+      Array.from({ length: pool.size }, async () => pool.#offer(await PooledSandbox.make(pool.#template))),
+    );
+    const failed = made.find((one) => one.status === 'rejected');
+    if (!failed) return pool;
+    await pool.close();
+    throw failed.reason;
   }
 
-  /** How many sandboxes are ready, in use, and how many callers wait. */
-  get state(): { readonly ready: number; readonly claimed: number; readonly waiting: number } {
-    return { ready: this.#ready.length, claimed: this.#claimed.size, waiting: this.#waiting.length };
+  /** What it has at this moment. */
+  get state(): PoolState {
+    return {
+      ready: this.#ready.length,
+      claimed: this.#claimed.size,
+      waiting: this.#waiting.length,
+      making: this.#making.size,
+    };
   }
 
   /**
-   * A sandbox for one command, nobody else's. Waits while there is none.
+   * A sandbox for one command, nobody else's. Waits while there is none. It is the caller's to run or to dispose of.
    *
-   * @throws NsError `ERR_NS_POOL_CLOSED`, `ERR_NS_POOL_BUSY`: too many wait already
+   * @throws NsError `ERR_NS_POOL_CLOSED`; `ERR_NS_POOL_BUSY`: too many wait already; `ERR_NS_POOL_TIMEOUT`
+   * @throws ContainerStartError when the sandbox that was waited for cannot be made
    */
-  async acquire(options: { signal?: AbortSignal } = {}): Promise<PooledSandbox> {
-    options.signal?.throwIfAborted();
-    if (this.#closed) throw new NsError('ERR_NS_POOL_CLOSED', 'the pool is closed');
+  async acquire(options: WaitingOptions = {}): Promise<PooledSandbox> {
+    const { signal, timeout } = validateWaiting(options);
+    signal?.throwIfAborted();
+    if (this.#closed) throw closed();
     const ready = this.#take();
-    this.#refill();
     if (ready) return ready;
     if (this.#waiting.length >= this.#maxWaiting) {
       throw new NsError('ERR_NS_POOL_BUSY', `${this.#waiting.length} callers wait for a sandbox already`, {
         hint: 'Make the pool larger, or try again later',
       });
     }
-    return new Promise((resolve, reject) => {
-      const waiter = { resolve, reject };
-      this.#waiting.push(waiter);
-      options.signal?.addEventListener(
-        'abort',
-        () => {
-          const index = this.#waiting.indexOf(waiter);
-          if (index >= 0) this.#waiting.splice(index, 1);
-          reject(options.signal!.reason);
-        },
-        { once: true },
-      );
-    });
+    return this.#wait(signal, timeout);
   }
 
-  /** Runs one command in a sandbox of the pool. */
+  /**
+   * Runs one command in a sandbox of the pool. `signal` counts for the time of waiting too, `timeout` for the command.
+   *
+   * @throws NsError as {@link acquire}
+   */
   async run(
     command: string | readonly string[],
     args: readonly string[] = [],
     options: PooledRunOptions = {},
   ): Promise<Awaited<ContainerProcess>> {
-    const sandbox = await this.acquire(options.signal ? { signal: options.signal } : {});
-    return sandbox.run(command, args, options);
+    const { signal } = options;
+    for (let attempt = 1; ; attempt++) {
+      const sandbox = this.#closed || signal ? undefined : this.#take();
+      try {
+        return await (sandbox ?? (await this.acquire(signal ? { signal } : {}))).run(command, args, options);
+      } catch (error) {
+        // The command was not run, so it may be.
+        if (!(error instanceof NsError && error.code === 'ERR_NS_SANDBOX_GONE') || attempt === ATTEMPTS) throw error;
+      }
+    }
   }
 
-  /** Settles when the pool is full again. */
+  /** Settles when the pool is full again, and makes it so without waiting for a quiet moment. */
   async settled(): Promise<void> {
+    this.#refill();
     while (this.#making.size > 0) await Promise.all(this.#making);
+  }
+
+  /**
+   * Closes it in good order: nobody new gets a sandbox, those who wait still do, and commands run to their end.
+   *
+   * @param options - when to lose patience: what is left is ended then
+   */
+  async drain(options: WaitingOptions = {}): Promise<void> {
+    const { signal, timeout } = validateWaiting(options);
+    this.#closed = true;
+    const patience = new AbortController();
+    const lose = () => patience.abort();
+    const timer = timeout === undefined ? undefined : setTimeout(lose, timeout);
+    signal?.addEventListener('abort', lose, { once: true });
+    if (signal?.aborted) lose();
+    const impatient = new Promise<void>((resolve) => {
+      patience.signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    while (!patience.signal.aborted && this.#waiting.length + this.#claimed.size > 0) {
+      this.#refill();
+      await Promise.race([impatient, ...this.#making, ...[...this.#claimed].map(({ ended }) => ended)]);
+    }
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', lose);
+    await this.close();
   }
 
   /** Ends all sandboxes, those in use as well. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const { reject } of this.#waiting.splice(0)) reject(new NsError('ERR_NS_POOL_CLOSED', 'the pool was closed'));
-    await this.settled();
+    clearTimeout(this.#refilling);
+    for (const { reject } of this.#waiting.splice(0)) reject(closed());
+    while (this.#making.size > 0) await Promise.all(this.#making);
     await Promise.all([...this.#ready.splice(0), ...this.#claimed].map((sandbox) => sandbox[Symbol.asyncDispose]()));
   }
 
@@ -149,167 +205,103 @@ export class Pool implements AsyncDisposable {
   }
 
   #take(): PooledSandbox | undefined {
-    for (;;) {
-      const sandbox = this.#ready.shift();
-      // One may have been killed while it waited.
-      if (!sandbox || sandbox.alive) return sandbox && this.#claim(sandbox);
-    }
+    const sandbox = this.#ready.shift();
+    if (!sandbox) return undefined;
+    this.#losses = 0;
+    this.#refillLater();
+    return this.#claim(sandbox);
   }
 
   #claim(sandbox: PooledSandbox): PooledSandbox {
     this.#claimed.add(sandbox);
-    sandbox.ended.then(() => this.#claimed.delete(sandbox));
     sandbox.claim();
     return sandbox;
   }
 
+  #wait(signal: AbortSignal | undefined, timeout: number | undefined): Promise<PooledSandbox> {
+    return new Promise((resolve, reject) => {
+      const settle = <T>(how: (value: T) => void) => {
+        return (value: T) => {
+          clearTimeout(timer);
+          signal?.removeEventListener('abort', onAbort);
+          how(value);
+        };
+      };
+      const waiter: Waiter = { resolve: settle(resolve), reject: settle(reject) };
+      const giveUp = (reason: unknown) => {
+        const index = this.#waiting.indexOf(waiter);
+        if (index >= 0) this.#waiting.splice(index, 1);
+        waiter.reject(reason);
+      };
+      const onAbort = () => giveUp(signal!.reason);
+      const timer =
+        timeout === undefined
+          ? undefined
+          : setTimeout(
+              () => giveUp(new NsError('ERR_NS_POOL_TIMEOUT', `no sandbox was free for ${timeout} ms`)),
+              timeout,
+            );
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#waiting.push(waiter);
+      this.#refill();
+    });
+  }
+
+  /** Takes a new sandbox in: for who has waited longest, or for later. */
   #offer(sandbox: PooledSandbox): void {
+    sandbox.ended.then(() => this.#forget(sandbox));
     const waiter = this.#waiting.shift();
     if (waiter) waiter.resolve(this.#claim(sandbox));
     else this.#ready.push(sandbox);
   }
 
-  /** Makes as many as are missing, in the background. */
+  #forget(sandbox: PooledSandbox): void {
+    const index = this.#ready.indexOf(sandbox);
+    if (index >= 0) {
+      // Somebody has killed it.
+      this.#ready.splice(index, 1);
+      this.#losses++;
+      void sandbox[Symbol.asyncDispose]();
+      this.#refillLater();
+    } else if (this.#claimed.delete(sandbox) && this.#refilling) {
+      // Those who wait for its result first.
+      setImmediate(() => this.#refilling && this.#refill());
+    }
+  }
+
+  /** Makes what is missing when there is time for it. */
+  #refillLater(): void {
+    if (this.#refilling || this.#closed) return;
+    const rest = Math.min(REST_MS * 2 ** Math.min(this.#losses, 20), LONGEST_REST_MS);
+    this.#refilling = setTimeout(() => this.#refill(), rest).unref();
+  }
+
+  /** Makes what is missing, now. */
   #refill(): void {
-    const missing = this.size + this.#waiting.length - this.#ready.length - this.#making.size;
-    for (let i = 0; i < missing && !this.#closed; i++) {
+    clearTimeout(this.#refilling);
+    this.#refilling = undefined;
+    const wanted = (this.#closed ? 0 : this.size - this.#ready.length) + this.#waiting.length;
+    for (let missing = wanted - this.#making.size; missing > 0; missing--) {
       const making = this.#make().finally(() => this.#making.delete(making));
       this.#making.add(making);
     }
   }
 
   async #make(): Promise<void> {
-    // The caller's command is what counts now.
-    await delay(0);
     try {
-      this.#offer(await PooledSandbox.make(this.#template));
+      const sandbox = await PooledSandbox.make(this.#template);
+      const superfluous = this.#waiting.length === 0 && (this.#closed || this.#ready.length >= this.size);
+      if (superfluous) await sandbox[Symbol.asyncDispose]();
+      else this.#offer(sandbox);
     } catch (error) {
-      // Nobody to tell but those who wait; the next acquire tries again.
+      this.#losses++;
+      // Nobody to tell but those who wait: the one for whom it was made. For all others it is tried again.
       this.#waiting.shift()?.reject(error);
+      this.#refillLater();
     }
   }
 }
 
-/** A sandbox for one command, ready but for the command. */
-export class PooledSandbox implements AsyncDisposable {
-  readonly id: string;
-  /** Settles when nothing of it is left. */
-  readonly ended: Promise<void>;
-  readonly #launched: Launched;
-  readonly #streams: StandardStreams;
-  readonly #resources: Resources;
-  readonly #design: ContainerDesign;
-  #used = false;
-  #alive = true;
-
-  private constructor(
-    id: string,
-    launched: Launched,
-    streams: StandardStreams,
-    resources: Resources,
-    design: ContainerDesign,
-  ) {
-    this.id = id;
-    this.#launched = launched;
-    this.#streams = streams;
-    this.#resources = resources;
-    this.#design = design;
-    this.ended = launched.exited.then(async () => {
-      this.#alive = false;
-      if (!this.#used) await resources[Symbol.asyncDispose]();
-    });
-  }
-
-  /** @internal */
-  static async make(template: ContainerSpec): Promise<PooledSandbox> {
-    const id = newId();
-    const resources = needsResources(template) ? await acquireResources(id, template) : noResources;
-    const streams = new StandardStreams(['pipe', 'pipe', 'pipe']);
-    const { launched, design } = launchContainer(template, {
-      ...resources,
-      id,
-      streams,
-      park: false,
-      programLater: true,
-      keepScratch: false,
-    });
-    const sandbox = new PooledSandbox(id, launched, streams, resources, design);
-    try {
-      await launched.ready;
-    } catch {
-      const { failure } = await launched.exited;
-      await sandbox.ended;
-      throw failure
-        ? new ContainerStartError(failure)
-        : new NsError('ERR_NS_CONTAINER_START', 'the sandbox was ended during its start');
-    }
-    launched.unref();
-    return sandbox;
-  }
-
-  /** @internal */
-  claim(): void {
-    this.#launched.ref();
-  }
-
-  get alive(): boolean {
-    return this.#alive;
-  }
-
-  /**
-   * Runs the command this sandbox was made for. Once.
-   *
-   * @throws NsError (as a rejection) `ERR_NS_SANDBOX_USED`
-   */
-  run(
-    command: string | readonly string[],
-    args: readonly string[] = [],
-    options: PooledRunOptions = {},
-  ): ContainerProcess {
-    const argv = [...(typeof command === 'string' ? [command] : command), ...args];
-    const again = this.#used;
-    this.#used = true;
-    const start = () => {
-      if (again)
-        throw new NsError('ERR_NS_SANDBOX_USED', 'this sandbox has run its command', {
-          hint: 'Acquire another one from the pool',
-        });
-      const { env = {}, cwd } = validatePooled(argv, options);
-      const merged = { ...Object.fromEntries(this.#design.env.map((entry) => splitOnce(entry))), ...env };
-      this.#launched.continueWith([
-        ...(cwd === undefined ? [] : [{ op: 'workingDirectory', path: cwd, create: false } as const]),
-        execStep({
-          argv,
-          candidates: candidatesFor(argv[0]!, merged.PATH ?? ''),
-          env: Object.entries(merged).map(([name, value]) => `${name}=${value}`),
-        }),
-      ]);
-      return {
-        launched: this.#launched,
-        finish: async (exit: Awaited<Launched['exited']>) => {
-          const ending = await readAccounts(exit, this.#resources.cgroup);
-          await this.#resources[Symbol.asyncDispose]();
-          return ending;
-        },
-      };
-    };
-    const processOptions = { ...options, command: argv, timeoutMs: options.timeout };
-    return again
-      ? new ContainerProcess(processOptions, start)
-      : new ContainerProcess(processOptions, start, this.#streams);
-  }
-
-  /** Ends it. Idempotent. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    // Somebody waits for it now.
-    this.#launched.ref();
-    this.#launched.kill();
-    await this.ended;
-    if (!this.#used) this.#streams.destroy();
-  }
-}
-
-function splitOnce(entry: string): [string, string] {
-  const at = entry.indexOf('=');
-  return [entry.slice(0, at), entry.slice(at + 1)];
+function closed(): NsError {
+  return new NsError('ERR_NS_POOL_CLOSED', 'the pool is closed');
 }

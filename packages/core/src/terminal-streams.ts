@@ -35,6 +35,16 @@ export class TerminalStreams extends StandardStreams {
     return this.#nothing;
   }
 
+  override collect(fd: 1 | 2, sink: (data: Buffer) => void): Promise<void> {
+    const stream = fd === 1 ? this.#output : this.#nothing;
+    // Text where somebody has asked for it with setEncoding.
+    stream.on('data', (data: Buffer | string) => sink(typeof data === 'string' ? Buffer.from(data) : data));
+    return new Promise((resolve) => {
+      stream.on('error', () => resolve());
+      stream.on('close', () => resolve());
+    });
+  }
+
   override get stdin(): PassThrough {
     return this.#input;
   }

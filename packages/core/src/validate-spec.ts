@@ -1,5 +1,6 @@
 import { parseSize } from '@ns/cgroups';
 import { rlimits, SIGNALS } from '@ns/launch';
+import { SpecError } from '@ns/libc';
 import * as v from 'valibot';
 import type { MountSpec } from './mount-spec.ts';
 import { networkFields } from './network/validate-network.ts';
@@ -294,12 +295,54 @@ const poolSchema = v.strictObject({
   maxWaiting: v.optional(integer(0, Number.MAX_SAFE_INTEGER)),
 });
 
+/** What a pooled command says itself, what belongs to containers that live on, and what needs a process of its own. */
+const notInTemplates: Readonly<Record<string, string>> = {
+  command: 'Give it to run()',
+  stdin: 'Give it to run()',
+  timeout: 'Give it to run()',
+  maxOutput: 'Give it to run()',
+  name: 'Each sandbox has an id',
+  tty: 'Use a container',
+  restart: 'A sandbox runs one command, once',
+  health: 'A sandbox runs one command, once',
+  wait: 'A sandbox runs one command, once',
+};
+
 /** Checks options of a pool; of the template the specification made from it is checked. Throws as {@link validateSpec}. */
 export function validatePoolOptions<Options extends object>(options: Options): Options {
-  return checked(poolSchema, options) as Options;
+  const valid = checked(poolSchema, options) as Options & { readonly template?: Readonly<Record<string, unknown>> };
+  for (const [field, hint] of Object.entries(notInTemplates)) {
+    const received = valid.template?.[field];
+    if (received !== undefined) throw new SpecError(`template.${field}`, 'nothing', received, hint);
+  }
+  if (valid.template?.network === 'user') {
+    throw new SpecError(
+      'template.network',
+      'a network that needs no process of its own',
+      'user',
+      'Give a bridge network, or run without a pool',
+    );
+  }
+  return valid;
 }
 
-type Schema = typeof poolSchema | typeof pooledSchema | typeof containerSchema | typeof runSchema | typeof execSchema;
+const acquireSchema = v.strictObject({
+  signal: v.optional(v.instance(AbortSignal, 'an AbortSignal')),
+  timeout: v.optional(integer(0, 2 ** 31 - 1)),
+});
+
+/** Checks what is said about waiting. Throws as {@link validateSpec}. */
+export function validateWaiting<Options extends object>(options: Options): Options {
+  return checked(acquireSchema, options) as Options;
+}
+
+type Schema =
+  | typeof acquireSchema
+  | typeof poolSchema
+  | typeof pooledSchema
+  | typeof containerSchema
+  | typeof runSchema
+  | typeof execSchema;
 
 function checked(schema: Schema, input: unknown): unknown {
   const result = v.safeParse(schema, withoutUndefined(input), { abortEarly: true });

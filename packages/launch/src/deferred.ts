@@ -23,6 +23,11 @@ export class Deferred<T> {
     return this.#promise;
   }
 
+  /** Somebody has asked, and has no answer yet. */
+  get awaited(): boolean {
+    return this.#promise !== undefined && this.#outcome === undefined;
+  }
+
   resolve(value: T): void {
     this.#settle(({ resolve }) => resolve(value));
   }

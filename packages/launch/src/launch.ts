@@ -26,6 +26,11 @@ export interface LaunchOptions {
    * making of a process is then in {@link Exit.failure}. Default false.
    */
   readonly direct?: boolean;
+  /**
+   * Take the mounts of the process's new mount namespace apart after its end has been told, not before: quicker, for those
+   * who do not need what is mounted there to be free at once. Nothing of it stays, however this process ends.
+   */
+  readonly unmountLate?: boolean;
 }
 
 /**
@@ -38,7 +43,15 @@ export interface LaunchOptions {
  * @throws SyscallError when no process can be made; what happens later, {@link Launched.exited} reports
  */
 export function launch(options: LaunchOptions): Launched {
-  const { steps, stdio = ['null', 'pipe', 'pipe'], extraFds = [], fds = {}, variables = [], direct = false } = options;
+  const {
+    steps,
+    stdio = ['null', 'pipe', 'pipe'],
+    extraFds = [],
+    fds = {},
+    variables = [],
+    direct = false,
+    unmountLate = false,
+  } = options;
   const layout: FdLayout = { extra: extraFds.length, named: Object.keys(fds) };
 
   using rollback = new ResourceStack();
@@ -50,5 +63,5 @@ export function launch(options: LaunchOptions): Launched {
   const supervised = steps.some(({ op }) => op === 'clone');
   const started = (supervised && !direct && inheritance.request()) || inheritance.spawn();
   rollback.release();
-  return new Launched(started, inheritance, streams, { steps, layout });
+  return new Launched(started, inheritance, streams, { steps, layout }, { unmountLate });
 }

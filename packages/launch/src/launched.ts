@@ -2,7 +2,7 @@ import type { Readable, Writable } from 'node:stream';
 import {
   allocate,
   ERRNO,
-  type FdWatch,
+  type EventWatch,
   memfd,
   type OwnedFd,
   pidfdOpen,
@@ -17,6 +17,7 @@ import {
 import { Deferred } from './deferred.ts';
 import { describeFailure } from './explain.ts';
 import type { Inheritance, Started } from './inheritance.ts';
+import { holdMountNamespace, unmountLater } from './late-unmount.ts';
 import { type FdLayout, Lowering, type Step } from './lowering.ts';
 import { receiveRecord } from './receive-record.ts';
 import { decodeUsage, type ResourceUsage, type StageRecord } from './records.ts';
@@ -57,9 +58,10 @@ export class Launched {
   /** What the process needs to be started: kept until it exists. */
   #inheritance: Inheritance | undefined;
   #status: OwnedFd;
-  #watch: FdWatch;
+  #watch: EventWatch;
   #origin: Origin;
   readonly #supervised: boolean;
+  readonly #unmountLate: boolean;
   readonly #hasInit: boolean;
   readonly #started = new Deferred<number>();
   readonly #ready = new Deferred<void>();
@@ -70,16 +72,25 @@ export class Launched {
   readonly #scratch = new Deferred<OwnedFd>();
   readonly #namespaces = new Map<NamespaceKind, OwnedFd>();
   readonly #early: (() => void)[] = [];
+  #mounts: OwnedFd | undefined;
   #failure: SyscallError | undefined;
   #timedOut = false;
   #payloadStatus: number | undefined;
   #exitRecord: StageRecord | undefined;
+  #hearsAll = true;
   #monitorEnd: { readonly status: number; readonly usage: ResourceUsage } | undefined;
   #gone = false;
 
   /** @param inheritance - ours from now on */
-  constructor({ pid, status }: Started, inheritance: Inheritance, streams: StandardStreams, origin: Origin) {
+  constructor(
+    { pid, status }: Started,
+    inheritance: Inheritance,
+    streams: StandardStreams,
+    origin: Origin,
+    { unmountLate = false }: { unmountLate?: boolean } = {},
+  ) {
     this.#inheritance = inheritance;
+    this.#unmountLate = unmountLate;
     this.#status = status;
     this.#origin = origin;
     const clone = origin.steps.find((step) => step.op === 'clone');
@@ -107,17 +118,17 @@ export class Launched {
 
   /** Settles when the first process exists: its pid as the caller sees it. */
   get started(): Promise<number> {
-    return this.#started.promise;
+    return this.#asked(this.#started);
   }
 
   /** Settles at a `park` step. */
   get ready(): Promise<void> {
-    return this.#ready.promise;
+    return this.#asked(this.#ready);
   }
 
   /** Settles when the program has replaced the stage; under a monitor without an init, which cannot tell, at the end. */
   get executed(): Promise<void> {
-    return this.#executed.promise;
+    return this.#asked(this.#executed);
   }
 
   /** Settles when monitor and process are gone. Never rejects: a failed setup is in {@link Exit.failure}. */
@@ -127,17 +138,17 @@ export class Launched {
 
   /** Notification descriptor of a seccomp filter with a listener. */
   get seccompListener(): Promise<OwnedFd> {
-    return this.#listener.promise;
+    return this.#asked(this.#listener);
   }
 
   /** The controlling side of the pseudoterminal of a `terminal` step. */
   get terminal(): Promise<OwnedFd> {
-    return this.#terminal.promise;
+    return this.#asked(this.#terminal);
   }
 
   /** A detached mount of the scratch, with `handOver`. */
   get scratch(): Promise<OwnedFd> {
-    return this.#scratch.promise;
+    return this.#asked(this.#scratch);
   }
 
   get stdin(): Writable | null {
@@ -163,6 +174,7 @@ export class Launched {
    * @throws SyscallError `EPIPE` when the process is gone
    */
   continueWith(steps: readonly Step[]): void {
+    if (this.#status.closed) throw new SyscallError('sendmsg', ERRNO.EPIPE!);
     const { layout } = this.#origin;
     const lowering = new Lowering(layout);
     lowering.lower(steps);
@@ -206,7 +218,8 @@ export class Launched {
     return this.signal('SIGKILL');
   }
 
-  #watchStatus(): FdWatch {
+  #watchStatus(): EventWatch {
+    this.#hearsAll = true;
     return watchFd(this.#status.fd, { readable: true }, () => this.#drain());
   }
 
@@ -238,7 +251,30 @@ export class Launched {
     }
   }
 
+  #asked<T>(fact: Deferred<T>): Promise<T> {
+    const { promise } = fact;
+    this.#listen();
+    return promise;
+  }
+
+  /**
+   * Each message wakes us, mostly on the CPU that the program has just begun to run on. So from the moment on that nobody
+   * waits for one, we only listen for the end, where we read them all.
+   */
+  #listen(): void {
+    const facts = [this.#ready, this.#executed, this.#listener, this.#terminal, this.#scratch];
+    const hearsAll = this.pid === undefined || facts.some(({ awaited }) => awaited);
+    if (hearsAll === this.#hearsAll) return;
+    this.#hearsAll = hearsAll;
+    this.#watch.change(hearsAll ? { readable: true } : { disconnect: true });
+  }
+
   #drain(): void {
+    this.#receiveAll();
+    if (!this.#status.closed) this.#listen();
+  }
+
+  #receiveAll(): void {
     for (;;) {
       const message = receiveRecord(this.#status.fd);
       if (message === 'end' && this.#monitorPid === undefined) {
@@ -268,6 +304,7 @@ export class Launched {
       case 'started':
         this.pid = record.value;
         this.pidfd = fd;
+        if (this.#unmountLate) this.#mounts = holdMountNamespace(record.value, fd);
         this.#started.resolve(record.value);
         for (const resolve of this.#early.splice(0)) resolve();
         return;
@@ -362,8 +399,8 @@ export class Launched {
     };
     this.pidfd?.close();
     for (const fd of this.#namespaces.values()) fd.close();
-    // Nobody reads it any more.
-    this.streams.destroyStdin();
+    if (this.#mounts) unmountLater(this.#mounts);
+    this.streams.processEnded();
     if (this.#exitRecord && !this.#failure && !this.#hasInit) this.#executed.resolve();
     const early = () =>
       this.#failure ?? new SyscallError('wait4', ERRNO.ECHILD!, { doing: 'process ended during its setup' });

@@ -1,6 +1,7 @@
 import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { O, type OwnedFd, open, pipe, ResourceStack } from '@ns/libc';
+import { OutputPipe } from './output-pipe.ts';
 
 /** Where a standard stream of the payload leads: a pipe to us, /dev/null, or a descriptor of ours. */
 export type Stdio = 'pipe' | 'null' | number;
@@ -18,45 +19,54 @@ export class StandardStreams {
   readonly #inherited: ResourceStack;
   #stdinEnd: OwnedFd | undefined;
   #stdin: Socket | undefined;
-  readonly #outputEnds: readonly (OwnedFd | undefined)[];
-  readonly #outputs: Socket[] = [];
+  readonly #outputs: readonly (OutputPipe | undefined)[];
 
-  constructor(kinds: readonly [Stdio, Stdio, Stdio]) {
+  /**
+   * @param options.forCollecting - {@link collect} is what they are for: quicker, and for those who ask for streams the
+   * same
+   */
+  constructor(kinds: readonly [Stdio, Stdio, Stdio], { forCollecting = false } = {}) {
     using rollback = new ResourceStack();
     const inherited = new ResourceStack();
     rollback.use(inherited);
-    const ends = kinds.map((kind, fd): { here?: OwnedFd; there: number } => {
-      if (typeof kind === 'number') return { there: kind };
-      if (kind === 'null') return { there: inherited.use(open('/dev/null', O.RDWR)).fd };
+    const outputs: (OutputPipe | undefined)[] = [];
+    this.inherited = kinds.map((kind, fd) => {
+      if (typeof kind === 'number') return kind;
+      if (kind === 'null') return inherited.use(open('/dev/null', O.RDWR)).fd;
+      if (fd > 0) {
+        const output = rollback.use(new OutputPipe({ forCollecting }));
+        outputs[fd - 1] = output;
+        return output.inherited;
+      }
       const { read, write } = pipe();
-      const [here, there] = fd === 0 ? [write, read] : [read, write];
-      rollback.use(here);
-      return { here, there: inherited.use(there).fd };
+      this.#stdinEnd = rollback.use(write);
+      return inherited.use(read).fd;
     });
     rollback.release();
-    const [stdin, ...outputs] = ends.map(({ here }) => here);
     this.#inherited = inherited;
-    this.inherited = ends.map(({ there }) => there);
     this.borrowed = kinds.filter((kind) => typeof kind === 'number');
-    this.#stdinEnd = stdin;
-    this.#outputEnds = outputs;
+    this.#outputs = outputs;
   }
 
   /** Reads from the process; null when there is no pipe. Holds its descriptor until it was read to its end or destroyed. */
   get stdout(): Readable | null {
-    return this.#output(0);
+    return this.#outputs[0]?.stream ?? null;
   }
 
   /** As {@link stdout}. */
   get stderr(): Readable | null {
-    return this.#output(1);
+    return this.#outputs[1]?.stream ?? null;
   }
 
-  #output(index: 0 | 1): Socket | null {
-    const end = this.#outputEnds[index];
-    if (!end) return null;
-    this.#outputs[index] ??= new Socket({ fd: end.release(), readable: true, writable: false });
-    return this.#outputs[index];
+  /**
+   * Reads an output to its end.
+   *
+   * @param fd - 1 stdout, 2 stderr
+   * @param sink - gets each piece, to keep
+   * @returns settles when the process has ended and nobody has the pipe open; at once when there is none
+   */
+  async collect(fd: 1 | 2, sink: (data: Buffer) => void): Promise<void> {
+    await this.#outputs[fd - 1]?.collect(sink);
   }
 
   /** Writes to the process; null when its stdin is no pipe of ours, or was closed unused. */
@@ -77,26 +87,29 @@ export class StandardStreams {
   /** Lets go of what the process has inherited by now, or never will. Idempotent. */
   closeInherited(): void {
     this.#inherited[Symbol.dispose]();
+    for (const output of this.#outputs) output?.closeInherited();
   }
 
   /** Closes everything: there will be no process. */
   destroy(): void {
     this.closeInherited();
     this.destroyStdin();
-    this.#outputEnds.forEach((end, index) => {
-      const stream = this.#outputs[index];
-      if (stream) stream.destroy();
-      else end?.close();
-    });
+    for (const output of this.#outputs) output?.[Symbol.dispose]();
   }
 
   /** Do the streams keep the event loop alive? */
   ref(): void {
-    for (const index of [0, 1] as const) this.#output(index)?.ref();
+    for (const output of this.#outputs) output?.ref();
   }
 
   unref(): void {
-    for (const index of [0, 1] as const) this.#output(index)?.unref();
+    for (const output of this.#outputs) output?.unref();
+  }
+
+  /** The process is gone: nobody writes to it any more, and what it wrote is all there. */
+  processEnded(): void {
+    this.destroyStdin();
+    for (const output of this.#outputs) output?.processEnded();
   }
 
   /** Nobody writes to the process any more: it is gone. */

@@ -33,7 +33,17 @@ export {
   utimesAt,
 } from './files.ts';
 export { nearest, onlyKnownKeys } from './known-keys.ts';
-export { addressOf, errno, type FdWatch, libc, namespaceChanges, syscall, watchFd } from './libc.ts';
+export {
+  addressOf,
+  type EventWatch,
+  errno,
+  type FdWatch,
+  libc,
+  namespaceChanges,
+  syscall,
+  type WatchedEvents,
+  watchFd,
+} from './libc.ts';
 export { allocate, cString, type Memory } from './memory.ts';
 export { ResourceStack } from './resource-stack.ts';
 export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';

@@ -86,16 +86,17 @@ export const libc: {
  * @param fd - stays the caller's; close the watch before closing it
  * @param events - what to wait for
  * @param callback - receives a negated errno (0: none) and what is ready
- * @returns `close()` ends the watch; `ref()`/`unref()` say whether it keeps the event loop alive (it does at first)
+ * @returns `close()` ends the watch; `change()` waits for other events; `ref()`/`unref()` say whether it keeps the event
+ * loop alive (it does at first)
  */
 export function watchFd(
   fd: number,
-  events: { readable?: boolean; writable?: boolean; disconnect?: boolean; prioritized?: boolean },
+  events: WatchedEvents,
   callback: (
     status: number,
     ready: { readable: boolean; writable: boolean; disconnect: boolean; prioritized: boolean },
   ) => void,
-): FdWatch {
+): EventWatch {
   // An exception must not go back through koffi: it stays pending, and the next garbage collection that meets it aborts
   // the process.
   const guarded: typeof callback = (status, ready) => {
@@ -107,9 +108,11 @@ export function watchFd(
       });
     }
   };
-  const handle = koffi.node.poll(fd, events, guarded as never) as unknown as FdWatch & { close(): void };
+  const handle = koffi.node.poll(fd, events, guarded as never) as unknown as FdWatch & {
+    start(events: WatchedEvents, callback: unknown): void;
+  };
   let open = true;
-  const watch: FdWatch = {
+  const watch: EventWatch = {
     close() {
       if (!open) return;
       open = false;
@@ -117,6 +120,7 @@ export function watchFd(
       openWatches.delete(watch);
       if (openWatches.size === 0) process.off('exit', closeWatches);
     },
+    change: (wanted) => open && handle.start(wanted, guarded),
     ref: () => open && handle.ref(),
     unref: () => open && handle.unref(),
     [Symbol.dispose]: () => watch.close(),
@@ -134,9 +138,24 @@ function closeWatches(): void {
   for (const watch of openWatches) watch.close();
 }
 
+/** What {@link watchFd} waits for. */
+export interface WatchedEvents {
+  readonly readable?: boolean;
+  readonly writable?: boolean;
+  /** The other side has closed its end, or half of it: EPOLLRDHUP. */
+  readonly disconnect?: boolean;
+  readonly prioritized?: boolean;
+}
+
 /** A registration made by {@link watchFd}. */
 export interface FdWatch extends Disposable {
   close(): void;
   ref(): void;
   unref(): void;
+}
+
+/** A watch whose events can be changed. */
+export interface EventWatch extends FdWatch {
+  /** Waits for these events from now on. */
+  change(events: WatchedEvents): void;
 }

@@ -1,0 +1,177 @@
+import { type Launched, StandardStreams } from '@ns/launch';
+import { NsError, SyscallError } from '@ns/libc';
+import { readAccounts } from './container-cgroup.ts';
+import { launchContainer } from './container-launch.ts';
+import { ContainerProcess, type Running } from './container-process.ts';
+import { candidatesFor, newId } from './design.ts';
+import { ContainerStartError } from './errors.ts';
+import { type ContainerDesign, execStep } from './plan/container-plan.ts';
+import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
+import type { ContainerSpec, RunOptions } from './types.ts';
+import { validatePooled } from './validate-spec.ts';
+
+/** Options of a command in a pooled sandbox: what can still be decided when everything else is made. */
+export type PooledRunOptions = Pick<
+  RunOptions,
+  'env' | 'cwd' | 'stdin' | 'timeout' | 'signal' | 'maxOutput' | 'check' | 'encoding' | 'buffer'
+>;
+
+/** A sandbox for one command, ready but for the command. Whoever has acquired it runs its command, or disposes of it. */
+export class PooledSandbox implements AsyncDisposable {
+  readonly id: string;
+  /** Settles when nothing of it is left. */
+  readonly ended: Promise<void>;
+  readonly #launched: Launched;
+  readonly #streams: StandardStreams;
+  readonly #resources: Resources;
+  /** What the template says, by name. */
+  readonly #env: Readonly<Record<string, string>>;
+  #used = false;
+  /** Settles when the accounts of its command were read and its resources freed. */
+  #finished: Promise<void> | undefined;
+  #alive = true;
+
+  private constructor(
+    id: string,
+    launched: Launched,
+    streams: StandardStreams,
+    resources: Resources,
+    { env }: ContainerDesign,
+  ) {
+    this.id = id;
+    this.#launched = launched;
+    this.#streams = streams;
+    this.#resources = resources;
+    this.#env = Object.fromEntries(env.map(splitOnce));
+    this.ended = launched.exited.then(async () => {
+      this.#alive = false;
+      // A command has its accounts read first.
+      await (this.#finished ?? resources[Symbol.asyncDispose]());
+    });
+  }
+
+  /** @internal */
+  static async make(template: ContainerSpec): Promise<PooledSandbox> {
+    const id = newId();
+    const resources = needsResources(template) ? await acquireResources(id, template) : noResources;
+    const streams = new StandardStreams(['pipe', 'pipe', 'pipe'], { forCollecting: true });
+    let sandbox: PooledSandbox;
+    try {
+      const { launched, design } = launchContainer(template, {
+        ...resources,
+        id,
+        streams,
+        park: false,
+        programLater: true,
+        keepScratch: false,
+      });
+      sandbox = new PooledSandbox(id, launched, streams, resources, design);
+    } catch (error) {
+      streams.destroy();
+      await resources[Symbol.asyncDispose]();
+      throw error;
+    }
+    const launched = sandbox.#launched;
+    try {
+      await launched.ready;
+    } catch {
+      const { failure } = await launched.exited;
+      await sandbox[Symbol.asyncDispose]();
+      throw failure
+        ? new ContainerStartError(failure)
+        : new NsError('ERR_NS_CONTAINER_START', 'the sandbox was ended during its start');
+    }
+    launched.unref();
+    return sandbox;
+  }
+
+  /** @internal */
+  claim(): void {
+    this.#launched.ref();
+  }
+
+  /** It has not ended, as far as is known. */
+  get alive(): boolean {
+    return this.#alive;
+  }
+
+  /**
+   * Runs the command this sandbox was made for. Once.
+   *
+   * @throws NsError (as a rejection) `ERR_NS_SANDBOX_USED`; `ERR_NS_SANDBOX_GONE`: somebody has ended it before, so that
+   * the command has not been run
+   */
+  run(
+    command: string | readonly string[],
+    args: readonly string[] = [],
+    options: PooledRunOptions = {},
+  ): ContainerProcess {
+    const argv = typeof command === 'string' ? [command, ...args] : [...command, ...args];
+    const again = this.#used;
+    this.#used = true;
+    const processOptions = { ...options, command: argv, timeoutMs: options.timeout };
+    if (again) {
+      return new ContainerProcess(processOptions, () => {
+        throw new NsError('ERR_NS_SANDBOX_USED', 'this sandbox has run its command', {
+          hint: 'Acquire another one from the pool',
+        });
+      });
+    }
+    return new ContainerProcess(processOptions, () => this.#start(argv, options), this.#streams);
+  }
+
+  #start(argv: readonly string[], options: PooledRunOptions): Running {
+    try {
+      const { env = {}, cwd } = validatePooled(argv, options);
+      const merged = { ...this.#env, ...env };
+      this.#launched.continueWith([
+        ...(cwd === undefined ? [] : [{ op: 'workingDirectory', path: cwd, create: false } as const]),
+        execStep({
+          argv,
+          candidates: candidatesFor(argv[0]!, merged.PATH ?? ''),
+          env: Object.entries(merged).map(([name, value]) => `${name}=${value}`),
+        }),
+      ]);
+    } catch (error) {
+      // It serves nobody any more.
+      this.#launched.kill();
+      throw isGone(error)
+        ? new NsError('ERR_NS_SANDBOX_GONE', 'the sandbox was ended before it had a command', { cause: error })
+        : error;
+    }
+    let finished = () => {};
+    this.#finished = new Promise((resolve) => {
+      finished = resolve;
+    });
+    return {
+      launched: this.#launched,
+      finish: async (exit) => {
+        try {
+          const ending = await readAccounts(exit, this.#resources.cgroup);
+          await this.#resources[Symbol.asyncDispose]();
+          return ending;
+        } finally {
+          finished();
+        }
+      },
+    };
+  }
+
+  /** Ends it. Idempotent. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    // Somebody waits for it now.
+    this.#launched.ref();
+    this.#launched.kill();
+    await this.ended;
+    if (!this.#used) this.#streams.destroy();
+  }
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof SyscallError && error.syscall === 'sendmsg' && ['EPIPE', 'ECONNRESET'].includes(error.code);
+}
+
+function splitOnce(entry: string): [string, string] {
+  const at = entry.indexOf('=');
+  return [entry.slice(0, at), entry.slice(at + 1)];
+}

@@ -1,0 +1,139 @@
+import { Socket } from 'node:net';
+import { allocate, check, ERRNO, type FdWatch, type OwnedFd, pipe, SYS, syscall, watchFd } from '@ns/libc';
+import { Deferred } from './deferred.ts';
+
+/** What one read takes at most: all that a pipe holds. */
+const chunk = allocate(65536);
+/** How much is read in one turn of the event loop before others have theirs. */
+const READS_IN_A_ROW = 8;
+
+/**
+ * A pipe that a process writes to, and our end of it.
+ *
+ * One who wants all that was written, once the process has ended, needs no stream of Node's: that costs more than the end
+ * of a short command. {@link collect} does without, until somebody asks for the {@link stream} after all. And it keeps
+ * the process's end open as well: otherwise the kernel would wake us when the process closes it, which is a moment before
+ * we are told of its end, and in the way of that.
+ */
+export class OutputPipe implements Disposable {
+  readonly #reader: OwnedFd;
+  readonly #writer: OwnedFd;
+  readonly #keepsWriter: boolean;
+  #inherited = false;
+  #referenced = true;
+  #stream: Socket | undefined;
+  #sink: ((data: Buffer) => void) | undefined;
+  #watch: FdWatch | undefined;
+  readonly #ended = new Deferred<void>();
+
+  /** @param options.forCollecting - nobody but {@link collect} is expected, so the process's end is kept */
+  constructor({ forCollecting }: { forCollecting: boolean }) {
+    const { read, write } = pipe();
+    this.#reader = read;
+    this.#writer = write;
+    this.#keepsWriter = forCollecting;
+  }
+
+  /** The process's end. */
+  get inherited(): number {
+    return this.#writer.fd;
+  }
+
+  /** A stream of what comes from now on. Holds its descriptor until it was read to its end or destroyed. */
+  get stream(): Socket {
+    // All was read already: then it is at its end.
+    if (!this.#stream && this.#reader.closed) this.#stream = new Socket().destroy();
+    if (!this.#stream) {
+      this.#watch?.close();
+      this.#stream = new Socket({ fd: this.#reader.release(), readable: true, writable: false });
+      if (!this.#referenced) this.#stream.unref();
+      if (this.#inherited) this.#writer.close();
+      if (this.#sink) this.#collectFrom(this.#stream, this.#sink);
+    }
+    return this.#stream;
+  }
+
+  /**
+   * Reads all there will be.
+   *
+   * @param sink - gets each piece, to keep
+   * @returns settles at the end: not before {@link processEnded}, and not before everybody has closed the pipe
+   */
+  collect(sink: (data: Buffer) => void): Promise<void> {
+    this.#sink = sink;
+    if (this.#stream) this.#collectFrom(this.#stream, sink);
+    // Who made the process may want its streams, and says so in the same turn.
+    else queueMicrotask(() => this.#begin());
+    return this.#ended.promise;
+  }
+
+  /** The process has its end by now, or never will. Idempotent. */
+  closeInherited(): void {
+    this.#inherited = true;
+    if (!this.#keepsWriter || this.#stream) this.#writer.close();
+  }
+
+  /** Reads what is left, which mostly is the end. Who still holds the other end may go on. */
+  processEnded(): void {
+    this.#writer.close();
+    this.#read();
+  }
+
+  ref(): void {
+    this.#setReferenced(true);
+  }
+
+  unref(): void {
+    this.#setReferenced(false);
+  }
+
+  /** Closes it. Who collects is told that this is the end. */
+  [Symbol.dispose](): void {
+    this.#writer.close();
+    if (this.#stream) this.#stream.destroy();
+    else this.#end();
+  }
+
+  #begin(): void {
+    if (this.#stream || this.#reader.closed || this.#watch) return;
+    this.#watch = watchFd(this.#reader.fd, { readable: true }, () => this.#read());
+    if (!this.#referenced) this.#watch.unref();
+  }
+
+  #read(): void {
+    // Before there is a watch, which makes it so, a read may block.
+    if (!this.#watch || !this.#sink || this.#stream || this.#reader.closed) return;
+    for (let i = 0; i < READS_IN_A_ROW; i++) {
+      const size = syscall(SYS.read, this.#reader.fd, chunk.address, chunk.bytes.length);
+      if (size === -ERRNO.EAGAIN! || size === -ERRNO.EINTR!) return;
+      check('read', size);
+      if (size === 0) {
+        this.#end();
+        return;
+      }
+      this.#sink(Buffer.from(chunk.bytes.subarray(0, size)));
+    }
+  }
+
+  #end(): void {
+    this.#watch?.close();
+    this.#reader.close();
+    this.#ended.resolve();
+  }
+
+  #collectFrom(stream: Socket, sink: (data: Buffer) => void): void {
+    // Text where somebody has asked for it with setEncoding.
+    stream.on('data', (data: Buffer | string) => sink(typeof data === 'string' ? Buffer.from(data) : data));
+    // A reset pipe is an ended pipe: what came before stays.
+    stream.on('error', () => this.#ended.resolve());
+    stream.on('close', () => this.#ended.resolve());
+  }
+
+  #setReferenced(referenced: boolean): void {
+    this.#referenced = referenced;
+    for (const part of [this.#stream, this.#watch]) {
+      if (referenced) part?.ref();
+      else part?.unref();
+    }
+  }
+}
