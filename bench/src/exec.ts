@@ -14,7 +14,7 @@ const PARALLEL = 200;
 export const benchmark: Benchmark = {
   title: 'exec: /bin/true in a running container',
   async run() {
-    const container = await Container.create({ command: ['sleep', '600'] });
+    await using container = await Container.create({ command: ['sleep', '600'] });
     await container.start();
     const library: Contender = {
       name: 'exec()',
@@ -31,7 +31,7 @@ export const benchmark: Benchmark = {
       },
       [Symbol.dispose]() {},
     };
-    const nsenter = contender('nsenter', [
+    using nsenter = contender('nsenter', [
       installed('nsenter')!,
       '--target',
       String(container.pid),
@@ -91,9 +91,8 @@ export const benchmark: Benchmark = {
         ],
       };
     } finally {
-      for (const one of contenders) one[Symbol.dispose]();
+      for (const one of peers) one[Symbol.dispose]();
       if (typeof docker !== 'string') await docker.stop();
-      await container.remove({ force: true });
     }
   },
 };

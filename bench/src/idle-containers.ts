@@ -5,13 +5,19 @@ import { makeBundle } from './oci-bundle.ts';
 
 /** Peers that can execute a command in a container that runs already; each has such a container until it is disposed of. */
 export async function execPeers(): Promise<{ peers: Contender[]; docker: Docker | string }> {
-  const peers = ['crun', 'runc'].flatMap((name) => {
-    const program = installed(name);
-    return program ? [ociPeer(name, program)] : [];
-  });
-  const docker = await startDocker();
-  if (typeof docker !== 'string') peers.push(docker.contender);
-  return { peers, docker };
+  const peers: Contender[] = [];
+  try {
+    for (const name of ['crun', 'runc']) {
+      const program = installed(name);
+      if (program) peers.push(ociPeer(name, program));
+    }
+    const docker = await startDocker();
+    if (typeof docker !== 'string') peers.push(docker.contender);
+    return { peers, docker };
+  } catch (error) {
+    for (const peer of peers) peer[Symbol.dispose]();
+    throw error;
+  }
 }
 
 function ociPeer(name: string, program: string): Contender {

@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { type ProfileCondition, profiles } from '@ns/seccomp';
@@ -41,8 +41,12 @@ const mounts = [
 export function makeBundle(program: 'true' | 'pause' = 'true'): string {
   const directory = join(buildDirectory, `bundle-${program}`);
   for (const path of ['bin', 'proc', 'sys', 'dev']) mkdirSync(join(directory, 'rootfs', path), { recursive: true });
-  for (const name of new Set(['true', program]))
-    copyFileSync(buildProgram(name, ['-static']), join(directory, 'rootfs/bin', name));
+  for (const name of new Set(['true', program])) {
+    const path = join(directory, 'rootfs/bin', name);
+    // One that runs cannot be written to.
+    rmSync(path, { force: true });
+    copyFileSync(buildProgram(name, ['-static']), path);
+  }
   writeFileSync(join(directory, 'config.json'), JSON.stringify(bundleConfig(`/bin/${program}`), undefined, 2));
   return directory;
 }

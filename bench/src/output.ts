@@ -19,7 +19,7 @@ interface Transfer {
 export const benchmark: Benchmark = {
   title: 'A gigabyte through standard output',
   async run() {
-    const container = await Container.create({ command: ['sleep', '600'] });
+    await using container = await Container.create({ command: ['sleep', '600'] });
     await container.start();
     const [program, ...args] = command;
     const ways: Readonly<Record<string, () => Promise<void>>> = {
@@ -45,47 +45,43 @@ export const benchmark: Benchmark = {
         await Promise.all([readAll(process.stdout), process]);
       },
     };
-    try {
-      const transfers = new Map<string, Transfer[]>(Object.keys(ways).map((name) => [name, []]));
-      for (let round = 0; round < ROUNDS; round++)
-        for (const [name, way] of Object.entries(ways)) transfers.get(name)!.push(await measure(way));
-      const speed = (name: string) => median(transfers.get(name)!.map((one) => one.gigabytesPerSecond));
-      const native = speed('child_process.spawn(), stdout read');
-      const ours = Object.keys(ways).slice(1);
-      const most = Math.max(...ours.flatMap((name) => transfers.get(name)!.map(({ growthMiB }) => growthMiB)));
-      return {
-        tables: [
-          {
-            title: `${BYTES / 2 ** 20} MiB of zeros from head(1), median of ${ROUNDS} rounds in alternation`,
-            columns: [
-              { label: '' },
-              { label: 'GB/s' },
-              { label: 'of child_process' },
-              { label: 'growth of this process, MiB, most', decimals: 0 },
-            ],
-            rows: Object.keys(ways).map((name) => [
-              name,
-              speed(name),
-              speed(name) / native,
-              Math.max(...transfers.get(name)!.map(({ growthMiB }) => growthMiB)),
-            ]),
-          },
-        ],
-        targets: [
-          {
-            what: 'a gigabyte: time of child_process / of run()',
-            limit: 1,
-            measured: native / speed('run(), stdout read'),
-          },
-          { what: 'growth of memory by a gigabyte, MiB', limit: 64, measured: most },
-        ],
-        notes: [
-          'Growth is that of the resident set, sampled every 20 ms, from just before the command. What is collected belongs to it.',
-        ],
-      };
-    } finally {
-      await container.remove({ force: true });
-    }
+    const transfers = new Map<string, Transfer[]>(Object.keys(ways).map((name) => [name, []]));
+    for (let round = 0; round < ROUNDS; round++)
+      for (const [name, way] of Object.entries(ways)) transfers.get(name)!.push(await measure(way));
+    const speed = (name: string) => median(transfers.get(name)!.map((one) => one.gigabytesPerSecond));
+    const native = speed('child_process.spawn(), stdout read');
+    const ours = Object.keys(ways).slice(1);
+    const most = Math.max(...ours.flatMap((name) => transfers.get(name)!.map(({ growthMiB }) => growthMiB)));
+    return {
+      tables: [
+        {
+          title: `${BYTES / 2 ** 20} MiB of zeros from head(1), median of ${ROUNDS} rounds in alternation`,
+          columns: [
+            { label: '' },
+            { label: 'GB/s' },
+            { label: 'of child_process' },
+            { label: 'growth of this process, MiB, most', decimals: 0 },
+          ],
+          rows: Object.keys(ways).map((name) => [
+            name,
+            speed(name),
+            speed(name) / native,
+            Math.max(...transfers.get(name)!.map(({ growthMiB }) => growthMiB)),
+          ]),
+        },
+      ],
+      targets: [
+        {
+          what: 'a gigabyte: time of child_process / of run()',
+          limit: 1,
+          measured: native / speed('run(), stdout read'),
+        },
+        { what: 'growth of memory by a gigabyte, MiB', limit: 64, measured: most },
+      ],
+      notes: [
+        'Growth is that of the resident set, sampled every 20 ms, from just before the command. What is collected belongs to it.',
+      ],
+    };
   },
 };
 
