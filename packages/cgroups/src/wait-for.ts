@@ -2,6 +2,8 @@ import type { CgroupDirectory } from './directory.ts';
 import { parseFlatKeyed } from './keyed-files.ts';
 import { watchFile } from './watch-file.ts';
 
+const RECHECK_MS = 20;
+
 /**
  * Waits until a key of `cgroup.events` has a value, woken by the kernel.
  *
@@ -22,10 +24,16 @@ export async function waitForCgroupEvent(
     else if (parseFlatKeyed(text).get(key) === value) settle(true);
   });
   const timer = setTimeout(settle, timeoutMs, false);
+  // The kernel announces a change at most every 10 ms, and forgets the announcement when somebody else removes the
+  // cgroup in between: cgroup_file_notify() and cgroup_rm_file() of kernel/cgroup/cgroup.c.
+  const recheck = setInterval(() => {
+    if (directory.gone) settle(value === 0);
+  }, RECHECK_MS);
   try {
     return await reached;
   } finally {
     clearTimeout(timer);
+    clearInterval(recheck);
   }
 }
 

@@ -4,7 +4,7 @@ import { Adopted, type NamespaceKind, readExit, StandardStreams, type Step } fro
 import { NsError, type OwnedFd, pidfdOpen } from '@ns/libc';
 import { IdLease } from '@ns/namespaces';
 import { drawDesign } from './blueprint.ts';
-import { createCommandCgroup, readAccounts } from './container-cgroup.ts';
+import { readAccounts } from './container-cgroup.ts';
 import type { ContainerState, ContainerStatus } from './container-state.ts';
 import { readJournal } from './detachment.ts';
 import { LogFiles, readLog, type StoredOutput } from './log-files.ts';
@@ -15,7 +15,6 @@ import { descendantsOf } from './process-list.ts';
 import type { Result } from './result.ts';
 import type { RunHandle, RunProcess } from './run-handle.ts';
 import { stateDirectory } from './state-root.ts';
-import type { ContainerSpec } from './types.ts';
 
 /**
  * A run that another process began, or this one in an earlier life: known from its state directory, its processes held by
@@ -33,7 +32,6 @@ export class AdoptedRun implements RunHandle {
   readonly #process: Adopted | undefined;
   readonly #door: OwnedFd | undefined;
   readonly #held: AsyncDisposable[] = [];
-  #execs = 0;
 
   private constructor(
     state: ContainerState,
@@ -105,11 +103,6 @@ export class AdoptedRun implements RunHandle {
     this.#payload?.close();
     this.cgroup?.close();
     this.streams.destroy();
-  }
-
-  /** Named by our pid too: others may be at it. */
-  async newExecCgroup(limits: ContainerSpec['limits']): Promise<Cgroup | undefined> {
-    return this.cgroup && createCommandCgroup(this.cgroup, `exec-${process.pid}-${++this.#execs}`, limits);
   }
 
   async #supervise(

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { Cgroup, CgroupGoneError, type DockerLimits, fromDockerLimits, type Stats } from '@ns/cgroups';
 import type { Exit } from '@ns/launch';
 import type { Ending } from './container-process.ts';
@@ -22,6 +23,14 @@ export function createCommandCgroup(
 ): Promise<Cgroup> {
   const limited = controllers.filter((controller) => controller in fromDockerLimits(limits ?? {}));
   return container.createChild(name, {}, { account: limited });
+}
+
+/** A cgroup for one exec, of whichever process: several may be at it at once. */
+export async function createExecCgroup(
+  container: Cgroup | undefined,
+  limits: DockerLimits | undefined,
+): Promise<Cgroup | undefined> {
+  return container && createCommandCgroup(container, `exec-${randomBytes(6).toString('hex')}`, limits);
 }
 
 const controllers = ['memory', 'cpu', 'cpuset', 'pids', 'io', 'hugetlb'] as const;

@@ -3,12 +3,21 @@ import { SpecError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { AdoptedRun } from './adopted-run.ts';
 import { watchContainerCgroup } from './cgroup-watch.ts';
+import { createExecCgroup } from './container-cgroup.ts';
 import type { ContainerEvent } from './container-event.ts';
 import { type ContainerOverlay, type ContainerRoot, overlaysOf, snapshotContainer } from './container-files.ts';
 import { claimName, releaseName } from './container-names.ts';
 import { feedInput } from './container-process.ts';
 import { ContainerRun } from './container-run.ts';
-import { type ContainerState, type ContainerStatus, removeState, writeState } from './container-state.ts';
+import {
+  type ContainerState,
+  type ContainerStatus,
+  changeState,
+  readState,
+  removeState,
+  type StateChanges,
+  writeState,
+} from './container-state.ts';
 import { defaultMaxOutputBytes } from './defaults.ts';
 import { newId } from './design.ts';
 import { isDetachable } from './detachment.ts';
@@ -29,7 +38,7 @@ import type { RunHandle } from './run-handle.ts';
 import { newScratch, type Scratch } from './scratch.ts';
 import { stateDirectory } from './state-root.ts';
 import { readStoredLog } from './stored-log.ts';
-import { specToStore } from './stored-spec.ts';
+import { type StoredSpec, specToStore } from './stored-spec.ts';
 import { type Supervised, Supervision } from './supervision.ts';
 import { type ContainerTrace, traced, traceOnly } from './tracing.ts';
 import type { ContainerSpec } from './types.ts';
@@ -78,8 +87,20 @@ export class ContainerLife {
     return this.#spec;
   }
 
+  /** As the kernel and the disk have it: others may be at it, too. */
   get status(): ContainerStatus {
+    if (this.#status === 'running' || this.#status === 'paused') return this.#isFrozen ? 'paused' : 'running';
+    if (this.#status === 'stopped' && !readState(this.id)) this.#status = 'removed';
     return this.#status;
+  }
+
+  get #isFrozen(): boolean {
+    try {
+      return this.#run?.cgroup?.frozen ?? false;
+    } catch {
+      // It has just ended.
+      return false;
+    }
   }
 
   /** The run there is, or the last there was. */
@@ -136,7 +157,7 @@ export class ContainerLife {
     } catch (error) {
       this.#kept?.[Symbol.dispose]();
       await this.#ids?.release();
-      if (name !== undefined) releaseName(name);
+      if (name !== undefined) releaseName(name, this.id);
       removeState(this.id);
       throw error;
     }
@@ -168,28 +189,61 @@ export class ContainerLife {
     return location ? readStoredLog(location, options, this.logs) : this.logs.read(options);
   }
 
-  /** Another specification holds from now on. */
-  respecify(spec: ContainerSpec): void {
-    this.#spec = spec;
-    this.setStatus(this.#status);
+  /** These fields of the specification are others from now on. */
+  respecify(change: (spec: StoredSpec) => StoredSpec): void {
+    this.#change(({ spec }) => {
+      const changed = change(spec);
+      return { name: changed.name, spec: changed };
+    });
   }
 
   setStatus(status: ContainerStatus, result?: Result): void {
     this.#status = status;
+    const { stdout: _, stderr: __, truncated: ___, ...ending } = result ?? ({} as Partial<Result>);
+    this.#change({ ...this.#processes(), status, ...(result && { ending: ending as ContainerState['ending'] }) });
+  }
+
+  /** The user decides: nobody starts it again by himself, neither this process nor the one that made it. */
+  async holdBack(): Promise<void> {
+    this.#change({ stopRequested: true });
+    await this.supervision.holdBack();
+  }
+
+  #change(changes: Parameters<typeof changeState>[1]): void {
+    const state = changeState(this.id, changes);
     // Somebody else has removed it.
-    if (!writeState(this.#describe(result))) this.#status = 'removed';
+    if (!state) this.#status = 'removed';
+    else this.#refresh(state);
+  }
+
+  /** Others may have changed it, too. */
+  #refresh({ name, spec: { limits, egress, bandwidth } }: ContainerState): void {
+    const { name: _, limits: __, egress: ___, bandwidth: ____, ...rest } = this.#spec;
+    this.#spec = {
+      ...rest,
+      ...(name !== undefined && { name }),
+      ...(limits && { limits }),
+      ...(egress && { egress }),
+      ...(bandwidth && { bandwidth }),
+    };
   }
 
   /** Ends it and forgets it. */
   async remove(): Promise<void> {
     this.#run?.launched.kill();
     if (this.#run) await this.wait().catch(() => {});
+    const name = readState(this.id)?.name ?? this.#spec.name;
+    removeState(this.id);
+    if (name !== undefined) releaseName(name, this.id);
+    await this.forget();
+  }
+
+  /** It is removed, by us or by somebody else: frees what this process keeps for its next start. Idempotent. */
+  async forget(): Promise<void> {
+    this.#status = 'removed';
     this.#scratch?.fd.close();
     this.#kept?.[Symbol.dispose]();
     await this.#ids?.release();
-    removeState(this.id);
-    if (this.#spec.name !== undefined) releaseName(this.#spec.name);
-    this.#status = 'removed';
     this.events.emit({ type: 'remove' });
     this.events.close();
   }
@@ -209,9 +263,10 @@ export class ContainerLife {
 
   /** @returns its run, when its program runs */
   running(wanted: string): RunHandle {
-    if (this.#status === 'running') return this.#run!;
-    const code = this.#status === 'paused' ? 'ERR_NS_CONTAINER_PAUSED' : 'ERR_NS_CONTAINER_NOT_RUNNING';
-    throw this.refuse(code, wanted, this.#status === 'created' ? 'Call start() first' : undefined);
+    const { status } = this;
+    if (status === 'running') return this.#run!;
+    const code = status === 'paused' ? 'ERR_NS_CONTAINER_PAUSED' : 'ERR_NS_CONTAINER_NOT_RUNNING';
+    throw this.refuse(code, wanted, status === 'created' ? 'Call start() first' : undefined);
   }
 
   /** What a command is run in. */
@@ -225,18 +280,19 @@ export class ContainerLife {
       pid: pid!,
       pidfd: pidfd!,
       namespaces,
-      newCgroup: () => run.newExecCgroup(limits),
+      newCgroup: () => createExecCgroup(run.cgroup, limits),
     };
   }
 
   /** Why something cannot be done with it as it is. */
   refuse(code: `ERR_NS_CONTAINER_${string}`, wanted: string, hint?: string): ContainerStateError {
-    return new ContainerStateError(code, this.id.slice(0, 12), this.#status, wanted, hint);
+    return new ContainerStateError(code, this.id.slice(0, 12), this.status, wanted, hint);
   }
 
   async #startProgram(): Promise<void> {
-    if (this.isFound && this.#status !== 'running' && this.#status !== 'paused')
+    if (this.isFound && this.status !== 'removed' && this.#status !== 'running' && this.#status !== 'paused')
       throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', 'start it', onlyItsMaker);
+    if (this.status === 'removed') throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'start it');
     if (this.#status === 'stopped') {
       // Its monitor, who had them meanwhile, is gone.
       if (isDetachable(this.#spec)) await this.#ids?.retake();
@@ -284,7 +340,7 @@ export class ContainerLife {
     }
     const run = this.#run;
     liveNetworks.get(this.id)?.began(run.launched.pid!, (refused) => this.events.emit({ type: 'egress', ...refused }));
-    this.setStatus('created');
+    this.#writeCreated();
     this.#unwatch = watchContainerCgroup(run.cgroup, this.#spec, (event) => this.events.emit(event));
     this.#follow(run);
   }
@@ -295,7 +351,10 @@ export class ContainerLife {
       (result) => {
         this.#ended(result);
         this.events.emit({ type: 'exit', result });
+        // By whomever, perhaps in another process: what is stopped or removed stays so.
+        if (readState(this.id)?.stopRequested !== false) void this.supervision.holdBack();
         this.supervision.ended(result);
+        if (this.#status === 'removed') void this.forget();
       },
       () => this.#ended(),
     );
@@ -306,27 +365,35 @@ export class ContainerLife {
     if (this.#status !== 'removed') this.setStatus('stopped', result);
   }
 
-  #describe(result: Result | undefined): ContainerState {
-    const { stdout: _, stderr: __, truncated: ___, ...ending } = result ?? ({} as Partial<Result>);
+  #writeCreated(): void {
+    this.#status = 'created';
+    const now = { ...this.#processes(), status: this.#status, stopRequested: false, ending: undefined };
+    const state = changeState(this.id, now);
+    if (state) this.#refresh(state);
+    else
+      writeState({
+        id: this.id,
+        name: this.#spec.name,
+        labels: this.#spec.labels ?? {},
+        command: this.#spec.command,
+        createdAt: this.createdAt.toISOString(),
+        owner: this.#owner,
+        detachable: isDetachable(this.#spec),
+        spec: specToStore(this.#spec),
+        ...now,
+      });
+  }
+
+  /** Its processes and what belongs to them. */
+  #processes() {
     const launched = this.isAlive ? this.#run?.launched : undefined;
     const identify = (pid: number | undefined) => (pid === undefined ? undefined : identifyProcess(pid));
     return {
-      version: 1,
-      id: this.id,
-      name: this.#spec.name,
-      labels: this.#spec.labels ?? {},
-      command: this.#spec.command,
-      createdAt: this.createdAt.toISOString(),
-      owner: this.#owner,
       monitor: identify(launched?.monitorPid),
       init: identify(launched?.pid),
-      status: this.#status,
-      detachable: isDetachable(this.#spec),
       ids: this.#run?.ids && { uids: this.#run.ids.uids, gids: this.#run.ids.gids },
-      ending: result && (ending as ContainerState['ending']),
       cgroup: launched && this.#run!.cgroup?.name,
-      spec: specToStore(this.#spec),
-    };
+    } satisfies StateChanges;
   }
 }
 

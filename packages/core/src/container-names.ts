@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { NsError } from '@ns/libc';
 import { isAbandoned, readStates } from './container-state.ts';
 import { identifyProcess, isAlive } from './process-identity.ts';
+import { withStateLock } from './state-lock.ts';
 import { stateDirectory, stateRoot } from './state-root.ts';
 
 /** The link that says whose a name is. Making it is atomic, so two containers never get the same. */
@@ -16,37 +17,39 @@ export function nameLink(name: string): string {
  * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
  */
 export function claimName(name: string, id: string): void {
-  stateDirectory('names');
   const self = identifyProcess(process.pid)!;
-  const claim = () => symlinkSync(`${id}:${self.pid}:${self.startTime}`, nameLink(name));
-  try {
-    claim();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  // Two who find the same dead claim would each take away the other's new one.
+  withStateLock(stateDirectory('names'), () => {
     if (isTaken(name)) {
       throw new NsError('ERR_NS_CONTAINER_EXISTS', `a container named ${name} exists`, {
         hint: 'Remove it first, or take another name',
       });
     }
-    releaseName(name);
-    claim();
-  }
+    rmSync(nameLink(name), { force: true });
+    symlinkSync(`${id}:${self.pid}:${self.startTime}`, nameLink(name));
+  });
 }
 
-/** Frees a name. Idempotent. */
-export function releaseName(name: string): void {
-  rmSync(nameLink(name), { force: true });
+/** Frees a name, unless it is another container's by now. Idempotent. */
+export function releaseName(name: string, id: string): void {
+  withStateLock(stateDirectory('names'), () => {
+    if (holderOf(name)?.startsWith(`${id}:`)) rmSync(nameLink(name), { force: true });
+  });
 }
 
 /** A name belongs to its container for as long as that, or the process that is making it, exists. */
 function isTaken(name: string): boolean {
-  let holder: string;
-  try {
-    holder = readlinkSync(nameLink(name));
-  } catch {
-    return false;
-  }
+  const holder = holderOf(name);
+  if (holder === undefined) return false;
   const [id, pid, startTime] = holder.split(':');
   if (isAlive({ pid: Number(pid), startTime: Number(startTime) })) return true;
   return readStates().some((state) => state.id === id && !isAbandoned(state));
+}
+
+function holderOf(name: string): string | undefined {
+  try {
+    return readlinkSync(nameLink(name));
+  } catch {
+    return undefined;
+  }
 }

@@ -36,7 +36,6 @@ export class ContainerRun implements RunHandle {
   readonly #resources: Resources;
   readonly #payload: Cgroup | undefined;
   readonly #held: AsyncDisposable[] = [];
-  #execs = 0;
 
   private constructor(
     parts: Pick<ContainerRun, 'design' | 'steps' | 'streams' | 'launched' | 'cgroup'> & {
@@ -152,11 +151,6 @@ export class ContainerRun implements RunHandle {
   /** Host ids that are its alone. */
   get ids(): IdLease | undefined {
     return this.#resources.ids;
-  }
-
-  /** A cgroup for one exec. */
-  async newExecCgroup(limits: ContainerSpec['limits']): Promise<Cgroup | undefined> {
-    return this.cgroup && createCommandCgroup(this.cgroup, `exec-${++this.#execs}`, limits);
   }
 
   async #supervise(output: CapturedOutput, collected: Promise<unknown>, startedAt: number): Promise<Result> {

@@ -1,15 +1,20 @@
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { threadId } from 'node:worker_threads';
 import { NsError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { isAlive, type ProcessIdentity } from './process-identity.ts';
 import type { Result } from './result.ts';
+import { withStateLock } from './state-lock.ts';
 import { stateRoot } from './state-root.ts';
 import type { StoredSpec } from './stored-spec.ts';
 
+/** The format of today. */
+const VERSION = 2;
+
 /** What a container is, on disk: found by other processes, and by the next one after a crash. */
 export interface ContainerState {
-  readonly version: 1;
+  readonly version: typeof VERSION;
   readonly id: string;
   readonly name: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
@@ -21,6 +26,8 @@ export interface ContainerState {
   /** First process of the container. */
   readonly init: ProcessIdentity | undefined;
   readonly status: ContainerStatus;
+  /** Somebody has stopped it: its restart policy rests until the next start. */
+  readonly stopRequested: boolean;
   /** It outlives its maker: output and end are in files beside this one. */
   readonly detachable: boolean;
   /** Host ids that are its alone. */
@@ -38,28 +45,49 @@ const FILE = 'state.json';
 // Begins the name of a directory whose removal is under way.
 const REMOVED = '.removed-';
 
+/** What may be changed of a container's state once it is there. */
+export type StateChanges = Partial<Omit<ContainerState, 'version' | 'id' | 'createdAt'>>;
+
+/** Writes the state of a container that has none yet. */
+export function writeState(state: Omit<ContainerState, 'version'>): void {
+  replaceFile(join(stateRoot(), 'containers', state.id), { version: VERSION, ...state });
+}
+
 /**
- * Writes the state so that a reader sees the old one or the new one, never half of it.
+ * Changes what is said to change and keeps the rest as others have left it, whatever they do meanwhile.
  *
- * @returns false when the container was removed meanwhile
+ * @returns the state it has now; undefined when the container was removed
  */
-export function writeState(state: ContainerState): boolean {
-  const directory = join(stateRoot(), 'containers', state.id);
-  const temporary = join(directory, `${FILE}.${process.pid}`);
+export function changeState(
+  id: string,
+  changes: StateChanges | ((state: ContainerState) => StateChanges),
+): ContainerState | undefined {
+  const directory = join(stateRoot(), 'containers', id);
   try {
-    writeFileSync(temporary, JSON.stringify(state), { mode: 0o600 });
-    renameSync(temporary, join(directory, FILE));
-    return true;
+    return withStateLock(directory, () => {
+      const before = parseState(readFileSync(join(directory, FILE), 'utf8'));
+      if (!before) return undefined;
+      const state = { ...before, ...(typeof changes === 'function' ? changes(before) : changes) };
+      replaceFile(directory, state);
+      return state;
+    });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
+}
+
+/** A reader sees the old state or the new one, never half of it. */
+function replaceFile(directory: string, state: ContainerState): void {
+  const temporary = join(directory, `${FILE}.${process.pid}-${threadId}`);
+  writeFileSync(temporary, JSON.stringify(state), { mode: 0o600 });
+  renameSync(temporary, join(directory, FILE));
 }
 
 /** Removes everything kept of a container. Idempotent. */
 export function removeState(id: string): void {
   const directory = join(stateRoot(), 'containers', id);
-  const removed = join(stateRoot(), 'containers', `${REMOVED}${id}-${process.pid}`);
+  const removed = join(stateRoot(), 'containers', `${REMOVED}${id}-${process.pid}-${threadId}`);
   try {
     // At once, so that nobody who writes meanwhile brings a part of it back.
     renameSync(directory, removed);
@@ -79,15 +107,29 @@ export function readStates(): ContainerState[] {
 }
 
 /** The state of a container whose process is gone without a word is `stopped`. */
-function readState(id: string): ContainerState | undefined {
+export function readState(id: string): ContainerState | undefined {
   try {
-    const state = JSON.parse(readFileSync(join(stateRoot(), 'containers', id, FILE), 'utf8')) as ContainerState;
-    if (state.version !== 1) return undefined;
+    const state = parseState(readFileSync(join(stateRoot(), 'containers', id, FILE), 'utf8'));
+    if (!state) return undefined;
     const gone = state.status !== 'stopped' && !(state.init && isAlive(state.init));
     return gone ? { ...state, status: 'stopped' } : state;
   } catch {
     return undefined;
   }
+}
+
+/** How a state of an older version becomes one of the next: containers outlive upgrades of this library. */
+const upgrades: Readonly<Record<number, (state: object) => object>> = {
+  1: (state) => ({ ...state, version: 2, stopRequested: false }),
+};
+
+/** @returns undefined for one of a newer version, which is left alone */
+function parseState(text: string): ContainerState | undefined {
+  let state = JSON.parse(text) as { version: number };
+  for (let upgrade = upgrades[state.version]; upgrade; upgrade = upgrades[state.version]) {
+    state = upgrade(state) as typeof state;
+  }
+  return state.version === VERSION ? (state as ContainerState) : undefined;
 }
 
 /** Its maker and all its processes are gone, and nobody will come back for it. */

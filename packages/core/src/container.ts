@@ -193,7 +193,7 @@ export class Container implements AsyncDisposable {
   async kill(signal: NodeJS.Signals = 'SIGKILL', options: { all?: boolean } = {}): Promise<void> {
     const run = this.#life.alive('kill it');
     if (!(signal in SIGNALS)) throw new SpecError('signal', "a signal name such as 'SIGTERM'", signal);
-    if (signal === 'SIGKILL') await this.#life.supervision.holdBack();
+    if (signal === 'SIGKILL') await this.#life.holdBack();
     if (options.all && signal !== 'SIGKILL') {
       for (const pid of await processIds(run)) signalProcess(pid, SIGNALS[signal]);
     } else run.launched.signal(signal);
@@ -208,7 +208,7 @@ export class Container implements AsyncDisposable {
     timeout?: number;
     signal?: NodeJS.Signals;
   } = {}): Promise<void> {
-    await this.#life.supervision.holdBack();
+    await this.#life.holdBack();
     if (!this.#life.isAlive) return;
     const run = this.#life.run!;
     if (this.#life.status === 'paused') await this.resume();
@@ -251,13 +251,13 @@ export class Container implements AsyncDisposable {
    */
   async update(changes: ContainerUpdate, options: { dryRun?: boolean } = {}): Promise<PlannedChange[]> {
     const { spec, planned } = planUpdate(this.#life.spec, changes);
-    const checked = validateSpec(spec);
+    validateSpec(spec);
     const limits = changes.limits && fromDockerLimits(changes.limits);
     if (options.dryRun) return planned;
     const run = this.#life.alive('update it');
     if (limits) await cgroupOf(run, 'changing limits').update(limits);
     await updateNetwork(this.id, changes);
-    this.#life.respecify(checked);
+    this.#life.respecify((now) => planUpdate(now, changes).spec);
     return planned;
   }
 
@@ -267,12 +267,12 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
    */
   async rename(name: string): Promise<void> {
-    const renamed = validateSpec({ ...this.#life.spec, name });
+    validateSpec({ ...this.#life.spec, name });
     const before = this.name;
     if (name === before) return;
     claimName(name, this.id);
-    if (before !== undefined) releaseName(before);
-    this.#life.respecify(renamed);
+    this.#life.respecify((now) => ({ ...now, name }));
+    if (before !== undefined) releaseName(before, this.id);
   }
 
   /** What it uses: once, or every `interval` ms until it ends. */
@@ -434,11 +434,11 @@ export class Container implements AsyncDisposable {
    * @throws ContainerStateError `ERR_NS_CONTAINER_RUNNING`: it runs, and `force` was not given
    */
   async remove({ force = false }: { force?: boolean } = {}): Promise<void> {
-    if (this.#life.status === 'removed') return;
+    if (this.#life.status === 'removed') return this.#life.forget();
     if (this.#life.isAlive && this.#life.status !== 'created' && !force) {
       throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'remove it', 'Stop it first, or remove({ force: true })');
     }
-    await this.#life.supervision.holdBack();
+    await this.#life.holdBack();
     await this.#life.remove();
   }
 

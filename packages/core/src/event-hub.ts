@@ -13,7 +13,9 @@ export class EventHub<Event extends { readonly type: string }> {
     this.#emitter.off(type, listener);
   }
 
+  /** Nothing, after the end. */
   emit(event: Event): void {
+    if (this.#closed) return;
     this.#emitter.emit(event.type, event);
     this.#emitter.emit(ANY, event);
   }

@@ -13,10 +13,10 @@ export interface PlannedChange {
 export type ContainerUpdate = Pick<ContainerSpec, 'limits' | 'egress' | 'bandwidth'>;
 
 /** The specification an update leads to, and what is different in it. */
-export function planUpdate(
-  spec: ContainerSpec,
+export function planUpdate<Spec extends ContainerUpdate>(
+  spec: Spec,
   { limits, egress, bandwidth }: ContainerUpdate,
-): { spec: ContainerSpec; planned: PlannedChange[] } {
+): { spec: Spec; planned: PlannedChange[] } {
   return {
     spec: {
       ...spec,

@@ -3,7 +3,6 @@ import type { Launched, StandardStreams, Step } from '@ns/launch';
 import type { IdLease } from '@ns/namespaces';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import type { Result } from './result.ts';
-import type { ContainerSpec } from './types.ts';
 
 /** The processes of a run, launched by us or by somebody else. */
 export type RunProcess = Pick<
@@ -26,5 +25,4 @@ export interface RunHandle {
   hold(resource: AsyncDisposable): void;
   /** Nothing is asked of it any more. */
   letGo(): void;
-  newExecCgroup(limits: ContainerSpec['limits']): Promise<Cgroup | undefined>;
 }

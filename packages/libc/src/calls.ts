@@ -269,6 +269,17 @@ export function fileSystemMagic(fd: number): number {
   return Number(buffer.bytes.readBigInt64LE(0));
 }
 
+/** Takes the exclusive lock of an open file or directory, unless somebody else has it: flock(2). Closing gives it back. */
+export function tryLock(fd: number): boolean {
+  const result = syscall(SYS.flock, fd, LOCK_EX | LOCK_NB);
+  if (result === -ERRNO.EAGAIN! || result === -ERRNO.EINTR!) return false;
+  check('flock', result);
+  return true;
+}
+
+const LOCK_EX = 2; // <sys/file.h>
+const LOCK_NB = 4;
+
 /** prctl(2); the result or a negated errno. */
 export function prctl(option: number, a = 0, b = 0, c = 0, d = 0): number {
   return syscall(SYS.prctl, option, a, b, c, d);

@@ -1,0 +1,141 @@
+import { existsSync, readFileSync, watch, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { eventually, needs, notRoot } from '@ns/testing';
+import { Container } from '../src/index.ts';
+import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
+import { NodeProgram } from './node-program.ts';
+
+/* Several who operate on one container: its maker, and others who have found it. */
+
+const test = needs(notRoot);
+const root = useOwnStateRoot();
+type Spec = Parameters<typeof Container.create>[0];
+
+async function withTwo(spec: Partial<Spec>, use: (maker: Container, other: Container) => Promise<void>): Promise<void> {
+  await leavesNothing(async () => {
+    await using maker = await Container.create({ command: ['sleep', '600'], ...spec });
+    await maker.start();
+    await using other = await Container.get(maker.id);
+    await use(maker, other);
+  });
+}
+
+// Node opens its inotify, and the library the trees of cgroups, when they are first used.
+beforeAll(async () => {
+  if (notRoot) return;
+  watch(tmpdir()).close();
+  await using maker = await Container.create({ command: ['sleep', '600'] });
+  await using _ = await Container.get(maker.id);
+});
+
+const stateFile = (id: string) => join(root.path, 'containers', id, 'state.json');
+const stored = (id: string) => JSON.parse(readFileSync(stateFile(id), 'utf8'));
+
+test('what one pauses is paused for all', () =>
+  withTwo({ limits: { pids: 64 } }, async (maker, other) => {
+    await other.pause();
+    expect(maker.status).toBe('paused');
+    await expect(maker.exec('true')).rejects.toMatchObject({ code: 'ERR_NS_CONTAINER_PAUSED' });
+    await maker.resume();
+    expect(other.status).toBe('running');
+    expect((await other.exec('true')).exitCode).toBe(0);
+  }));
+
+test('what one changes, the other does not undo', () =>
+  withTwo({ name: 'first', limits: { pids: 64, memory: '256MiB' } }, async (maker, other) => {
+    await other.update({ limits: { memory: '64MiB' } });
+    await maker.update({ limits: { pids: 32 } });
+    await other.rename('second');
+    await maker.pause();
+    await maker.resume();
+    expect(stored(maker.id)).toMatchObject({
+      name: 'second',
+      status: 'running',
+      spec: { limits: { pids: 32, memory: '64MiB' } },
+    });
+    expect(maker.name).toBe('second');
+    // The name it no longer has is free, and stays somebody else's when it goes.
+    await using heir = await Container.create({ command: ['true'], name: 'first' });
+    await maker.remove({ force: true });
+    expect((await Container.get('first')).id).toBe(heir.id);
+    await using _ = await Container.create({ command: ['true'], name: 'second' });
+  }));
+
+test('who stops it from elsewhere stops its restart policy, too', () =>
+  withTwo({ restart: 'always' }, async (maker, other) => {
+    const restarts: unknown[] = [];
+    maker.on('restart', (event) => restarts.push(event));
+    await other.stop({ timeout: 100 });
+    await maker.wait();
+    await delay(300);
+    expect([restarts, maker.status, other.status]).toEqual([[], 'stopped', 'stopped']);
+    // Until it is started again: then it restarts as before.
+    await maker.start();
+    process.kill(maker.pid!, 'SIGKILL');
+    expect(await eventually(() => restarts.length > 0 && maker.status === 'running', 10_000)).toBe(true);
+  }));
+
+test('who removes it from elsewhere removes it for all', () =>
+  withTwo({ restart: 'always', name: 'gone' }, async (maker, other) => {
+    const events: string[] = [];
+    const listening = (async () => {
+      for await (const { type } of maker.events()) events.push(type);
+    })();
+    await delay(1);
+    await other.remove({ force: true });
+    await maker.wait();
+    await delay(300);
+    expect([maker.status, existsSync(stateFile(maker.id))]).toEqual(['removed', false]);
+    await expect(maker.start()).rejects.toMatchObject({ code: 'ERR_NS_CONTAINER_REMOVED' });
+    await maker.remove();
+    await listening;
+    expect(events).toEqual(['exit', 'remove']);
+    expect(existsSync(join(root.path, 'containers', maker.id))).toBe(false);
+  }));
+
+test(
+  'processes and threads at once, on one container: no state is ever half, nothing is lost',
+  () =>
+    withTwo({ limits: { pids: 64, cpuShares: 64 } }, async (maker) => {
+      using hand = new NodeProgram('other-hand');
+      let reading = true;
+      const reader = (async () => {
+        for (; reading; await delay(1)) expect(stored(maker.id).id).toBe(maker.id);
+      })();
+      const others = hand.run([maker.id, '10']);
+      for (let round = 1; round <= 10; round++) {
+        await maker.update({ limits: { cpuShares: 100 + round } });
+        await maker.pause();
+        await maker.resume();
+      }
+      const { stdout, stderr, exitCode } = await others;
+      reading = false;
+      await reader;
+      expect({ stdout, stderr, exitCode }).toEqual({ stdout: maker.id, stderr: '', exitCode: 0 });
+      expect(stored(maker.id)).toMatchObject({ name: 'hand-10', spec: { limits: { pids: 110, cpuShares: 110 } } });
+    }),
+  60_000,
+);
+
+test('a container of an older version of the library is found, asked and ended', () =>
+  withTwo({ lifetime: { dieWithParent: false } }, async (maker) => {
+    const { stopRequested: _, ...older } = stored(maker.id);
+    writeFileSync(stateFile(maker.id), JSON.stringify({ ...older, version: 1 }));
+    const c = await Container.get(maker.id);
+    expect((await c.exec('echo', ['still here'])).stdout).toBe('still here\n');
+    expect(await Container.list({ status: 'running' })).toMatchObject([{ id: maker.id }]);
+    await c.stop({ timeout: 100 });
+    expect(stored(maker.id)).toMatchObject({ version: 2, status: 'stopped', stopRequested: true });
+    await c.remove();
+  }));
+
+test('one of a newer version is left alone', () =>
+  withTwo({}, async (maker) => {
+    const state = stored(maker.id);
+    writeFileSync(stateFile(maker.id), JSON.stringify({ ...state, version: 99 }));
+    await expect(Container.get(maker.id)).rejects.toMatchObject({ code: 'ERR_NS_CONTAINER_NOT_FOUND' });
+    expect(stored(maker.id).version).toBe(99);
+    writeFileSync(stateFile(maker.id), JSON.stringify(state));
+  }));
