@@ -130,6 +130,7 @@ export class AdoptedRun implements RunHandle {
       reason: exit.timedOut ? 'timeout' : oom ? 'oom' : exit.signal ? 'signal' : 'exit',
       usage,
       durationMs: Date.now() - begin,
+      warnings: [],
       ...this.#state.ending,
       stdout: stdout.bytes.toString('utf8'),
       stderr: stderr.bytes.toString('utf8'),

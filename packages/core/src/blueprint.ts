@@ -1,4 +1,4 @@
-import { type Explanation, explain } from '@ns/launch';
+import { Explanation, explain } from '@ns/launch';
 import { ResourceStack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { designContainer } from './design.ts';
@@ -35,5 +35,9 @@ export function drawDesign(
 export function explainSpec(id: string, spec: ContainerSpec): Explanation {
   const fds: Record<string, number> = {};
   const design = drawDesign(id, spec, undefined, fds);
-  return explain(containerPlan(design, readHost()), { extra: 0, named: Object.keys(fds) });
+  const { steps } = explain(containerPlan(design, readHost()), { extra: 0, named: Object.keys(fds) });
+  return new Explanation(
+    steps,
+    design.warnings.map(({ message }) => message),
+  );
 }

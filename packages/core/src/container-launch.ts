@@ -80,6 +80,7 @@ export function launchContainer(
       network: context.network,
       leftovers: leftoversOf(context, spec),
       journal: context.journal !== undefined,
+      loadProfiles: true,
       output: logFiles?.plan,
       owner,
       fds,

@@ -1,6 +1,7 @@
 import { finished, type Readable, type Writable } from 'node:stream';
 import { parseSize } from '@ns/cgroups';
 import { type Exit, type Launched, StandardStreams } from '@ns/launch';
+import type { ContainerWarning } from './container-warning.ts';
 import { defaultMaxOutputBytes } from './defaults.ts';
 import { ContainerStartError, ProcessFailedError } from './errors.ts';
 import { CapturedOutput, type OutputChunk } from './output.ts';
@@ -25,6 +26,7 @@ export interface ProcessOptions {
 /** A process that was started, and what to do when it has ended. */
 export interface Running {
   readonly launched: Launched;
+  readonly warnings: readonly ContainerWarning[];
   /** Reads the last figures and frees what belongs to the process; called once, after its end. */
   finish(exit: Exit): Promise<Ending>;
 }
@@ -195,6 +197,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
         truncated: output.truncated,
         durationMs: performance.now() - startedAt,
         usage: ending.usage,
+        warnings: running.warnings,
       };
       if (options.check && (result.exitCode !== 0 || result.reason !== 'exit'))
         throw new ProcessFailedError(options.command[0]!, result);
@@ -241,6 +244,7 @@ function neverStarted<Output extends string | Buffer>({ encoding }: ProcessOptio
     truncated: false,
     durationMs: 0,
     usage,
+    warnings: [],
   };
 }
 

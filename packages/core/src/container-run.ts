@@ -178,6 +178,7 @@ export class ContainerRun implements RunHandle {
         memoryPeakBytes: total?.memory?.peakBytes ?? usage.memoryPeakBytes,
         pidsPeak: total?.pids?.peak,
       },
+      warnings: this.design.warnings,
     };
   }
 }

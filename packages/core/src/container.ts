@@ -26,6 +26,7 @@ import { claimName, releaseName } from './container-names.ts';
 import type { ContainerProcess } from './container-process.ts';
 import { cgroupOf, processIds, signalProcess, statsEvery, statsOf } from './container-processes.ts';
 import { type ContainerState, type ContainerStatus, findState } from './container-state.ts';
+import type { ContainerWarning } from './container-warning.ts';
 import { newId } from './design.ts';
 import { checkDetachable, isDetachable, notDetachable } from './detachment.ts';
 import { type ExecOptions, exec } from './exec.ts';
@@ -145,6 +146,11 @@ export class Container implements AsyncDisposable {
   /** Its networks by name, with its link and addresses in each. */
   get networks(): Record<string, Endpoint> {
     return Object.fromEntries(liveNetworks.get(this.id)?.places ?? []);
+  }
+
+  /** What was asked for, or is a default, and cannot be had on this machine. */
+  get warnings(): readonly ContainerWarning[] {
+    return this.#life.run?.design.warnings ?? [];
   }
 
   /** The plan of this container: the steps, their system calls, and why. */

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { CapabilitySet, resolveCapabilities } from '@ns/capabilities';
+import { CapabilitySet, type CapabilityWarning, resolveCapabilities } from '@ns/capabilities';
 import { parseSize } from '@ns/cgroups';
 import type { Leftovers, MountStep, OutputFiles } from '@ns/launch';
 import type { ResourceStack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
+import type { ContainerWarning } from './container-warning.ts';
 import { defaultPath, defaultShmSize, maskedPaths, readonlyPaths } from './defaults.ts';
 import { resolveDevice } from './devices.ts';
 import { type Host, readHost } from './host.ts';
@@ -19,7 +20,7 @@ import type { PreparedMounts } from './prepare-mounts.ts';
 import { resolveRlimits } from './rlimits.ts';
 import { resolveRoot } from './rootfs.ts';
 import { chooseFilter } from './seccomp-choice.ts';
-import { execLabelOf, landlockStep } from './security-modules.ts';
+import { confine, landlockStep } from './security-modules.ts';
 import { resolveSysctls } from './sysctls.ts';
 import type { ContainerSpec } from './types.ts';
 import { resolveUser } from './user.ts';
@@ -39,6 +40,8 @@ export interface DesignContext {
   readonly journal: boolean;
   /** What the monitor does with the output. */
   readonly output?: OutputFiles | undefined;
+  /** Load the default profile of a security module, for a start; without, it is a look at what a start would do. */
+  readonly loadProfiles?: boolean;
   /** Host ids that are this container's alone. */
   readonly ids: IdLease | undefined;
   /** Made for it, and connected. */
@@ -58,7 +61,10 @@ export function newId(): string {
   return (randomUUID() + randomUUID()).replaceAll('-', '');
 }
 
-/** Decides everything a specification leaves open. Looks at the host; changes nothing. */
+/**
+ * Decides everything a specification leaves open. Looks at the host; changes nothing there but what
+ * {@link DesignContext.loadProfiles} says.
+ */
 export function designContainer(spec: ContainerSpec, context: DesignContext, host: Host = readHost()): ContainerDesign {
   const { privileged = false } = spec;
   const kept = context.kept?.mount;
@@ -79,10 +85,11 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
   const request = privileged
     ? { add: ['ALL'], ...(Array.isArray(spec.capabilities) ? {} : spec.capabilities) }
     : spec.capabilities;
-  const { set } = resolveCapabilities(
+  const { set, warnings } = resolveCapabilities(
     request,
     userNamespace ? CapabilitySet.all() : CapabilitySet.fromMask(host.boundingSet),
   );
+  const confinement = confine(spec, { uid: host.uid, load: context.loadProfiles ?? false });
   const filter = chooseFilter(
     privileged ? (spec.seccomp ?? 'unconfined') : spec.seccomp,
     [...set.names()],
@@ -114,7 +121,9 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     noNewPrivileges: spec.noNewPrivileges ?? !privileged,
     seccomp: filter && { filter, flags: filter.flags, listener: filter.notifies },
     landlock: landlockStep(spec.landlock, context.owner, context.fds),
-    execLabel: execLabelOf(spec),
+    execLabel: confinement.label,
+    initLabel: confinement.initLabel,
+    warnings: [...warnings.map(notGranted), ...confinement.warnings],
     cgroupProcs: context.cgroupProcs,
     cgroupFd: context.cgroupFd,
     timeoutMs: spec.timeout,
@@ -130,6 +139,10 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     terminal: spec.tty ? { rows: 24, columns: 80 } : undefined,
     denySetgroups: namespaces.idMaps?.denySetgroups ?? false,
   };
+}
+
+function notGranted({ capability, message }: CapabilityWarning): ContainerWarning {
+  return { code: 'NS_CAPABILITY_NOT_GRANTED', name: capability, message };
 }
 
 function resolveMounts(

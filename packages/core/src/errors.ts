@@ -11,6 +11,7 @@ export class ProcessFailedError<Output extends string | Buffer = string> extends
   readonly truncated: boolean;
   readonly durationMs: number;
   readonly usage: Result['usage'];
+  readonly warnings: Result['warnings'];
 
   constructor(command: string, result: Result<Output>) {
     super('ERR_NS_PROCESS_FAILED', `${command} ${describeEnd(result)}${lastLines(result.stderr)}`);
@@ -22,6 +23,7 @@ export class ProcessFailedError<Output extends string | Buffer = string> extends
     this.truncated = result.truncated;
     this.durationMs = result.durationMs;
     this.usage = result.usage;
+    this.warnings = result.warnings;
   }
 }
 

@@ -113,6 +113,7 @@ function start(
   connectTerminal(launched, streams);
   return {
     launched,
+    warnings: design.warnings,
     async finish(exit) {
       // Whatever it left behind, also what has double-forked.
       await cgroup?.kill();

@@ -5,6 +5,7 @@ export type { ContainerEvent } from './container-event.ts';
 export type { CopyOptions, ExportOptions } from './container-files.ts';
 export type { ContainerFilter, ContainerInfo } from './container-info.ts';
 export { ContainerProcess } from './container-process.ts';
+export type { ContainerWarning } from './container-warning.ts';
 export { ContainerStartError, ContainerStateError, ProcessFailedError } from './errors.ts';
 export type { ExecOptions } from './exec.ts';
 export type { HealthSpec, HealthState } from './health.ts';

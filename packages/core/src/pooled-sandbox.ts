@@ -26,6 +26,7 @@ export class PooledSandbox implements AsyncDisposable {
   readonly #resources: Resources;
   /** What the template says, by name. */
   readonly #env: Readonly<Record<string, string>>;
+  readonly #warnings: ContainerDesign['warnings'];
   #used = false;
   /** Settles when the accounts of its command were read and its resources freed. */
   #finished: Promise<void> | undefined;
@@ -36,13 +37,14 @@ export class PooledSandbox implements AsyncDisposable {
     launched: Launched,
     streams: StandardStreams,
     resources: Resources,
-    { env }: ContainerDesign,
+    { env, warnings }: ContainerDesign,
   ) {
     this.id = id;
     this.#launched = launched;
     this.#streams = streams;
     this.#resources = resources;
     this.#env = Object.fromEntries(env.map(splitOnce));
+    this.#warnings = warnings;
     this.ended = launched.exited.then(async () => {
       this.#alive = false;
       // A command has its accounts read first.
@@ -145,6 +147,7 @@ export class PooledSandbox implements AsyncDisposable {
     });
     return {
       launched: this.#launched,
+      warnings: this.#warnings,
       finish: async (exit) => {
         try {
           const ending = await readAccounts(exit, this.#resources.cgroup);

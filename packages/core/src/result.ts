@@ -1,3 +1,5 @@
+import type { ContainerWarning } from './container-warning.ts';
+
 /** What a run used. A figure that the machine does not give is `undefined`, never 0. */
 export interface Usage {
   readonly cpuUserMs: number | undefined;
@@ -23,4 +25,6 @@ export interface Result<Output extends string | Buffer = string> {
   /** Wall-clock time from the call to the end. */
   readonly durationMs: number;
   readonly usage: Usage;
+  /** What it had to go without. */
+  readonly warnings: readonly ContainerWarning[];
 }

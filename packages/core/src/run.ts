@@ -105,9 +105,11 @@ function startWith(
   notifier: NotifierOptions | undefined,
 ): Running {
   const park = resources.network instanceof UserContainerNetwork;
-  const { launched } = launchContainer(spec, { ...resources, id, streams, notifier, park, keepScratch: false });
+  const context = { ...resources, id, streams, notifier, park, keepScratch: false };
+  const { launched, design } = launchContainer(spec, context);
   return {
     launched,
+    warnings: design.warnings,
     async finish(exit) {
       const ending = await readAccounts(exit, resources.cgroup);
       await resources[Symbol.asyncDispose]();

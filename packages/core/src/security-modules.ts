@@ -1,6 +1,17 @@
 import type { Step } from '@ns/launch';
 import { type ResourceStack, SpecError } from '@ns/libc';
-import { appArmorExecLabel, type ExecLabel, LandlockRuleset, planLandlock, selinuxExecLabel } from '@ns/lsm';
+import {
+  appArmorExecLabel,
+  appArmorProcessLabel,
+  appArmorSupport,
+  builtInAppArmorProfile,
+  type ExecLabel,
+  ensureBuiltInAppArmorProfile,
+  LandlockRuleset,
+  planLandlock,
+  selinuxExecLabel,
+} from '@ns/lsm';
+import type { ContainerWarning } from './container-warning.ts';
 import type { ContainerSpec } from './types.ts';
 
 /**
@@ -24,14 +35,46 @@ export function landlockStep(
   return { op: 'landlock', ruleset: 'landlock', flags: restrictFlags, paths, missingPaths };
 }
 
+/** The label a program runs under, if any, and what stood in the way of the default one. */
+export interface Confinement {
+  readonly label?: ExecLabel;
+  /** For the first process, when it is ours: the program may signal it then, and it executes nothing but the program. */
+  readonly initLabel?: ExecLabel;
+  readonly warnings: readonly ContainerWarning[];
+}
+
 /**
- * The label that the program runs under.
+ * The label that the program runs under: the one that was asked for by name, or where the kernel has AppArmor our own
+ * profile, which has the meaning of Docker's. For a privileged container and for one of an ordinary user, who can load no
+ * profile, there is no default.
  *
+ * @param options.load - load the default profile unless the kernel has it already
  * @throws UnavailableError when the kernel does not have the module that was asked for by name
  */
-export function execLabelOf({ apparmor, selinux }: ContainerSpec): ExecLabel | undefined {
+export function confine(spec: ContainerSpec, options: { readonly uid: number; readonly load: boolean }): Confinement {
+  const { apparmor, selinux, privileged = false } = spec;
   if (apparmor !== undefined && selinux?.process !== undefined)
     throw new SpecError('apparmor', 'either apparmor or selinux.process', apparmor);
-  if (apparmor !== undefined) return appArmorExecLabel(apparmor);
-  return selinux?.process === undefined ? undefined : selinuxExecLabel(selinux.process);
+  if (selinux?.process !== undefined) return { label: selinuxExecLabel(selinux.process), warnings: [] };
+  // Where there is no AppArmor, everything is unconfined.
+  if (apparmor === 'unconfined' && !hasAppArmor()) return none;
+  if (apparmor !== undefined) return { label: appArmorExecLabel(apparmor), warnings: [] };
+  if (privileged || options.uid !== 0 || !hasAppArmor()) return none;
+  const { name } = builtInAppArmorProfile();
+  const state = options.load ? ensureBuiltInAppArmorProfile() : ({ usable: true } as const);
+  if (state.usable) return { label: appArmorExecLabel(name), initLabel: appArmorProcessLabel(name), warnings: [] };
+  const message = `the default AppArmor profile does not confine this container: ${state.why}`;
+  return {
+    warnings: [{ code: 'NS_APPARMOR_NOT_APPLIED', name, message, ...(state.fix !== undefined && { hint: state.fix }) }],
+  };
+}
+
+const none: Confinement = { warnings: [] };
+
+// Enabled at boot or never.
+let enabled: boolean | undefined;
+
+function hasAppArmor(): boolean {
+  enabled ??= appArmorSupport().available;
+  return enabled;
 }

@@ -137,7 +137,11 @@ export interface ContainerSpec extends NetworkSpec {
   readonly seccomp?: 'default' | 'strict' | 'unconfined' | SeccompProfile | string;
   /** Decides about system calls in TypeScript, whatever the profile says of them: seccomp user notification (since 5.0). */
   readonly onSyscall?: SeccompHandlers;
-  /** Name of a loaded AppArmor profile, or `'unconfined'`. Default: the caller's. */
+  /**
+   * Name of a loaded AppArmor profile, or `'unconfined'`. Default, where the kernel has AppArmor: a profile of our own
+   * with the meaning of Docker's, which is loaded when root starts the first container; privileged containers and those of
+   * ordinary users stay under the caller's. A default that cannot be applied is one of the container's `warnings`.
+   */
   readonly apparmor?: string;
   /** SELinux labels of the process and of its files. */
   readonly selinux?: { readonly process?: string; readonly mount?: string };

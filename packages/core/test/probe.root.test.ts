@@ -31,7 +31,7 @@ function expectIsolation(seen: Observations, expectations: Expectations): void {
 
 probeTest('the default sandbox', async () => {
   expectIsolation(await observe({}), confined);
-});
+}, 30_000);
 
 probeTest('the environment is exactly what was given', async () => {
   const { stdout } = await run('cat', ['/proc/self/environ'], { hostname: 'probe', env: { FOO: 'bar' } });

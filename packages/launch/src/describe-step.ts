@@ -72,7 +72,7 @@ const descriptions: Descriptions = {
   seccomp: ({ filter, listener }) =>
     `load a seccomp filter of ${filter.length / 8} instructions${listener ? ' and hand over its listener' : ''}, as late as possible`,
   landlock: ({ ruleset }) => `enforce the Landlock ruleset ${ruleset}`,
-  execLabel: ({ label }) => `execute under the label ${label}`,
+  execLabel: ({ label }) => `take the label by '${label}'`,
   closeFds: () => "close every descriptor that is not the program's",
   unblockSignals: () => 'unblock all signals',
   exec: ({ argv, candidates }) =>

@@ -20,23 +20,25 @@ export interface ExplainedStep {
 /** A plan as data that prints itself. */
 export class Explanation {
   readonly steps: readonly ExplainedStep[];
+  /** What was asked for and will not be had, a sentence each. */
+  readonly warnings: readonly string[];
 
-  constructor(steps: readonly ExplainedStep[]) {
+  constructor(steps: readonly ExplainedStep[], warnings: readonly string[] = []) {
     this.steps = steps;
+    this.warnings = warnings;
   }
 
-  /** Every step on a line, its system calls indented below. */
+  /** Every step on a line, its system calls indented below; then the warnings. */
   toString(options: { calls?: boolean } = {}): string {
     const width = String(this.steps.length).length;
-    return this.steps
-      .flatMap(({ number, depth, step, description, calls }) => {
-        const indent = '  '.repeat(depth);
-        const line = `${String(number).padStart(width)}  ${indent}${step.op}: ${description}`;
-        return options.calls === false
-          ? [line]
-          : [line, ...calls.map((call) => `${' '.repeat(width + 6)}${indent}${call}`)];
-      })
-      .join('\n');
+    const lines = this.steps.flatMap(({ number, depth, step, description, calls }) => {
+      const indent = '  '.repeat(depth);
+      const line = `${String(number).padStart(width)}  ${indent}${step.op}: ${description}`;
+      return options.calls === false
+        ? [line]
+        : [line, ...calls.map((call) => `${' '.repeat(width + 6)}${indent}${call}`)];
+    });
+    return [...lines, ...this.warnings.map((warning) => `warning: ${warning}`)].join('\n');
   }
 
   toJSON(): readonly ExplainedStep[] {

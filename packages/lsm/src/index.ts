@@ -1,11 +1,22 @@
 export { listSecurityModules } from './active-modules.ts';
 export {
+  type BuiltInAppArmorProfile,
+  type BuiltInProfileState,
+  builtInAppArmorProfile,
+  ensureBuiltInAppArmorProfile,
+} from './apparmor/built-in-profile.ts';
+export {
   type DefaultProfileOptions,
   defaultAppArmorProfile,
   type UserNamespaceProfileOptions,
   userNamespaceProfile,
 } from './apparmor/default-profile.ts';
-export { type AppArmorConfinement, appArmorConfinement, appArmorExecLabel } from './apparmor/exec-label.ts';
+export {
+  type AppArmorConfinement,
+  appArmorConfinement,
+  appArmorExecLabel,
+  appArmorProcessLabel,
+} from './apparmor/exec-label.ts';
 export {
   AppArmorProfileError,
   compileAppArmorProfile,

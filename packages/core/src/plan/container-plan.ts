@@ -8,6 +8,7 @@ import type {
   RlimitName,
   Step,
 } from '@ns/launch';
+import type { ContainerWarning } from '../container-warning.ts';
 import { deviceLinks, deviceNodes } from '../defaults.ts';
 import type { Host } from '../host.ts';
 import type { ResolvedRoot } from '../rootfs.ts';
@@ -42,6 +43,8 @@ export interface ContainerDesign extends PayloadDesign {
   readonly hostname: string;
   readonly domainname: string | undefined;
   readonly init: boolean;
+  /** The label of the init, whose child has it too. Without, only programs are labelled. */
+  readonly initLabel: { readonly file: string; readonly label: string } | undefined;
   readonly root: ResolvedRoot;
   readonly files: readonly PlacedFile[];
   readonly namespaces: NamespaceDesign;
@@ -76,6 +79,8 @@ export interface ContainerDesign extends PayloadDesign {
   readonly scratch: ScratchUse;
   /** Wait for the word to start. */
   readonly park: boolean;
+  /** What it goes without. */
+  readonly warnings: readonly ContainerWarning[];
 }
 
 /** Which namespaces are new, which exist. */
@@ -176,6 +181,7 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     // and while it is parked, programs of the user connect its network namespace, which they find there. Nothing of the
     // container runs yet.
     ...(namespaces.idMaps ? [{ op: 'notDumpable' } as const] : []),
+    ...(design.init && design.initLabel ? [{ op: 'execLabel', ...design.initLabel } as const] : []),
     ...(design.init
       ? [
           {
@@ -183,7 +189,11 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
             supervisor: 'init',
             namespaces: [],
             ...(design.journal && { journal: 'journal' }),
-            child: [{ op: 'newSession' }, ...terminalSteps(design), ...payloadSteps(design, host)],
+            child: [
+              { op: 'newSession' },
+              ...terminalSteps(design),
+              ...payloadSteps(design.initLabel ? { ...design, execLabel: undefined } : design, host),
+            ],
           } as const,
         ]
       : [...terminalSteps(design), ...payloadSteps(design, host)]),

@@ -167,8 +167,9 @@ function assembledHostRoot(root: ResolvedRoot, files: readonly PlacedFile[], hos
   const entries = host.topLevel().filter(({ path }) => !replaced.has(path));
   const links = Object.fromEntries(entries.flatMap(({ path, link }) => (link === undefined ? [] : [[path, link]])));
   const directories = entries.filter(({ link }) => link === undefined).map(({ path }) => path);
+  // One that is a mount itself, as /tmp often is, has nothing under it that an overlay could uncover.
   const hasMounts = (path: string) =>
-    host.dataMounts.some((mount) => mount.path === path || mount.path.startsWith(`${path}/`));
+    host.dataMounts.some((mount) => (mount.path === path && mount.readonly) || mount.path.startsWith(`${path}/`));
   const empty = root.hide.filter((path) => isTopLevel(path) && host.stat(path)?.type === 'directory');
   return [
     { op: 'emptyRoot', directories: [...mountPoints, ...directories, ...empty], links },

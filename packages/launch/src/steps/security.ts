@@ -33,7 +33,7 @@ export type SecurityStep =
       readonly paths?: readonly { readonly path: string; readonly access: number; readonly fileAccess: number }[];
       readonly missingPaths?: 'refuse' | 'skip';
     }
-  /** The AppArmor profile or SELinux label that execve will switch to. */
+  /** The AppArmor profile or SELinux label that execve will switch to; or with `attr/current`, that of this process from now on. */
   | { readonly op: 'execLabel'; readonly file: string; readonly label: string }
   /** Close every descriptor the program shall not have, for real: close-on-exec alone leaves them usable as paths until then (CVE-2024-21626). */
   | { readonly op: 'closeFds' }

@@ -5,8 +5,11 @@ import { checkProfileName } from './profile-name.ts';
 export interface DefaultProfileOptions {
   /** Name of the profile. */
   readonly name: string;
-  /** Profiles whose processes may signal the confined ones, for stopping them. Default: those without a profile. */
-  readonly signalledBy?: readonly string[];
+  /**
+   * Profiles whose processes may signal the confined ones, for stopping them. Default: those without a profile. `'any'`
+   * leaves it to the kernel's other rules, which do not let a process of another pid namespace be signalled at all.
+   */
+  readonly signalledBy?: readonly string[] | 'any';
   /** Feature ABI the profile declares, `3.0`: since AppArmor 3. Default: none. Newer parsers assume less without one. */
   readonly abi?: string;
 }
@@ -44,7 +47,8 @@ const hiddenPaths = [
 export function defaultAppArmorProfile(options: DefaultProfileOptions): string {
   const { name, signalledBy = ['unconfined'], abi } = options;
   checkProfileName(name, 'name');
-  for (const [index, peer] of signalledBy.entries()) checkProfileName(peer, `signalledBy[${index}]`);
+  if (signalledBy !== 'any')
+    for (const [index, peer] of signalledBy.entries()) checkProfileName(peer, `signalledBy[${index}]`);
   if (abi !== undefined && !/^\d+\.\d+$/.test(abi)) throw new SpecError('abi', "a version such as '3.0'", abi);
 
   const rules = [
@@ -54,7 +58,7 @@ export function defaultAppArmorProfile(options: DefaultProfileOptions): string {
     'file,',
     'umount,',
     'deny mount,',
-    ...signalledBy.map((peer) => `signal (receive) peer="${peer}",`),
+    ...(signalledBy === 'any' ? ['signal (receive),'] : signalledBy.map((peer) => `signal (receive) peer="${peer}",`)),
     `signal (send, receive) peer="${name}",`,
     `ptrace (trace, tracedby, read, readby) peer="${name}",`,
     // Of /proc, only the directories of processes and the limits of shared memory can be written to.
@@ -76,6 +80,14 @@ export function defaultAppArmorProfile(options: DefaultProfileOptions): string {
     '}',
     '',
   ].join('\n');
+}
+
+/**
+ * The text of the profile this package brings compiled. The kernel's rules for signals between pid namespaces suffice: who
+ * stops a container may run under a profile of any name.
+ */
+export function builtInProfileText(name: string): string {
+  return defaultAppArmorProfile({ name, signalledBy: 'any' });
 }
 
 /**

@@ -16,13 +16,30 @@ import { appArmorSupport } from './support.ts';
  * @throws UnavailableError when the kernel has no AppArmor
  */
 export function appArmorExecLabel(profile: string, options: { readonly mode?: 'change' | 'stack' } = {}): ExecLabel {
+  return { file: attributeFile('exec', profile), label: `${options.mode === 'stack' ? 'stack' : 'exec'} ${profile}` };
+}
+
+/**
+ * What a process writes to be under a profile from now on (aa_change_profile(3)), without executing anything: for one
+ * that stays what it is, such as the first process of a container. The profile then decides what it may execute.
+ *
+ * @throws SpecError for a name that cannot be one
+ * @throws UnavailableError when the kernel has no AppArmor
+ */
+export function appArmorProcessLabel(profile: string): ExecLabel {
+  return { file: attributeFile('current', profile), label: `changeprofile ${profile}` };
+}
+
+function attributeFile(name: 'exec' | 'current', profile: string): string {
   checkProfileName(profile, 'apparmor');
   const { available, why, fix } = appArmorSupport();
   if (!available) throw new UnavailableError('AppArmor', why ?? 'it is off', fix);
   // Since 5.8 each module has a directory of its own; before, and still, the first one answers in attr/ itself.
-  const file = ['/proc/thread-self/attr/apparmor/exec', '/proc/thread-self/attr/exec'].find((path) => existsSync(path));
-  if (!file) throw new UnavailableError('AppArmor', 'procfs has no attr/exec', 'Mount procfs at /proc');
-  return { file, label: `${options.mode === 'stack' ? 'stack' : 'exec'} ${profile}` };
+  const file = [`/proc/thread-self/attr/apparmor/${name}`, `/proc/thread-self/attr/${name}`].find((path) =>
+    existsSync(path),
+  );
+  if (!file) throw new UnavailableError('AppArmor', `procfs has no attr/${name}`, 'Mount procfs at /proc');
+  return file;
 }
 
 /** The profile a process runs under. */
