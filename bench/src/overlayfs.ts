@@ -8,6 +8,7 @@ import {
   applyChanges,
   applyLayer,
   commit,
+  copyTree,
   diffLayer,
   diffStream,
   diffTrees,
@@ -41,15 +42,18 @@ export const benchmark: Benchmark = {
 interface Contender {
   readonly task: string;
   readonly who: string;
-  run(round: number): unknown;
+  run(): unknown;
 }
 
 async function measure(directory: string): Promise<Findings> {
   const path = (...names: string[]) => join(directory, ...names);
-  const fresh = (name: string) => {
-    rmSync(path(name), { recursive: true, force: true });
-    mkdirSync(path(name), { recursive: true });
-    return path(name);
+  const fresh = (name: string) => path(name);
+  /** Before each measurement, so that removing what the last one made is not measured. */
+  const clear = () => {
+    for (const name of ['unpacked', 'copied', 'host', 'copies', 'store']) {
+      rmSync(path(name), { recursive: true, force: true });
+      mkdirSync(path(name), { recursive: true });
+    }
   };
   makeTree(path('lower'), 'old');
   for (const name of ['upper', 'work', 'merged']) mkdirSync(path(name));
@@ -96,7 +100,7 @@ async function measure(directory: string): Promise<Findings> {
     {
       task: 'commit (copy, archive, sha256)',
       who: '@ns/overlayfs commit',
-      run: (round) => commit(path('upper'), new LayerStore(path(`store-${round}`))),
+      run: () => commit(path('upper'), new LayerStore(fresh('store'))),
     },
     {
       task: 'commit (copy, archive, sha256)',
@@ -116,13 +120,29 @@ async function measure(directory: string): Promise<Findings> {
       who: 'rsync -aX',
       run: () => execFileSync('rsync', ['-aX', `${path('upper')}/`, `${fresh('host')}/`]),
     },
+    {
+      task: 'copy a tree',
+      who: '@ns/overlayfs copyTree',
+      run: () => copyTree('/', path('lower'), '/', join(fresh('copies'), 'tree')),
+    },
+    {
+      task: 'copy a tree',
+      who: 'cp -a',
+      run: () => execFileSync('cp', ['-a', path('lower'), join(fresh('copies'), 'tree')]),
+    },
+    {
+      task: 'copy a tree',
+      who: 'rsync -aX',
+      run: () => execFileSync('rsync', ['-aX', `${path('lower')}/`, `${join(fresh('copies'), 'tree')}/`]),
+    },
   ];
 
   const samples = new Map(contenders.map((contender) => [contender, [] as number[]]));
   for (let round = 0; round < ROUNDS; round++) {
     for (const contender of contenders) {
+      clear();
       const start = performance.now();
-      await contender.run(round);
+      await contender.run();
       samples.get(contender)!.push(performance.now() - start);
     }
   }
@@ -137,6 +157,11 @@ async function measure(directory: string): Promise<Findings> {
     ],
     targets: [
       {
+        what: 'writing an archive, as a multiple of GNU tar',
+        limit: 1.5,
+        measured: ratio(samples, contenders, 'write an archive'),
+      },
+      {
         what: 'unpacking, as a multiple of GNU tar',
         limit: 1.5,
         measured: ratio(samples, contenders, 'unpack an archive'),
@@ -145,6 +170,11 @@ async function measure(directory: string): Promise<Findings> {
         what: 'committing, as a multiple of rsync, tar and sha256sum',
         limit: 1.5,
         measured: ratio(samples, contenders, 'commit (copy, archive, sha256)'),
+      },
+      {
+        what: 'applying to a host tree, as a multiple of rsync',
+        limit: 1.5,
+        measured: ratio(samples, contenders, 'apply to a host tree'),
       },
     ],
     notes: [

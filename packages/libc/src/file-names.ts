@@ -28,6 +28,27 @@ export function encodeFileName(name: string): Buffer {
   return Buffer.concat(parts);
 }
 
+/**
+ * Writes the bytes of a file name where they go, without a copy between: most names are short and ASCII.
+ *
+ * @returns how many bytes, cut at `max`; negated less one (`-1 - n`) when a NUL is among them
+ */
+export function writeFileName(name: string, bytes: Uint8Array, at: number, max: number): number {
+  const { length } = name;
+  if (length <= max) {
+    let done = 0;
+    for (; done < length; done++) {
+      const code = name.charCodeAt(done);
+      if (code === 0 || code > 0x7f) break;
+      bytes[at + done] = code;
+    }
+    if (done === length) return length;
+  }
+  const encoded = encodeFileName(name);
+  const written = encoded.copy(bytes, at, 0, Math.min(encoded.length, max));
+  return encoded.includes(0) ? -1 - written : written;
+}
+
 /** Length of the valid UTF-8 sequence at `at`, 0 when there is none. */
 function sequenceLength(bytes: Buffer, at: number): number {
   const first = bytes[at]!;

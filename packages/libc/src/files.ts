@@ -1,6 +1,6 @@
 import { ERRNO } from './errno.ts';
 import { check, SpecError } from './errors.ts';
-import { decodeFileName, encodeFileName } from './file-names.ts';
+import { decodeFileName, writeFileName } from './file-names.ts';
 import { syscall } from './libc.ts';
 import { allocate } from './memory.ts';
 import { SYS } from './syscalls.ts';
@@ -21,10 +21,9 @@ const times = allocate(32);
 /** Puts a name where the kernel can read it. Slot 1 is for calls that take two names. */
 function place(name: string, slot: 0 | 1 = 0): number {
   const { bytes, address } = names[slot];
-  const encoded = encodeFileName(name);
-  if (encoded.includes(0)) throw new SpecError('path', 'a name without NUL bytes', name);
   // Longer than any path the kernel takes; cut so that it answers ENAMETOOLONG itself.
-  const length = encoded.copy(bytes, 0, 0, PATH_MAX);
+  const length = writeFileName(name, bytes, 0, PATH_MAX);
+  if (length < 0) throw new SpecError('path', 'a name without NUL bytes', name);
   if (length < PATH_MAX) bytes[length] = 0;
   return address;
 }
@@ -173,10 +172,11 @@ export function chmodFd(fd: number, mode: number): number {
 }
 
 /**
- * Permissions of a name, never following a link: fchmodat2(2), since 6.6. Before, fchmodat(2) through /proc/self/fd of an
+ * Permissions of a name, or of the descriptor itself for an empty one, never following a link: fchmodat2(2), since 6.6. Before, fchmodat(2) through /proc/self/fd of an
  * O_PATH descriptor, which cannot be redirected either. Result.
  */
 export function chmodAt(dirFd: number, name: string, mode: number): number {
+  if (name === '') return chmodFd(dirFd, mode);
   const result = syscall(SYS.fchmodat2, dirFd, place(name), mode, AT_SYMLINK_NOFOLLOW);
   if (result !== -ERRNO.ENOSYS!) return result;
   const O_PATH_NOFOLLOW = 0o10000000 | (process.arch === 'arm64' ? 0o100000 : 0o400000);

@@ -47,4 +47,4 @@ export {
 export { allocate, cString, type Memory } from './memory.ts';
 export { ResourceStack } from './resource-stack.ts';
 export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';
-export { getXattr, listXattrs, removeXattr, setXattr } from './xattr.ts';
+export { getXattr, listXattrs, listXattrsFd, removeXattr, setXattr } from './xattr.ts';

@@ -1,6 +1,6 @@
 import { ERRNO } from './errno.ts';
 import { check } from './errors.ts';
-import { decodeFileName, encodeFileName } from './file-names.ts';
+import { decodeFileName, writeFileName } from './file-names.ts';
 import { syscall } from './libc.ts';
 import { allocate } from './memory.ts';
 import { SYS } from './syscalls.ts';
@@ -22,15 +22,15 @@ const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_EMPTY_PATH = 0x1000;
 
 function placePath(text: string): number {
-  const length = encodeFileName(text).copy(path.bytes, 0, 0, path.bytes.length - 1);
-  path.bytes[length] = 0;
+  const length = writeFileName(text, path.bytes, 0, path.bytes.length - 1);
+  path.bytes[length < 0 ? -1 - length : length] = 0;
   return path.address;
 }
 
 function placeKey(attribute: string): number {
   // XATTR_NAME_MAX is 255; longer ones are cut to 256 bytes, which the kernel answers with ERANGE.
-  const length = encodeFileName(attribute).copy(key.bytes, 0, 0, 255);
-  key.bytes[length] = 0;
+  const length = writeFileName(attribute, key.bytes, 0, 255);
+  key.bytes[length < 0 ? -1 - length : length] = 0;
   return key.address;
 }
 
@@ -41,6 +41,7 @@ function placeArguments(address: number, size: number): number {
 }
 
 let hasAt = true;
+const none: readonly string[] = [];
 
 /** The call of 6.13, or the one that follows no link, or, for a descriptor that must be followed from /proc, the one that does. */
 function call(
@@ -59,15 +60,23 @@ function call(
 }
 
 /** listxattr(7): names of the attributes; none where the file system has no attributes. `trusted.*` needs CAP_SYS_ADMIN in the initial user namespace. */
-export function listXattrs(dirFd: number, name: string): string[] {
+export function listXattrs(dirFd: number, name: string): readonly string[] {
   const length = call(
     dirFd,
     name,
     (flags, at) => syscall(SYS.listxattrat, dirFd, at, flags, buffer.address, SIZE),
     (follow, at) => syscall(follow ? SYS.listxattr : SYS.llistxattr, at, buffer.address, SIZE),
   );
-  if (length === 0 || length === -ERRNO.EOPNOTSUPP!) return [];
+  if (length === 0 || length === -ERRNO.EOPNOTSUPP!) return none;
   check('listxattr', length, { path: name });
+  return decodeFileName(buffer.bytes.subarray(0, length - 1)).split('\0');
+}
+
+/** flistxattr(2): {@link listXattrs} of a file that is open (not with O_PATH), for half the time. */
+export function listXattrsFd(fd: number): readonly string[] {
+  const length = syscall(SYS.flistxattr, fd, buffer.address, SIZE);
+  if (length === 0 || length === -ERRNO.EOPNOTSUPP!) return none;
+  check('flistxattr', length);
   return decodeFileName(buffer.bytes.subarray(0, length - 1)).split('\0');
 }
 

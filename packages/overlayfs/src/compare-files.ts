@@ -41,8 +41,12 @@ export function sameMetadata(a: NamedFile, b: NamedFile): boolean {
 const isPrivate = (attribute: string): boolean => overlayPrefixes.some((prefix) => attribute.startsWith(prefix));
 
 /** Attributes that belong to the file, not to overlayfs, sorted. */
-export function ownXattrs(dirFd: number, name: string): string[] {
-  const names = listXattrs(dirFd, name);
+export function ownXattrs(dirFd: number, name: string): readonly string[] {
+  return onlyOwn(listXattrs(dirFd, name));
+}
+
+/** Of some attributes, those that belong to the file. */
+export function onlyOwn(names: readonly string[]): readonly string[] {
   return names.length === 0 ? names : names.filter((attribute) => !isPrivate(attribute)).sort();
 }
 

@@ -152,8 +152,13 @@ export class LayerUnpacker implements TarSink, Disposable {
     // A link to itself: removing what is in the way would remove its target.
     if (link === path) return;
     const { fd: dirFd } = this.#enter(parentOf(path));
-    const there = statAt(dirFd, name);
     const isDir = type === TYPE.DIRECTORY;
+    // Most members are files where nothing is yet: no need to look first.
+    if (link === undefined && !isDir && (member.mode & S.IFMT) === S.IFREG && this.#tryFile(dirFd, name, member)) {
+      this.#claim(path);
+      return;
+    }
+    const there = statAt(dirFd, name);
     const hidesLower = there !== undefined && this.#policy.whiteouts !== 'keep' && isDeviceWhiteout(there);
     this.#claim(path);
     if (there && !(isDir && isDirectory(there))) this.#remove(dirFd, name, path, isDirectory(there));
@@ -173,11 +178,17 @@ export class LayerUnpacker implements TarSink, Disposable {
   }
 
   #openFile(dirFd: number, name: string, member: TarMember): void {
+    if (!this.#tryFile(dirFd, name, member)) check('openat', -ERRNO.EEXIST!, { path: member.path });
+  }
+
+  /** False when there is something already. */
+  #tryFile(dirFd: number, name: string, member: TarMember): boolean {
     // O_EXCL: nothing that was put there meanwhile is written to, nor followed.
-    const fd = check('openat', openAt(dirFd, name, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600), {
-      path: member.path,
-    });
-    this.#file = { fd, writer: new SparseWriter(fd), finish: () => this.#describe(dirFd, name, member) };
+    const fd = openAt(dirFd, name, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600);
+    if (fd === -ERRNO.EEXIST!) return false;
+    check('openat', fd, { path: member.path });
+    this.#file = { fd, writer: new SparseWriter(fd), finish: () => this.#describe(fd, '', member) };
+    return true;
   }
 
   #node(dirFd: number, name: string, { path, mode, devMajor, devMinor, ...rest }: TarMember): void {

@@ -5,21 +5,24 @@ import {
   closeFd,
   ERRNO,
   getXattr,
+  listXattrs,
+  listXattrsFd,
   O,
   openAt,
   readlinkAt,
+  S,
   type Stat,
   SYS,
   statFd,
   syscall,
 } from '@ns/libc';
 import { ArchiveError } from './archive-error.ts';
-import { ownXattrs } from './compare-files.ts';
+import { onlyOwn } from './compare-files.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import { inodeKey, isDevice, isRegular, isSocket, isSymlink, permissions } from './file-type.ts';
 import { assertSelfContained } from './self-contained.ts';
 import { BLOCK, padding, TYPE, typeOfMode } from './tar-format.ts';
-import { encodeHeader, type TarEntry } from './tar-header.ts';
+import { HeaderEncoder, type TarEntry } from './tar-header.ts';
 import { inSlices, type Steps } from './time-slices.ts';
 import { join, type LayerEntry, type WalkOptions, walkLayer } from './walk-layer.ts';
 import { type StackedLayer, walkStack } from './walk-stack.ts';
@@ -41,6 +44,8 @@ export interface TarOptions {
 }
 
 const CHUNK = 256 * 1024;
+/** Files up to this size are read at once. */
+const SMALL = CHUNK;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 
@@ -48,6 +53,7 @@ const SEEK_HOLE = 4;
 class Chunks {
   #memory = allocate(CHUNK);
   #used = 0;
+  #full: Buffer[] = [];
 
   get room(): number {
     return CHUNK - this.#used;
@@ -58,20 +64,41 @@ class Chunks {
     return this.#memory.address + this.#used;
   }
 
-  /** Counts bytes as written; holes are just counted. */
+  /** Counts bytes as written, which may be no more than there is room for; holes are just counted. */
   advance(length: number): void {
     this.#used += length;
-  }
-
-  copy(bytes: Buffer, from: number): number {
-    return bytes.copy(this.#memory.bytes, this.#used, from);
-  }
-
-  take(): Buffer {
-    const full = this.#memory.bytes.subarray(0, this.#used);
+    if (this.#used < CHUNK) return;
+    this.#full.push(this.#memory.bytes);
     this.#memory = allocate(CHUNK);
     this.#used = 0;
-    return full;
+  }
+
+  copy(bytes: Buffer, length: number): void {
+    for (let done = 0; done < length; ) {
+      const copied = bytes.copy(this.#memory.bytes, this.#used, done, Math.min(length, done + this.room));
+      this.advance(copied);
+      done += copied;
+    }
+  }
+
+  skip(length: number): void {
+    for (let rest = length; rest > 0; ) {
+      const skipped = Math.min(rest, this.room);
+      this.advance(skipped);
+      rest -= skipped;
+    }
+  }
+
+  get hasFull(): boolean {
+    return this.#full.length > 0;
+  }
+
+  takeFull(): Buffer[] {
+    return this.#full.splice(0);
+  }
+
+  takeRest(): Buffer {
+    return this.#memory.bytes.subarray(0, this.#used);
   }
 }
 
@@ -127,112 +154,171 @@ export function tarStream(entries: () => Generator<LayerEntry | undefined>, opti
 
 function* tarBlocks(entries: Generator<LayerEntry | undefined>, options: TarOptions & TarKind): Steps<Buffer> {
   const chunks = new Chunks();
-  // First path of each file with several; only those are remembered.
-  const firstPaths = new Map<string, string>();
-  const { mapOwner = (owner) => owner, exclude } = options;
+  const members = new MemberWriter(chunks, options);
+  const { exclude } = options;
   let excluded: string | undefined;
-
-  function* put(bytes: Buffer): Steps<Buffer> {
-    for (let done = 0; done < bytes.length; ) {
-      const copied = chunks.copy(bytes, done);
-      chunks.advance(copied);
-      done += copied;
-      if (chunks.room === 0) yield chunks.take();
-    }
-  }
+  const isExcluded = (path: string): boolean => {
+    if (exclude === undefined) return false;
+    if (excluded !== undefined && path.startsWith(excluded)) return true;
+    excluded = exclude(path) ? `${path}/` : undefined;
+    return excluded !== undefined;
+  };
 
   for (const entry of entries) {
-    if (entry && !isExcluded(entry.path)) yield* member(entry);
-    yield undefined;
+    if (entry && !isExcluded(entry.path)) {
+      const content = members.write(entry);
+      // Nearly all files are small and done by now.
+      if (content) yield* content;
+    }
+    if (chunks.hasFull) yield* chunks.takeFull();
+    else yield undefined;
   }
   // Two empty blocks end an archive.
-  yield* put(Buffer.alloc(2 * BLOCK));
-  yield chunks.take();
+  chunks.skip(2 * BLOCK);
+  yield* chunks.takeFull();
+  yield chunks.takeRest();
+}
 
-  function isExcluded(path: string): boolean {
-    if (excluded !== undefined && path.startsWith(excluded)) return true;
-    excluded = exclude?.(path) ? `${path}/` : undefined;
-    return excluded !== undefined;
+/** Writes the members of an archive. What is done at once is not a generator: there are tens of thousands. */
+class MemberWriter {
+  readonly #chunks: Chunks;
+  readonly #kind: TarKind['kind'];
+  readonly #mapOwner: TarOptions['mapOwner'];
+  readonly #header = new HeaderEncoder();
+  // First path of each file with several; only those are remembered.
+  readonly #firstPaths = new Map<string, string>();
+
+  constructor(chunks: Chunks, { kind, mapOwner }: TarOptions & TarKind) {
+    this.#chunks = chunks;
+    this.#kind = kind;
+    this.#mapOwner = mapOwner;
   }
 
-  function* member(entry: LayerEntry): Steps<Buffer> {
+  /** @returns what is left to do for a large file */
+  write(entry: LayerEntry): Steps<Buffer> | undefined {
     if (entry.whiteout) {
-      yield* put(encodeHeader(mark(join(entry.parent, WHITEOUT_PREFIX + entry.name))));
-    } else if (!isSocket(entry.stat)) {
-      if (options.kind === 'layer') assertRepresentable(entry);
-      yield* one(entry);
-      if (entry.opaque) yield* put(encodeHeader(mark(join(entry.path, OPAQUE_MARKER))));
+      this.#put(mark(join(entry.parent, WHITEOUT_PREFIX + entry.name)));
+      return undefined;
     }
+    if (isSocket(entry.stat)) return undefined;
+    if (isRegular(entry.stat)) return this.#file(entry);
+    const { dirFd, name, stat } = entry;
+    const attributes = listXattrs(dirFd, name);
+    if (this.#kind === 'layer') assertRepresentable(entry, attributes);
+    this.#put({
+      ...describe(entry, stat, this.#owner(stat)),
+      xattrs: readXattrs(entry, attributes),
+      ...(isSymlink(stat) && { linkName: readlinkAt(dirFd, name) ?? '' }),
+      ...(isDevice(stat) && { devMajor: stat.rdevMajor, devMinor: stat.rdevMinor }),
+    });
+    if (entry.opaque) this.#put(mark(join(entry.path, OPAQUE_MARKER)));
+    return undefined;
   }
 
-  function* one(entry: LayerEntry): Steps<Buffer> {
+  #owner({ uid, gid }: Stat): Owner {
+    return this.#mapOwner ? this.#mapOwner({ uid, gid }) : { uid, gid };
+  }
+
+  #put(entry: TarEntry): void {
+    const length = this.#header.encode(entry);
+    this.#chunks.copy(this.#header.bytes, length);
+  }
+
+  #file(entry: LayerEntry): Steps<Buffer> | undefined {
     const { path, dirFd, name } = entry;
-    const { uid, gid } = mapOwner({ uid: entry.stat.uid, gid: entry.stat.gid });
-    if (!isRegular(entry.stat)) return yield* put(encodeHeader({ ...describe(entry, entry.stat), uid, gid }));
     const fd = openAt(dirFd, name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
     // Gone since it was listed.
-    if (fd === -ERRNO.ENOENT!) return;
+    if (fd === -ERRNO.ENOENT!) return undefined;
     check('openat', fd, { path, doing: `read ${path} for an archive` });
+    let later = false;
     try {
       // What is open decides: the name may lead elsewhere by now.
       const stat = statFd(fd);
-      if (!isRegular(stat)) return;
-      const first = stat.nlink > 1 ? firstPaths.get(inodeKey(stat)) : undefined;
-      if (first !== undefined) {
-        return yield* put(
-          encodeHeader({
-            ...describe(entry, stat),
-            uid,
-            gid,
-            type: TYPE.HARD_LINK,
-            linkName: first,
-            size: 0,
-            xattrs: new Map(),
-          }),
-        );
+      if (!isRegular(stat)) return undefined;
+      const attributes = listXattrsFd(fd);
+      if (this.#kind === 'layer') assertRepresentable(entry, attributes);
+      const member = describe(entry, stat, this.#owner(entry.stat));
+      if (stat.nlink > 1) {
+        const first = this.#firstPaths.get(inodeKey(stat));
+        if (first !== undefined) {
+          this.#put({ ...member, type: TYPE.HARD_LINK, linkName: first, size: 0 });
+          return undefined;
+        }
+        this.#firstPaths.set(inodeKey(stat), path);
       }
-      if (stat.nlink > 1) firstPaths.set(inodeKey(stat), path);
-      yield* put(encodeHeader({ ...describe(entry, stat), uid, gid }));
-      yield* content(fd, stat);
+      this.#put(attributes.length === 0 ? member : { ...member, xattrs: readXattrs(entry, attributes) });
+      if (stat.size <= SMALL) {
+        this.#small(fd, stat.size);
+        return undefined;
+      }
+      later = true;
+      return this.#large(fd, stat);
+    } finally {
+      if (!later) closeFd(fd);
+    }
+  }
+
+  #small(fd: number, size: number): void {
+    const chunks = this.#chunks;
+    for (let position = 0; position < size; ) {
+      const count = read(fd, chunks, size - position, position);
+      // The file is shorter than its header says: what is missing becomes a hole.
+      if (count === 0) chunks.skip(size - position);
+      position += count === 0 ? size : count;
+    }
+    chunks.skip(padding(size));
+  }
+
+  *#large(fd: number, stat: Stat): Steps<Buffer> {
+    const { size } = stat;
+    const chunks = this.#chunks;
+    const sparse = stat.blocks * 512 < size;
+    let position = 0;
+    let dataEnd = sparse ? 0 : size;
+    try {
+      while (position < size) {
+        if (position >= dataEnd) {
+          const next = syscall(SYS.lseek, fd, position, SEEK_DATA);
+          // ENXIO: only a hole to the end.
+          const dataStart = next < 0 ? size : Math.min(next, size);
+          for (let hole = dataStart - position; hole > 0; ) {
+            const length = Math.min(hole, chunks.room);
+            chunks.advance(length);
+            hole -= length;
+            yield* chunks.takeFull();
+          }
+          position = dataStart;
+          dataEnd =
+            position < size
+              ? Math.min(size, Math.max(position + 1, syscall(SYS.lseek, fd, position, SEEK_HOLE)))
+              : size;
+          continue;
+        }
+        const count = read(fd, chunks, dataEnd - position, position);
+        // Shorter than its header says, as above.
+        if (count === 0) dataEnd = position;
+        position += count;
+        yield* chunks.takeFull();
+      }
+      chunks.skip(padding(size));
     } finally {
       closeFd(fd);
     }
   }
-
-  function* content(fd: number, stat: Stat): Steps<Buffer> {
-    const { size } = stat;
-    const sparse = stat.blocks * 512 < size;
-    let position = 0;
-    let dataEnd = sparse ? 0 : size;
-    while (position < size) {
-      if (chunks.room === 0) yield chunks.take();
-      if (position >= dataEnd) {
-        const next = syscall(SYS.lseek, fd, position, SEEK_DATA);
-        // ENXIO: only a hole to the end.
-        const dataStart = next < 0 ? size : Math.min(next, size);
-        for (let hole = dataStart - position; hole > 0; ) {
-          const length = Math.min(hole, chunks.room);
-          chunks.advance(length);
-          hole -= length;
-          if (chunks.room === 0) yield chunks.take();
-        }
-        position = dataStart;
-        dataEnd =
-          position < size ? Math.min(size, Math.max(position + 1, syscall(SYS.lseek, fd, position, SEEK_HOLE))) : size;
-        continue;
-      }
-      const length = Math.min(chunks.room, dataEnd - position);
-      const count = check('pread64', syscall(SYS.pread64, fd, chunks.address, length, position), {
-        doing: 'read a file for an archive',
-      });
-      // The file is shorter than its header says: what is missing becomes a hole.
-      if (count === 0) dataEnd = position;
-      chunks.advance(count);
-      position += count;
-    }
-    yield* put(Buffer.alloc(padding(size)));
-  }
 }
+
+/** Reads as much as there is room for in the chunk. */
+function read(fd: number, chunks: Chunks, length: number, position: number): number {
+  const count = check(
+    'pread64',
+    syscall(SYS.pread64, fd, chunks.address, Math.min(chunks.room, length), position),
+    reading,
+  );
+  chunks.advance(count);
+  return count;
+}
+
+const reading = { doing: 'read a file for an archive' };
 
 /** Whiteouts are nobody's and of no time. */
 const mark = (path: string): TarEntry => ({
@@ -246,30 +332,32 @@ const mark = (path: string): TarEntry => ({
   mtimeNsec: 0,
 });
 
-function describe({ path, dirFd, name }: LayerEntry, stat: Stat): TarEntry {
-  const xattrs = new Map<string, Buffer>();
-  for (const attribute of ownXattrs(dirFd, name)) {
-    const value = getXattr(dirFd, name, attribute);
-    if (value) xattrs.set(attribute, value);
-  }
-  const { uid, gid, mtimeSec, mtimeNsec } = stat;
+function describe({ path }: LayerEntry, stat: Stat, { uid, gid }: Owner): TarEntry {
+  const { mtimeSec, mtimeNsec } = stat;
   return {
     path,
-    type: typeOfMode[stat.mode & 0o170000]!,
+    type: typeOfMode[stat.mode & S.IFMT]!,
     mode: permissions(stat),
     uid,
     gid,
     size: isRegular(stat) ? stat.size : 0,
     mtimeSec,
     mtimeNsec,
-    ...(isSymlink(stat) && { linkName: readlinkAt(dirFd, name) ?? '' }),
-    ...(isDevice(stat) && { devMajor: stat.rdevMajor, devMinor: stat.rdevMinor }),
-    xattrs,
   };
 }
 
-function assertRepresentable(entry: LayerEntry): void {
-  assertSelfContained(entry);
+/** Those that belong to the file, sorted. */
+function readXattrs({ dirFd, name }: LayerEntry, attributes: readonly string[]): Map<string, Buffer> {
+  const xattrs = new Map<string, Buffer>();
+  for (const attribute of onlyOwn(attributes)) {
+    const value = getXattr(dirFd, name, attribute);
+    if (value) xattrs.set(attribute, value);
+  }
+  return xattrs;
+}
+
+function assertRepresentable(entry: LayerEntry, attributes: readonly string[]): void {
+  if (attributes.length > 0) assertSelfContained(entry);
   if (entry.name.startsWith(WHITEOUT_PREFIX)) {
     const hint = 'Remove or rename the file, or leave it out with exclude';
     throw new ArchiveError('ERR_NS_UNREPRESENTABLE', 'in an OCI layer this name would delete another file', {
