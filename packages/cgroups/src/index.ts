@@ -1,6 +1,7 @@
 export type { MissingPolicy } from './apply-limits.ts';
 export { Cgroup, type CreateOptions, type JoinPlan } from './cgroup.ts';
 export type { Absence, AbsentLimit } from './change.ts';
+export { checkDockerLimits } from './check-docker-limits.ts';
 export { type CgroupMount, containerCgroupMounts } from './container-mounts.ts';
 export type { CpuLimits, CpuQuota } from './controllers/cpu.ts';
 export type { CpusetLimits } from './controllers/cpuset.ts';

@@ -257,8 +257,6 @@ export function feedInput(streams: StandardStreams, stdin: ContainerSpec['stdin'
   }
   const pipe = streams.stdin;
   if (!pipe) return;
-  // A command that ends without reading all of its input is no error of ours.
-  pipe.on('error', () => {});
   if (typeof stdin === 'string' || Buffer.isBuffer(stdin)) pipe.end(stdin);
   else stdin.on('error', () => pipe.end()).pipe(pipe);
 }
@@ -273,40 +271,48 @@ function ended(stream: Readable): Promise<void> {
 
 const HIGH_WATER_MARK = 1024 * 1024;
 
-/** Chunks of both streams in the order they came; the streams pause while the consumer is behind. */
+/**
+ * Chunks of both streams in the order they came; the streams pause while the consumer is behind. When he leaves early,
+ * they flow on: to the result, and so that the command is not held up.
+ */
 async function* mergeStreams(stdout: Readable, stderr: Readable): AsyncGenerator<OutputChunk, void, undefined> {
   const queue: OutputChunk[] = [];
   let queued = 0;
-  let open = 2;
   let wake = () => {};
-  for (const [fd, stream] of [
+  const sources = [
     [1, stdout],
     [2, stderr],
-  ] as const) {
-    stream.on('data', (data: Buffer) => {
+  ] as const;
+  const listeners = sources.map(([fd, stream]) => {
+    const onData = (chunk: Buffer | string) => {
+      // Text where the caller has asked for it with setEncoding.
+      const data = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
       queue.push({ fd, data });
       queued += data.length;
       if (queued > HIGH_WATER_MARK) stream.pause();
       wake();
-    });
-    stream.once('close', () => {
-      open--;
-      wake();
-    });
-    stream.on('error', () => {});
-  }
-  for (;;) {
-    const chunk = queue.shift();
-    if (chunk) {
-      queued -= chunk.data.length;
-      if (queued <= HIGH_WATER_MARK) for (const stream of [stdout, stderr]) stream.resume();
-      yield chunk;
-    } else if (open === 0) {
-      return;
-    } else {
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
+    };
+    const onClose = () => wake();
+    stream.on('data', onData).on('close', onClose).on('error', onClose);
+    return () => stream.off('data', onData).off('close', onClose);
+  });
+  try {
+    for (;;) {
+      const chunk = queue.shift();
+      if (chunk) {
+        queued -= chunk.data.length;
+        if (queued <= HIGH_WATER_MARK) for (const [, stream] of sources) stream.resume();
+        yield chunk;
+      } else if (sources.every(([, stream]) => stream.closed)) {
+        return;
+      } else {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
     }
+  } finally {
+    for (const stopListening of listeners) stopListening();
+    for (const [, stream] of sources) stream.resume();
   }
 }

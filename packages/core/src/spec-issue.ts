@@ -1,5 +1,6 @@
 import { SpecError } from '@ns/libc';
 import { closest } from 'fastest-levenshtein';
+import { isPlainObject } from './field-schemas.ts';
 
 /** What valibot says is wrong. */
 export interface SpecIssue {
@@ -21,6 +22,8 @@ export interface SchemaNode {
   readonly wrapped?: unknown;
   /** Of an array. */
   readonly item?: unknown;
+  /** Of a schema with further checks: it, and they. */
+  readonly pipe?: readonly unknown[];
   /** Of a union; of a picklist they are its values. */
   readonly options?: readonly unknown[];
 }
@@ -42,9 +45,8 @@ export function toSpecError(issue: SpecIssue, schema: SchemaNode): SpecError {
   }
   // A key that is missing: what its value would have to be, its own schema knows.
   if (issue.type === 'strict_object') {
-    const wanted = nodesAt(path, schema)[0]?.message;
-    const isObject = issue.path === undefined || issue.input !== undefined;
-    return new SpecError(field, !isObject && typeof wanted === 'string' ? wanted : 'an object', issue.input);
+    const missing = issue.path !== undefined && issue.input === undefined;
+    return new SpecError(field, (missing && wantedAt(path, schema)) || 'an object', issue.input);
   }
   return new SpecError(field, issue.message, issue.input);
 }
@@ -80,6 +82,15 @@ function keysAt(path: readonly string[], schema: SchemaNode): string[] {
   return nodesAt(path, schema).flatMap(({ entries }) => Object.keys(entries ?? {}));
 }
 
+/** What may stand at a path, in words. */
+function wantedAt(path: readonly string[], schema: SchemaNode): string | undefined {
+  const nodes = nodesAt(path.slice(0, -1), schema).map(({ entries }) => entries?.[path.at(-1)!]);
+  return nodes
+    .filter(isNode)
+    .map(({ message }) => message)
+    .find((message) => typeof message === 'string');
+}
+
 function nodesAt(path: readonly string[], schema: SchemaNode): SchemaNode[] {
   return path.reduce<SchemaNode[]>(
     (nodes, key) => nodes.flatMap(({ entries, item }) => [entries?.[key], item].filter(isNode).flatMap(alternativesOf)),
@@ -90,14 +101,12 @@ function nodesAt(path: readonly string[], schema: SchemaNode): SchemaNode[] {
 /** A schema without its wrappers; a union as its alternatives. */
 function alternativesOf(node: SchemaNode): SchemaNode[] {
   if (isNode(node.wrapped)) return alternativesOf(node.wrapped);
+  const piped = node.pipe?.find((part) => isNode(part) && part.entries);
+  if (isNode(piped)) return [piped];
   const alternatives = (node.options ?? []).filter(isNode);
   return alternatives.length > 0 ? alternatives.flatMap(alternativesOf) : [node];
 }
 
 function isNode(value: unknown): value is SchemaNode {
   return typeof value === 'object' && value !== null;
-}
-
-function isPlainObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }

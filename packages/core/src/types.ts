@@ -179,7 +179,7 @@ export interface ContainerSpec extends NetworkSpec {
 /** A limit on captured output, stdout and stderr together. */
 export interface MaxOutput {
   /** Default 64 MiB. */
-  readonly bytes: Size;
+  readonly bytes?: Size;
   /** `kill` ends the container; the others keep the end or the beginning. Default `drop-tail`. */
   readonly onExceed?: 'kill' | 'drop-head' | 'drop-tail';
 }

@@ -1,5 +1,6 @@
 import { parseSize } from '@ns/cgroups';
 import * as v from 'valibot';
+import { absolutePath, dictionary, object, size, text } from './field-schemas.ts';
 
 /* Schemas of what happens around the runs of a container. Functions and classes have no place in it: it is data. */
 
@@ -17,7 +18,7 @@ const port = v.pipe(
   v.maxValue(65535, portExpected),
 );
 const pattern = v.union(
-  [v.pipe(v.string(), v.minLength(1)), v.instance(RegExp)],
+  [v.pipe(v.string('text'), v.minLength(1, 'a text to look for')), v.instance(RegExp, 'a regular expression')],
   'a regular expression or a text to look for',
 );
 const httpStatus = v.pipe(v.number('an HTTP status'), v.integer('an HTTP status'));
@@ -40,7 +41,7 @@ const condition: v.GenericSchema = v.lazy(() =>
         path: v.pipe(v.string('a path'), v.regex(/^\/[\x21-\x7e]*$/, 'a path from / on, percent-encoded')),
         port: v.optional(port),
         method: v.optional(v.pipe(v.string('a method'), v.regex(/^[A-Z]+$/, 'a method such as GET'))),
-        headers: v.optional(v.record(v.string('a name'), v.string('a value'), 'an object of strings')),
+        headers: v.optional(dictionary(v.string('a name'), v.string('a value'), 'an object of strings')),
         status: v.optional(v.union([httpStatus, v.array(httpStatus)], 'a status or an array of them')),
         body: v.optional(pattern),
         timeout,
@@ -57,21 +58,20 @@ const conditionList: v.GenericSchema = v.pipe(
   v.minLength(1, 'at least one condition'),
 );
 
-const logSize = 'a size from 64 KiB on';
-
-function isLogSize(size: number | string): boolean {
-  return parseSize(size, 'log.maxSize') >= 64 * 1024;
-}
-
+const logSize = v.pipe(
+  size,
+  v.check((value) => parseSize(value, 'size') >= 64 * 1024, 'a size from 64 KiB on'),
+);
+const word = v.pipe(text('text'), v.minLength(1, 'text that is not empty'));
 const restartExpected = "'no', 'on-failure', 'on-failure:N', 'always' or 'unless-stopped'";
 
 /** Fields of a specification that concern a container's life, not one run. */
 export const lifecycleFields = {
   wait: v.optional(condition),
   health: v.optional(
-    v.strictObject({
+    object({
       command: v.union(
-        [v.pipe(v.string(), v.minLength(1)), v.pipe(v.array(v.pipe(v.string(), v.minLength(1))), v.minLength(1))],
+        [word, v.pipe(v.array(word, 'an array of words'), v.minLength(1, 'a program and its arguments'))],
         'a shell command or an array of program and arguments',
       ),
       interval: v.optional(milliseconds),
@@ -82,11 +82,11 @@ export const lifecycleFields = {
     }),
   ),
   log: v.optional(
-    v.strictObject({
+    object({
       format: v.optional(v.picklist(['json', 'raw'], "'json' or 'raw'")),
-      maxSize: v.optional(v.pipe(v.union([v.number(), v.string()], logSize), v.check(isLogSize, logSize))),
+      maxSize: v.optional(logSize),
       maxFiles: v.optional(v.pipe(count, v.maxValue(100, 'a number up to 100'))),
-      directory: v.optional(v.pipe(v.string('an absolute path'), v.regex(/^\/[^\0]*$/, 'an absolute path'))),
+      directory: v.optional(absolutePath),
     }),
   ),
   restart: v.optional(

@@ -1,33 +1,14 @@
 import { posix } from 'node:path';
 import { types } from 'node:util';
-import { parseSize } from '@ns/cgroups';
 import { onlyKnownKeys, SpecError } from '@ns/libc';
 import * as v from 'valibot';
+import { absolutePath, boolean, dictionary, integer, object, size, text } from './field-schemas.ts';
 import type { VolumeOptions } from './volume.ts';
 
 /* Schemas of what is mounted besides the root. */
 
-const text = (expected: string) =>
-  v.pipe(
-    v.string(expected),
-    v.check((value) => !value.includes('\0'), `${expected} without NUL bytes`),
-  );
-const absolutePath = v.pipe(
-  text('an absolute path'),
-  v.check((value) => value.startsWith('/'), 'an absolute path'),
-  v.check((value) => !value.split('/').includes('..'), "a path without '..'"),
-);
-const integer = (max: number) => {
-  const expected = `an integer from 0 to ${max}`;
-  return v.pipe(v.number(expected), v.integer(expected), v.minValue(0, expected), v.maxValue(max, expected));
-};
-const size = v.custom<number | string>((value) => {
-  parseSize(value, 'size');
-  return true;
-}, "a number of bytes or a size such as '256MiB'");
-const boolean = v.boolean('true or false');
-const mode = integer(0o7777);
-const id = integer(2 ** 32 - 2);
+const mode = integer(0, 0o7777);
+const id = integer(0, 2 ** 32 - 2);
 const options = v.array(v.pipe(text('a mount option'), v.minLength(1, 'a mount option')), 'an array of mount options');
 const owner = v.picklist(['keep', 'container'], "'keep' or 'container'");
 const propagation = v.picklist(
@@ -56,7 +37,7 @@ const mountTarget = v.pipe(
 /** One of `mounts`. */
 export const mountSchema: v.GenericSchema = v.union(
   [
-    v.strictObject({
+    object({
       type: v.optional(v.literal('bind')),
       source: absolutePath,
       target: mountTarget,
@@ -66,7 +47,7 @@ export const mountSchema: v.GenericSchema = v.union(
       owner: v.optional(owner),
       options: v.optional(options),
     }),
-    v.strictObject({
+    object({
       type: v.literal('volume'),
       source: volumeName,
       target: mountTarget,
@@ -74,7 +55,7 @@ export const mountSchema: v.GenericSchema = v.union(
       owner: v.optional(owner),
       options: v.optional(options),
     }),
-    v.strictObject({
+    object({
       type: v.literal('tmpfs'),
       target: mountTarget,
       size: v.optional(size),
@@ -82,7 +63,7 @@ export const mountSchema: v.GenericSchema = v.union(
       readonly: v.optional(boolean),
       options: v.optional(options),
     }),
-    v.strictObject({
+    object({
       type: v.literal('file'),
       target: mountTarget,
       content: v.union([v.string('text'), v.custom<Uint8Array>(types.isUint8Array)], 'text, a Buffer or a Uint8Array'),
@@ -104,7 +85,7 @@ export function validateVolume(given: VolumeOptions): VolumeOptions {
   onlyKnownKeys(unchecked, ['name', 'labels'], '');
   if (given.name !== undefined && !v.is(volumeName, given.name))
     throw new SpecError('name', 'a name of letters, digits, _ . -, at most 128', given.name);
-  if (given.labels !== undefined && !v.is(v.record(text('a label'), text('a string')), given.labels))
+  if (given.labels !== undefined && !v.is(dictionary(text('a label'), text('a string'), ''), given.labels))
     throw new SpecError('labels', 'an object of strings', given.labels);
   return given;
 }

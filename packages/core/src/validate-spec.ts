@@ -1,7 +1,20 @@
-import { parseSize } from '@ns/cgroups';
+import { checkDockerLimits, type DockerLimits } from '@ns/cgroups';
 import { rlimits, SIGNALS } from '@ns/launch';
 import { SpecError } from '@ns/libc';
+import { checkLandlockSpec } from '@ns/lsm';
 import * as v from 'valibot';
+import {
+  absolutePath,
+  boolean,
+  dictionary,
+  integer,
+  isPlainObject,
+  object,
+  oneOf,
+  size,
+  sizeOrMax,
+  text,
+} from './field-schemas.ts';
 import type { MountSpec } from './mount-spec.ts';
 import { networkFields } from './network/validate-network.ts';
 import { type SchemaNode, type SpecIssue, toSpecError } from './spec-issue.ts';
@@ -11,64 +24,52 @@ import { mountSchema } from './validate-mounts.ts';
 
 /* One schema per field of ContainerSpec; messages say what would be accepted. */
 
-const text = (expected: string) =>
-  v.pipe(
-    v.string(expected),
-    v.check((value) => !value.includes('\0'), `${expected} without NUL bytes`),
-  );
-const absolutePath = v.pipe(
-  text('an absolute path'),
-  v.check((value) => value.startsWith('/'), 'an absolute path'),
-  v.check((value) => !value.split('/').includes('..'), "a path without '..'"),
-);
-const size = v.custom<number | string>((value) => {
-  parseSize(value, 'size');
-  return true;
-}, "a number of bytes or a size such as '256MiB'");
-const integer = (min: number, max: number) => {
-  const expected = `an integer from ${min} to ${max}`;
-  return v.pipe(v.number(expected), v.integer(expected), v.minValue(min, expected), v.maxValue(max, expected));
-};
-const boolean = v.boolean('true or false');
-const oneOf = <const T extends readonly string[]>(values: T) =>
-  v.picklist(values, `one of ${values.map((value) => `'${value}'`).join(', ')}`);
 const hostname = v.pipe(
   text('a host name'),
   v.check((value) => value.length > 0 && Buffer.byteLength(value) <= 64, 'a host name of 1 to 64 bytes'),
+  // It becomes a word of /etc/hosts: a line break would be another entry.
+  v.check((value) => !/[\s\p{Cc}/]/u.test(value), 'a host name without spaces, slashes and control characters'),
 );
 const containerReference = v.union(
   [text('an id or name'), v.looseObject({ id: text('an id') })],
   'a container, its id or its name',
 );
-const namespaceOfOther = [
-  v.strictObject({ container: containerReference }),
-  v.strictObject({ path: absolutePath }),
-] as const;
+const namespaceOfOther = [object({ container: containerReference }), object({ path: absolutePath })] as const;
 const namespaceChoice = v.union(
   [oneOf(['private', 'host']), ...namespaceOfOther],
   "'private', 'host', { container } or { path }",
 );
-const idRange = v.strictObject({
+const offsetNs = v.pipe(v.number('nanoseconds'), v.safeInteger('whole nanoseconds below 2^53'));
+const idRange = object({
   container: integer(0, 2 ** 32 - 2),
   host: integer(0, 2 ** 32 - 2),
   size: integer(1, 2 ** 32 - 1),
 });
-const rlimitValue = v.union([integer(0, Number.MAX_SAFE_INTEGER), v.literal('unlimited')], "a number or 'unlimited'");
+const rlimitValue = v.union([integer(0, Number.MAX_SAFE_INTEGER), v.literal('unlimited', "'unlimited'")], "a number or 'unlimited'");
 const rlimit = v.union(
-  [rlimitValue, v.strictObject({ soft: rlimitValue, hard: rlimitValue })],
+  [rlimitValue, object({ soft: rlimitValue, hard: rlimitValue })],
   "a number, 'unlimited' or { soft, hard }",
 );
-const rlimitTable = v.strictObject(Object.fromEntries(Object.keys(rlimits).map((name) => [name, v.optional(rlimit)])));
+const rlimitTable = object(Object.fromEntries(Object.keys(rlimits).map((name) => [name, v.optional(rlimit)])));
 const writable = v.union(
   [
     oneOf(['tmpfs', 'none', 'direct']),
-    v.strictObject({ tmpfs: size, inodes: v.optional(integer(1, 2 ** 32 - 1)) }),
-    v.strictObject({ size, inodes: v.optional(integer(1, 2 ** 32 - 1)) }),
-    v.strictObject({ upper: absolutePath, work: absolutePath }),
-    v.strictObject({ dir: absolutePath }),
-    v.strictObject({ dir: absolutePath, size, inodes: v.optional(integer(1, 2 ** 32 - 1)) }),
+    object({ tmpfs: size, inodes: v.optional(integer(1, 2 ** 32 - 1)) }),
+    object({ size, inodes: v.optional(integer(1, 2 ** 32 - 1)) }),
+    object({ upper: absolutePath, work: absolutePath }),
+    object({ dir: absolutePath }),
+    object({ dir: absolutePath, size, inodes: v.optional(integer(1, 2 ** 32 - 1)) }),
   ],
   "'tmpfs', 'none', 'direct', { size, inodes }, { tmpfs: size }, { upper, work } or { dir, size, inodes }",
+);
+const pressureTrigger = object(
+  {
+    resource: oneOf(['cpu', 'memory', 'io']),
+    kind: v.optional(oneOf(['some', 'full'])),
+    stallMs: v.number('milliseconds'),
+    windowMs: v.number('milliseconds'),
+  },
+  'a trigger { resource, stallMs, windowMs }',
 );
 const capabilityList = v.array(text('a capability name'), 'an array of capability names');
 const environmentName = v.pipe(
@@ -81,7 +82,7 @@ const fields = {
     v.array(text('a string'), 'an array of strings'),
     v.check((argv) => argv.length > 0 && argv[0] !== '', 'a program name and its arguments'),
   ),
-  env: v.optional(v.record(environmentName, text('a string'), 'an object of strings')),
+  env: v.optional(dictionary(environmentName, text('a string'), 'an object of strings')),
   cwd: v.optional(absolutePath),
   user: v.optional(v.pipe(text('a user'), v.regex(/^[^:]+(:[^:]+)?$/, "'uid', 'uid:gid' or names"))),
   groups: v.optional(
@@ -104,19 +105,19 @@ const fields = {
   name: v.optional(
     v.pipe(text('a name'), v.regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/, 'a name of letters, digits, _ . -')),
   ),
-  labels: v.optional(v.record(text('a label'), text('a string'), 'an object of strings')),
+  labels: v.optional(dictionary(text('a label'), text('a string'), 'an object of strings')),
   rootfs: v.optional(
     v.union(
       [
         absolutePath,
-        v.strictObject({
-          host: v.literal(true),
-          hide: v.optional(v.array(absolutePath)),
-          show: v.optional(v.array(absolutePath)),
+        object({
+          host: v.literal(true, 'true'),
+          hide: v.optional(v.array(absolutePath, 'an array of paths')),
+          show: v.optional(v.array(absolutePath, 'an array of paths')),
         }),
-        v.strictObject({ dir: absolutePath, readonly: v.optional(boolean) }),
-        v.strictObject({
-          layers: v.pipe(v.array(absolutePath), v.minLength(1, 'at least one layer')),
+        object({ dir: absolutePath, readonly: v.optional(boolean) }),
+        object({
+          layers: v.pipe(v.array(absolutePath, 'an array of paths'), v.minLength(1, 'at least one layer')),
           writable: v.optional(writable),
         }),
       ],
@@ -125,7 +126,7 @@ const fields = {
   ),
   writable: v.optional(writable),
   namespaces: v.optional(
-    v.strictObject({
+    object({
       pid: v.optional(namespaceChoice),
       net: v.optional(namespaceChoice),
       mount: v.optional(namespaceChoice),
@@ -135,10 +136,7 @@ const fields = {
       cgroup: v.optional(namespaceChoice),
       time: v.optional(
         v.union(
-          [
-            oneOf(['private', 'host']),
-            v.strictObject({ monotonicNs: v.optional(v.number()), boottimeNs: v.optional(v.number()) }),
-          ],
+          [oneOf(['private', 'host']), object({ monotonicNs: v.optional(offsetNs), boottimeNs: v.optional(offsetNs) })],
           "'private', 'host' or { monotonicNs, boottimeNs }",
         ),
       ),
@@ -147,24 +145,24 @@ const fields = {
   idMap: v.optional(
     v.union(
       [
-        v.literal('auto'),
-        v.strictObject({
-          uids: v.pipe(v.array(idRange), v.minLength(1, 'at least one range')),
-          gids: v.pipe(v.array(idRange), v.minLength(1, 'at least one range')),
+        v.literal('auto', "'auto'"),
+        object({
+          uids: v.pipe(v.array(idRange, 'an array of { container, host, size }'), v.minLength(1, 'at least one range')),
+          gids: v.pipe(v.array(idRange, 'an array of { container, host, size }'), v.minLength(1, 'at least one range')),
         }),
       ],
       "'auto' or { uids, gids }",
     ),
   ),
-  limits: v.optional(v.custom<object>((value) => typeof value === 'object' && value !== null, 'an object of limits')),
-  pressure: v.optional(v.array(v.looseObject({}), 'an array of triggers { resource, stallMs, windowMs }')),
+  limits: v.optional(v.custom<DockerLimits>(areLimits, 'an object of limits')),
+  pressure: v.optional(v.array(pressureTrigger, 'an array of triggers { resource, stallMs, windowMs }')),
   rlimits: v.optional(rlimitTable),
   ulimits: v.optional(rlimitTable),
   sysctls: v.optional(
-    v.record(
+    dictionary(
       text('a parameter'),
-      v.union([text('a string'), v.number()], 'a string or a number'),
-      'an object of strings',
+      v.union([text('a string'), v.number('a number')], 'a string or a number'),
+      'an object of strings or numbers',
     ),
   ),
   oomScoreAdj: v.optional(integer(-1000, 1000)),
@@ -174,7 +172,7 @@ const fields = {
       v.union(
         [
           absolutePath,
-          v.strictObject({
+          object({
             path: absolutePath,
             target: v.optional(absolutePath),
             permissions: v.optional(text('rwm')),
@@ -182,11 +180,12 @@ const fields = {
         ],
         'a device path or { path, target, permissions }',
       ),
+      'an array of devices',
     ),
   ),
   capabilities: v.optional(
     v.union(
-      [capabilityList, v.strictObject({ add: v.optional(capabilityList), drop: v.optional(capabilityList) })],
+      [capabilityList, object({ add: v.optional(capabilityList), drop: v.optional(capabilityList) })],
       'an array of capability names or { add, drop }',
     ),
   ),
@@ -195,16 +194,16 @@ const fields = {
   seccomp: v.optional(
     v.custom<NonNullable<ContainerSpec['seccomp']>>(
       (value) =>
-        typeof value === 'object' ||
-        ['default', 'strict', 'unconfined'].includes(value as string) ||
-        String(value).includes('/'),
+        isPlainObject(value) ||
+        (typeof value === 'string' &&
+          (['default', 'strict', 'unconfined'].includes(value) || (value.includes('/') && !value.includes('\0')))),
       "'default', 'strict', 'unconfined', a profile or the path of one",
     ),
   ),
-  onSyscall: v.optional(v.record(text('a system call'), v.function('a function'), 'an object of functions')),
+  onSyscall: v.optional(dictionary(text('a system call'), v.function('a function'), 'an object of functions')),
   apparmor: v.optional(text('the name of a profile')),
-  selinux: v.optional(v.strictObject({ process: v.optional(text('a label')), mount: v.optional(text('a label')) })),
-  landlock: v.optional(v.looseObject({})),
+  selinux: v.optional(object({ process: v.optional(text('a label')), mount: v.optional(text('a label')) })),
+  landlock: v.optional(v.custom<NonNullable<ContainerSpec['landlock']>>(isLandlock, 'an object of rules')),
   maskedPaths: v.optional(v.array(absolutePath, 'an array of paths')),
   readonlyPaths: v.optional(v.array(absolutePath, 'an array of paths')),
   mounts: v.optional(v.array(mountSchema, 'an array of mounts')),
@@ -217,9 +216,9 @@ const fields = {
     ),
   ),
   maxOutput: v.optional(
-    v.strictObject({ bytes: size, onExceed: v.optional(oneOf(['kill', 'drop-head', 'drop-tail'])) }),
+    object({ bytes: v.optional(sizeOrMax), onExceed: v.optional(oneOf(['kill', 'drop-head', 'drop-tail'])) }),
   ),
-  lifetime: v.optional(v.strictObject({ dieWithParent: v.optional(boolean) })),
+  lifetime: v.optional(object({ dieWithParent: v.optional(boolean) })),
   stopSignal: v.optional(
     v.custom<NodeJS.Signals>(
       (value) => typeof value === 'string' && value in SIGNALS,
@@ -343,6 +342,24 @@ type Schema =
   | typeof containerSchema
   | typeof runSchema
   | typeof execSchema;
+
+/** Also of limits the message is about the field that is wrong. */
+function areLimits(value: unknown): boolean {
+  if (!isPlainObject(value)) return false;
+  checkDockerLimits(value, 'limits');
+  return true;
+}
+
+function isLandlock(value: unknown): boolean {
+  if (!isPlainObject(value)) return false;
+  const { enforce, ...rules } = value as NonNullable<ContainerSpec['landlock']>;
+  if (enforce !== undefined && !v.is(landlockEnforcement, enforce))
+    throw new SpecError('landlock.enforce', landlockEnforcement.message, enforce);
+  checkLandlockSpec(rules, 'landlock');
+  return true;
+}
+
+const landlockEnforcement = v.picklist(['named', 'all', 'best-effort'], "one of 'named', 'all', 'best-effort'");
 
 function checked(schema: Schema, input: unknown): unknown {
   const result = v.safeParse(schema, withoutUndefined(input), { abortEarly: true });

@@ -73,6 +73,8 @@ export class StandardStreams {
   get stdin(): Writable | null {
     if (this.#stdinEnd && !this.#stdin) {
       this.#stdin = new Socket({ fd: this.#stdinEnd.release(), readable: false, writable: true });
+      // EPIPE: a process that ends without reading all of its input is no error of its caller.
+      this.#stdin.on('error', () => {});
     }
     return this.#stdin ?? null;
   }

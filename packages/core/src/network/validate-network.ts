@@ -1,5 +1,6 @@
 import { isIP, isIPv4, isIPv6 } from 'node:net';
 import * as v from 'valibot';
+import { dictionary, object } from '../field-schemas.ts';
 import { type SchemaNode, type SpecIssue, toSpecError } from '../spec-issue.ts';
 import type { NetworkOptions } from './network-options.ts';
 import { type BitRate, parseBitRate } from './network-spec.ts';
@@ -38,8 +39,8 @@ const connectEntries = {
   mac: v.optional(mac),
   aliases: v.optional(v.array(hostName, 'an array of names')),
 };
-const attachment = v.strictObject({ network: reference, ...connectEntries });
-const egress = v.strictObject({
+const attachment = object({ network: reference, ...connectEntries });
+const egress = object({
   default: v.optional(v.picklist(['deny', 'allow'], "'deny' or 'allow'")),
   allow: v.optional(v.array(v.string("a rule such as 'api.example.com:443'"), 'an array of rules')),
 });
@@ -60,10 +61,10 @@ export const networkFields = (namespaceOfOther: readonly [v.GenericSchema, v.Gen
   ),
   ports: v.optional(v.array(v.string("a port such as '8080:80/tcp'"), 'an array of ports')),
   // One line each of /etc/hosts: a line break would be another entry.
-  extraHosts: v.optional(v.record(hostName, ip, 'an object of addresses')),
+  extraHosts: v.optional(dictionary(hostName, ip, 'an object of addresses')),
   dns: v.optional(v.array(ip, 'an array of addresses')),
   egress: v.optional(egress),
-  bandwidth: v.optional(v.strictObject({ ingress: v.optional(rate), egress: v.optional(rate) })),
+  bandwidth: v.optional(object({ ingress: v.optional(rate), egress: v.optional(rate) })),
 });
 
 const connectSchema = v.strictObject(connectEntries);
@@ -77,7 +78,7 @@ const networkSchema = v.strictObject({
   subnet: text("a subnet such as '10.9.0.0/24'"),
   gateway: text('an address'),
   ipRange: text('a part of the subnet'),
-  auxAddresses: v.optional(v.record(v.string(), ip, 'an object of addresses')),
+  auxAddresses: v.optional(dictionary(v.string(), ip, 'an object of addresses')),
   internal: boolean,
   icc: boolean,
   masquerade: boolean,
@@ -91,13 +92,13 @@ const networkSchema = v.strictObject({
   ),
   ipv6: v.optional(
     v.union(
-      [v.boolean(), v.strictObject({ subnet: v.string('an IPv6 subnet'), gateway: text('an address') })],
+      [v.boolean('true or false'), object({ subnet: v.string('an IPv6 subnet'), gateway: text('an address') })],
       'true, false or { subnet, gateway }',
     ),
   ),
   egress: v.optional(egress),
   dns: v.optional(v.array(ip, 'an array of addresses')),
-  labels: v.optional(v.record(v.string(), v.string('a string'), 'an object of strings')),
+  labels: v.optional(dictionary(v.string(), v.string('a string'), 'an object of strings')),
   parent: text('the name of a link'),
   mode: text('a mode'),
   vni: v.optional(
