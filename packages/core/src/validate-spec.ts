@@ -45,7 +45,10 @@ const idRange = object({
   host: integer(0, 2 ** 32 - 2),
   size: integer(1, 2 ** 32 - 1),
 });
-const rlimitValue = v.union([integer(0, Number.MAX_SAFE_INTEGER), v.literal('unlimited', "'unlimited'")], "a number or 'unlimited'");
+const rlimitValue = v.union(
+  [integer(0, Number.MAX_SAFE_INTEGER), v.literal('unlimited', "'unlimited'")],
+  "a number or 'unlimited'",
+);
 const rlimit = v.union(
   [rlimitValue, object({ soft: rlimitValue, hard: rlimitValue })],
   "a number, 'unlimited' or { soft, hard }",
