@@ -5,6 +5,7 @@ import { readAccounts } from './container-cgroup.ts';
 import { connectTerminal } from './container-launch.ts';
 import { ContainerProcess, type Running } from './container-process.ts';
 import { candidatesFor } from './design.ts';
+import { endAdopted } from './end-adopted.ts';
 import { readHost } from './host.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import { execPlan } from './plan/exec-plan.ts';
@@ -101,6 +102,7 @@ function start(
       cwd: options.cwd ?? design.cwd,
       cgroupProcs: join?.procs ?? [],
       cgroupFd: join?.cloneInto !== undefined,
+      adopt: cgroup === undefined,
       timeoutMs: options.timeout,
       leftovers: { files: [], directories: cgroup?.paths ?? [], parents: [] },
       nullFds: options.stdin === 'null' && !options.tty ? [0] : [],
@@ -111,6 +113,8 @@ function start(
   );
   const launched = launch({ steps, stdio: streams, fds });
   connectTerminal(launched, streams);
+  // In a cgroup they are found there.
+  if (!cgroup) launched.payloadEnded.then(() => endAdopted(launched));
   return {
     launched,
     warnings: design.warnings,

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** A process of a container. */
 export interface ProcessInfo {
@@ -49,12 +49,16 @@ export function describeProcesses(hostPids: readonly number[]): ProcessInfo[] {
  * children, so nothing is missed.
  */
 export function descendantsOf(hostPid: number): number[] {
-  const children = (pid: number) => {
-    try {
-      return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
-    } catch {
-      return [];
-    }
-  };
-  return [hostPid, ...children(hostPid).flatMap(descendantsOf)];
+  return [hostPid, ...childrenOf(hostPid).flatMap(descendantsOf)];
+}
+
+/** Children of a process: of all its threads, any of which may have made some. Needs CONFIG_PROC_CHILDREN. */
+export function childrenOf(hostPid: number): number[] {
+  try {
+    return readdirSync(`/proc/${hostPid}/task`).flatMap((thread) =>
+      readFileSync(`/proc/${hostPid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+    );
+  } catch {
+    return [];
+  }
 }

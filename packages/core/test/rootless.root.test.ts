@@ -105,6 +105,17 @@ for (const who of ['withRanges', 'alone'] as const) {
       expect(of('left')).toEqual([]);
     });
 
+    rootlessTest('leaves nothing behind that a command has started, without a cgroup to find it by', () => {
+      expect(of('what a command leaves behind')).toEqual({
+        ended: 5,
+        timedOut: ['timeout', 'SIGKILL'],
+        killed: 'SIGKILL',
+        stopped: 9,
+        left: [],
+        first: 2,
+      });
+    });
+
     rootlessTest('is told what cannot work, and what would make it work', () => {
       expect(of('limits')).toMatchObject({ typed: true, hint: expect.stringContaining('delegate') });
       expect(of('a size on disk')).toMatchObject({

@@ -67,6 +67,7 @@ export class Launched {
   readonly #ready = new Deferred<void>();
   readonly #executed = new Deferred<void>();
   readonly #exited = new Deferred<Exit>();
+  readonly #payloadEnded = new Deferred<void>();
   readonly #listener = new Deferred<OwnedFd>();
   readonly #terminal = new Deferred<OwnedFd>();
   readonly #scratch = new Deferred<OwnedFd>();
@@ -134,6 +135,14 @@ export class Launched {
   /** Settles when monitor and process are gone. Never rejects: a failed setup is in {@link Exit.failure}. */
   get exited(): Promise<Exit> {
     return this.#exited.promise;
+  }
+
+  /**
+   * Settles when the program has ended. Under an init that adopts, other processes of it may be there, and have to be ended
+   * by whoever waits for `exited`.
+   */
+  get payloadEnded(): Promise<void> {
+    return this.#asked(this.#payloadEnded);
   }
 
   /** Notification descriptor of a seccomp filter with a listener. */
@@ -262,7 +271,7 @@ export class Launched {
    * waits for one, we only listen for the end, where we read them all.
    */
   #listen(): void {
-    const facts = [this.#ready, this.#executed, this.#listener, this.#terminal, this.#scratch];
+    const facts = [this.#ready, this.#executed, this.#payloadEnded, this.#listener, this.#terminal, this.#scratch];
     const hearsAll = this.pid === undefined || facts.some(({ awaited }) => awaited);
     if (hearsAll === this.#hearsAll) return;
     this.#hearsAll = hearsAll;
@@ -319,6 +328,7 @@ export class Launched {
         break;
       case 'payloadExit':
         this.#payloadStatus = record.value;
+        this.#payloadEnded.resolve();
         break;
       case 'exit':
         this.#exitRecord = record;
@@ -410,6 +420,7 @@ export class Launched {
     this.#listener.reject(early);
     this.#terminal.reject(early);
     this.#scratch.reject(early);
+    this.#payloadEnded.resolve();
     this.#exited.resolve(exit);
   }
 }

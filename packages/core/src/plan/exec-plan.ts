@@ -17,6 +17,8 @@ export interface ExecDesign extends PayloadDesign {
   readonly cwd: string;
   readonly cgroupProcs: readonly string[];
   readonly cgroupFd: boolean;
+  /** No cgroup tells which processes are the command's: one that adopts them has to. */
+  readonly adopt: boolean;
   readonly timeoutMs: number | undefined;
   readonly leftovers: Leftovers;
   readonly pipeFds: readonly number[];
@@ -42,6 +44,10 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
   const inside = design.namespaces.filter(
     (namespace) => ![cgroup, foreign, outside].some((group) => group.includes(namespace)),
   );
+  const program: Step[] = [
+    ...(design.terminal ? [{ op: 'terminal', ...design.terminal, uid: user.uid } as const] : []),
+    ...payloadSteps(design, host),
+  ];
   return [
     { op: 'endWithParent', parent: process.pid },
     { op: 'newSession' },
@@ -68,12 +74,21 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
         { op: 'sessionKeyring', name: `_ses.${design.containerId}` },
         // The host's would stay reachable through the descriptor: fchmod on it would change the host's.
         ...(design.nullFds.length > 0 ? [{ op: 'stdioNull', fds: design.nullFds } as const] : []),
-        ...(design.terminal ? [{ op: 'terminal', ...design.terminal, uid: user.uid } as const] : []),
         ...(user.uid !== 0 && pipeFds.length > 0
           ? [{ op: 'stdioOwner', fds: pipeFds, uid: user.uid, gid: user.gid } as const]
           : []),
         { op: 'workingDirectory', path: design.cwd, create: false },
-        ...payloadSteps(design, host),
+        ...(design.adopt
+          ? [
+              {
+                op: 'clone',
+                supervisor: 'init',
+                adopt: true,
+                namespaces: [],
+                child: [{ op: 'newSession' }, ...program],
+              } as const,
+            ]
+          : program),
       ],
     },
   ];

@@ -108,6 +108,36 @@ await see('container', async () => {
     await container.remove({ force: true });
   }
 });
+await see('what a command leaves behind', async () => {
+  const container = await Container.create({ command: ['sleep', '60'] });
+  const others = async () =>
+    (await container.processes()).map(({ command }) => command.join(' ')).filter((command) => /^sleep 7/.test(command));
+  try {
+    await container.start();
+    // Twice forked, in sessions of their own, one with a child: no parent, group or session leads to them.
+    const leave = '(setsid sh -c "sleep 71 & sleep 72 & wait" >/dev/null 2>&1 &) ; (setsid sleep 73 >/dev/null 2>&1 &)';
+    const until = 'until [ $(grep -l "^sleep" /proc/[0-9]*/cmdline | wc -l) -ge 4 ]; do sleep 0.02; done';
+    const ended = await container.exec('sh', ['-c', `${leave}; ${until}; exit 5`]);
+    const afterEnd = await others();
+    const timedOut = await container.exec('sh', ['-c', `${leave}; ${until}; echo left; sleep 60`], { timeout: 2_000 });
+    const afterTimeout = await others();
+    const killed = container.exec('sh', ['-c', `${leave}; ${until}; echo left; sleep 60`]);
+    killed.stdout.once('data', () => killed.kill('SIGKILL'));
+    const { signal } = await killed;
+    const stopped = container.exec('sh', ['-c', 'trap "exit 9" TERM; echo ready; while :; do sleep 0.02; done']);
+    stopped.stdout.once('data', () => stopped.kill());
+    return {
+      ended: ended.exitCode,
+      timedOut: [timedOut.reason, timedOut.signal],
+      killed: signal,
+      stopped: (await stopped).exitCode,
+      left: [...afterEnd, ...afterTimeout, ...(await others())],
+      first: (await container.processes()).length,
+    };
+  } finally {
+    await container.remove({ force: true });
+  }
+});
 await see('pause', async () => {
   const container = await Container.create({ command: ['sleep', '60'] });
   try {

@@ -54,13 +54,17 @@ export type SupervisionStep =
    *
    * A `monitor` stays outside: it reports the child's pid and pidfd, forwards signals, ends it after `timeoutMs`, and
    * reports how it ended. An `init` is pid 1 of the container: it reaps orphans, forwards signals, and ends when its
-   * child does; the kernel then ends everything else in the pid namespace.
+   * child does; the kernel then ends everything else in the pid namespace. With `adopt` it need not be pid 1: what its child
+   * leaves behind becomes its own (PR_SET_CHILD_SUBREAPER), and it ends when nothing is left. The caller, who learns of the
+   * child's end by `payloadEnded`, is the one to end the rest.
    */
   | {
       readonly op: 'clone';
       readonly supervisor: 'monitor' | 'init';
       readonly namespaces: readonly NamespaceKind[];
       readonly child: readonly Step[];
+      /** For an `init`: also wait for what the child leaves behind. */
+      readonly adopt?: boolean;
       readonly timeoutMs?: number;
       /** Descriptor of a cgroup v2 directory the child is born in (since 5.7). */
       readonly intoCgroup?: string;
@@ -92,6 +96,7 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     const pidfd = asm.slot();
     const mapped = step.idMaps && newPipe(to);
     if (step.child.some(({ op }) => op === 'dieWithParent')) openSelf(to);
+    if (step.adopt) asm.call('prctl', [PR.SET_CHILD_SUBREAPER, 1, 0, 0, 0]);
 
     const monitor = step.supervisor === 'monitor';
     // An init sleeps until its child executes, the child until somebody has written its maps.
@@ -113,9 +118,12 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
 
     if (witness) asm.call('dup3', [witness.read, to.witnessFd, O.CLOEXEC]);
     if (mapped && step.idMaps) writeIdMaps(to, pid, step.idMaps, mapped);
-    const stop = step.child.some(({ op }) => op === 'clone') ? SIGNAL_STOP_CHILD : SIGNALS.SIGSTOP;
-    if (monitor) superviseAsMonitor(to, { pid, pidfd, stop, witnessed: witness !== undefined }, step);
-    else superviseAsInit(to, { pid, stop }, step);
+    const below = step.child.find(({ op }) => op === 'clone');
+    const stop = below ? SIGNAL_STOP_CHILD : SIGNALS.SIGSTOP;
+    // One that adopts stays until the rest has been ended, too.
+    const kill = below?.op === 'clone' && below.adopt ? SIGNAL_KILL_CHILD : SIGNALS.SIGKILL;
+    if (monitor) superviseAsMonitor(to, { pid, pidfd, stop, kill, witnessed: witness !== undefined }, step);
+    else superviseAsInit(to, { pid, stop, kill }, step);
 
     asm.place(child);
     if (witness) asm.call('dup3', [witness.write, to.witnessFd, O.CLOEXEC]);
@@ -180,6 +188,8 @@ interface Child {
   readonly pid: Slot;
   /** What it is sent for SIGNAL_STOP_CHILD: the same again when it is an init itself. */
   readonly stop: number;
+  /** And for SIGNAL_KILL_CHILD. */
+  readonly kill: number;
 }
 
 /** A pidfd of this process, by which its child learns whether it is still there. */
@@ -193,7 +203,7 @@ function openSelf(to: Lowering): void {
 /** Waits for signals and the child's end, outside the container. */
 function superviseAsMonitor(
   to: Lowering,
-  { pid, pidfd, stop, witnessed }: Child & { pidfd: Slot; witnessed: boolean },
+  { pid, pidfd, stop, kill, witnessed }: Child & { pidfd: Slot; witnessed: boolean },
   { timeoutMs, leftovers, journal, output }: Extract<SupervisionStep, { op: 'clone' }>,
 ): void {
   const { asm } = to;
@@ -218,7 +228,9 @@ function superviseAsMonitor(
   asm.jumpIfEqual(signal, SIGNAL_EXECUTED, executed);
   asm.jumpIfUnequal(signal, SIGNAL_PARENT_DIED, notOrphaned);
   asm.copy(orphaned.address, asm.words([1]), 8);
-  asm.jump(killed);
+  // Nobody is left to end what an adopting child waits for.
+  asm.call('kill', [pid, SIGNALS.SIGKILL], { tolerate: 'any' });
+  asm.jump(next);
   asm.place(notOrphaned);
   if (timeoutMs !== undefined) {
     // A SIGALRM may also have been meant for the payload: the time is up when the timer has run out.
@@ -231,7 +243,7 @@ function superviseAsMonitor(
     asm.jump(killed);
   }
   asm.place(forward);
-  forwardSignal(to, signal, { pid, stop });
+  forwardSignal(to, signal, { pid, stop, kill });
   asm.jump(next);
 
   asm.place(executed);
@@ -239,7 +251,7 @@ function superviseAsMonitor(
   asm.jump(next);
 
   asm.place(killed);
-  asm.call('kill', [pid, SIGNALS.SIGKILL], { tolerate: 'any' });
+  asm.call('kill', [pid, kill], { tolerate: 'any' });
   asm.jump(next);
 
   asm.place(reap);
@@ -282,8 +294,8 @@ function removeLeftovers({ asm }: Lowering, { files, directories, parents }: Lef
 /** Waits for signals and for orphans, as pid 1. */
 function superviseAsInit(
   to: Lowering,
-  { pid, stop }: Child,
-  { journal }: Extract<SupervisionStep, { op: 'clone' }>,
+  { pid, stop, kill }: Child,
+  { journal, adopt }: Extract<SupervisionStep, { op: 'clone' }>,
 ): void {
   const { asm } = to;
   sendRecord(to, { kind: 'executing', value: pid });
@@ -304,7 +316,7 @@ function superviseAsInit(
   const [next, reap, exited] = [new Label(), new Label(), new Label()];
   const signal = waitForSignal(to, next);
   asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
-  forwardSignal(to, signal, { pid, stop });
+  forwardSignal(to, signal, { pid, stop, kill });
   asm.jump(next);
 
   asm.place(reap);
@@ -313,8 +325,14 @@ function superviseAsInit(
   asm.jumpIfEqual(reaped, 0, next);
   asm.jumpIfUnequal(reaped, pid, reap);
   // An exit code we pass on ourselves; a signal a pid 1 cannot die of.
-  asm.jumpIfEqual(new Slot(status), 0, exited, 0x7f);
+  if (!adopt) asm.jumpIfEqual(new Slot(status), 0, exited, 0x7f);
   report(to, { kind: 'payloadExit', value: new Slot(status) }, journal);
+  if (adopt) {
+    const others = new Label();
+    asm.place(others);
+    asm.call('wait4', [-1, 0, __WALL, 0], { tolerate: ['ECHILD', 'EINTR'], otherwise: exited });
+    asm.jump(others);
+  }
   asm.place(exited);
   const code = asm.slot();
   asm.copy(code.address, status + 1, 1);
@@ -329,10 +347,14 @@ function waitForSignal({ asm }: Lowering, next: Label): Slot {
   return signal;
 }
 
-function forwardSignal({ asm }: Lowering, signal: Slot, { pid, stop }: Child): void {
-  const send = new Label();
-  asm.jumpIfUnequal(signal, SIGNAL_STOP_CHILD, send);
+function forwardSignal({ asm }: Lowering, signal: Slot, { pid, stop, kill }: Child): void {
+  const [send, notStop] = [new Label(), new Label()];
+  asm.jumpIfUnequal(signal, SIGNAL_STOP_CHILD, notStop);
   asm.copy(signal.address, asm.words([stop]), 8);
+  asm.jump(send);
+  asm.place(notStop);
+  asm.jumpIfUnequal(signal, SIGNAL_KILL_CHILD, send);
+  asm.copy(signal.address, asm.words([kill]), 8);
   asm.place(send);
   // Unreaped, the child's pid cannot have been given to another process.
   asm.call('kill', [pid, signal], { tolerate: 'any' });
