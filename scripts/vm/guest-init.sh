@@ -10,6 +10,7 @@ mount -t devtmpfs devtmpfs /dev
 while read -r module; do insmod "/modules/$module"; done < /modules/order
 
 # The ports appear a moment after their driver.
+. /options
 output='' exit_port=''
 until [ -c "$output" ] && [ -c "$exit_port" ]; do
   for port in /sys/class/virtio-ports/*; do
@@ -43,7 +44,15 @@ mount -t proc proc /root/proc
 mount -t sysfs sysfs /root/sys
 mount -t securityfs securityfs /root/sys/kernel/security
 mount -t bpf bpf /root/sys/fs/bpf
-mount -t cgroup2 -o nsdelegate cgroup2 /root/sys/fs/cgroup
+case $CGROUPS in
+  v2) mount -t cgroup2 -o nsdelegate cgroup2 /root/sys/fs/cgroup ;;
+  v1)
+    mount -t tmpfs -o mode=755 tmpfs /root/sys/fs/cgroup
+    sed -n 's/^\([a-z_]*\)\t.*\t1$/\1/p' /proc/cgroups | while read -r controller; do
+      mkdir "/root/sys/fs/cgroup/$controller"
+      mount -t cgroup -o "$controller" cgroup "/root/sys/fs/cgroup/$controller"
+    done ;;
+esac
 ln -sf /proc/self/fd /root/dev/fd
 ln -sf /proc/self/fd/0 /root/dev/stdin
 ln -sf /proc/self/fd/1 /root/dev/stdout
@@ -68,4 +77,19 @@ echo \$? > $exit_port
 /bin/busybox reboot -f
 END
 # Not chroot: pivot_root(2), which the tests do, refuses to leave the initramfs.
-exec switch_root /root /bin/sh /run/main
+[ "$INIT" = sh ] && exec switch_root /root /bin/sh /run/main
+
+# A machine under systemd that starts its message bus, its login manager and the tests, and nothing else of the host's.
+mkdir -p /root/run/systemd/system
+cat > /root/run/systemd/system/ns-test.service <<END
+[Unit]
+Requires=dbus.socket systemd-logind.service
+After=dbus.socket systemd-logind.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /run/main
+StandardOutput=file:$output
+StandardError=inherit
+TimeoutStartSec=infinity
+END
+exec switch_root /root /lib/systemd/systemd --unit=ns-test.service

@@ -22,13 +22,23 @@ const directories = ['bin', 'dev', 'proc', 'sys', 'modules', 'host', 'scratch', 
  *
  * @param {{ modules: string }} kernel
  * @param {string} command shell text
+ * @param {Record<string, string>} options shell variables of `/init`
  */
-export function initramfs(kernel, command) {
+export function initramfs(kernel, command, options) {
   const modules = inOrder(kernel.modules);
   return cpio([
     ...directories.map((path) => ({ path, mode: 0o040755 })),
     { path: 'bin/busybox', mode: 0o100755, content: readFileSync('/bin/busybox') },
     { path: 'init', mode: 0o100755, content: readFileSync(new URL('./guest-init.sh', import.meta.url)) },
+    {
+      path: 'options',
+      mode: 0o100644,
+      content: Buffer.from(
+        Object.entries(options)
+          .map(([name, value]) => `${name}=${value}\n`)
+          .join(''),
+      ),
+    },
     { path: 'command', mode: 0o100755, content: Buffer.from(command) },
     {
       path: 'modules/order',

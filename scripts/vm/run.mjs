@@ -1,4 +1,4 @@
-/* npm run test:vm [-- [--kernel 6.12] [--timeout-min 30] [--command 'shell text'] [pattern…]]
+/* npm run test:vm [-- [--kernel 6.12] [--cgroups v1] [--init systemd] [--timeout-min 30] [--command 'shell text'] [pattern…]]
 
    Boots a virtual machine under software emulation with a Debian kernel, full cgroup v2 and AppArmor, on the root file
    system of this machine (read-only, changes go to a tmpfs), and runs the root tests whose path matches a pattern. Its
@@ -19,12 +19,17 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     kernel: { type: 'string', default: '6.1' },
+    cgroups: { type: 'string', default: 'v2' },
+    init: { type: 'string', default: 'sh' },
     'timeout-min': { type: 'string', default: '30' },
     command: { type: 'string' },
     append: { type: 'string', default: '' },
   },
 });
-if (!kernelNames.includes(values.kernel)) throw new Error(`--kernel is one of ${kernelNames.join(', ')}`);
+const choices = { kernel: kernelNames, cgroups: ['v2', 'v1'], init: ['sh', 'systemd'] };
+for (const [option, allowed] of Object.entries(choices)) {
+  if (!allowed.includes(values[option])) throw new Error(`--${option} is one of ${allowed.join(', ')}`);
+}
 
 const quote = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
@@ -54,7 +59,7 @@ process.once('SIGINT', () => process.exit(130));
 process.once('SIGTERM', () => process.exit(143));
 
 const file = (name) => join(work, name);
-writeFileSync(file('initramfs'), initramfs(kernel, guestCommand()));
+writeFileSync(file('initramfs'), initramfs(kernel, guestCommand(), { CGROUPS: values.cgroups, INIT: values.init }));
 writeFileSync(file('exit'), '');
 writeFileSync(file('console'), '');
 const disk = openSync(file('disk'), 'w');
