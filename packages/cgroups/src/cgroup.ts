@@ -68,6 +68,8 @@ export class Cgroup implements AsyncDisposable {
   readonly #directories: Directories;
   readonly #given: ReadonlyMap<Hierarchy, number>;
   readonly #parent: Parent | undefined;
+  /** Where processes are throttled together with those of the parent. */
+  readonly #throttledIn: CgroupDirectory | undefined;
   readonly #watchers = new Watchers();
 
   private constructor(made: Made) {
@@ -77,6 +79,7 @@ export class Cgroup implements AsyncDisposable {
     this.#directories = made.directories;
     this.#given = made.given;
     this.#parent = made.parent;
+    this.#throttledIn = made.throttledIn;
   }
 
   /**
@@ -89,7 +92,16 @@ export class Cgroup implements AsyncDisposable {
    * @throws UnavailableError `ERR_NS_UNAVAILABLE` for an absent controller, or without permission to make cgroups
    * @throws SyscallError when the kernel refuses a value
    */
-  static async create(name: string, limits: Limits = {}, options: CreateOptions = {}): Promise<Cgroup> {
+  static create(name: string, limits: Limits = {}, options: CreateOptions = {}): Promise<Cgroup> {
+    return Cgroup.#create(name, limits, options, undefined);
+  }
+
+  static async #create(
+    name: string,
+    limits: Limits,
+    options: CreateOptions,
+    throttledIn: CgroupDirectory | undefined,
+  ): Promise<Cgroup> {
     const components = parseCgroupName(name);
     const requested = parseLimits(limits);
     const host = options.host ?? detectCgroups();
@@ -107,7 +119,16 @@ export class Cgroup implements AsyncDisposable {
       }
       const directories = new Directories(made);
       const unset = await applyLimits(directories, requested, missing, 'empty', options.missing ?? 'error');
-      return new Cgroup({ name, host, directories, given, missing: unset, parent: options.parent });
+      const { parent } = options;
+      return new Cgroup({
+        name,
+        host,
+        directories,
+        given,
+        missing: unset,
+        parent,
+        throttledIn: throttledIn?.duplicate(),
+      });
     } catch (error) {
       using directories = new Directories(made);
       if (made.length > 0) await remove(directories, given);
@@ -132,21 +153,29 @@ export class Cgroup implements AsyncDisposable {
       return fd ? [new CgroupDirectory(hierarchy, path, fd)] : [];
     });
     if (found.length === 0) throw new CgroupGoneError(name, 'open');
-    return new Cgroup({ name, host, directories: new Directories(found), given, missing: [], parent: options.parent });
+    const { parent } = options;
+    const directories = new Directories(found);
+    return new Cgroup({ name, host, directories, given, missing: [], parent, throttledIn: undefined });
   }
 
   /**
    * Makes a cgroup inside this one, for one `exec` of a container say. On v2, a cgroup whose children have controllers
    * cannot hold processes itself.
+   *
+   * v1 throttles io for the processes of one directory, not for those beneath it (blk-throttle.c: proper hierarchies on
+   * the default hierarchy only). There, processes of a child without io limits of its own are in this cgroup's directory.
    */
-  createChild(
+  async createChild(
     name: string,
     limits: Limits = {},
     options: Omit<CreateOptions, 'parent' | 'host'> = {},
   ): Promise<Cgroup> {
     parseCgroupName(name);
     const parent = this.#parent === undefined ? {} : { parent: this.#parent };
-    return Cgroup.create(`${this.name}/${name}`, limits, { ...options, ...parent, host: this.host });
+    const throttledIn = limits.io === undefined ? this.#throttles : undefined;
+    const account = throttledIn ? options.account?.filter((controller) => controller !== 'io') : options.account;
+    const inherited = { ...options, ...parent, ...(account && { account }), host: this.host };
+    return Cgroup.#create(`${this.name}/${name}`, limits, inherited, throttledIn);
   }
 
   /** Absolute path of the directory in each tree, the v2 tree first. */
@@ -178,17 +207,19 @@ export class Cgroup implements AsyncDisposable {
    */
   async add(pid: number): Promise<void> {
     if (!Number.isInteger(pid) || pid <= 0) throw new SpecError('pid', 'a process id', pid);
-    for (const directory of this.#inJoinOrder()) await directory.writeAside('cgroup.procs', String(pid));
+    for (const directory of this.#toJoin()) await directory.writeAside('cgroup.procs', String(pid));
     for (const onJoin of this.#watchers.onJoin) onJoin();
   }
 
   /** How a new process is born inside. Close what it holds (`using`) once the process is started. */
   joinPlan(): JoinPlan {
-    const { unified, all } = this.#directories;
+    const { unified } = this.#directories;
     const cloneInto = unified?.duplicateFd();
     return {
       cloneInto,
-      procs: all.filter((directory) => directory !== unified).map((directory) => `${directory.path}/cgroup.procs`),
+      procs: this.#toJoin()
+        .filter((directory) => directory !== unified)
+        .map((directory) => `${directory.path}/cgroup.procs`),
       [Symbol.dispose]: () => cloneInto?.close(),
     };
   }
@@ -267,6 +298,7 @@ export class Cgroup implements AsyncDisposable {
   close(): void {
     this.#watchers[Symbol.dispose]();
     this.#directories[Symbol.dispose]();
+    this.#throttledIn?.[Symbol.dispose]();
   }
 
   /** Kills, removes, closes. */
@@ -300,6 +332,17 @@ export class Cgroup implements AsyncDisposable {
     const { control, all } = this.#directories;
     return [control, ...all.filter((directory) => directory !== control)];
   }
+
+  /** The directories that processes are in. */
+  #toJoin(): readonly CgroupDirectory[] {
+    return this.#throttledIn ? [...this.#inJoinOrder(), this.#throttledIn] : this.#inJoinOrder();
+  }
+
+  /** The v1 directory whose limits of io hold for processes in it alone. */
+  get #throttles(): CgroupDirectory | undefined {
+    const io = this.#directories.of('io');
+    return io?.hierarchy.version === 1 ? io : this.#throttledIn;
+  }
 }
 
 /** What {@link Cgroup} is made of. */
@@ -310,6 +353,7 @@ interface Made {
   readonly given: ReadonlyMap<Hierarchy, number>;
   readonly missing: readonly AbsentLimit[];
   readonly parent: Parent | undefined;
+  readonly throttledIn: CgroupDirectory | undefined;
 }
 
 /** Which trees the cgroup must be in, and with which controllers. */
@@ -325,6 +369,8 @@ function treesFor(
   trees.set(control, []);
   const wanted = new Set([...requested.controllers.map(({ controller }) => controller), ...account]);
   if (requested.devices && host.controllers.has('devices')) wanted.add('devices');
+  // Who limits cpu time wants to know how much there was; without a v2 tree another controller counts it.
+  if (wanted.has('cpu') && !host.unified && host.controllers.has('cpuacct')) wanted.add('cpuacct');
   for (const controller of wanted) {
     const hierarchy = host.controllers.get(controller);
     if (!hierarchy) missing.set(controller, noController(controller));

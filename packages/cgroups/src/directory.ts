@@ -48,6 +48,11 @@ export class CgroupDirectory implements Disposable {
     return this.#directory.duplicate();
   }
 
+  /** The same directory, to be disposed of by itself. */
+  duplicate(): CgroupDirectory {
+    return new CgroupDirectory(this.hierarchy, this.components, this.duplicateFd());
+  }
+
   /**
    * A file's text, `undefined` when this kernel has no such file.
    *

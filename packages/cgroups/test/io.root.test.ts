@@ -59,3 +59,22 @@ needs(missing)('a limit is in the file of the kernel, and update takes it away',
   await cg.update({ io: { devices: [{ device: directory, readBps: 'max' }] } });
   expect(readFileSync(file, 'utf8')).not.toContain('1048576');
 });
+
+needs(missing)('a limit of io holds for children, also where the kernel does not hand it down', async () => {
+  const file = join(directory, `ns-io-child-${process.pid}`);
+  await using cg = await Cgroup.create(`io-${process.pid}`, {
+    io: { devices: [{ device: directory, writeBps: '4MiB' }] },
+  });
+  await using child = await cg.createChild('exec', {}, { account: ['io'] });
+  using plan = child.joinPlan();
+  const files = [...plan.procs, ...(plan.cloneInto ? [`${child.paths[0]}/cgroup.procs`] : [])];
+  const joined = files.map((path) => `echo 0 > ${path}`).join(' && ');
+  try {
+    const begin = performance.now();
+    const write = `${joined} && exec dd if=/dev/zero of=${file} bs=1M count=6 oflag=direct 2>/dev/null`;
+    expect(spawnSync('sh', ['-c', write]).status).toBe(0);
+    expect(performance.now() - begin).toBeGreaterThan(1_000);
+  } finally {
+    rmSync(file, { force: true });
+  }
+});
