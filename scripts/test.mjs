@@ -1,4 +1,5 @@
-// Runs the tests: node scripts/test.mjs [--unit | --root] [arguments of jest]
+// Runs the tests: node scripts/test.mjs [--unit | --root] [--vm] [arguments of jest]
+// With --vm those that need another kernel than this machine's run too, in a virtual machine.
 // The last line is "N passed, N failed, N skipped"; a leak counts as a failure.
 import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -7,9 +8,17 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { leaksSince, snapshot } from './leaks.mjs';
 
+/** Exit status of scripts/vm/run.mjs. */
+const NO_MACHINE = 126;
+
 const root = fileURLToPath(new URL('..', import.meta.url));
 const jestArguments = process.argv.slice(2);
 const projects = ['unit', 'root'].filter((project) => !takeFlag(`--${project === 'unit' ? 'root' : 'unit'}`));
+const withVm = takeFlag('--vm');
+
+/** What the virtual machine runs: cgroup v2 under a real systemd, AppArmor, pressure, and limits end to end. */
+const vmPatterns = ['packages/cgroups/test/', 'packages/lsm/test/apparmor', 'packages/core/test/(systemd-scope|hogs)'];
+const vmMinutes = 15;
 
 const scratch = mkdtempSync(join(tmpdir(), 'ns-test-'));
 const stateRoot = join(scratch, 'state');
@@ -24,6 +33,7 @@ const total = { passed: 0, failed: 0, skipped: 0 };
 const before = snapshot();
 try {
   for (const project of projects) add(await runProject(project));
+  if (withVm) add(await runVm());
   const leaks = [...(await leaksSince(before, scratch)), ...leftFiles()];
   if (leaks.length > 0) {
     console.error(`\nThe tests left behind:\n${leaks.map((leak) => `  ${leak}`).join('\n')}`);
@@ -55,7 +65,35 @@ async function runProject(project) {
     { cwd: root, env: environment, stdio: ['ignore', 'ignore', 'inherit'] },
   );
   const status = await new Promise((resolve) => child.once('close', resolve));
-  if (!existsSync(report)) return { passed: 0, failed: 1, skipped: 0 };
+  return countsOf(report, status);
+}
+
+/** Runs what is for the virtual machine; its counts. A machine that cannot be made is one skip. */
+async function runVm() {
+  console.log('\n== tests in a virtual machine: cgroup v2, systemd, AppArmor');
+  if (process.arch !== 'x64' || process.geteuid() !== 0) return skipVm('it needs root on x86_64');
+  const report = join(scratch, 'vm.json');
+  const options = ['--init', 'systemd', '--timeout-min', `${vmMinutes}`, '--report', report];
+  const started = performance.now();
+  const child = spawn(process.execPath, ['scripts/vm/run.mjs', ...options, ...vmPatterns], {
+    cwd: root,
+    env: { ...environment, NS_ALLOWED_SKIPS: allowedSkips('scripts/vm/allowed-skips.txt') },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  const status = await new Promise((resolve) => child.once('close', resolve));
+  console.log(`the virtual machine took ${Math.round((performance.now() - started) / 1_000)} s`);
+  return status === NO_MACHINE ? skipVm('its packages cannot be had') : countsOf(report, status);
+}
+
+/** Not a failure under MUST_WORK=1 either: it says something of the machine's package sources, nothing of the library. */
+function skipVm(why) {
+  console.log(`skipped: all tests in the virtual machine: ${why}`);
+  return { passed: 0, failed: 0, skipped: 1 };
+}
+
+/** Counts of a report that Jest wrote, or would have. */
+function countsOf(report, status) {
+  if (!existsSync(report) || readFileSync(report, 'utf8') === '') return { passed: 0, failed: 1, skipped: 0 };
   const result = JSON.parse(readFileSync(report, 'utf8'));
   for (const name of skippedTests(result)) console.log(`skipped: ${name}`);
   const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
@@ -77,17 +115,20 @@ function skippedTests({ testResults }) {
 function testEnvironment() {
   // Extra certificates cost 125 ms of CPU at every start of Node 20.
   const { NODE_EXTRA_CA_CERTS, ...inherited } = process.env;
-  const allowedSkips = readFileSync(join(root, 'scripts/allowed-skips.txt'), 'utf8')
-    .split('\n')
-    .filter((line) => line !== '' && !line.startsWith('#'));
   return {
     ...inherited,
     // An ordinary user's PATH lacks the places of ip, nft and capsh.
     PATH: `${inherited.PATH}:/usr/local/sbin:/usr/sbin:/sbin`,
     NS_STATE_ROOT: stateRoot,
-    NS_ALLOWED_SKIPS: allowedSkips.join('|'),
+    NS_ALLOWED_SKIPS: allowedSkips('scripts/allowed-skips.txt'),
     TMPDIR: temporary,
   };
+}
+
+/** The reasons of a file, as tests take them. */
+function allowedSkips(file) {
+  const lines = readFileSync(join(root, file), 'utf8').split('\n');
+  return lines.filter((line) => line !== '' && !line.startsWith('#')).join('|');
 }
 
 /** Files the tests made and did not remove. The state root keeps its empty directories and lock files. */

@@ -6,7 +6,7 @@ import { cpus } from 'node:os';
 /**
  * Boots the machine and waits for its end, streaming its output to ours.
  *
- * @param {{ image: string, initramfs: string, disk: string, exitFile: string, consoleFile: string, memoryMb: number, processors: number, timeoutMs: number, append: string }} options
+ * @param {{ image: string, initramfs: string, disk: string, exitFile: string, reportFile: string, consoleFile: string, memoryMb: number, processors: number, timeoutMs: number, append: string }} options
  * @returns {Promise<number>} the exit code of the command; 124 after a timeout, 125 when the machine did not get that far
  */
 export async function boot(options) {
@@ -40,7 +40,7 @@ function clockParameters() {
   return [`tsc_early_khz=${khz}`, 'tsc=reliable', `lpj=${Math.round((khz * 1_000) / ticksPerSecond)}`];
 }
 
-function qemuArguments({ image, initramfs, disk, exitFile, consoleFile, memoryMb, processors, append }) {
+function qemuArguments({ image, initramfs, disk, exitFile, reportFile, consoleFile, memoryMb, processors, append }) {
   const kernelLine = [
     'panic=-1 reboot=t mitigations=off nokaslr random.trust_cpu=on audit=0',
     'console=ttyS0 loglevel=4',
@@ -58,6 +58,7 @@ function qemuArguments({ image, initramfs, disk, exitFile, consoleFile, memoryMb
     ...['-device', 'virtio-serial-device'],
     ...['-chardev', 'stdio,id=output,signal=off', '-device', 'virtserialport,chardev=output,name=ns.output'],
     ...['-chardev', `file,id=exit,path=${exitFile}`, '-device', 'virtserialport,chardev=exit,name=ns.exit'],
+    ...['-chardev', `file,id=report,path=${reportFile}`, '-device', 'virtserialport,chardev=report,name=ns.report'],
     ...['-fsdev', 'local,id=host,path=/,security_model=none,readonly=on,multidevs=remap'],
     ...['-device', 'virtio-9p-device,fsdev=host,mount_tag=host'],
     ...['-drive', `file=${disk},format=raw,if=none,id=disk,cache=unsafe`, '-device', 'virtio-blk-device,drive=disk'],

@@ -11,12 +11,13 @@ while read -r module; do insmod "/modules/$module"; done < /modules/order
 
 # The ports appear a moment after their driver.
 . /options
-output='' exit_port=''
-until [ -c "$output" ] && [ -c "$exit_port" ]; do
+output='' exit_port='' report_port=''
+until [ -c "$output" ] && [ -c "$exit_port" ] && [ -c "$report_port" ]; do
   for port in /sys/class/virtio-ports/*; do
     case $(cat "$port/name") in
       ns.output) output=/dev/${port##*/} ;;
       ns.exit) exit_port=/dev/${port##*/} ;;
+      ns.report) report_port=/dev/${port##*/} ;;
     esac
   done
   usleep 20000
@@ -53,6 +54,7 @@ case $CGROUPS in
       mount -t cgroup -o "$controller" cgroup "/root/sys/fs/cgroup/$controller"
     done ;;
 esac
+ln -sf "$report_port" /root/dev/ns-report
 ln -sf /proc/self/fd /root/dev/fd
 ln -sf /proc/self/fd/0 /root/dev/stdin
 ln -sf /proc/self/fd/1 /root/dev/stdout

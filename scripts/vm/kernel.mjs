@@ -30,7 +30,8 @@ function unpack(name, directory) {
   const kernelPackage = resolveMetapackage(metapackages[name]);
   console.error(`test:vm fetches ${kernelPackage}: the kernel to test on (unpacked beneath .vm, not installed)`);
   // apt's own user may not write here, which it only warns about.
-  execFileSync('apt-get', ['download', '-qq', '-o', 'APT::Sandbox::User=root', kernelPackage], {
+  const options = ['-qq', '-o', 'APT::Sandbox::User=root', '-o', 'Acquire::Retries=3'];
+  execFileSync('apt-get', ['download', ...options, kernelPackage], {
     cwd: work,
     stdio: ['ignore', 'ignore', 'inherit'],
   });

@@ -1,8 +1,8 @@
-/* npm run test:vm [-- [--kernel 6.12] [--cgroups v1] [--init systemd] [--timeout-min 30] [--command 'shell text'] [pattern…]]
+/* npm run test:vm [-- [--kernel 6.12] [--cgroups v1] [--init systemd] [--timeout-min 30] [--report FILE] [--command 'shell text'] [pattern…]]
 
    Boots a virtual machine under software emulation with a Debian kernel, full cgroup v2 and AppArmor, on the root file
    system of this machine (read-only, changes go to a tmpfs), and runs the root tests whose path matches a pattern. Its
-   output is ours, its exit code is ours. Do not edit files meanwhile: the machine caches what it knows of them. */
+   output is ours, its exit code is ours; the report is Jest's, as JSON. 126 says that no machine could be made here. Do not edit files meanwhile: the machine caches what it knows of them. */
 import { execFileSync } from 'node:child_process';
 import { closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -22,6 +22,7 @@ const { values, positionals } = parseArgs({
     cgroups: { type: 'string', default: 'v2' },
     init: { type: 'string', default: 'sh' },
     'timeout-min': { type: 'string', default: '30' },
+    report: { type: 'string' },
     command: { type: 'string' },
     append: { type: 'string', default: '' },
   },
@@ -36,9 +37,9 @@ const quote = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 function guestCommand() {
   const jest = ['node', '--experimental-vm-modules', '--no-warnings', 'node_modules/jest/bin/jest.js'];
   // One process: starting Node costs seconds under emulation.
-  const tests = [...jest, '--selectProjects', 'root', '--runInBand', '--passWithNoTests', ...positionals]
-    .map(quote)
-    .join(' ');
+  const options = ['--selectProjects=root', '--runInBand', '--passWithNoTests'];
+  const report = values.report === undefined ? [] : ['--json', '--outputFile=/dev/ns-report'];
+  const tests = [...jest, ...options, ...report, ...positionals].map(quote).join(' ');
   const passed = ['MUST_WORK', 'NS_ALLOWED_SKIPS'].filter((name) => process.env[name] !== undefined);
   return [
     'export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin NS_VM=1 NS_TEST_DIR=/var/tmp',
@@ -50,9 +51,8 @@ function guestCommand() {
   ].join('\n');
 }
 
-ensurePackages();
 mkdirSync(cache, { recursive: true });
-const kernel = ensureKernel(values.kernel, cache);
+const kernel = prepareMachine();
 const work = mkdtempSync(join(cache, 'run-'));
 process.once('exit', () => rmSync(work, { recursive: true, force: true }));
 process.once('SIGINT', () => process.exit(130));
@@ -61,6 +61,8 @@ process.once('SIGTERM', () => process.exit(143));
 const file = (name) => join(work, name);
 writeFileSync(file('initramfs'), initramfs(kernel, guestCommand(), { CGROUPS: values.cgroups, INIT: values.init }));
 writeFileSync(file('exit'), '');
+const report = resolve(values.report ?? file('report'));
+writeFileSync(report, '');
 writeFileSync(file('console'), '');
 const disk = openSync(file('disk'), 'w');
 ftruncateSync(disk, 2 * 2 ** 30); // sparse
@@ -72,9 +74,21 @@ process.exitCode = await boot({
   initramfs: file('initramfs'),
   disk: file('disk'),
   exitFile: file('exit'),
+  reportFile: report,
   consoleFile: file('console'),
   memoryMb: 2_048,
   processors: 2,
   timeoutMs: Number(values['timeout-min']) * 60_000,
   append: values.append,
 });
+
+/** The kernel and the programs; without them this is no failure of a test. */
+function prepareMachine() {
+  try {
+    ensurePackages();
+    return ensureKernel(values.kernel, cache);
+  } catch (error) {
+    console.error(`test:vm: no virtual machine here: ${error.message}`);
+    process.exit(126);
+  }
+}

@@ -8,7 +8,10 @@ import { needs, notRoot } from '@ns/testing';
 const machine = detectCgroups();
 const name = `rare-${process.pid}`;
 const without = (controller: Controller): string | undefined =>
-  notRoot ?? (machine.controllers.has(controller) ? undefined : `no ${controller} controller`);
+  notRoot ??
+  (machine.controllers.has(controller)
+    ? undefined
+    : `no ${controller} controller: not a cgroup v1 host with all controllers`);
 
 needs(without('net_cls'))('packets of a cgroup get a class', async () => {
   await using cg = await Cgroup.create(name, { netCls: { classid: 0x10_0001 } });
@@ -33,7 +36,7 @@ needs(without('cpuacct'))('a limit of cpu time counts it too, where another tree
 });
 
 // A card in software: needs a kernel with rdma_rxe, and is the whole machine's, so only a virtual one gets it.
-const noRdma = without('rdma') ?? (process.env.NS_VM === '1' ? undefined : 'no rdma controller with a device');
+const noRdma = without('rdma') ?? (process.env.NS_VM === '1' ? undefined : 'not in a virtual machine');
 
 needs(noRdma)('handles and objects of a network card are limited by device', async () => {
   spawnSync('modprobe', ['rdma_rxe']);
@@ -41,9 +44,9 @@ needs(noRdma)('handles and objects of a network card are limited by device', asy
   expect([status, stderr.toString()]).toEqual([0, '']);
   await using cg = await Cgroup.create(name, { rdma: { rxe0: { hcaHandles: 2, hcaObjects: 100 } } });
   const max = (): string => readFileSync(`${cg.pathOf('rdma')}/rdma.max`, 'utf8');
-  expect(max()).toBe('rxe0 hca_handle=2 hca_object=100\n');
+  expect(max()).toBe('rxe0 hca_handle=2 hca_object=100 \n');
   await cg.update({ rdma: { rxe0: { hcaHandles: 'max' } } });
-  expect(max()).toBe('rxe0 hca_handle=max hca_object=100\n');
+  expect(max()).toBe('rxe0 hca_handle=max hca_object=100 \n');
 });
 
 needs(without('misc'))('a resource that the machine has none of is refused by name', async () => {
