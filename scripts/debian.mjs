@@ -22,6 +22,7 @@ const packages = [
   ['tmux', 'a terminal at which the interactive shell is tried'],
   ['postgresql', 'the database of the example of a test harness'],
   ['bubblewrap', 'a peer in the benchmark'],
+  ['cgroup-tools', 'a peer in the benchmark'],
   ['crun', 'a peer in the benchmark'],
   ['runc', 'a peer in the benchmark'],
 ];

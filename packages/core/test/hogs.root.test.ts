@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { needs, notRoot } from '@ns/testing';
@@ -101,7 +101,8 @@ hogTest(
       async (kernel, container) => {
         for (let refused = 0; refused === 0; await delay(20)) {
           refused = numberIn(kernel('pids.events'), 'max');
-          expect(Number(kernel('pids.current'))).toBeLessThanOrEqual(24);
+          // The kernel counts a process before it refuses it, one at a time on each cpu.
+          expect(Number(kernel('pids.current'))).toBeLessThanOrEqual(24 + availableParallelism());
         }
         expect((await container.stats()).pids).toMatchObject({ max: 24 });
         await container.kill();
