@@ -2,7 +2,7 @@ import type { StandardStreams } from '@ns/launch';
 import type { NotifierOptions } from '@ns/seccomp';
 import { readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
-import { ContainerProcess, type Running } from './container-process.ts';
+import { ContainerProcess, type Running, refusedProcess } from './container-process.ts';
 import { newId } from './design.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
 import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
@@ -51,7 +51,7 @@ export function run(
     spec = validateRun({ ...options, command: argv });
   } catch (error) {
     // A rejection like every other failure of a run; of the options, which may be anything, none is looked at.
-    return new ContainerProcess<string>({ command: [] }, () => Promise.reject(error));
+    return refusedProcess(error);
   }
   return new ContainerProcess<string>(spec, (streams) => startOnce(spec, streams));
 }
