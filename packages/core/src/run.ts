@@ -5,6 +5,7 @@ import { launchContainer } from './container-launch.ts';
 import { ContainerProcess, type Running, refusedProcess } from './container-process.ts';
 import { newId } from './design.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
+import { startAsBefore } from './recent-starts.ts';
 import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
 import { validateRun } from './validate-spec.ts';
@@ -106,14 +107,23 @@ function startWith(
 ): Running {
   const park = resources.network instanceof UserContainerNetwork;
   const context = { ...resources, id, streams, notifier, park, keepScratch: false };
-  const { launched, design } = launchContainer(spec, context);
+  const { launched, warnings } =
+    (resources === noResources && !notifier && startAsBefore(spec, id, streams)) || launchAnew(spec, context);
   return {
     launched,
-    warnings: design.warnings,
+    warnings,
     async finish(exit) {
       const ending = await readAccounts(exit, resources.cgroup);
       await resources[Symbol.asyncDispose]();
       return ending;
     },
   };
+}
+
+function launchAnew(
+  spec: ContainerSpec,
+  context: Parameters<typeof launchContainer>[1],
+): Pick<Running, 'launched' | 'warnings'> {
+  const { launched, design } = launchContainer(spec, context);
+  return { launched, warnings: design.warnings };
 }
