@@ -48,6 +48,9 @@ const EVENT_SIZE = DATA_AT + 8;
 const MOST_EVENTS = 64;
 const events = allocate(MOST_EVENTS * EVENT_SIZE);
 const registration = allocate(EVENT_SIZE);
+const FIONBIO = 0x5421; // <asm-generic/ioctls.h>
+const yes = allocate(4);
+yes.bytes.writeInt32LE(1);
 
 /** How long the set stays when nothing is watched: services begin again soon. */
 const IDLE_MS = 500;
@@ -69,7 +72,7 @@ let idle: NodeJS.Timeout | undefined;
  * Watch a descriptor that libuv has no type for (pidfd, inotify, eventfd, PSI trigger, seqpacket socket) in the event
  * loop of this thread, without a helper thread.
  *
- * @param fd - stays the caller's; close the watch before closing it
+ * @param fd - stays the caller's; close the watch before closing it. It becomes non-blocking
  * @param events - what to wait for
  * @param callback - receives a negated errno (0: none) and what is ready
  * @returns `close()` ends the watch; `change()` waits for other events; `ref()`/`unref()` say whether it keeps the event
@@ -85,6 +88,8 @@ export function watchFd(fd: number, wanted: WatchedEvents, callback: Watched['ca
     check('epoll_ctl', syscall(SYS.epoll_ctl, epoll.fd, operation, fd, registration.address));
   };
   register(EPOLL_CTL_ADD, maskOf(wanted));
+  // As libuv does: whoever reads until there is nothing must not be held.
+  syscall(SYS.ioctl, fd, FIONBIO, yes.address);
   let open = true;
   let alive = false;
   const keepAlive = (wish: boolean) => {
