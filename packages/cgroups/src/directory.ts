@@ -121,6 +121,11 @@ export class CgroupDirectory implements Disposable {
     });
   }
 
+  /** Its descriptor was closed. */
+  get closed(): boolean {
+    return this.#directory.closed;
+  }
+
   /** The directory was removed. */
   get gone(): boolean {
     return this.currentPath === undefined;

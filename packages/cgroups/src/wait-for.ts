@@ -27,7 +27,8 @@ export async function waitForCgroupEvent(
   // The kernel announces a change at most every 10 ms, and forgets the announcement when somebody else removes the
   // cgroup in between: cgroup_file_notify() and cgroup_rm_file() of kernel/cgroup/cgroup.c.
   const recheck = setInterval(() => {
-    if (directory.gone) settle(value === 0);
+    // Also when it was closed: then nobody waits for more of it.
+    if (directory.closed || directory.gone) settle(value === 0);
   }, RECHECK_MS);
   try {
     return await reached;

@@ -16,8 +16,7 @@ export interface ContainerFilter {
   readonly name?: string;
   /** Each with this value. */
   readonly labels?: Readonly<Record<string, string>>;
-  /** Or one of several. */
-  readonly status?: ContainerStatus | readonly ContainerStatus[];
+  readonly status?: ContainerStatus;
 }
 
 /** Containers of this state root, whoever made them. */
@@ -25,7 +24,7 @@ export function listContainers({ name, labels = {}, status }: ContainerFilter): 
   const wanted = Object.entries(labels);
   return readStates()
     .filter((state) => name === undefined || state.name === name)
-    .filter((state) => status === undefined || [status].flat().includes(state.status))
+    .filter((state) => status === undefined || state.status === status)
     .filter((state) => wanted.every(([key, value]) => state.labels[key] === value))
     .map(({ id, name, labels, command, status, init, createdAt }) => ({
       id,
@@ -33,7 +32,7 @@ export function listContainers({ name, labels = {}, status }: ContainerFilter): 
       labels,
       command,
       status,
-      pid: init?.pid,
+      pid: status === 'stopped' ? undefined : init?.pid,
       createdAt: new Date(createdAt),
     }));
 }

@@ -67,6 +67,7 @@ export class ContainerLife {
   #kept: OpenedWrites | undefined;
   #status: ContainerStatus = 'created';
   #unwatch = () => {};
+  #turn: Promise<void> = Promise.resolve();
 
   constructor(spec: ContainerSpec, exec: Supervised['exec'], found?: ContainerState) {
     this.id = found?.id ?? newId();
@@ -89,9 +90,17 @@ export class ContainerLife {
 
   /** As the kernel and the disk have it: others may be at it, too. */
   get status(): ContainerStatus {
-    if (this.#status === 'running' || this.#status === 'paused') return this.#isFrozen ? 'paused' : 'running';
+    if (this.#status === 'running' || this.#status === 'paused') {
+      if (this.#isEnding) return 'stopped';
+      return this.#isFrozen ? 'paused' : 'running';
+    }
     if (this.#status === 'stopped' && !readState(this.id)) this.#status = 'removed';
     return this.#status;
+  }
+
+  /** Its processes are gone; what belongs to them is being cleared up. */
+  get #isEnding(): boolean {
+    return this.#run?.launched.pidfd?.closed ?? true;
   }
 
   get #isFrozen(): boolean {
@@ -127,6 +136,7 @@ export class ContainerLife {
 
   /** Where its changes are. */
   get overlays(): ContainerOverlay[] {
+    if (this.status === 'removed') throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'look at what it changed');
     if (this.isFound) throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', 'look at what it changed', onlyItsMaker);
     return this.#run && this.#scratch
       ? overlaysOf(this.#run.steps, this.#run.design, {
@@ -138,7 +148,7 @@ export class ContainerLife {
 
   /** Its file system, also when nothing runs. */
   root(wanted: string): ContainerRoot {
-    if (this.isAlive && this.#run) return { pid: this.#run.launched.pid! };
+    if (this.isAlive && this.#run && !this.#isEnding) return { pid: this.#run.launched.pid! };
     if (this.#status !== 'stopped' || this.isFound) this.alive(wanted);
     return { overlays: this.overlays };
   }
@@ -172,7 +182,33 @@ export class ContainerLife {
 
   /** Lets the program begin; settles when it runs. */
   begin(): Promise<void> {
-    return traced('start', this.trace, () => this.#startProgram());
+    return traced('start', this.trace, () => this.exclusive(() => this.#startProgram()));
+  }
+
+  /** Does something that must not happen while it is being started or removed, nor while another such thing happens. */
+  exclusive<T>(act: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(act);
+    this.#turn = turn.then(
+      () => {},
+      () => {},
+    );
+    return turn;
+  }
+
+  /** Does something with its files; when it is stopped, it is not started meanwhile. */
+  atRest<T>(act: () => Promise<T>): Promise<T> {
+    return this.isAlive && !this.#isEnding ? act() : this.exclusive(act);
+  }
+
+  /** Does something with the run there is. That it ends meanwhile is said in our words. */
+  async during<T>(wanted: string, act: (run: RunHandle) => Promise<T>): Promise<T> {
+    const run = this.alive(wanted);
+    try {
+      return await act(run);
+    } catch (error) {
+      if (run.launched.pidfd?.closed ?? true) throw this.refuse('ERR_NS_CONTAINER_NOT_RUNNING', wanted);
+      throw error;
+    }
   }
 
   /** How the run ends. Keeps the event loop alive until then. */
@@ -231,6 +267,12 @@ export class ContainerLife {
   /** Ends it and forgets it. */
   async remove(): Promise<void> {
     this.#run?.launched.kill();
+    await this.exclusive(() => this.#remove());
+  }
+
+  async #remove(): Promise<void> {
+    // Again: it may have been started in between.
+    this.#run?.launched.kill();
     if (this.#run) await this.wait().catch(() => {});
     const name = readState(this.id)?.name ?? this.#spec.name;
     removeState(this.id);
@@ -257,7 +299,7 @@ export class ContainerLife {
 
   /** @returns its run, when it has processes */
   alive(wanted: string): RunHandle {
-    if (this.isAlive && this.#run) return this.#run;
+    if (this.isAlive && this.#run && !this.#isEnding) return this.#run;
     throw this.refuse('ERR_NS_CONTAINER_NOT_RUNNING', wanted);
   }
 
@@ -292,6 +334,7 @@ export class ContainerLife {
   async #startProgram(): Promise<void> {
     if (this.isFound && this.status !== 'removed' && this.#status !== 'running' && this.#status !== 'paused')
       throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', 'start it', onlyItsMaker);
+    if (this.isAlive && this.#isEnding) await this.#run?.result.catch(() => {});
     if (this.status === 'removed') throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'start it');
     if (this.#status === 'stopped') {
       // Its monitor, who had them meanwhile, is gone.

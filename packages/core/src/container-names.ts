@@ -1,4 +1,4 @@
-import { readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import { readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { NsError } from '@ns/libc';
 import { isAbandoned, readStates } from './container-state.ts';
@@ -34,6 +34,16 @@ export function claimName(name: string, id: string): void {
 export function releaseName(name: string, id: string): void {
   withStateLock(stateDirectory('names'), () => {
     if (holderOf(name)?.startsWith(`${id}:`)) rmSync(nameLink(name), { force: true });
+  });
+}
+
+/** Frees names whose containers are gone; which. */
+export function pruneNames(): string[] {
+  const directory = stateDirectory('names');
+  return withStateLock(directory, () => {
+    const free = readdirSync(directory).filter((name) => !isTaken(name));
+    for (const name of free) rmSync(nameLink(name), { force: true });
+    return free;
   });
 }
 

@@ -98,8 +98,20 @@ export function removeState(id: string): void {
   rmSync(removed, { recursive: true, force: true });
 }
 
-/** Every container on this machine and state root. What is not readable is none: a crash in its first moment left it. */
+/**
+ * Every container on this machine and state root. What is not readable is none: a crash in its first moment left it. What
+ * has died with its owner is none either: of one that had ended before, no monitor was there to take its state away.
+ */
 export function readStates(): ContainerState[] {
+  return readAllStates().filter((state) => {
+    const abandoned = isAbandoned(state);
+    if (abandoned) removeState(state.id);
+    return !abandoned;
+  });
+}
+
+/** The same with those that nobody owns any more. */
+export function readAllStates(): ContainerState[] {
   return namesIn(join(stateRoot(), 'containers')).flatMap((id) => {
     const state = id.startsWith(REMOVED) ? undefined : readState(id);
     return state ? [state] : [];

@@ -1,6 +1,7 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { fromDockerLimits, type Stats } from '@ns/cgroups';
 import { type Explanation, SIGNALS } from '@ns/launch';
+import { SpecError } from '@ns/libc';
 import type { Endpoint } from '@ns/netns';
 import type { AppliedChanges, ApplyChangesOptions, Change, CopiedTree, StoredLayer } from '@ns/overlayfs';
 import { AttachedStream } from './attached-stream.ts';
@@ -22,27 +23,26 @@ import {
 import { type ContainerFilter, type ContainerInfo, listContainers } from './container-info.ts';
 import { ContainerLife } from './container-life.ts';
 import { claimName, releaseName } from './container-names.ts';
-import { type ContainerProcess, refusedProcess } from './container-process.ts';
+import type { ContainerProcess } from './container-process.ts';
 import { cgroupOf, processIds, signalProcess, statsEvery, statsOf } from './container-processes.ts';
 import { type ContainerState, type ContainerStatus, findState } from './container-state.ts';
 import type { ContainerWarning } from './container-warning.ts';
 import { newId } from './design.ts';
 import { checkDetachable, isDetachable, notDetachable } from './detachment.ts';
+import { ContainerStateError } from './errors.ts';
 import { type ExecOptions, exec } from './exec.ts';
 import type { HealthState } from './health.ts';
 import type { WriteLimit } from './kept-writes.ts';
 import type { LogEntry, LogOptions } from './log-buffer.ts';
 import type { MountSpec } from './mount-spec.ts';
 import { type ContainerPort, liveNetworks, portsOf, updateNetwork } from './network/live-networks.ts';
-import { type Patience, patiently } from './patience.ts';
-import { type ContainerUpdate, type PlannedChange, planUpdate } from './planned-changes.ts';
+import { type ContainerUpdate, type PlannedChange, plannedMounts, planUpdate } from './planned-changes.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
 import type { Result } from './result.ts';
 import { RunningMounts } from './running-mounts.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
 import { traceOnly } from './tracing.ts';
 import type { ContainerSpec } from './types.ts';
-import { checkCall } from './validate-calls.ts';
 import { validateExec, validateMount, validateSpec } from './validate-spec.ts';
 
 /**
@@ -78,21 +78,15 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
    * @throws ContainerStartError `ERR_NS_CONTAINER_START`: a step of the setup failed; nothing is left behind
    */
-  static async create(spec: ContainerSpec, options: Patience = {}): Promise<Container> {
+  static async create(spec: ContainerSpec, options: { signal?: AbortSignal } = {}): Promise<Container> {
     const checked = validateSpec(spec);
-    checkCall('create', options);
     checkDetachable(checked);
     options.signal?.throwIfAborted();
     const container = new Container(checked);
-    const made = container.#life.create();
-    try {
-      await patiently('making a container', options, made);
-    } catch (error) {
-      await made.then(
-        () => container.remove({ force: true }),
-        () => {},
-      );
-      throw error;
+    await container.#life.create();
+    if (options.signal?.aborted) {
+      await container.remove({ force: true });
+      options.signal.throwIfAborted();
     }
     return container;
   }
@@ -114,7 +108,7 @@ export class Container implements AsyncDisposable {
 
   /** Containers of this state root, whoever made them. */
   static async list(filter: ContainerFilter = {}): Promise<ContainerInfo[]> {
-    return listContainers(checkCall('list', filter));
+    return listContainers(filter);
   }
 
   /** What a container with this specification would be, without making it. Needs no privileges. */
@@ -172,12 +166,7 @@ export class Container implements AsyncDisposable {
    * @throws ContainerStateError `ERR_NS_CONTAINER_RUNNING`
    * @throws WaitError `ERR_NS_WAIT_TIMEOUT`, `ERR_NS_WAIT_FAILED`: it is not ready; it may be running all the same
    */
-  async start(patience: Patience = {}): Promise<void> {
-    checkCall('start', patience);
-    return patiently('the start', patience, this.#start());
-  }
-
-  async #start(): Promise<void> {
+  async start(): Promise<void> {
     const startedAt = Date.now();
     await this.#life.supervision.holdBack();
     await this.#life.begin();
@@ -185,14 +174,9 @@ export class Container implements AsyncDisposable {
     await this.#life.supervision.ready({ pid: launched.pid!, logs: this.#life.logs, startedAt, ended: result });
   }
 
-  /**
-   * How the program ended. Before or after the start, any number of times; after a restart, how that run ends.
-   *
-   * @throws NsError `ERR_NS_TIMEOUT`: it had not ended after `timeout` ms; it goes on
-   */
-  async wait(patience: Patience = {}): Promise<Result> {
-    checkCall('wait', patience);
-    return patiently('waiting for the end', patience, this.#life.wait());
+  /** How the program ended. Before or after the start, any number of times; after a restart, how that run ends. */
+  wait(): Promise<Result> {
+    return this.#life.wait();
   }
 
   /** Runs a command inside. When it settles, every process it started is gone. */
@@ -201,15 +185,12 @@ export class Container implements AsyncDisposable {
     args: readonly string[] | ExecOptions = [],
     options: ExecOptions = {},
   ): ContainerProcess {
-    const given = Array.isArray(command) ? command : [command];
-    const argv = [...given, ...(Array.isArray(args) ? (args as string[]) : [])] as string[];
+    const argv = [
+      ...(typeof command === 'string' ? [command] : command),
+      ...(Array.isArray(args) ? (args as string[]) : []),
+    ];
     const chosen = Array.isArray(args) ? options : (args as ExecOptions);
-    let checked: ExecOptions;
-    try {
-      checked = validateExec(argv, chosen);
-    } catch (error) {
-      return refusedProcess(error);
-    }
+    const checked = validateExec(argv, chosen);
     return traceOnly('exec', { ...this.#life.trace, command: argv }, () =>
       exec(argv, checked, () => this.#life.execTarget()),
     );
@@ -217,8 +198,8 @@ export class Container implements AsyncDisposable {
 
   /** Sends a signal to the program, SIGKILL by default as Docker does. `all`: to every process of the container. */
   async kill(signal: NodeJS.Signals = 'SIGKILL', options: { all?: boolean } = {}): Promise<void> {
-    checkCall('kill', { ...options, signal });
     const run = this.#life.alive('kill it');
+    if (!(signal in SIGNALS)) throw new SpecError('signal', "a signal name such as 'SIGTERM'", signal);
     if (signal === 'SIGKILL') await this.#life.holdBack();
     if (options.all && signal !== 'SIGKILL') {
       for (const pid of await processIds(run)) signalProcess(pid, SIGNALS[signal]);
@@ -227,8 +208,13 @@ export class Container implements AsyncDisposable {
   }
 
   /** Asks the program to end, and ends it after `timeout` ms. Idempotent. */
-  async stop(options: { timeout?: number; signal?: NodeJS.Signals } = {}): Promise<void> {
-    const { timeout = 10_000, signal = this.#life.spec.stopSignal ?? 'SIGTERM' } = checkCall('stop', options);
+  async stop({
+    timeout = 10_000,
+    signal = this.#life.spec.stopSignal ?? 'SIGTERM',
+  }: {
+    timeout?: number;
+    signal?: NodeJS.Signals;
+  } = {}): Promise<void> {
     await this.#life.holdBack();
     if (!this.#life.isAlive) return;
     const run = this.#life.run!;
@@ -241,8 +227,7 @@ export class Container implements AsyncDisposable {
   }
 
   /** Stops and starts it again, with the files it had. */
-  async restart(options: { timeout?: number; signal?: NodeJS.Signals } = {}): Promise<void> {
-    checkCall('restart', options);
+  async restart(options: { timeout?: number } = {}): Promise<void> {
     await this.stop(options);
     await this.start();
   }
@@ -250,21 +235,22 @@ export class Container implements AsyncDisposable {
   /** Holds every process still. */
   async pause(): Promise<void> {
     if (this.#life.status === 'paused') return;
-    await cgroupOf(this.#life.running('pause it'), 'pausing a container').freeze();
+    this.#life.running('pause it');
+    await this.#life.during('pause it', (run) => cgroupOf(run, 'pausing a container').freeze());
     this.#life.setStatus('paused');
     this.#life.events.emit({ type: 'pause' });
   }
 
   async resume(): Promise<void> {
     if (this.#life.status !== 'paused') return;
-    await this.#life.run!.cgroup!.thaw();
+    await this.#life.during('resume it', (run) => cgroupOf(run, 'resuming a container').thaw());
     this.#life.setStatus('running');
     this.#life.events.emit({ type: 'resume' });
   }
 
   /**
-   * Changes limits, egress policy or bandwidth of the running container. Limits and directions not named stay; a policy
-   * is replaced, for connections that begin from now on.
+   * Changes limits, egress policy, bandwidth or mounts of the running container. Limits and directions not named stay; a
+   * policy is replaced, for connections that begin from now on.
    *
    * @param options.dryRun - only say what would change
    * @returns what changed
@@ -272,16 +258,20 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_NO_EGRESS_POLICY`: it was made without one
    */
   async update(changes: ContainerUpdate, options: { dryRun?: boolean } = {}): Promise<PlannedChange[]> {
-    checkCall('update', changes);
-    checkCall('updateOptions', options);
-    const { spec, planned } = planUpdate(this.#life.spec, changes);
+    const { mounts, ...specified } = changes;
+    const { spec, planned } = planUpdate(this.#life.spec, specified);
     validateSpec(spec);
     const limits = changes.limits && fromDockerLimits(changes.limits);
+    const add = (mounts?.add ?? []).map(validateMount);
+    const remove = mounts?.remove ?? [];
+    planned.push(...plannedMounts({ add, remove }, (target) => this.#mounts.at(target)));
     if (options.dryRun) return planned;
-    const run = this.#life.alive('update it');
-    if (limits) await cgroupOf(run, 'changing limits').update(limits);
-    await updateNetwork(this.id, changes);
-    this.#life.respecify((now) => planUpdate(now, changes).spec);
+    await this.#life.during('update it', async (run) => {
+      if (limits) await cgroupOf(run, 'changing limits').update(limits);
+      await updateNetwork(this.id, specified);
+      await this.#mounts.change(run, add, remove);
+    });
+    this.#life.respecify((now) => planUpdate(now, specified).spec);
     return planned;
   }
 
@@ -291,7 +281,6 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
    */
   async rename(name: string): Promise<void> {
-    checkCall('rename', { name });
     validateSpec({ ...this.#life.spec, name });
     const before = this.name;
     if (name === before) return;
@@ -304,16 +293,19 @@ export class Container implements AsyncDisposable {
   stats(): Promise<Stats>;
   stats(options: { interval: number }): AsyncIterable<Stats>;
   stats(options?: { interval: number }): Promise<Stats> | AsyncIterable<Stats> {
-    if (options) {
-      const { interval } = checkCall('stats', options);
-      return statsEvery(() => (this.#life.isAlive ? this.#life.run : undefined), interval);
-    }
-    return (async () => statsOf(this.#life.alive('read its stats')))();
+    if (options) return statsEvery(() => (this.#life.isAlive ? this.#life.run : undefined), options.interval);
+    return this.#life.during('read its stats', statsOf);
   }
 
   /** Its processes, as `ps` outside and inside would show them. */
   async processes(): Promise<ProcessInfo[]> {
-    return this.#life.isAlive ? describeProcesses(await processIds(this.#life.run!)) : [];
+    if (!this.#life.isAlive) return [];
+    try {
+      return await this.#life.during('list its processes', async (run) => describeProcesses(await processIds(run)));
+    } catch (error) {
+      if (error instanceof ContainerStateError) return [];
+      throw error;
+    }
   }
 
   /**
@@ -321,7 +313,6 @@ export class Container implements AsyncDisposable {
    * rotated ones included.
    */
   logs(options: LogOptions = {}): AsyncIterable<LogEntry> {
-    checkCall('logs', options);
     return this.#life.readLogs(options);
   }
 
@@ -348,8 +339,11 @@ export class Container implements AsyncDisposable {
 
   /** Rejects what it changed; the next start begins anew. It must be stopped. */
   async discard(): Promise<void> {
-    if (this.#life.isAlive) throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'discard its changes', 'Stop it first');
-    await discardContainer(this.#life.overlays);
+    await this.#life.exclusive(async () => {
+      if (this.#life.isAlive)
+        throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'discard its changes', 'Stop it first');
+      await discardContainer(this.#life.overlays);
+    });
   }
 
   /** Keeps what it changed as a layer in a directory of layers: `rootfs: { layers: [layer.path, …] }` begins with it. */
@@ -364,7 +358,6 @@ export class Container implements AsyncDisposable {
    * @throws SpecError `ERR_NS_INVALID_SPEC`: `spec` leaves no place for files to begin with
    */
   async fork(count = 1, spec: Partial<ContainerSpec> = {}): Promise<Container[]> {
-    checkCall('fork', { count });
     return Promise.all(Array.from({ length: count }, () => this.#fork(spec)));
   }
 
@@ -376,9 +369,10 @@ export class Container implements AsyncDisposable {
    * @throws UnavailableError stopped, for an ordinary user
    */
   async copyIn(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
-    checkCall('copyIn', { from, to });
-    const root = this.#life.root('copy into it');
-    return copyIntoContainer(root, this.#life.run!.design.namespaces, { ...options, from, to });
+    return this.#life.atRest(async () => {
+      const root = this.#life.root('copy into it');
+      return copyIntoContainer(root, this.#life.run!.design.namespaces, { ...options, from, to });
+    });
   }
 
   /**
@@ -388,9 +382,10 @@ export class Container implements AsyncDisposable {
    * caller's (default otherwise); or an owner on the host
    */
   async copyOut(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
-    checkCall('copyOut', { from, to });
-    const root = this.#life.root('copy out of it');
-    return copyOutOfContainer(root, this.#life.run!.design.namespaces, { ...options, from, to });
+    return this.#life.atRest(async () => {
+      const root = this.#life.root('copy out of it');
+      return copyOutOfContainer(root, this.#life.run!.design.namespaces, { ...options, from, to });
+    });
   }
 
   /**
@@ -430,7 +425,6 @@ export class Container implements AsyncDisposable {
 
   /** Changes the size of its terminal; needs `tty: true`. */
   resize(size: TerminalSize): void {
-    checkCall('resize', size);
     const { streams } = this.#life.alive('resize its terminal');
     if (streams instanceof TerminalStreams) streams.resize(size);
   }
@@ -466,8 +460,7 @@ export class Container implements AsyncDisposable {
    *
    * @throws ContainerStateError `ERR_NS_CONTAINER_RUNNING`: it runs, and `force` was not given
    */
-  async remove(options: { force?: boolean } = {}): Promise<void> {
-    const { force = false } = checkCall('remove', options);
+  async remove({ force = false }: { force?: boolean } = {}): Promise<void> {
     if (this.#life.status === 'removed') return this.#life.forget();
     if (this.#life.isAlive && this.#life.status !== 'created' && !force) {
       throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'remove it', 'Stop it first, or remove({ force: true })');

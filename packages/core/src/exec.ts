@@ -45,10 +45,10 @@ export interface ExecTarget {
 /** Runs a command in a running container. When it settles, every process it started is gone. */
 export function exec(argv: readonly string[], options: ExecOptions, target: () => ExecTarget): ContainerProcess {
   return new ContainerProcess({ ...options, command: argv }, async (streams) => {
-    const there = target();
-    const cgroup = await there.newCgroup();
+    const cgroup = await target().newCgroup();
     try {
-      return start(argv, options, there, cgroup, streams);
+      // It may have ended meanwhile: asked again, it says so.
+      return start(argv, options, target(), cgroup, streams);
     } catch (error) {
       await cgroup?.[Symbol.asyncDispose]();
       throw error;

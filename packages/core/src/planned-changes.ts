@@ -1,3 +1,5 @@
+import type { MountSpec } from './mount-spec.ts';
+import { withoutContent } from './stored-spec.ts';
 import type { ContainerSpec } from './types.ts';
 
 /** One thing that an update changes. */
@@ -10,10 +12,13 @@ export interface PlannedChange {
 }
 
 /** What can be changed of a running container. */
-export type ContainerUpdate = Pick<ContainerSpec, 'limits' | 'egress' | 'bandwidth'>;
+export type ContainerUpdate = Pick<ContainerSpec, 'limits' | 'egress' | 'bandwidth'> & {
+  /** As `mount` and `unmount` do: until the end of the run. What is removed must have been added so. */
+  readonly mounts?: { readonly add?: readonly MountSpec[]; readonly remove?: readonly string[] };
+};
 
 /** The specification an update leads to, and what is different in it. */
-export function planUpdate<Spec extends ContainerUpdate>(
+export function planUpdate<Spec extends Omit<ContainerUpdate, 'mounts'>>(
   spec: Spec,
   { limits, egress, bandwidth }: ContainerUpdate,
 ): { spec: Spec; planned: PlannedChange[] } {
@@ -38,4 +43,16 @@ export function plannedChanges(prefix: string, now: object, wanted: object): Pla
   return Object.entries(wanted)
     .filter(([key, to]) => JSON.stringify(current.get(key)) !== JSON.stringify(to))
     .map(([key, to]) => ({ field: `${prefix}.${key}`, from: current.get(key), to }));
+}
+
+/** What happens to the mounts of the running container. The content of files is not told. */
+export function plannedMounts(
+  { add = [], remove = [] }: NonNullable<ContainerUpdate['mounts']>,
+  mountedAt: (target: string) => MountSpec | undefined,
+): PlannedChange[] {
+  const shown = (mount: MountSpec | undefined) => mount && withoutContent(mount);
+  return [
+    ...remove.map((target) => ({ field: `mounts.${target}`, from: shown(mountedAt(target)), to: undefined })),
+    ...add.map((mount) => ({ field: `mounts.${mount.target}`, from: undefined, to: shown(mount) })),
+  ];
 }

@@ -3,7 +3,8 @@ import { basename, join } from 'node:path';
 import { pruneCgroups } from '@ns/cgroups';
 import { NsError } from '@ns/libc';
 import { reclaimIds } from '@ns/namespaces';
-import { directoriesWithoutState, isAbandoned, readStates, removeState } from './container-state.ts';
+import { pruneNames } from './container-names.ts';
+import { directoriesWithoutState, isAbandoned, readAllStates, removeState } from './container-state.ts';
 import { pruneNetworks } from './network/prune-networks.ts';
 import { stateRoot } from './state-root.ts';
 
@@ -11,6 +12,8 @@ import { stateRoot } from './state-root.ts';
 export interface Pruned {
   /** Ids of containers whose state was left behind. */
   readonly containers: readonly string[];
+  /** Names that were taken for them. */
+  readonly names: readonly string[];
   /** Names of cgroups; what still ran in them was killed. */
   readonly cgroups: readonly string[];
   /** Names of leases of ids. */
@@ -45,11 +48,13 @@ const newDirectoryMs = 60_000;
  */
 export async function prune(): Promise<Pruned> {
   const containers = pruneContainers();
+  const names = pruneNames();
   const cgroups = await ifThere(pruneCgroups(), { removed: [], failed: [] });
   const ids = await pruneIds();
   const networks = await pruneNetworks();
   return {
     containers,
+    names,
     cgroups: cgroups.removed,
     idLeases: ids.removed,
     networks: networks.networks,
@@ -64,7 +69,7 @@ export async function prune(): Promise<Pruned> {
 
 function pruneContainers(): string[] {
   const abandoned = [
-    ...readStates().filter(isAbandoned),
+    ...readAllStates().filter(isAbandoned),
     ...directoriesWithoutState()
       .filter(isOld)
       .map((path) => ({ id: basename(path) })),

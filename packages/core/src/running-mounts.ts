@@ -11,6 +11,7 @@ import type { RunHandle } from './run-handle.ts';
 import { volumeUser } from './volume-store.ts';
 
 interface AddedMount extends AsyncDisposable {
+  readonly mount: MountSpec;
   readonly target: string;
   /** Number of the mount in mountinfo. */
   readonly id: string;
@@ -21,6 +22,26 @@ export class RunningMounts {
   #run: RunHandle | undefined;
   #added: AddedMount[] = [];
   #uses = 0;
+
+  /** What was mounted there since the start. */
+  at(target: string): MountSpec | undefined {
+    return this.#added.findLast((added) => added.target === posix.resolve(target))?.mount;
+  }
+
+  /** Unmounts and mounts; what was mounted goes again when something fails. */
+  async change(run: RunHandle, add: readonly MountSpec[], remove: readonly string[]): Promise<void> {
+    for (const target of remove) await this.remove(run, target);
+    const done: string[] = [];
+    try {
+      for (const mount of add) {
+        await this.add(run, mount);
+        done.unshift(mount.target);
+      }
+    } catch (error) {
+      for (const target of done) await this.remove(run, target);
+      throw error;
+    }
+  }
 
   /**
    * Mounts something in a running container.
@@ -56,6 +77,7 @@ export class RunningMounts {
       };
       await inMountNamespace(run, [bind], { mount: detached.fd });
       this.#added.push({
+        mount,
         target: posix.resolve(mount.target),
         id: mountIdOf(detached),
         [Symbol.asyncDispose]: () => prepared[Symbol.asyncDispose](),

@@ -9,6 +9,7 @@ export function specToStore({ stdin: _, mounts, ...spec }: ContainerSpec): Store
   return mounts === undefined ? spec : { ...spec, mounts: mounts.map(withoutContent) };
 }
 
-function withoutContent(mount: MountSpec): MountSpec {
+/** A mount without the content of a file. */
+export function withoutContent(mount: MountSpec): MountSpec {
   return mount.type === 'file' ? { ...mount, content: '' } : mount;
 }

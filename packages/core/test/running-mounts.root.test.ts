@@ -134,3 +134,27 @@ test('what cannot be', async () => {
     code: 'ERR_NS_CONTAINER_NOT_RUNNING',
   });
 });
+
+test('mounts of an update: said beforehand, made together, or not at all', async () => {
+  await using container = await running();
+  const before = mountsOf(container);
+  const scratch = { type: 'tmpfs', target: '/srv/scratch', size: '1m' } as const;
+  const key = { type: 'file', target: '/run/key', content: Buffer.from('hunter2') } as const;
+  const planned = await container.update({ mounts: { add: [scratch, key] } }, { dryRun: true });
+  expect(planned).toEqual([
+    { field: 'mounts./srv/scratch', from: undefined, to: scratch },
+    { field: 'mounts./run/key', from: undefined, to: { ...key, content: '' } },
+  ]);
+  expect(mountsOf(container)).toBe(before);
+  await expect(
+    container.update({ mounts: { add: [scratch, { source: join(dir, 'nowhere'), target: '/srv/x' }] } }),
+  ).rejects.toMatchObject({ code: 'ERR_NS_MOUNT_SOURCE' });
+  expect(mountsOf(container)).toBe(before);
+  await container.update({ mounts: { add: [scratch, key] } });
+  expect(await output(container, 'stat -f -c %T /srv/scratch; cat /run/key')).toBe('tmpfs\nhunter2');
+  expect(await container.update({ mounts: { remove: ['/run/key', '/srv/scratch'] } })).toMatchObject([
+    { field: 'mounts./run/key', to: undefined },
+    { field: 'mounts./srv/scratch', from: scratch },
+  ]);
+  expect(mountsOf(container)).toBe(before);
+});

@@ -42,8 +42,6 @@ export interface Exit {
 export interface Origin {
   readonly steps: readonly Step[];
   readonly layout: FdLayout;
-  /** The steps as this launch had them, where `steps` are those of another with other names. */
-  readonly asLaunched?: () => readonly Step[];
 }
 
 /** A process that was started by {@link launch}. */
@@ -310,7 +308,7 @@ export class Launched {
         this.#spawned(record.value);
         break;
       case 'failure':
-        this.#failure = this.#describeFailure(record);
+        this.#failure = describeFailure(this.#origin.steps, this.#origin.layout, record.index, record.value);
         break;
       case 'started':
         this.pid = record.value;
@@ -349,11 +347,6 @@ export class Launched {
         return;
     }
     fd?.close();
-  }
-
-  #describeFailure({ index, value }: StageRecord): SyscallError {
-    const { steps, layout, asLaunched } = this.#origin;
-    return describeFailure(asLaunched?.() ?? steps, layout, index, value);
   }
 
   /** A child may speak before its monitor has said that there is one; nobody shall hear of it before. */
