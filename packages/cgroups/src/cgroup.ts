@@ -17,7 +17,7 @@ import { markOwner, ownerOf, ownOwner } from './owner.ts';
 import { type Parent, type Place, placeIn } from './placement.ts';
 import { processesBelow } from './processes.ts';
 import { remove } from './remove.ts';
-import { readStats, type Stats, type StatsOptions } from './stats.ts';
+import { type Peaks, readPeaks, readStats, type Stats, type StatsOptions } from './stats.ts';
 import { enableControllers } from './subtree-control.ts';
 import { openDirectory } from './tree.ts';
 
@@ -232,6 +232,11 @@ export class Cgroup implements AsyncDisposable {
   /** See {@link Stats}. */
   async stats(options: StatsOptions = {}): Promise<Stats> {
     return readStats(this.#directories, options);
+  }
+
+  /** See {@link Peaks}. */
+  peaks(): Peaks {
+    return readPeaks(this.#directories);
   }
 
   /** See {@link oomKills}: processes of this very cgroup that were killed for memory. */

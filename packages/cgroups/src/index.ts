@@ -40,5 +40,5 @@ export type { MemoryEvents, MemoryStats, SwapStats } from './stats/memory.ts';
 export type { NetworkStats } from './stats/network.ts';
 export type { PidsStats } from './stats/pids.ts';
 export type { Pressure, PressureStats, Stall } from './stats/pressure.ts';
-export type { Stats, StatsOptions } from './stats.ts';
+export type { Peaks, Stats, StatsOptions } from './stats.ts';
 export { createDelegatedScope, type DelegatedScope, type DelegatedScopeOptions } from './systemd-scope.ts';

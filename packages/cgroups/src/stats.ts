@@ -42,3 +42,14 @@ export function readStats(directories: Directories, options: StatsOptions = {}):
     network: options.networkOfPid === undefined ? undefined : networkStats(options.networkOfPid),
   };
 }
+
+/** The most a cgroup ever had; absent where its controller, or this kernel's file for it, is. */
+export interface Peaks {
+  readonly memoryBytes: number | undefined;
+  readonly pids: number | undefined;
+}
+
+/** What is asked of every ended command: two of the files that {@link readStats} reads. */
+export function readPeaks(directories: Directories): Peaks {
+  return { memoryBytes: memoryStats(directories).memory?.peakBytes, pids: pidsStats(directories)?.peak };
+}

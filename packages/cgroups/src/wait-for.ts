@@ -1,4 +1,5 @@
 import type { CgroupDirectory } from './directory.ts';
+import { CgroupGoneError } from './errors.ts';
 import { parseFlatKeyed } from './keyed-files.ts';
 import { watchFile } from './watch-file.ts';
 
@@ -15,6 +16,8 @@ export async function waitForCgroupEvent(
   value: 0 | 1,
   timeoutMs: number,
 ): Promise<boolean> {
+  // Mostly it is so already, and to look costs a fraction of watching.
+  if (holdsNow(directory, key, value)) return true;
   let settle: (reached: boolean) => void = () => {};
   const reached = new Promise<boolean>((resolve) => {
     settle = resolve;
@@ -35,6 +38,15 @@ export async function waitForCgroupEvent(
   } finally {
     clearTimeout(timer);
     clearInterval(recheck);
+  }
+}
+
+function holdsNow(directory: CgroupDirectory, key: string, value: 0 | 1): boolean {
+  try {
+    return parseFlatKeyed(directory.read('cgroup.events') ?? '').get(key) === value;
+  } catch (error) {
+    if (error instanceof CgroupGoneError) return value === 0;
+    throw error;
   }
 }
 

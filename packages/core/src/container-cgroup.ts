@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { Cgroup, CgroupGoneError, type DockerLimits, fromDockerLimits, type Stats } from '@ns/cgroups';
+import { Cgroup, CgroupGoneError, type DockerLimits, fromDockerLimits, type Peaks, type Stats } from '@ns/cgroups';
 import type { Exit } from '@ns/launch';
 import type { Ending } from './container-process.ts';
 
@@ -25,7 +25,10 @@ export function createCommandCgroup(
   return container.createChild(name, {}, { account: limited });
 }
 
-/** A cgroup for one exec, of whichever process: several may be at it at once. */
+/**
+ * A cgroup for one exec, of whichever process: several may be at it at once. All names are of one length: then the program
+ * of one exec serves the next.
+ */
 export async function createExecCgroup(
   container: Cgroup | undefined,
   limits: DockerLimits | undefined,
@@ -38,7 +41,7 @@ const controllers = ['memory', 'cpu', 'cpuset', 'pids', 'io', 'hugetlb'] as cons
 /** What a process used and whether memory was its end: read before the cgroup goes away. */
 export async function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Promise<Ending> {
   const { usage } = exit;
-  const stats = await lastStats(cgroup);
+  const peaks = lastPeaks(cgroup);
   const oom = (cgroup?.oomKills() ?? 0) > 0;
   return {
     // Somebody else's SIGKILL after a survived shortage is not an OOM kill; one of our processes that died of it is.
@@ -47,12 +50,21 @@ export async function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Prom
       cpuUserMs: usage?.cpuUserMs,
       cpuSystemMs: usage?.cpuSystemMs,
       // A process that ended during its setup has no figure yet: the kernel says 0.
-      memoryPeakBytes: stats?.memory?.peakBytes ?? (usage?.maxResidentBytes || undefined),
+      memoryPeakBytes: peaks?.memoryBytes ?? (usage?.maxResidentBytes || undefined),
       ioReadBytes: usage?.ioReadBytes,
       ioWriteBytes: usage?.ioWriteBytes,
-      pidsPeak: stats?.pids?.peak,
+      pidsPeak: peaks?.pids,
     },
   };
+}
+
+function lastPeaks(cgroup: Cgroup | undefined): Peaks | undefined {
+  try {
+    return cgroup?.peaks();
+  } catch (error) {
+    if (error instanceof CgroupGoneError) return undefined;
+    throw error;
+  }
 }
 
 /** The figures of a cgroup that somebody else may have removed by now. */

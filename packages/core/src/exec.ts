@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import type { Cgroup } from '@ns/cgroups';
 import { launch, type NamespaceKind, type StandardStreams } from '@ns/launch';
 import { type OwnedFd, ResourceStack } from '@ns/libc';
@@ -111,7 +112,9 @@ function start(
     },
     readHost(),
   );
-  const launched = launch({ steps, stdio: streams, fds });
+  // Its name is all by which one exec of a command differs from the next.
+  const variables = cgroup ? [basename(cgroup.name)] : [];
+  const launched = launch({ steps, stdio: streams, fds, variables });
   connectTerminal(launched, streams);
   // In a cgroup they are found there.
   if (!cgroup) launched.payloadEnded.then(() => endAdopted(launched));
@@ -122,7 +125,8 @@ function start(
       // Whatever it left behind, also what has double-forked.
       await cgroup?.kill();
       const ending = await readAccounts(exit, cgroup);
-      await cgroup?.[Symbol.asyncDispose]();
+      await cgroup?.remove();
+      cgroup?.close();
       return ending;
     },
   };

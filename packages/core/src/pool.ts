@@ -54,7 +54,7 @@ interface Waiter {
 const REST_MS = 10;
 /** At most this long between attempts to make sandboxes that cannot be made, or that somebody kills. */
 const LONGEST_REST_MS = 5000;
-/** How often `run` tries again when a sandbox turns out to have been killed before it had a command. */
+/** How often it is tried again when a sandbox turns out to have been killed before it had a command. */
 const ATTEMPTS = 3;
 
 /**
@@ -155,7 +155,7 @@ export class Pool implements AsyncDisposable {
         return await (sandbox ?? (await this.acquire(signal ? { signal } : {}))).run(command, args, options);
       } catch (error) {
         // The command was not run, so it may be.
-        if (!(error instanceof NsError && error.code === 'ERR_NS_SANDBOX_GONE') || attempt === ATTEMPTS) throw error;
+        if (!isGone(error) || attempt === ATTEMPTS) throw error;
       }
     }
   }
@@ -205,8 +205,10 @@ export class Pool implements AsyncDisposable {
   }
 
   #take(): PooledSandbox | undefined {
-    const sandbox = this.#ready.shift();
-    if (!sandbox) return undefined;
+    // One may have been killed a moment ago: of that we are about to hear.
+    const index = this.#ready.findIndex(({ alive }) => alive);
+    if (index < 0) return undefined;
+    const [sandbox] = this.#ready.splice(index, 1) as [PooledSandbox];
     this.#losses = 0;
     this.#refillLater();
     return this.#claim(sandbox);
@@ -280,7 +282,8 @@ export class Pool implements AsyncDisposable {
   #refill(): void {
     clearTimeout(this.#refilling);
     this.#refilling = undefined;
-    const wanted = (this.#closed ? 0 : this.size - this.#ready.length) + this.#waiting.length;
+    const ready = this.#ready.filter(({ alive }) => alive).length;
+    const wanted = (this.#closed ? 0 : this.size - ready) + this.#waiting.length;
     for (let missing = wanted - this.#making.size; missing > 0; missing--) {
       const making = this.#make().finally(() => this.#making.delete(making));
       this.#making.add(making);
@@ -295,11 +298,17 @@ export class Pool implements AsyncDisposable {
       else this.#offer(sandbox);
     } catch (error) {
       this.#losses++;
-      // Nobody to tell but those who wait: the one for whom it was made. For all others it is tried again.
-      this.#waiting.shift()?.reject(error);
-      this.#refillLater();
+      // Nobody to tell but those who wait: the one for whom it was made. For all others it is tried again; and for him
+      // too, if it is only that somebody has killed it.
+      if (!isGone(error) || this.#losses > ATTEMPTS) this.#waiting.shift()?.reject(error);
+      if (this.#waiting.length > 0) setImmediate(() => this.#refill());
+      else this.#refillLater();
     }
   }
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof NsError && error.code === 'ERR_NS_SANDBOX_GONE';
 }
 
 function closed(): NsError {

@@ -47,6 +47,7 @@ export class PooledSandbox implements AsyncDisposable {
     this.#warnings = warnings;
     this.ended = launched.exited.then(async () => {
       this.#alive = false;
+      if (!this.#used) streams.destroy();
       // A command has its accounts read first.
       await (this.#finished ?? resources[Symbol.asyncDispose]());
     });
@@ -81,7 +82,7 @@ export class PooledSandbox implements AsyncDisposable {
       await sandbox[Symbol.asyncDispose]();
       throw failure
         ? new ContainerStartError(failure)
-        : new NsError('ERR_NS_CONTAINER_START', 'the sandbox was ended during its start');
+        : new NsError('ERR_NS_SANDBOX_GONE', 'the sandbox was ended during its start');
     }
     launched.unref();
     return sandbox;
@@ -92,9 +93,9 @@ export class PooledSandbox implements AsyncDisposable {
     this.#launched.ref();
   }
 
-  /** It has not ended, as far as is known. */
+  /** It has not ended, as far as the kernel knows. */
   get alive(): boolean {
-    return this.#alive;
+    return this.#alive && this.#launched.alive;
   }
 
   /**
@@ -166,7 +167,6 @@ export class PooledSandbox implements AsyncDisposable {
     this.#launched.ref();
     this.#launched.kill();
     await this.ended;
-    if (!this.#used) this.#streams.destroy();
   }
 }
 

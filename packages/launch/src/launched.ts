@@ -217,9 +217,14 @@ export class Launched {
   signal(signal: NodeJS.Signals): boolean {
     if (!Object.hasOwn(SIGNALS, signal)) throw new SpecError('signal', "a signal name such as 'SIGTERM'", signal);
     const pid = this.monitorPid;
-    if (this.#gone) return false;
+    if (this.#gone || this.#monitorEnd) return false;
     // We have not waited for the monitor yet, so the pid is still its own.
     return syscall(SYS.kill, pid, (this.#supervised && controlSignals[signal]) || SIGNALS[signal]) === 0;
+  }
+
+  /** Does the process exist? The kernel is asked, which knows before we have heard of it. */
+  get alive(): boolean {
+    return !this.#gone && (this.#monitorPid === undefined || !this.#waitForMonitor());
   }
 
   /** Ends the process and, where it is pid 1 of a pid namespace, everything in it. */
