@@ -113,13 +113,14 @@ describe('its life', () => {
 
   rootTest('restart keeps the files and begins anew', () =>
     withRunning({ command: ['sh', '-c', 'cat /kept 2>/dev/null; echo run >> /kept; sleep 600'] }, async (container) => {
-      await inside(container, 'echo by exec >> /kept; mkdir -p /deep/er; rm /etc/hostname');
+      // Its own program may not have got that far.
+      const written = (times: number) => `until [ "$(grep -c run /kept)" = ${times} ]; do sleep 0.01; done`;
+      await inside(container, `${written(1)}; echo by exec >> /kept; mkdir -p /deep/er; rm /etc/hostname`);
       const { pid } = container;
       await container.restart({ timeout: 0 });
       expect(container.pid).not.toBe(pid);
-      expect((await inside(container, 'sleep 0.2; cat /kept; ls -d /deep/er; ls /etc/hostname 2>&1')).stdout).toMatch(
-        /^run\nby exec\nrun\n\/deep\/er\n/,
-      );
+      const seen = await inside(container, `${written(2)}; cat /kept; ls -d /deep/er; ls /etc/hostname 2>&1`);
+      expect(seen.stdout).toMatch(/^run\nby exec\nrun\n\/deep\/er\n/);
     }),
   );
 
