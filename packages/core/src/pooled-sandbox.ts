@@ -84,6 +84,7 @@ export class PooledSandbox implements AsyncDisposable {
         ? new ContainerStartError(failure)
         : new NsError('ERR_NS_SANDBOX_GONE', 'the sandbox was ended during its start');
     }
+    streams.prepareToCollect();
     launched.unref();
     return sandbox;
   }

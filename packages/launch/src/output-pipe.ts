@@ -67,6 +67,11 @@ export class OutputPipe implements Disposable {
     return this.#ended.promise;
   }
 
+  /** Does now what {@link collect} would have to do. */
+  prepare(): void {
+    this.#begin();
+  }
+
   /** The process has its end by now, or never will. Idempotent. */
   closeInherited(): void {
     this.#inherited = true;

@@ -69,6 +69,11 @@ export class StandardStreams {
     await this.#outputs[fd - 1]?.collect(sink);
   }
 
+  /** Does now what {@link collect} would have to do: before the process writes, when there is time. */
+  prepareToCollect(): void {
+    for (const output of this.#outputs) output?.prepare();
+  }
+
   /** Writes to the process; null when its stdin is no pipe of ours, or was closed unused. */
   get stdin(): Writable | null {
     if (this.#stdinEnd && !this.#stdin) {
