@@ -1,7 +1,7 @@
 import type { Cgroup } from '@ns/cgroups';
 import type { Launched, StandardStreams, Step } from '@ns/launch';
 import type { IdLease } from '@ns/namespaces';
-import { createCommandCgroup, execName, lastStats, readAccounts } from './container-cgroup.ts';
+import { createCommandCgroup, lastStats, readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
 import { openStreams } from './container-process.ts';
 import { handOver, isDetachable, openJournal } from './detachment.ts';
