@@ -183,6 +183,11 @@ export class Cgroup implements AsyncDisposable {
     return this.#inJoinOrder().map((directory) => directory.path);
   }
 
+  /** Its directory in each tree, with the tree: for showing them to a container, say. */
+  get trees(): readonly { readonly path: string; readonly hierarchy: Hierarchy }[] {
+    return this.#inJoinOrder().map(({ path, hierarchy }) => ({ path, hierarchy }));
+  }
+
   /** Absolute path of the directory that has a controller's files, `undefined` when the cgroup is not in its tree. */
   pathOf(controller: Controller): string | undefined {
     return this.#directories.of(controller)?.path;

@@ -52,6 +52,7 @@ export function launchContainer(
   using owner = new ResourceStack();
   const fds: Record<string, number> = {};
   const cgroup = context.cgroup && owner.use(context.cgroup.joinPlan());
+  const visible = context.outerCgroup ?? context.cgroup;
   if (cgroup?.cloneInto) fds.cgroup = cgroup.cloneInto.fd;
   if (context.scratch) fds.scratch = context.scratch.fd.fd;
   if (context.journal) fds.journal = context.journal.fd;
@@ -74,6 +75,7 @@ export function launchContainer(
       pipeFds: spec.tty ? [] : noInput ? [1, 2] : [0, 1, 2],
       cgroupProcs: cgroup?.procs ?? [],
       cgroupFd: cgroup?.cloneInto !== undefined,
+      visibleCgroup: visible && { mode: visible.host.mode, trees: visible.trees },
       ids: context.ids,
       mounts: context.mounts,
       kept: context.kept,

@@ -14,6 +14,7 @@ import { resolveNamespaces } from './namespaces.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
 import { networkFiles } from './network/network-files.ts';
 import type { UserContainerNetwork } from './network/user-container-network.ts';
+import type { VisibleCgroup } from './plan/cgroup-steps.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import type { PlacedFile } from './plan/root-steps.ts';
 import type { PreparedMounts } from './prepare-mounts.ts';
@@ -36,6 +37,7 @@ export interface DesignContext {
   readonly pipeFds: readonly number[];
   readonly cgroupProcs: readonly string[];
   readonly cgroupFd: boolean;
+  readonly visibleCgroup?: VisibleCgroup | undefined;
   readonly leftovers: Leftovers;
   readonly journal: boolean;
   /** What the monitor does with the output. */
@@ -126,6 +128,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     warnings: [...warnings.map(notGranted), ...confinement.warnings],
     cgroupProcs: context.cgroupProcs,
     cgroupFd: context.cgroupFd,
+    visibleCgroup: context.visibleCgroup,
     timeoutMs: spec.timeout,
     dieWithParent: spec.lifetime?.dieWithParent ?? true,
     leftovers: context.leftovers,

@@ -13,6 +13,7 @@ import { deviceLinks, deviceNodes } from '../defaults.ts';
 import type { Host } from '../host.ts';
 import type { ResolvedRoot } from '../rootfs.ts';
 import type { ResolvedUser } from '../user.ts';
+import { cgroupSteps, type VisibleCgroup } from './cgroup-steps.ts';
 import { hiddenByMask, type PlacedFile, rootSteps, type ScratchUse } from './root-steps.ts';
 
 const CAP_SYS_ADMIN = 1n << 21n;
@@ -65,6 +66,8 @@ export interface ContainerDesign extends PayloadDesign {
   readonly cgroupProcs: readonly string[];
   /** cgroup v2: the process is born there. */
   readonly cgroupFd: boolean;
+  /** What it sees of it. */
+  readonly visibleCgroup: VisibleCgroup | undefined;
   readonly timeoutMs: number | undefined;
   readonly dieWithParent: boolean;
   readonly leftovers: Leftovers;
@@ -216,6 +219,7 @@ function fileSystemSteps(design: ContainerDesign): Step[] {
       plain: true,
       optional: userNamespace ? ['EPERM'] : [],
     },
+    ...(design.visibleCgroup ? cgroupSteps(design.visibleCgroup) : []),
     {
       op: 'mountDev',
       options: { mode: '755', size: '65536k' },

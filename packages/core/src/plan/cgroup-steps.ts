@@ -1,0 +1,50 @@
+import { basename } from 'node:path';
+import type { CgroupHost, Hierarchy } from '@ns/cgroups';
+import type { Step } from '@ns/launch';
+
+/** The cgroup of a container, as its directories in each tree. */
+export interface VisibleCgroup {
+  readonly mode: CgroupHost['mode'];
+  readonly trees: readonly {
+    readonly path: string;
+    readonly hierarchy: Pick<Hierarchy, 'mountPoint' | 'kernelNames'>;
+  }[];
+}
+
+const place = '/sys/fs/cgroup';
+const attributes = ['ro', 'nosuid', 'nodev', 'noexec'] as const;
+
+/**
+ * What a container sees of its own cgroup: limits and counts, where programs that adapt to them look (JVM, Node.js, Go).
+ *
+ * Binds of its directories, not cgroup file systems mounted in its cgroup namespace: the command is in a child of the
+ * cgroup that has the limits, and a child shows none. Read-only on every version: a writable v1 tree offers
+ * `release_agent` (CVE-2022-0492), and limits would be the container's own to lift.
+ */
+export function cgroupSteps({ mode, trees }: VisibleCgroup): Step[] {
+  const bind = (source: string, target: string): Step => ({
+    op: 'bind',
+    source,
+    target,
+    type: 'directory',
+    attributes,
+    recursive: false,
+  });
+  if (mode === 'v2') return trees.map(({ path }) => bind(path, place));
+  return [
+    // Not an image's: of a size, so that it holds nothing but directories (runc and crun leave it writable).
+    {
+      op: 'mount',
+      type: 'tmpfs',
+      target: place,
+      options: { mode: '755', size: '64k' },
+      attributes: ['nosuid', 'nodev', 'noexec'],
+      plain: true,
+    },
+    // Trees of several controllers are looked for under the name of each.
+    ...trees.flatMap(({ path, hierarchy: { mountPoint, kernelNames } }) =>
+      [...new Set([basename(mountPoint), ...kernelNames])].map((name) => bind(path, `${place}/${name}`)),
+    ),
+    { op: 'readonlyPaths', paths: [place] },
+  ];
+}

@@ -1,0 +1,48 @@
+import { needs, notRoot } from '@ns/testing';
+import { Container, run } from '../src/index.ts';
+import { useOwnStateRoot } from './leaves-nothing.ts';
+
+/* What a container sees of the cgroup it is in: /sys/fs/cgroup. */
+
+useOwnStateRoot();
+const rootTest = needs(notRoot);
+const limits = { memory: '64MiB', pids: 40 };
+const read = (...files: string[]): string =>
+  `cd /sys/fs/cgroup; cat ${files.join(' ')} 2>/dev/null; grep " /sys/fs/cgroup" /proc/mounts`;
+const pids = read('pids.max', 'pids/pids.max');
+
+rootTest('its limits, where programs look for them, and nothing that can be written', async () => {
+  const { stdout } = await run('sh', ['-c', read('memory.max', 'memory/memory.limit_in_bytes')], { limits });
+  const [limit, ...mounts] = stdout.trim().split('\n');
+  expect(limit).toBe(String(64 * 2 ** 20));
+  expect(mounts.length).toBeGreaterThan(0);
+  // Of several mounts on one place the last is the one that is seen.
+  const seen = new Map(mounts.map((mount) => [mount.split(' ')[1], mount.split(' ')[3]]));
+  for (const options of seen.values()) expect(options).toMatch(/^ro,nosuid,nodev,noexec/);
+  const attempt =
+    'cd /sys/fs/cgroup; for file in $(find . -name cgroup.procs); do echo 0 > $file; done; mkdir new */new';
+  const { stderr, exitCode } = await run('sh', ['-c', attempt], { limits, privileged: true });
+  expect(exitCode).not.toBe(0);
+  expect(stderr).toContain('Read-only file system');
+});
+
+rootTest('what an update says, and no other container', async () => {
+  await using container = await Container.create({ command: ['sleep', '60'], limits });
+  await using other = await Container.create({ command: ['sleep', '60'], limits });
+  await container.start();
+  await other.start();
+  expect((await container.exec('sh', ['-c', pids])).stdout).toMatch(/^40\n/);
+  await container.update({ limits: { pids: 50 } });
+  expect((await container.exec('sh', ['-c', pids])).stdout).toMatch(/^50\n/);
+  const { stdout } = await container.exec('find', ['/sys/fs/cgroup', '-name', 'ns*']);
+  expect(stdout).toBe('');
+});
+
+rootTest('nothing where it has none of its own', async () => {
+  expect((await run('ls', ['-A', '/sys/fs/cgroup'])).stdout).toBe('');
+});
+
+rootTest('with ids of its own as well', async () => {
+  const { stdout } = await run('sh', ['-c', pids], { limits, idMap: 'auto' });
+  expect(stdout).toMatch(/^40\n/);
+});
