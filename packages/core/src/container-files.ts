@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import type { Step } from '@ns/launch';
 import { NsError, ResourceStack } from '@ns/libc';
 import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
@@ -23,7 +23,9 @@ import {
   treeStream,
 } from '@ns/overlayfs';
 import { type MapOwner, ownersInside, ownersOutside } from './file-owners.ts';
+import { openContainerRoot } from './in-mount-namespace.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
+import type { RunHandle } from './run-handle.ts';
 import type { ContainerSpec, Writable } from './types.ts';
 
 /** One overlay of a container: where it is mounted, where its changes are, what lies below. */
@@ -198,7 +200,7 @@ export function specToFork({ name: _, writable, rootfs, ...spec }: ContainerSpec
 }
 
 /** The root of a container that runs, by a process in it; or of one that does not, put together again. */
-export type ContainerRoot = { readonly pid: number } | { readonly overlays: readonly ContainerOverlay[] };
+export type ContainerRoot = { readonly run: RunHandle } | { readonly overlays: readonly ContainerOverlay[] };
 
 /** The whole file system without what is mounted in it, owners as they are inside. */
 export function exportContainer(
@@ -209,7 +211,16 @@ export function exportContainer(
   const inside = namespaces.idMaps && ownersInside(namespaces.idMaps);
   const { mapOwner: chosen, ...rest } = options;
   const mapOwner = inside && chosen ? (owner: Owner) => chosen(inside(owner)) : (chosen ?? inside);
-  if ('pid' in root) return treeStream(`/proc/${root.pid}/root`, { ...rest, ...(mapOwner && { mapOwner }) });
+  if ('run' in root) {
+    const { run } = root;
+    return Readable.from(
+      (async function* () {
+        using place = await openContainerRoot(run);
+        yield* treeStream(place, { ...rest, ...(mapOwner && { mapOwner }) });
+      })(),
+      { objectMode: false },
+    );
+  }
   const { layers } = rootOverlay(root.overlays);
   return stackStream(layers, { ...rest, ...(chosen && { mapOwner: chosen }) });
 }
@@ -265,7 +276,10 @@ async function withRoot<T>(
   idMaps: ContainerDesign['namespaces']['idMaps'],
   use: (place: DirectoryPlace) => Promise<T>,
 ): Promise<T> {
-  if ('pid' in root) return use(`/proc/${root.pid}/root`);
+  if ('run' in root) {
+    using place = await openContainerRoot(root.run);
+    return await use(place);
+  }
   const { upper, work, layers, userxattr } = rootOverlay(root.overlays);
   using held = new ResourceStack();
   const lower: DirectoryPlace[] = [];

@@ -148,7 +148,7 @@ export class ContainerLife {
 
   /** Its file system, also when nothing runs. */
   root(wanted: string): ContainerRoot {
-    if (this.isAlive && this.#run && !this.#isEnding) return { pid: this.#run.launched.pid! };
+    if (this.isAlive && this.#run && !this.#isEnding) return { run: this.#run };
     if (this.#status !== 'stopped' || this.isFound) this.alive(wanted);
     return { overlays: this.overlays };
   }

@@ -393,7 +393,7 @@ export class Container implements AsyncDisposable {
    *
    * @throws SpecError `ERR_NS_INVALID_SPEC`
    * @throws NsError `ERR_NS_MOUNT_SOURCE`
-   * @throws UnavailableError for an ordinary user; for a file before Linux 6.15
+   * @throws UnavailableError an ordinary user for an `owner`: id-mapped mounts take CAP_SYS_ADMIN on the host
    * @throws SyscallError the target is no place for it: `ENOTDIR`, `ELOOP`
    */
   async mount(mount: MountSpec): Promise<void> {

@@ -8,6 +8,7 @@ import type { ContainerWarning } from './container-warning.ts';
 import { defaultPath, defaultShmSize, maskedPaths, readonlyPaths } from './defaults.ts';
 import { resolveDevice } from './devices.ts';
 import { type Host, readHost } from './host.ts';
+import { hostResolvers } from './host-resolvers.ts';
 import { keptWritesOf, type OpenedWrites } from './kept-writes.ts';
 import { type MountContext, resolveMount } from './mounts.ts';
 import { resolveNamespaces } from './namespaces.ts';
@@ -155,7 +156,7 @@ function resolveMounts(
 ): MountStep[] {
   const steps = mounts.map((mount, index) => resolveMount(mount, index, mountContext));
   for (const step of steps)
-    if (step.op === 'bind' && typeof step.source !== 'string')
+    if (step.op === 'bind' && typeof step.source !== 'string' && 'fd' in step.source)
       fds[step.source.fd] = prepared?.fds.get(step.source.fd)?.fd ?? -1;
   return steps;
 }
@@ -181,7 +182,9 @@ function filesFor(
     ...(extraHosts && { extraHosts }),
     ...(dns && { dns }),
   };
-  return [{ path: '/etc/hostname', content: `${hostname}\n` }, ...(network?.files ?? networkFiles(known))];
+  const files = network?.files ?? networkFiles(known);
+  const resolvers = files.some(({ path }) => path === '/etc/resolv.conf') ? [] : hostResolvers();
+  return [{ path: '/etc/hostname', content: `${hostname}\n` }, ...files, ...resolvers];
 }
 
 /** The parameters of a network namespace that was made for the container are set already. */

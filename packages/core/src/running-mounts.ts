@@ -1,10 +1,11 @@
-import { chmodSync, chownSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { posix } from 'node:path';
-import { launch, type NamespaceKind, type Step } from '@ns/launch';
-import { NsError, O, type OwnedFd, open, ResourceStack, SyscallError, UnavailableError } from '@ns/libc';
-import { cloneMount, createMount, openRoot, resolveInRoot } from '@ns/mounts';
+import type { Step } from '@ns/launch';
+import { NsError, O, type OwnedFd, open, SyscallError } from '@ns/libc';
+import { cloneMount, createMount, resolveInRoot } from '@ns/mounts';
+import { inMountNamespace, openContainerRoot, takeFromMountNamespace } from './in-mount-namespace.ts';
 import { outsideId } from './mount-ownership.ts';
-import type { FileMountSpec, MountSpec } from './mount-spec.ts';
+import type { BindMountSpec, MountSpec } from './mount-spec.ts';
 import { type MountContext, mountSource, resolveMount } from './mounts.ts';
 import { detach, prepareMounts } from './prepare-mounts.ts';
 import type { RunHandle } from './run-handle.ts';
@@ -46,8 +47,9 @@ export class RunningMounts {
   /**
    * Mounts something in a running container.
    *
-   * The mount is made here, attached nowhere; a process that enters the container's mount namespace resolves the target
-   * inside its root and puts it there by descriptor (move_mount(2)): no link that the container swaps leads outside.
+   * The mount is made here or in a copy of this mount namespace, attached nowhere; a process that enters the container's mount
+   * namespace resolves the target inside its root and puts it there by descriptor (move_mount(2)): no link that the
+   * container swaps leads outside.
    */
   async add(run: RunHandle, mount: MountSpec): Promise<void> {
     this.#follow(run);
@@ -56,30 +58,13 @@ export class RunningMounts {
       ids: { idMaps: design.namespaces.idMaps, user: design.user },
       canCloneMounts: process.geteuid!() === 0,
     };
-    if (!context.canCloneMounts)
-      throw new UnavailableError(
-        'mounting in a running container',
-        'it takes CAP_SYS_ADMIN on the host',
-        'Run as root, or name the mount in the specification',
-      );
     const prepared = await prepareMounts(volumeUser(design.id, ++this.#uses), design.root, [mount], context);
     try {
-      using detached = await makeDetached(mount, context, prepared.fds);
-      const step = resolveMount(mount, 0, context);
-      const bind: Step = {
-        op: 'bind',
-        source: { fd: 'mount' },
-        target: mount.target,
-        type: step.op === 'file' || (step.op === 'bind' && step.type === 'file') ? 'file' : 'directory',
-        attributes: 'attributes' in step ? step.attributes : ['nosuid', 'nodev'],
-        recursive: step.op === 'bind' && step.recursive,
-        ...(step.op === 'bind' && step.propagation && { propagation: step.propagation }),
-      };
-      await inMountNamespace(run, [bind], { mount: detached.fd });
+      using mounted = await attach(run, mount, context, prepared.fds);
       this.#added.push({
         mount,
         target: posix.resolve(mount.target),
-        id: mountIdOf(detached),
+        id: mountIdOf(mounted),
         [Symbol.asyncDispose]: () => prepared[Symbol.asyncDispose](),
       });
     } catch (error) {
@@ -96,7 +81,7 @@ export class RunningMounts {
    */
   async remove(run: RunHandle, target: string): Promise<void> {
     this.#follow(run);
-    using root = openRoot(`/proc/${run.launched.pid}/root`);
+    using root = await openContainerRoot(run);
     using place = openPlace(root, target);
     // By its number: a path that the container redirected could uncover what is masked.
     const id = place && mountIdOf(place);
@@ -106,9 +91,9 @@ export class RunningMounts {
         hint: 'Only what was mounted after the start can be unmounted, by the same path',
       });
     using proc = open('/proc', O.PATH | O.DIRECTORY);
-    await inMountNamespace(run, [{ op: 'unmount', mount: target, proc: 'proc' }], {
-      [target]: place.fd,
-      proc: proc.fd,
+    await inMountNamespace(run, {
+      inside: [{ op: 'unmount', mount: target, proc: 'proc' }],
+      fds: { [target]: place.fd, proc: proc.fd },
     });
     this.#added = this.#added.filter((mount) => mount !== added);
     await added[Symbol.asyncDispose]();
@@ -130,16 +115,70 @@ function openPlace(root: OwnedFd, target: string): OwnedFd | undefined {
   }
 }
 
-async function makeDetached(
+/**
+ * Puts a mount in its place.
+ *
+ * @returns a descriptor of it, by which it is known again: a path of the container may lead elsewhere at once
+ */
+async function attach(
+  run: RunHandle,
   mount: MountSpec,
   context: MountContext,
   prepared: ReadonlyMap<string, OwnedFd>,
 ): Promise<OwnedFd> {
-  if (mount.type === 'file') return detachedFile(mount, context);
+  const step = resolveMount(mount, 0, context);
+  const bind: Omit<Extract<Step, { op: 'bind' }>, 'source'> = {
+    op: 'bind',
+    target: mount.target,
+    type: step.op === 'file' || (step.op === 'bind' && step.type === 'file') ? 'file' : 'directory',
+    attributes: 'attributes' in step ? step.attributes : ['nosuid', 'nodev'],
+    recursive: step.op === 'bind' && step.recursive,
+    ...(step.op === 'bind' && step.propagation && { propagation: step.propagation }),
+  };
+  if (step.op !== 'file' && context.canCloneMounts) {
+    const detached = await detachedMount(mount, context, prepared);
+    try {
+      await inMountNamespace(run, { inside: [{ ...bind, source: { fd: 'mount' } }], fds: { mount: detached.fd } });
+      return detached;
+    } catch (error) {
+      detached.close();
+      throw error;
+    }
+  }
+  // What only the container's user namespace allows, or only an attached mount, is made by the process that attaches it.
+  const handle = 'mount';
+  const handOver: Step = { op: 'handOver', handle };
+  if (step.op === 'mount') return takeFromMountNamespace(run, { inside: [{ ...step, handle }, handOver] });
+  const outside: Step =
+    step.op === 'file'
+      ? { op: 'detachFile', handle, content: step.content, mode: step.mode, ...ownerOf(step, context) }
+      : {
+          op: 'detachTree',
+          handle,
+          source: mountSource(mount as BindMountSpec, 0, context).path,
+          recursive: bind.recursive,
+        };
+  return takeFromMountNamespace(run, { outside: [outside], inside: [{ ...bind, source: { handle } }, handOver] });
+}
+
+/** Root makes files as root of the host, an ordinary user as root of the container. */
+function ownerOf(
+  { uid, gid }: { readonly uid: number; readonly gid: number },
+  context: MountContext,
+): { uid: number; gid: number } {
+  if (!context.canCloneMounts) return { uid, gid };
+  return { uid: outsideId(context, 'uids', uid), gid: outsideId(context, 'gids', gid) };
+}
+
+async function detachedMount(
+  mount: MountSpec,
+  context: MountContext,
+  prepared: ReadonlyMap<string, OwnedFd>,
+): Promise<OwnedFd> {
   if (mount.type === 'tmpfs') {
     const step = resolveMount(mount, 0, context);
     const options = step.op === 'mount' ? Object.entries(step.options) : [];
-    const root = { uid: outsideId(context, 'uids', 0), gid: outsideId(context, 'gids', 0) };
+    const root = ownerOf({ uid: 0, gid: 0 }, context);
     return createMount({
       type: 'tmpfs',
       options: [
@@ -148,72 +187,11 @@ async function makeDetached(
       ],
     });
   }
-  const source = mountSource(mount, 0, context);
+  const source = mountSource(mount as BindMountSpec, 0, context);
   const ready = source.handle === undefined ? undefined : prepared.get(source.handle);
-  return ready ? cloneMount(ready) : detach(source, mount);
-}
-
-/** A mount of one file, on a tmpfs of its own. */
-function detachedFile({ content, mode = 0o444, uid = 0, gid = 0 }: FileMountSpec, context: MountContext): OwnedFd {
-  const bytes = Buffer.from(content);
-  using tmpfs = createMount({ type: 'tmpfs', options: ['mode=755', `size=${bytes.length + 65536}`, 'nr_inodes=3'] });
-  const path = `${tmpfs.procPath}/file`;
-  writeFileSync(path, bytes, { mode: 0o600 });
-  chownSync(path, outsideId(context, 'uids', uid), outsideId(context, 'gids', gid));
-  chmodSync(path, mode);
-  try {
-    return cloneMount(path);
-  } catch (error) {
-    if (!(error instanceof SyscallError) || error.code !== 'EINVAL') throw error;
-    throw new UnavailableError(
-      'a file mounted in a running container',
-      'this kernel does not clone a mount that is attached nowhere',
-      'Use Linux 6.15 or later, or name the file in the specification, or use copyIn()',
-    );
-  }
+  return ready ? cloneMount(ready) : detach(source, mount as BindMountSpec);
 }
 
 function mountIdOf(place: OwnedFd): string {
   return /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${place.fd}`, 'utf8'))![1]!;
-}
-
-/** Carries steps out in the mount namespace of a container, by a process that its own cannot see. */
-async function inMountNamespace(
-  { launched, design }: RunHandle,
-  steps: readonly Step[],
-  fds: Readonly<Record<string, number>>,
-): Promise<void> {
-  const { idMaps, joined } = design.namespaces;
-  const entersUser = idMaps !== undefined || joined.some(({ kind }) => kind === 'user');
-  const kinds: NamespaceKind[] = [...(entersUser ? (['user'] as const) : []), 'mnt'];
-  const namespaceFds = Object.fromEntries(
-    kinds.map((kind) => [kind, (launched.namespaces.get(kind) ?? launched.pidfd!).fd]),
-  );
-  using owner = new ResourceStack();
-  const helper = launch({
-    stdio: ['null', 'null', 'null'],
-    fds: { ...fds, ...namespaceFds },
-    steps: [
-      { op: 'endWithParent', parent: process.pid },
-      { op: 'newSession' },
-      { op: 'processName', name: 'ns-mount' },
-      // Before a process of the container could look at it (CVE-2016-9962).
-      { op: 'notDumpable' },
-      ...kinds.map((kind): Step => ({ op: 'setns', fd: kind, namespaces: [kind] })),
-      // What is missing on the way to a target belongs to the container's root.
-      ...(entersUser ? [{ op: 'credentials', uid: 0, gid: 0 } as const] : []),
-      { op: 'umask', mask: 0 },
-      { op: 'openRoot' },
-      ...steps,
-      // The word that all is done.
-      { op: 'park' },
-    ],
-  });
-  owner.defer(() => helper.pidfd?.close());
-  try {
-    await Promise.race([helper.ready, helper.exited.then(({ failure }) => Promise.reject(failure))]);
-  } finally {
-    helper.kill();
-    await helper.exited;
-  }
 }

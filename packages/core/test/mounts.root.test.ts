@@ -151,3 +151,9 @@ describe('options', () => {
     });
   }
 });
+
+test('without a network /etc/resolv.conf is that of the host, but for resolvers on its loopback', async () => {
+  const { stdout } = await run('cat', ['/etc/resolv.conf'], { network: 'none' });
+  const lines = readFileSync('/etc/resolv.conf', 'utf8').split('\n');
+  expect(stdout.split('\n')).toEqual(lines.filter((line) => !/^nameserver (127\.|::1$)/.test(line)));
+});

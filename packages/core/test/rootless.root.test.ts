@@ -81,6 +81,20 @@ for (const who of ['withRanges', 'alone'] as const) {
       expect(of('writable bind')).toEqual({ ...told('0'), content: 'from inside\n' });
     });
 
+    rootlessTest('copies, exports, commits and mounts while it runs', () => {
+      expect(of('files')).toEqual({
+        inside: 'from the host 0\n',
+        out: 'made\n',
+        exported: [true, true],
+        changes: expect.arrayContaining(['added /fresh', 'added /srv/in']),
+        again: 'made\n0\n',
+      });
+      expect(of('mounts while it runs')).toEqual({
+        seen: expect.stringMatching(/^of the hosthunter2 ok\n.*Read-only/),
+        restored: true,
+      });
+    });
+
     rootlessTest('has the security modules', () => {
       expect(of('seccomp')).toMatchObject({
         stdout: 'NoNewPrivs: 1\nSeccomp: 2',

@@ -53,7 +53,7 @@ const descriptions: Descriptions = {
       12,
     )}`,
   bind: ({ source, target, attributes: names }) =>
-    `bind ${typeof source === 'string' ? source : source.fd} to ${target}${attributes(names)}`,
+    `bind ${typeof source === 'string' ? source : 'fd' in source ? source.fd : source.handle} to ${target}${attributes(names)}`,
   file: ({ target, content }) => `place a file of ${Buffer.byteLength(content)} bytes at ${target}`,
   mask: ({ paths }) => `mask ${list(paths, 20)}`,
   readonlyPaths: ({ paths }) => `make ${list(paths, 20)} read-only`,
@@ -62,6 +62,9 @@ const descriptions: Descriptions = {
   attachLayer: ({ source, name, idsMapped }) =>
     `attach ${source}${idsMapped ? ', its ids mapped,' : ''} in the scratch as ${name}`,
   openRoot: () => 'resolve targets in the root of the namespace that was entered',
+  handOver: ({ handle }) => `hand over a descriptor of ${handle}`,
+  detachTree: ({ source }) => `take a copy of the mount of ${source}`,
+  detachFile: ({ content }) => `make a mount of one file of ${Buffer.byteLength(content)} bytes`,
   unmount: ({ mount }) => `unmount ${mount}`,
   boundingSet: ({ keep }) => `drop capabilities outside ${keep.toString(16)} from the bounding set`,
   credentials: ({ uid, gid, groups }) =>

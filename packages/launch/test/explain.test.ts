@@ -64,6 +64,7 @@ test.each<[Step['op'], string | RegExp]>([
   ['mountDev', /mknodat\(\$\w+, "null", S_IFCHR\|0666, 259\)/],
   ['coverLayer', 'fchmodat(AT_FDCWD, "cover/root", 01700)'],
   ['pivotRoot', 'umount2(".", MNT_DETACH)'],
+  ['detachTree', /open_tree\(AT_FDCWD, "\/srv\/data", /],
   ['attachLayer', /move_mount\(7, "", \$\w+, "layer-0", MOVE_MOUNT_F_EMPTY_PATH\)/],
   ['unmount', 'fchdir(6)\numount2("self/fd/7", MNT_DETACH)'],
   ['boundingSet', 'prctl(PR_CAPBSET_DROP, 2, 0, 0, 0) (may fail: EINVAL)'],

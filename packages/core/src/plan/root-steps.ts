@@ -171,29 +171,42 @@ function assembledHostRoot(root: ResolvedRoot, files: readonly PlacedFile[], hos
   const hasMounts = (path: string) =>
     host.dataMounts.some((mount) => (mount.path === path && mount.readonly) || mount.path.startsWith(`${path}/`));
   const empty = root.hide.filter((path) => isTopLevel(path) && host.stat(path)?.type === 'directory');
+  // What a program writes to without asking must be writable: empty, where the host's cannot be shown so.
+  const temporary = directories.filter((path) => path === '/tmp' && root.writable !== 'none' && hasMounts(path));
   return [
     { op: 'emptyRoot', directories: [...mountPoints, ...directories, ...empty], links },
-    ...directories.map(
-      (path): Step =>
-        root.writable === 'none' || hasMounts(path)
-          ? {
-              op: 'bind',
-              source: path,
-              target: path,
-              type: 'directory',
-              attributes: ['ro', 'nosuid', 'nodev'],
-              recursive: true,
-            }
-          : {
-              op: 'mountOverlay',
-              target: path,
-              lower: [path],
-              upper: scratchUpper(path, host),
-              options: { ...overlayOptions, userxattr: true },
-              attributes: ['nosuid', 'nodev'],
-              appendLower: kernelAtLeast(host, 6, 8),
-            },
+    ...temporary.map(
+      (target): Step => ({
+        op: 'mount',
+        type: 'tmpfs',
+        target,
+        options: { mode: '1777' },
+        attributes: ['nosuid', 'nodev'],
+      }),
     ),
+    ...directories
+      .filter((path) => !temporary.includes(path))
+      .map(
+        (path): Step =>
+          root.writable === 'none' || hasMounts(path)
+            ? {
+                op: 'bind',
+                source: path,
+                target: path,
+                type: 'directory',
+                attributes: ['ro', 'nosuid', 'nodev'],
+                recursive: true,
+              }
+            : {
+                op: 'mountOverlay',
+                target: path,
+                lower: [path],
+                upper: scratchUpper(path, host),
+                options: { ...overlayOptions, userxattr: true },
+                attributes: ['nosuid', 'nodev'],
+                appendLower: kernelAtLeast(host, 6, 8),
+              },
+      ),
     ...files.map(({ path, content }): Step => ({ op: 'file', target: path, content, mode: 0o644, uid: 0, gid: 0 })),
   ];
 }

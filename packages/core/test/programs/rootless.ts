@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Container, NsError, Pool, run } from '../../src/index.ts';
 
@@ -136,6 +136,66 @@ await see('what a command leaves behind', async () => {
     };
   } finally {
     await container.remove({ force: true });
+  }
+});
+await see('files', async () => {
+  const place = join(scratch, 'files');
+  mkdirSync(place);
+  writeFileSync(join(place, 'in'), 'from the host');
+  const container = await Container.create({ command: ['/bin/busybox', 'sleep', '60'], rootfs: root });
+  const sh = async (script: string) => {
+    const { stdout, stderr } = await container.exec('/bin/busybox', ['sh', '-c', script]);
+    return stdout + stderr;
+  };
+  try {
+    await container.start();
+    await container.copyIn(join(place, 'in'), '/srv/in');
+    const inside = await sh('busybox cat /srv/in; busybox stat -c " %u" /srv/in; echo made > /fresh');
+    await container.copyOut('/fresh', join(place, 'out'));
+    const names = async () =>
+      (
+        Buffer.concat(await container.export().toArray())
+          .toString('latin1')
+          .match(/fresh|busybox/g) ?? []
+      ).length > 1;
+    const exported = [await names()];
+    const changes = (await container.diff()).map(({ kind, path }) => `${kind} ${path}`);
+    await container.stop({ timeout: 0 });
+    exported.push(await names());
+    const { path } = await container.commit(join(place, 'store'));
+    const again = await run(['/bin/busybox', 'sh', '-c', 'busybox cat /fresh; busybox stat -c %u /fresh'], {
+      rootfs: { layers: [path, root] },
+    });
+    return { inside, out: readFileSync(join(place, 'out'), 'utf8'), exported, changes, again: again.stdout };
+  } finally {
+    await container.remove({ force: true });
+    rmSync(place, { recursive: true, force: true });
+  }
+});
+await see('mounts while it runs', async () => {
+  const source = join(scratch, 'source');
+  mkdirSync(source);
+  writeFileSync(join(source, 'file'), 'of the host');
+  const container = await Container.create({ command: ['/bin/busybox', 'sleep', '60'], rootfs: root });
+  const sh = async (script: string) => {
+    const { stdout, stderr } = await container.exec('/bin/busybox', ['sh', '-c', script]);
+    return stdout + stderr;
+  };
+  const mounts = () => sh('busybox cat /proc/mounts');
+  try {
+    await container.start();
+    const before = await mounts();
+    await container.mount({ source, target: '/srv/bound', readonly: true });
+    await container.mount({ type: 'tmpfs', target: '/srv/memory', size: '1m' });
+    await container.mount({ type: 'file', target: '/srv/secret', content: 'hunter2', mode: 0o400 });
+    const seen = await sh(
+      'busybox cat /srv/bound/file /srv/secret; busybox touch /srv/bound/x; busybox touch /srv/memory/x && echo " ok"',
+    );
+    for (const target of ['/srv/secret', '/srv/memory', '/srv/bound']) await container.unmount(target);
+    return { seen, restored: (await mounts()) === before };
+  } finally {
+    await container.remove({ force: true });
+    rmSync(source, { recursive: true, force: true });
   }
 });
 await see('pause', async () => {

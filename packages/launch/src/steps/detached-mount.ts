@@ -1,5 +1,7 @@
-import { AT_FDCWD, MNT_DETACH, MOVE_MOUNT, O } from '@ns/libc';
+import { AT_FDCWD, AT_RECURSIVE, MNT_DETACH, MOVE_MOUNT, O, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '@ns/libc';
 import type { Lowerings } from '../lowering.ts';
+import { sendRecord } from '../send-record.ts';
+import { detachedFile } from './mount.ts';
 
 /** Steps about mounts that somebody else made, and namespaces that are there already. */
 export type DetachedMountStep =
@@ -15,6 +17,19 @@ export type DetachedMountStep =
     }
   /** Targets of later steps are resolved in the root of the mount namespace that was entered. */
   | { readonly op: 'openRoot' }
+  /** Give the caller a descriptor that an earlier step made, `root` or a mount, as {@link Launched.scratch}. */
+  | { readonly op: 'handOver'; readonly handle: string }
+  /** A copy of a tree of this mount namespace, for a bind in another one that is entered next. */
+  | { readonly op: 'detachTree'; readonly source: string; readonly recursive: boolean; readonly handle: string }
+  /** A mount of one file with this content, in memory only, for a bind in another mount namespace that is entered next. */
+  | {
+      readonly op: 'detachFile';
+      readonly handle: string;
+      readonly content: string | Uint8Array;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+    }
   /**
    * Take a mount out of this mount namespace. It is given as a descriptor (O_PATH) of its root, which no rename can
    * redirect; `proc` is one of a procfs, for there is no umount(2) by descriptor.
@@ -32,6 +47,20 @@ export const detachedMountLowerings: Lowerings<DetachedMountStep> = {
   openRoot(_, to) {
     const { asm } = to;
     asm.call('openat', [AT_FDCWD, asm.string('/'), O.PATH | O.DIRECTORY | O.CLOEXEC], { store: to.handle('root') });
+  },
+
+  handOver({ handle }, to) {
+    sendRecord(to, { kind: 'scratch' }, to.handle(handle));
+  },
+
+  detachTree({ source, recursive, handle }, to) {
+    const { asm } = to;
+    const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0);
+    asm.call('open_tree', [AT_FDCWD, asm.string(source), flags], { store: to.handle(handle) });
+  },
+
+  detachFile({ handle, ...file }, to) {
+    detachedFile(to, file, to.handle(handle));
   },
 
   unmount({ mount, proc }, to) {

@@ -157,8 +157,8 @@ export type MountStep =
   /** A file or directory of the host inside the root. */
   | {
       readonly op: 'bind';
-      /** Path on the host, or the name of a descriptor of a detached mount. */
-      readonly source: string | { readonly fd: string };
+      /** Path on the host, the name of a descriptor of a detached mount, or that of one which an earlier step made. */
+      readonly source: string | { readonly fd: string } | { readonly handle: string };
       readonly target: string;
       readonly type: 'file' | 'directory';
       readonly attributes: readonly MountAttribute[];
@@ -314,13 +314,7 @@ export const mountLowerings: Lowerings<MountStep> = {
     const skip = new Label();
     newMount(to, type, options, bits(attributes), mount, optional && { tolerate: optional, otherwise: skip });
     const place = (made ? openTarget : resolveTarget)(to, target, 'directory', plain ? PLAIN : IN_ROOT);
-    asm.call('move_mount', [
-      mount,
-      asm.string(''),
-      place,
-      asm.string(''),
-      MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
-    ]);
+    attachTo(to, mount, place);
     asm.place(skip);
   },
 
@@ -345,13 +339,7 @@ export const mountLowerings: Lowerings<MountStep> = {
       }
     }
     const place = resolveTarget(to, '/dev', 'directory', PLAIN);
-    asm.call('move_mount', [
-      dev,
-      asm.string(''),
-      place,
-      asm.string(''),
-      MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
-    ]);
+    attachTo(to, dev, place);
     if (!bindNodes && !sealed) return;
     for (const { name } of nodes) {
       const node = asm.slot();
@@ -375,7 +363,7 @@ export const mountLowerings: Lowerings<MountStep> = {
         { store: mount, ...(optional && { tolerate: ['ENOENT'], otherwise: skip }) },
       );
     } else {
-      mount = to.fd(source.fd);
+      mount = 'fd' in source ? to.fd(source.fd) : to.handle(source.handle);
     }
     // Attributes first, place second: there is no moment at which the mount is there and writable.
     setAttributes(
@@ -386,46 +374,14 @@ export const mountLowerings: Lowerings<MountStep> = {
       propagation ? propagationFlags[propagation] & ~MS.REC : MS.PRIVATE,
     );
     const place = resolveTarget(to, target, type, IN_ROOT);
-    asm.call('move_mount', [
-      mount,
-      asm.string(''),
-      place,
-      asm.string(''),
-      MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
-    ]);
+    attachTo(to, mount, place);
     asm.place(skip);
   },
 
-  file({ target, content, mode, uid, gid }, to) {
-    const { asm } = to;
-    const mount = asm.slot();
-    const file = asm.slot();
-    const tree = asm.slot();
-    newMount(
-      to,
-      'tmpfs',
-      { mode: '0755', size: String(Buffer.byteLength(content) + 65536), nr_inodes: '3' },
-      MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV,
-      mount,
-    );
-    asm.call('openat', [mount, asm.string('file'), O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC, mode], { store: file });
-    // As bytes, which no explanation prints.
-    asm.call('write', [file, asm.bytes(Buffer.from(content)), Buffer.byteLength(content)]);
-    asm.call('fchown', [file, uid, gid]);
-    asm.call('fchmod', [file, mode]);
-    asm.call('close', [file]);
-    // A mount of one file: attach the tmpfs out of sight, take the file's own mount from it.
-    asm.call('mkdirat', [to.handle('scratch'), asm.string('files'), 0o700], { tolerate: ['EEXIST'] });
-    asm.call('move_mount', [mount, asm.string(''), to.handle('scratch'), asm.string('files'), MOVE_MOUNT.F_EMPTY_PATH]);
-    asm.call('open_tree', [mount, asm.string('file'), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC], { store: tree });
-    const place = resolveTarget(to, target, 'file', IN_ROOT);
-    asm.call('move_mount', [
-      tree,
-      asm.string(''),
-      place,
-      asm.string(''),
-      MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
-    ]);
+  file({ target, ...file }, to) {
+    const tree = to.asm.slot();
+    detachedFile(to, file, tree);
+    attach(to, tree, target, 'file');
   },
 
   mask({ paths }, to) {
@@ -464,13 +420,7 @@ export const mountLowerings: Lowerings<MountStep> = {
         store: cover,
       });
       asm.place(covered);
-      asm.call('move_mount', [
-        cover,
-        asm.string(''),
-        place,
-        asm.string(''),
-        MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
-      ]);
+      attachTo(to, cover, place);
       asm.place(done);
     }
   },
@@ -491,13 +441,7 @@ export const mountLowerings: Lowerings<MountStep> = {
         { store: cover },
       );
       setAttributes(to, cover, MOUNT_ATTR.RDONLY, true);
-      asm.call('move_mount', [
-        cover,
-        asm.string(''),
-        place,
-        asm.string(''),
-        MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
-      ]);
+      attachTo(to, cover, place);
       asm.place(skip);
     }
   },
@@ -571,21 +515,45 @@ function setAttributes({ asm }: Lowering, mount: Operand, set: number, recursive
 }
 
 /** Puts a detached mount in its place: the root into the scratch, everything else inside the root. */
-function attach(to: Lowering, mount: Operand, target: string): void {
+function attach(to: Lowering, mount: Operand, target: string, type: 'file' | 'directory' = 'directory'): void {
   const { asm } = to;
   if (target === '/') {
     asm.call('mkdirat', [to.handle('scratch'), asm.string('root'), 0o755], { tolerate: ['EEXIST'] });
     asm.call('move_mount', [mount, asm.string(''), to.handle('scratch'), asm.string('root'), MOVE_MOUNT.F_EMPTY_PATH]);
-  } else {
-    const place = resolveTarget(to, target, 'directory', IN_ROOT);
-    asm.call('move_mount', [
-      mount,
-      asm.string(''),
-      place,
-      asm.string(''),
-      MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH,
-    ]);
-  }
+  } else attachTo(to, mount, resolveTarget(to, target, type, IN_ROOT));
+}
+
+/** Puts a detached mount where a descriptor says: nothing that is renamed meanwhile leads it elsewhere. */
+function attachTo({ asm }: Lowering, mount: Operand, place: Operand): void {
+  const nowhere = asm.string('');
+  asm.call('move_mount', [mount, nowhere, place, nowhere, MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH]);
+}
+
+/** A file with content. */
+export interface FileContent {
+  readonly content: string | Uint8Array;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** A mount of one file, on a tmpfs of its own, in `store`. */
+export function detachedFile(to: Lowering, { content, mode, uid, gid }: FileContent, store: Slot): void {
+  const { asm } = to;
+  const [mount, file] = [asm.slot(), asm.slot()];
+  const bytes = Buffer.from(content);
+  const options = { mode: '0755', size: String(bytes.length + 65536), nr_inodes: '3' };
+  newMount(to, 'tmpfs', options, MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV, mount);
+  asm.call('openat', [mount, asm.string('file'), O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC, mode], { store: file });
+  // As bytes, which no explanation prints.
+  asm.call('write', [file, asm.bytes(bytes), bytes.length]);
+  asm.call('fchown', [file, uid, gid]);
+  asm.call('fchmod', [file, mode]);
+  asm.call('close', [file]);
+  // A mount of one file: attach the tmpfs out of sight, take the file's own mount from it.
+  asm.call('mkdirat', [to.handle('scratch'), asm.string('files'), 0o700], { tolerate: ['EEXIST'] });
+  asm.call('move_mount', [mount, asm.string(''), to.handle('scratch'), asm.string('files'), MOVE_MOUNT.F_EMPTY_PATH]);
+  asm.call('open_tree', [mount, asm.string('file'), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC], { store });
 }
 
 /** A descriptor of a path inside the root that is there. */
