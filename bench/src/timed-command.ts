@@ -16,7 +16,11 @@ export class TimedCommand implements Disposable {
   /** @param options.hideFile - a file that the command sees as empty */
   constructor(command: readonly string[], options: { hideFile?: string } = {}) {
     const hide = options.hideFile === undefined ? [] : ['--null', options.hideFile];
-    this.#timer = spawn(buildProgram('timer'), [...hide, ...command], { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#timer = spawn(buildProgram('timer'), [...hide, ...command], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      // As clean as that of a container: some variables make a command slow.
+      env: { PATH: process.env.PATH, HOME: process.env.HOME },
+    });
     this.#answers = createInterface(this.#timer.stdout!)[Symbol.asyncIterator]();
   }
 
