@@ -1,4 +1,4 @@
-import { allocate, check, type FdWatch, O, OwnedFd, SYS, syscall, watchFd } from '@ns/libc';
+import { allocate, check, type FdWatch, O, OwnedFd, SYS, syscall, watchFdAlone } from '@ns/libc';
 
 const EPOLLPRI = 2;
 const EPOLL_CTL_ADD = 1;
@@ -21,7 +21,7 @@ export function watchPriority(fd: number, onReady: () => void): FdWatch {
   const event = allocate(eventSize);
   event.bytes.writeUInt32LE(EPOLLPRI, 0);
   check('epoll_ctl', syscall(SYS.epoll_ctl, epoll.fd, EPOLL_CTL_ADD, fd, event.address));
-  const watch = watchFd(epoll.fd, { readable: true }, onReady);
+  const watch = watchFdAlone(epoll.fd, onReady);
   const close = (): void => {
     watch.close();
     epoll.close();

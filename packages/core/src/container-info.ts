@@ -16,7 +16,8 @@ export interface ContainerFilter {
   readonly name?: string;
   /** Each with this value. */
   readonly labels?: Readonly<Record<string, string>>;
-  readonly status?: ContainerStatus;
+  /** Or one of several. */
+  readonly status?: ContainerStatus | readonly ContainerStatus[];
 }
 
 /** Containers of this state root, whoever made them. */
@@ -24,7 +25,7 @@ export function listContainers({ name, labels = {}, status }: ContainerFilter): 
   const wanted = Object.entries(labels);
   return readStates()
     .filter((state) => name === undefined || state.name === name)
-    .filter((state) => status === undefined || state.status === status)
+    .filter((state) => status === undefined || [status].flat().includes(state.status))
     .filter((state) => wanted.every(([key, value]) => state.labels[key] === value))
     .map(({ id, name, labels, command, status, init, createdAt }) => ({
       id,

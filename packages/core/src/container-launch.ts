@@ -138,7 +138,10 @@ function serveSystemCalls(launched: Launched, handlers: SeccompHandlers, options
 }
 
 /** What is on the machine besides processes, and would stay if this process died now. */
-function leftoversOf({ id, cgroup, outerCgroup, ids, mounts }: StartContext, spec: ContainerSpec): Leftovers {
+export function leftoversOf(
+  { id, cgroup, outerCgroup, ids, mounts }: Pick<StartContext, 'id'> & Partial<StartContext>,
+  spec: ContainerSpec,
+): Leftovers {
   const { name, log } = spec;
   const cgroups = [...(cgroup?.paths ?? []), ...(outerCgroup?.paths ?? [])];
   const outermost = (outerCgroup ?? cgroup)?.paths ?? [];

@@ -180,7 +180,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
     feedInput(this.#streams, options.stdin);
     try {
       const running = await starting;
-      if (!running) return neverStarted(options);
+      if (!running) return unlessFailed(neverStarted<Output>(options), options);
       const exit = await running.launched.exited;
       const ending = await running.finish(exit);
       const failure = cause === undefined ? exit.failure : undefined;
@@ -199,9 +199,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
         usage: ending.usage,
         warnings: running.warnings,
       };
-      if (options.check && (result.exitCode !== 0 || result.reason !== 'exit'))
-        throw new ProcessFailedError(options.command[0]!, result);
-      return result;
+      return unlessFailed(result, options);
     } finally {
       clearTimeout(timer);
       options.signal?.removeEventListener('abort', onAbort);
@@ -211,6 +209,20 @@ export class ContainerProcess<Output extends string | Buffer = string>
       if (!this.#launched) this.#streams.destroy();
     }
   }
+}
+
+/** The result; with `check` a failure is thrown. */
+function unlessFailed<Output extends string | Buffer>(
+  result: Result<Output>,
+  { check, command }: ProcessOptions,
+): Result<Output> {
+  if (check && (result.exitCode !== 0 || result.reason !== 'exit')) throw new ProcessFailedError(command[0]!, result);
+  return result;
+}
+
+/** A process that there will not be. */
+export function refusedProcess(reason: unknown): ContainerProcess {
+  return new ContainerProcess({ command: [] }, () => Promise.reject(reason));
 }
 
 /** Streams for a process that is yet to be started. */

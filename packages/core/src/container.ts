@@ -1,7 +1,6 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { fromDockerLimits, type Stats } from '@ns/cgroups';
 import { type Explanation, SIGNALS } from '@ns/launch';
-import { SpecError } from '@ns/libc';
 import type { Endpoint } from '@ns/netns';
 import type { AppliedChanges, ApplyChangesOptions, Change, CopiedTree, StoredLayer } from '@ns/overlayfs';
 import { AttachedStream } from './attached-stream.ts';
@@ -23,7 +22,7 @@ import {
 import { type ContainerFilter, type ContainerInfo, listContainers } from './container-info.ts';
 import { ContainerLife } from './container-life.ts';
 import { claimName, releaseName } from './container-names.ts';
-import type { ContainerProcess } from './container-process.ts';
+import { type ContainerProcess, refusedProcess } from './container-process.ts';
 import { cgroupOf, processIds, signalProcess, statsEvery, statsOf } from './container-processes.ts';
 import { type ContainerState, type ContainerStatus, findState } from './container-state.ts';
 import type { ContainerWarning } from './container-warning.ts';
@@ -36,6 +35,7 @@ import type { WriteLimit } from './kept-writes.ts';
 import type { LogEntry, LogOptions } from './log-buffer.ts';
 import type { MountSpec } from './mount-spec.ts';
 import { type ContainerPort, liveNetworks, portsOf, updateNetwork } from './network/live-networks.ts';
+import { type Patience, patiently } from './patience.ts';
 import { type ContainerUpdate, type PlannedChange, plannedMounts, planUpdate } from './planned-changes.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
 import type { Result } from './result.ts';
@@ -43,6 +43,7 @@ import { RunningMounts } from './running-mounts.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
 import { traceOnly } from './tracing.ts';
 import type { ContainerSpec } from './types.ts';
+import { checkCall } from './validate-calls.ts';
 import { validateExec, validateMount, validateSpec } from './validate-spec.ts';
 
 /**
@@ -78,15 +79,21 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
    * @throws ContainerStartError `ERR_NS_CONTAINER_START`: a step of the setup failed; nothing is left behind
    */
-  static async create(spec: ContainerSpec, options: { signal?: AbortSignal } = {}): Promise<Container> {
+  static async create(spec: ContainerSpec, options: Patience = {}): Promise<Container> {
     const checked = validateSpec(spec);
+    checkCall('create', options);
     checkDetachable(checked);
     options.signal?.throwIfAborted();
     const container = new Container(checked);
-    await container.#life.create();
-    if (options.signal?.aborted) {
-      await container.remove({ force: true });
-      options.signal.throwIfAborted();
+    const made = container.#life.create();
+    try {
+      await patiently('making a container', options, made);
+    } catch (error) {
+      await made.then(
+        () => container.remove({ force: true }),
+        () => {},
+      );
+      throw error;
     }
     return container;
   }
@@ -108,7 +115,7 @@ export class Container implements AsyncDisposable {
 
   /** Containers of this state root, whoever made them. */
   static async list(filter: ContainerFilter = {}): Promise<ContainerInfo[]> {
-    return listContainers(filter);
+    return listContainers(checkCall('list', filter));
   }
 
   /** What a container with this specification would be, without making it. Needs no privileges. */
@@ -166,7 +173,12 @@ export class Container implements AsyncDisposable {
    * @throws ContainerStateError `ERR_NS_CONTAINER_RUNNING`
    * @throws WaitError `ERR_NS_WAIT_TIMEOUT`, `ERR_NS_WAIT_FAILED`: it is not ready; it may be running all the same
    */
-  async start(): Promise<void> {
+  async start(patience: Patience = {}): Promise<void> {
+    checkCall('start', patience);
+    return patiently('the start', patience, this.#start());
+  }
+
+  async #start(): Promise<void> {
     const startedAt = Date.now();
     await this.#life.supervision.holdBack();
     await this.#life.begin();
@@ -174,9 +186,14 @@ export class Container implements AsyncDisposable {
     await this.#life.supervision.ready({ pid: launched.pid!, logs: this.#life.logs, startedAt, ended: result });
   }
 
-  /** How the program ended. Before or after the start, any number of times; after a restart, how that run ends. */
-  wait(): Promise<Result> {
-    return this.#life.wait();
+  /**
+   * How the program ended. Before or after the start, any number of times; after a restart, how that run ends.
+   *
+   * @throws NsError `ERR_NS_TIMEOUT`: it had not ended after `timeout` ms; it goes on
+   */
+  async wait(patience: Patience = {}): Promise<Result> {
+    checkCall('wait', patience);
+    return patiently('waiting for the end', patience, this.#life.wait());
   }
 
   /** Runs a command inside. When it settles, every process it started is gone. */
@@ -185,12 +202,15 @@ export class Container implements AsyncDisposable {
     args: readonly string[] | ExecOptions = [],
     options: ExecOptions = {},
   ): ContainerProcess {
-    const argv = [
-      ...(typeof command === 'string' ? [command] : command),
-      ...(Array.isArray(args) ? (args as string[]) : []),
-    ];
+    const given = Array.isArray(command) ? command : [command];
+    const argv = [...given, ...(Array.isArray(args) ? (args as string[]) : [])] as string[];
     const chosen = Array.isArray(args) ? options : (args as ExecOptions);
-    const checked = validateExec(argv, chosen);
+    let checked: ExecOptions;
+    try {
+      checked = validateExec(argv, chosen);
+    } catch (error) {
+      return refusedProcess(error);
+    }
     return traceOnly('exec', { ...this.#life.trace, command: argv }, () =>
       exec(argv, checked, () => this.#life.execTarget()),
     );
@@ -198,8 +218,8 @@ export class Container implements AsyncDisposable {
 
   /** Sends a signal to the program, SIGKILL by default as Docker does. `all`: to every process of the container. */
   async kill(signal: NodeJS.Signals = 'SIGKILL', options: { all?: boolean } = {}): Promise<void> {
+    checkCall('kill', { ...options, signal });
     const run = this.#life.alive('kill it');
-    if (!(signal in SIGNALS)) throw new SpecError('signal', "a signal name such as 'SIGTERM'", signal);
     if (signal === 'SIGKILL') await this.#life.holdBack();
     if (options.all && signal !== 'SIGKILL') {
       for (const pid of await processIds(run)) signalProcess(pid, SIGNALS[signal]);
@@ -208,13 +228,8 @@ export class Container implements AsyncDisposable {
   }
 
   /** Asks the program to end, and ends it after `timeout` ms. Idempotent. */
-  async stop({
-    timeout = 10_000,
-    signal = this.#life.spec.stopSignal ?? 'SIGTERM',
-  }: {
-    timeout?: number;
-    signal?: NodeJS.Signals;
-  } = {}): Promise<void> {
+  async stop(options: { timeout?: number; signal?: NodeJS.Signals } = {}): Promise<void> {
+    const { timeout = 10_000, signal = this.#life.spec.stopSignal ?? 'SIGTERM' } = checkCall('stop', options);
     await this.#life.holdBack();
     if (!this.#life.isAlive) return;
     const run = this.#life.run!;
@@ -227,7 +242,8 @@ export class Container implements AsyncDisposable {
   }
 
   /** Stops and starts it again, with the files it had. */
-  async restart(options: { timeout?: number } = {}): Promise<void> {
+  async restart(options: { timeout?: number; signal?: NodeJS.Signals } = {}): Promise<void> {
+    checkCall('restart', options);
     await this.stop(options);
     await this.start();
   }
@@ -258,6 +274,8 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_NO_EGRESS_POLICY`: it was made without one
    */
   async update(changes: ContainerUpdate, options: { dryRun?: boolean } = {}): Promise<PlannedChange[]> {
+    checkCall('update', changes);
+    checkCall('updateOptions', options);
     const { mounts, ...specified } = changes;
     const { spec, planned } = planUpdate(this.#life.spec, specified);
     validateSpec(spec);
@@ -281,6 +299,7 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
    */
   async rename(name: string): Promise<void> {
+    checkCall('rename', { name });
     validateSpec({ ...this.#life.spec, name });
     const before = this.name;
     if (name === before) return;
@@ -293,7 +312,10 @@ export class Container implements AsyncDisposable {
   stats(): Promise<Stats>;
   stats(options: { interval: number }): AsyncIterable<Stats>;
   stats(options?: { interval: number }): Promise<Stats> | AsyncIterable<Stats> {
-    if (options) return statsEvery(() => (this.#life.isAlive ? this.#life.run : undefined), options.interval);
+    if (options) {
+      const { interval } = checkCall('stats', options);
+      return statsEvery(() => (this.#life.isAlive ? this.#life.run : undefined), interval);
+    }
     return this.#life.during('read its stats', statsOf);
   }
 
@@ -313,6 +335,7 @@ export class Container implements AsyncDisposable {
    * rotated ones included.
    */
   logs(options: LogOptions = {}): AsyncIterable<LogEntry> {
+    checkCall('logs', options);
     return this.#life.readLogs(options);
   }
 
@@ -358,6 +381,7 @@ export class Container implements AsyncDisposable {
    * @throws SpecError `ERR_NS_INVALID_SPEC`: `spec` leaves no place for files to begin with
    */
   async fork(count = 1, spec: Partial<ContainerSpec> = {}): Promise<Container[]> {
+    checkCall('fork', { count });
     return Promise.all(Array.from({ length: count }, () => this.#fork(spec)));
   }
 
@@ -369,6 +393,7 @@ export class Container implements AsyncDisposable {
    * @throws UnavailableError stopped, for an ordinary user
    */
   async copyIn(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
+    checkCall('copyIn', { from, to });
     return this.#life.atRest(async () => {
       const root = this.#life.root('copy into it');
       return copyIntoContainer(root, this.#life.run!.design.namespaces, { ...options, from, to });
@@ -382,6 +407,7 @@ export class Container implements AsyncDisposable {
    * caller's (default otherwise); or an owner on the host
    */
   async copyOut(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
+    checkCall('copyOut', { from, to });
     return this.#life.atRest(async () => {
       const root = this.#life.root('copy out of it');
       return copyOutOfContainer(root, this.#life.run!.design.namespaces, { ...options, from, to });
@@ -425,6 +451,7 @@ export class Container implements AsyncDisposable {
 
   /** Changes the size of its terminal; needs `tty: true`. */
   resize(size: TerminalSize): void {
+    checkCall('resize', size);
     const { streams } = this.#life.alive('resize its terminal');
     if (streams instanceof TerminalStreams) streams.resize(size);
   }
@@ -460,7 +487,8 @@ export class Container implements AsyncDisposable {
    *
    * @throws ContainerStateError `ERR_NS_CONTAINER_RUNNING`: it runs, and `force` was not given
    */
-  async remove({ force = false }: { force?: boolean } = {}): Promise<void> {
+  async remove(options: { force?: boolean } = {}): Promise<void> {
+    const { force = false } = checkCall('remove', options);
     if (this.#life.status === 'removed') return this.#life.forget();
     if (this.#life.isAlive && this.#life.status !== 'created' && !force) {
       throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'remove it', 'Stop it first, or remove({ force: true })');

@@ -5,6 +5,11 @@ export class EventHub<Event extends { readonly type: string }> {
   readonly #emitter = new EventEmitter({ captureRejections: false });
   #closed = false;
 
+  constructor() {
+    // Any number may listen; Node's warning is for forgotten ones of a single object.
+    this.#emitter.setMaxListeners(0);
+  }
+
   on<Type extends Event['type']>(type: Type, listener: (event: Extract<Event, { type: Type }>) => void): void {
     this.#emitter.on(type, listener);
   }
@@ -27,7 +32,8 @@ export class EventHub<Event extends { readonly type: string }> {
     this.#emitter.removeAllListeners();
   }
 
-  async *iterate(): AsyncGenerator<Event, void, undefined> {
+  /** Listens from now on, also before the first event is asked for. */
+  iterate(): AsyncGenerator<Event, void, undefined> {
     const queue: Event[] = [];
     let ended = this.#closed;
     let wake = () => {};
@@ -41,20 +47,23 @@ export class EventHub<Event extends { readonly type: string }> {
     };
     this.#emitter.on(ANY, onEvent);
     this.#emitter.on(END, onEnd);
-    try {
-      for (;;) {
-        const event = queue.shift();
-        if (event) yield event;
-        else if (ended) return;
-        else
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
+    const emitter = this.#emitter;
+    return (async function* () {
+      try {
+        for (;;) {
+          const event = queue.shift();
+          if (event) yield event;
+          else if (ended) return;
+          else
+            await new Promise<void>((resolve) => {
+              wake = resolve;
+            });
+        }
+      } finally {
+        emitter.off(ANY, onEvent);
+        emitter.off(END, onEnd);
       }
-    } finally {
-      this.#emitter.off(ANY, onEvent);
-      this.#emitter.off(END, onEnd);
-    }
+    })();
   }
 }
 

@@ -111,6 +111,16 @@ function statHostFile(path: string): HostFile | undefined {
   return files.get(path);
 }
 
+/** Are these files as they were when {@link Host.stat} told of them? */
+export function isUnchanged(files: ReadonlyMap<string, HostFile | undefined>): boolean {
+  for (const [path, before] of files) {
+    const now = lookAt(path);
+    if (now?.type !== before?.type || now?.mode !== before?.mode) return false;
+    if (now?.uid !== before?.uid || now?.gid !== before?.gid) return false;
+  }
+  return true;
+}
+
 function lookAt(path: string): HostFile | undefined {
   const stat = statAt(AT_FDCWD, path);
   if (!stat) return undefined;

@@ -19,6 +19,7 @@ export { Network, type NetworkInfo, NetworkInUseError, type NetworkMember } from
 export type { NetworkOptions } from './network/network-options.ts';
 export type { Bandwidth, BitRate, NetworkAttachment, NetworkReference, NetworkSpec } from './network/network-spec.ts';
 export type { OutputChunk } from './output.ts';
+export type { Patience } from './patience.ts';
 export { Pool, type PoolOptions, type PoolState, type WaitingOptions } from './pool.ts';
 export type { PooledRunOptions, PooledSandbox } from './pooled-sandbox.ts';
 export type { Capability } from './probe/capability.ts';

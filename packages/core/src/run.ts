@@ -2,9 +2,10 @@ import type { StandardStreams } from '@ns/launch';
 import type { NotifierOptions } from '@ns/seccomp';
 import { readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
-import { ContainerProcess, type Running } from './container-process.ts';
+import { ContainerProcess, type Running, refusedProcess } from './container-process.ts';
 import { newId } from './design.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
+import { startAsBefore } from './recent-starts.ts';
 import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
 import { validateRun } from './validate-spec.ts';
@@ -51,7 +52,7 @@ export function run(
     spec = validateRun({ ...options, command: argv });
   } catch (error) {
     // A rejection like every other failure of a run; of the options, which may be anything, none is looked at.
-    return new ContainerProcess<string>({ command: [] }, () => Promise.reject(error));
+    return refusedProcess(error);
   }
   return new ContainerProcess<string>(spec, (streams) => startOnce(spec, streams));
 }
@@ -106,14 +107,23 @@ function startWith(
 ): Running {
   const park = resources.network instanceof UserContainerNetwork;
   const context = { ...resources, id, streams, notifier, park, keepScratch: false };
-  const { launched, design } = launchContainer(spec, context);
+  const { launched, warnings } =
+    (resources === noResources && !notifier && startAsBefore(spec, id, streams)) || launchAnew(spec, context);
   return {
     launched,
-    warnings: design.warnings,
+    warnings,
     async finish(exit) {
       const ending = await readAccounts(exit, resources.cgroup);
       await resources[Symbol.asyncDispose]();
       return ending;
     },
   };
+}
+
+function launchAnew(
+  spec: ContainerSpec,
+  context: Parameters<typeof launchContainer>[1],
+): Pick<Running, 'launched' | 'warnings'> {
+  const { launched, design } = launchContainer(spec, context);
+  return { launched, warnings: design.warnings };
 }

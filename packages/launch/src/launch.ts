@@ -1,14 +1,15 @@
-import { memfd, ResourceStack } from '@ns/libc';
+import { memfd, ResourceStack, SpecError } from '@ns/libc';
 import { Inheritance } from './inheritance.ts';
-import { Launched } from './launched.ts';
+import { Launched, type Origin } from './launched.ts';
 import type { FdLayout, Step } from './lowering.ts';
+import { PreparedProgram } from './prepared-program.ts';
 import { assembleProgram } from './recent-programs.ts';
 import { StandardStreams, type Stdio } from './standard-streams.ts';
 
 /** What {@link launch} needs. */
 export interface LaunchOptions {
   /** What the new process does, from its first instruction to `exec`. */
-  readonly steps: readonly Step[];
+  readonly steps: readonly Step[] | PreparedProgram;
   /** stdin, stdout, stderr. Default: null, pipe, pipe. */
   readonly stdio?: readonly [Stdio, Stdio, Stdio] | StandardStreams;
   /** Descriptors that the payload finds as 3, 4, … They stay the caller's. */
@@ -44,7 +45,6 @@ export interface LaunchOptions {
  */
 export function launch(options: LaunchOptions): Launched {
   const {
-    steps,
     stdio = ['null', 'pipe', 'pipe'],
     extraFds = [],
     fds = {},
@@ -52,16 +52,34 @@ export function launch(options: LaunchOptions): Launched {
     direct = false,
     unmountLate = false,
   } = options;
-  const layout: FdLayout = { extra: extraFds.length, named: Object.keys(fds) };
+  const { bytes, origin } = programOf(options, { extra: extraFds.length, named: Object.keys(fds) }, variables);
 
   using rollback = new ResourceStack();
-  const program = rollback.use(memfd('ns-program', assembleProgram(steps, layout, variables)));
+  const program = rollback.use(memfd('ns-program', bytes));
   const streams = stdio instanceof StandardStreams ? stdio : new StandardStreams(stdio);
   if (streams !== stdio) rollback.defer(() => streams.destroy());
   const inheritance = rollback.use(new Inheritance(program, streams, extraFds, Object.values(fds)));
   // Without a supervisor the process soon is the program, and of that everybody wants to know the pid.
-  const supervised = steps.some(({ op }) => op === 'clone');
+  const supervised = origin.steps.some(({ op }) => op === 'clone');
   const started = (supervised && !direct && inheritance.request()) || inheritance.spawn();
   rollback.release();
-  return new Launched(started, inheritance, streams, { steps, layout }, { unmountLate });
+  return new Launched(started, inheritance, streams, origin, { unmountLate });
+}
+
+function programOf(
+  { steps }: LaunchOptions,
+  layout: FdLayout,
+  variables: readonly string[],
+): { bytes: Buffer; origin: Origin } {
+  if (!(steps instanceof PreparedProgram))
+    return { bytes: assembleProgram(steps, layout, variables), origin: { steps, layout } };
+  const { extra, named } = steps.layout;
+  if (extra !== layout.extra || named.join() !== layout.named.join())
+    throw new SpecError(
+      'fds',
+      `descriptors as it was prepared for: ${extra} extra, and ${named.join(', ')}`,
+      layout.named,
+    );
+  const origin = { steps: steps.steps, layout, asLaunched: () => steps.stepsFor(variables) };
+  return { bytes: steps.bytesFor(variables), origin };
 }

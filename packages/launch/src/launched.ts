@@ -42,6 +42,8 @@ export interface Exit {
 export interface Origin {
   readonly steps: readonly Step[];
   readonly layout: FdLayout;
+  /** The steps as this launch had them, where `steps` are those of another with other names. */
+  readonly asLaunched?: () => readonly Step[];
 }
 
 /** A process that was started by {@link launch}. */
@@ -313,7 +315,7 @@ export class Launched {
         this.#spawned(record.value);
         break;
       case 'failure':
-        this.#failure = describeFailure(this.#origin.steps, this.#origin.layout, record.index, record.value);
+        this.#failure = this.#describeFailure(record);
         break;
       case 'started':
         this.pid = record.value;
@@ -352,6 +354,11 @@ export class Launched {
         return;
     }
     fd?.close();
+  }
+
+  #describeFailure({ index, value }: StageRecord): SyscallError {
+    const { steps, layout, asLaunched } = this.#origin;
+    return describeFailure(asLaunched?.() ?? steps, layout, index, value);
   }
 
   /** A child may speak before its monitor has said that there is one; nobody shall hear of it before. */

@@ -110,7 +110,7 @@ export class Zygote {
 }
 
 /** How long it waits for the next request, and how soon another start must follow a first one to be worth a zygote. */
-const IDLE_MS = 500;
+export const patience = { idleMs: 500 };
 
 let zygote: Zygote | undefined;
 let idle: NodeJS.Timeout | undefined;
@@ -130,7 +130,7 @@ const MOST_LOSSES = 3;
  */
 export function requestProcess(fds: readonly number[], reportFd: number): boolean {
   // Who starts a process now and then needs none.
-  idle = idle?.refresh() ?? setTimeout(rest, IDLE_MS).unref();
+  idle = idle?.refresh() ?? setTimeout(rest, patience.idleMs).unref();
   if (++starts < 2 || losses >= MOST_LOSSES || fds.length > MOST_FDS) return false;
   const state = inheritedState();
   if (state === undefined) {
@@ -151,7 +151,8 @@ export function requestProcess(fds: readonly number[], reportFd: number): boolea
 }
 
 /** Nothing of ours is left when nothing has been started for a while. */
-function rest(): void {
+export function rest(): void {
+  clearTimeout(idle);
   idle = undefined;
   starts = 0;
   endZygote();

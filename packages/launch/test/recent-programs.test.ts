@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
+import { SpecError } from '@ns/libc';
 import { Lowering, type Step } from '../src/lowering.ts';
+import { PreparedProgram } from '../src/prepared-program.ts';
 import { assembleProgram } from '../src/recent-programs.ts';
 
 const layout = { extra: 0, named: [] };
@@ -68,4 +70,30 @@ test('more plans than are kept', () => {
     const list = steps(id, { env: [`N=${i % 20}`] });
     expect(assembleProgram(list, layout, variables(id))).toEqual(fresh(list));
   }
+});
+
+describe('a prepared program', () => {
+  const prepare = (id: string) => new PreparedProgram(steps(id), { variables: variables(id) });
+
+  test('is what assembling again would give, for every id', () => {
+    const prepared = prepare(newId());
+    for (let i = 0; i < 3; i++) {
+      const id = newId();
+      expect(prepared.bytesFor(variables(id))).toEqual(fresh(steps(id)));
+      expect(prepared.stepsFor(variables(id))).toEqual(steps(id));
+    }
+  });
+
+  test('takes no texts of other lengths, and none with NUL bytes', () => {
+    const prepared = prepare(newId());
+    const id = newId();
+    for (const wrong of [
+      [],
+      [id],
+      [id, 'short'],
+      [`${id.slice(1)}\0`, id.slice(0, 12)],
+      [`${id.slice(1)}é`, id.slice(0, 12)],
+    ])
+      expect(() => prepared.bytesFor(wrong)).toThrow(SpecError);
+  });
 });

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { eventually, kernelState, leftSince, needs, notRoot, processEntries } from '@ns/testing';
-import { endZygote, type LaunchOptions, launch } from '../src/index.ts';
+import { type LaunchOptions, launch } from '../src/index.ts';
+import { patience, rest } from '../src/zygote.ts';
 import { NodeScript } from './node-script.ts';
 import { monitoredPlan } from './plans.ts';
 import { run } from './run.ts';
@@ -18,17 +19,25 @@ const statusOf = (pid: number, field: string) =>
 /** The zygote that the next launch will use. */
 async function zygote(): Promise<number> {
   for (let i = 0; i < 2; i++) await run({ steps: monitoredPlan(['true']) });
-  const [one, ...others] = zygotes();
-  expect(others).toEqual([]);
-  return one!.pid;
+  return theOnlyOne();
 }
 
-afterEach(() => endZygote());
+async function theOnlyOne(): Promise<number> {
+  expect(await eventually(() => zygotes().length === 1)).toBe(true);
+  return zygotes()[0]!.pid;
+}
+
+const { idleMs } = patience;
+beforeEach(() => {
+  // A busy machine is no reason for it to rest in the middle of a test.
+  patience.idleMs = 60_000;
+});
+afterEach(() => {
+  patience.idleMs = idleMs;
+  rest();
+});
 
 rootTest('a first launch does without, and the caller may too', async () => {
-  endZygote();
-  await eventually(() => zygotes().length === 0);
-  await new Promise((resolve) => setTimeout(resolve, 600));
   await run({ steps: monitoredPlan(['true']) });
   for (let i = 0; i < 3; i++) await run({ steps: monitoredPlan(['true']), direct: true });
   expect(zygotes()).toEqual([]);
@@ -69,8 +78,7 @@ rootTest('killed while idle: the next launch does without, the one after has ano
   expect(await eventually(() => zygotes().every(({ state }) => state === 'Z'))).toBe(true);
   expect((await run({ steps: monitoredPlan(['echo', 'out']) })).stdout).toBe('out\n');
   expect((await run({ steps: monitoredPlan(['echo', 'out']) })).stdout).toBe('out\n');
-  expect(await eventually(() => zygotes().length === 1)).toBe(true);
-  expect(zygotes()[0]!.pid).not.toBe(first);
+  expect(await theOnlyOne()).not.toBe(first);
 });
 
 rootTest(
@@ -121,10 +129,10 @@ rootTest('another umask and working directory are another zygote', async () => {
   try {
     process.chdir(directory);
     expect(await look()).toBe(`${directory}\n${before.umask.toString(8).padStart(4, '0')}\n`);
-    pids.push(zygotes().at(-1)!.pid);
+    pids.push(await theOnlyOne());
     process.umask(0o027);
     expect(await look()).toBe(`${directory}\n0027\n`);
-    pids.push(zygotes().at(-1)!.pid);
+    pids.push(await theOnlyOne());
     expect(new Set(pids).size).toBe(3);
   } finally {
     process.chdir(before.directory);
@@ -134,10 +142,10 @@ rootTest('another umask and working directory are another zygote', async () => {
 });
 
 rootTest('nothing of it is left when nothing was started for a while', async () => {
-  endZygote();
   await eventually(() => zygotes().length === 0);
   const before = kernelState();
-  await zygote();
+  patience.idleMs = 100;
+  for (let i = 0; i < 3; i++) await run({ steps: monitoredPlan(['true']) });
   expect(await leftSince(before)).toEqual([]);
 });
 

@@ -33,18 +33,9 @@ export {
   utimesAt,
 } from './files.ts';
 export { nearest, onlyKnownKeys } from './known-keys.ts';
-export {
-  addressOf,
-  type EventWatch,
-  errno,
-  type FdWatch,
-  libc,
-  namespaceChanges,
-  syscall,
-  type WatchedEvents,
-  watchFd,
-} from './libc.ts';
+export { addressOf, errno, libc, namespaceChanges, syscall } from './libc.ts';
 export { allocate, cString, type Memory } from './memory.ts';
 export { ResourceStack } from './resource-stack.ts';
 export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';
+export { type EventWatch, type FdWatch, type WatchedEvents, watchFd, watchFdAlone } from './watch-fd.ts';
 export { getXattr, listXattrs, listXattrsFd, removeXattr, setXattr } from './xattr.ts';

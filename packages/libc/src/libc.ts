@@ -80,82 +80,10 @@ export const libc: {
 };
 
 /**
- * Watch a descriptor that libuv has no type for (pidfd, inotify, eventfd, PSI trigger, seqpacket socket) in the event
- * loop of this thread, without a helper thread.
- *
- * @param fd - stays the caller's; close the watch before closing it
- * @param events - what to wait for
- * @param callback - receives a negated errno (0: none) and what is ready
- * @returns `close()` ends the watch; `change()` waits for other events; `ref()`/`unref()` say whether it keeps the event
- * loop alive (it does at first)
+ * Calls back in the event loop of this thread whenever a descriptor is readable. What the callback throws must not go back
+ * through koffi: it stays pending, and the next garbage collection that meets it aborts the process.
  */
-export function watchFd(
-  fd: number,
-  events: WatchedEvents,
-  callback: (
-    status: number,
-    ready: { readable: boolean; writable: boolean; disconnect: boolean; prioritized: boolean },
-  ) => void,
-): EventWatch {
-  // An exception must not go back through koffi: it stays pending, and the next garbage collection that meets it aborts
-  // the process.
-  const guarded: typeof callback = (status, ready) => {
-    try {
-      callback(status, ready);
-    } catch (error) {
-      process.nextTick(() => {
-        throw error;
-      });
-    }
-  };
-  const handle = koffi.node.poll(fd, events, guarded as never) as unknown as FdWatch & {
-    start(events: WatchedEvents, callback: unknown): void;
-  };
-  let open = true;
-  const watch: EventWatch = {
-    close() {
-      if (!open) return;
-      open = false;
-      handle.close();
-      openWatches.delete(watch);
-      if (openWatches.size === 0) process.off('exit', closeWatches);
-    },
-    change: (wanted) => open && handle.start(wanted, guarded),
-    ref: () => open && handle.ref(),
-    unref: () => open && handle.unref(),
-    [Symbol.dispose]: () => watch.close(),
-  };
-  if (openWatches.size === 0) process.on('exit', closeWatches);
-  openWatches.add(watch);
-  return watch;
-}
-
-// An event that comes while Node takes its environment down would be delivered to code that is not there any more, which
-// ends the process with a core dump. So nothing is watched from 'exit' on.
-const openWatches = new Set<FdWatch>();
-
-function closeWatches(): void {
-  for (const watch of openWatches) watch.close();
-}
-
-/** What {@link watchFd} waits for. */
-export interface WatchedEvents {
-  readonly readable?: boolean;
-  readonly writable?: boolean;
-  /** The other side has closed its end, or half of it: EPOLLRDHUP. */
-  readonly disconnect?: boolean;
-  readonly prioritized?: boolean;
-}
-
-/** A registration made by {@link watchFd}. */
-export interface FdWatch extends Disposable {
-  close(): void;
-  ref(): void;
-  unref(): void;
-}
-
-/** A watch whose events can be changed. */
-export interface EventWatch extends FdWatch {
-  /** Waits for these events from now on. */
-  change(events: WatchedEvents): void;
+export function pollReadable(fd: number, callback: () => void): { ref(): void; unref(): void; close(): void } {
+  const handle = koffi.node.poll(fd, { readable: true }, callback as never);
+  return handle as unknown as { ref(): void; unref(): void; close(): void };
 }

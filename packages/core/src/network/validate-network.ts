@@ -1,6 +1,7 @@
 import { isIP, isIPv4, isIPv6 } from 'node:net';
+import { SpecError } from '@ns/libc';
 import * as v from 'valibot';
-import { dictionary, object } from '../field-schemas.ts';
+import { dictionary, isPlainObject, object } from '../field-schemas.ts';
 import { type SchemaNode, type SpecIssue, toSpecError } from '../spec-issue.ts';
 import type { NetworkOptions } from './network-options.ts';
 import { type BitRate, parseBitRate } from './network-spec.ts';
@@ -127,6 +128,7 @@ export function checkConnectOptions<Options extends object>(options: Options): O
 }
 
 function checked(schema: typeof networkSchema | typeof connectSchema, input: object): unknown {
+  if (!isPlainObject(input)) throw new SpecError('options', 'an object', input);
   const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
   const result = v.safeParse(schema, given, { abortEarly: true });
   if (result.success) return result.output;

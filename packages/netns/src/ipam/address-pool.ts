@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { linkSync, readdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { linkSync, readdirSync, readFileSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SpecError } from '@ns/libc';
 import { AddressInUseError, AddressPoolExhaustedError } from '../errors.ts';
@@ -128,6 +128,7 @@ export class AddressPool {
   /** Removes the pool with all its leases from disk. Idempotent. */
   remove(): void {
     removeStateDirectory(this.#root, 'ipam', this.name, this.subnet.family);
+    removeEmptyDirectory(join(this.#root, 'ipam', this.name));
   }
 
   #takeWanted(draft: string, address: string): bigint {
@@ -214,6 +215,16 @@ export class AddressPool {
 /** Hexadecimal of fixed width: the names sort like the addresses. */
 function leaseName(number: bigint, subnet: Subnet): string {
   return number.toString(16).padStart(subnet.bits / 4, '0');
+}
+
+/** The other address family may still have a pool in it. */
+function removeEmptyDirectory(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOTEMPTY' && code !== 'ENOENT') throw error;
+  }
 }
 
 function unlinkIfThere(path: string): void {

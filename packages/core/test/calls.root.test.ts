@@ -1,0 +1,122 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { needs, notRoot } from '@ns/testing';
+import { Container, Network, run } from '../src/index.ts';
+import { useOwnStateRoot } from './leaves-nothing.ts';
+
+/* Calls with options nobody knows and values of wrong kinds, as they come from JavaScript and from JSON. */
+
+const rootTest = needs(notRoot);
+useOwnStateRoot();
+const command = ['sleep', 'infinity'];
+
+/** As JavaScript sees it: everything can be called with anything. */
+type Untyped = Readonly<Record<string, (...args: readonly unknown[]) => Promise<unknown>>>;
+type Call = (container: Untyped) => unknown;
+const untyped = (value: unknown) => value as Untyped;
+
+rootTest('every call refuses wrong options by name, and the container runs on', async () => {
+  await using container = await Container.create({ command });
+  await container.start();
+  const wrong: readonly (readonly [field: string, call: Call])[] = [
+    ['al', (c) => c.kill!('SIGCONT', { al: true })],
+    ['signal', (c) => c.kill!(9)],
+    ['signal', (c) => c.kill!('KILL')],
+    ['timout', (c) => c.stop!({ timout: 1 })],
+    ['timeout', (c) => c.stop!({ timeout: 'soon' })],
+    ['timeout', (c) => c.stop!({ timeout: -1 })],
+    ['signal', (c) => c.stop!({ signal: 'SIGFOO' })],
+    ['timeot', (c) => c.restart!({ timeot: 1 })],
+    ['forc', (c) => c.remove!({ forc: true })],
+    ['limts', (c) => c.update!({ limts: {} })],
+    ['options', (c) => c.update!()],
+    ['limits.memory', (c) => c.update!({ limits: { memory: 'x' } })],
+    ['name', (c) => c.rename!()],
+    ['name', (c) => c.rename!('a b')],
+    ['usr', (c) => c.exec!('true', [], { usr: 1 })],
+    ['command.0', (c) => c.exec!()],
+    ['folow', (c) => c.logs!({ folow: true })],
+    ['tail', (c) => c.logs!({ tail: -1 })],
+    ['since', (c) => c.logs!({ since: 'yesterday' })],
+    ['interval', (c) => c.stats!({ interval: 0 })],
+    ['interval', (c) => c.stats!({ intervall: 5, interval: 'x' })],
+    ['columns', (c) => c.resize!({ columns: -1, rows: 1 })],
+    ['count', (c) => c.fork!(-1)],
+    ['from', (c) => c.copyIn!()],
+    ['to', (c) => c.copyOut!('/etc/hostname', 'a\0b')],
+    ['timeout', (c) => c.wait!({ timeout: '1s' })],
+    ['sgnal', () => untyped(Container).create!({ command }, { sgnal: 1 })],
+    ['label', () => untyped(Container).list!({ label: { a: 'b' } })],
+    ['labels', () => untyped(Container).list!({ labels: ['a=b'] })],
+    ['options', () => untyped(Network).create!()],
+  ];
+  const fields = await Promise.all(
+    wrong.map(async ([, call]) => {
+      try {
+        await call(untyped(container));
+        return 'accepted';
+      } catch (error) {
+        return (error as { field?: string }).field ?? String(error);
+      }
+    }),
+  );
+  expect(fields).toEqual(wrong.map(([field]) => field));
+  expect(container.status).toBe('running');
+});
+
+rootTest('exec refuses as a promise, as run does', async () => {
+  await using container = await Container.create({ command });
+  const refused: Promise<unknown>[] = [
+    untyped(container).exec!('true', [], { usr: 1 }).catch((error: Error) => error),
+    untyped({ run }).run!('true', [], { usr: 1 }).catch((error: Error) => error),
+  ];
+  for (const error of await Promise.all(refused))
+    expect(error).toMatchObject({ code: 'ERR_NS_INVALID_SPEC', field: 'usr' });
+});
+
+rootTest('an aborted command with check is a failure, also before it began', async () => {
+  await expect(run('true', [], { check: true, signal: AbortSignal.abort() })).rejects.toMatchObject({
+    code: 'ERR_NS_PROCESS_FAILED',
+    reason: 'abort',
+  });
+});
+
+rootTest('patience ends; what was started goes on, what was being made is removed', async () => {
+  await using container = await Container.create({ command, wait: { kind: 'log', pattern: 'never' } });
+  await expect(container.start({ timeout: 50 })).rejects.toMatchObject({ code: 'ERR_NS_TIMEOUT' });
+  expect(container.status).toBe('running');
+  await expect(container.wait({ timeout: 20 })).rejects.toMatchObject({ code: 'ERR_NS_TIMEOUT' });
+  const reason = new Error('enough');
+  await expect(container.wait({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+  await container.kill();
+  expect(await container.wait({ timeout: 10_000 })).toMatchObject({ signal: 'SIGKILL' });
+  await expect(Container.create({ command }, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+  expect(await Container.list()).toHaveLength(1);
+});
+
+rootTest('list takes one state or several', async () => {
+  await using made = await Container.create({ command });
+  await using started = await Container.create({ command });
+  await started.start();
+  const ids = async (filter: Parameters<typeof Container.list>[0]) =>
+    (await Container.list(filter)).map(({ id }) => id).toSorted();
+  expect(await ids({ status: 'running' })).toEqual([started.id]);
+  expect(await ids({ status: ['created', 'running'] })).toEqual([made.id, started.id].toSorted());
+});
+
+rootTest('events are heard from the call on, not from the first one that is asked for', async () => {
+  const container = await Container.create({ command });
+  const events = container.events();
+  await container.start();
+  await container.remove({ force: true });
+  const types: string[] = [];
+  for await (const { type } of events) types.push(type);
+  expect(types).toEqual(['start', 'exit', 'remove']);
+});
+
+rootTest('published ports without a network leave no directory behind', async () => {
+  const container = await Container.create({ command, ports: ['127.0.0.1::80'] });
+  await container.remove({ force: true });
+  const leases = join(process.env.NS_STATE_ROOT!, 'ipam');
+  expect(existsSync(leases) ? readdirSync(leases) : []).toEqual([]);
+});

@@ -1,0 +1,208 @@
+import { ERRNO } from './errno.ts';
+import { check } from './errors.ts';
+import { OwnedFd } from './fd.ts';
+import { pollReadable, syscall } from './libc.ts';
+import { allocate } from './memory.ts';
+import { SYS } from './syscalls.ts';
+
+/* A handle of the event loop takes some sixty microseconds to make: more than all else that a start asks of the kernel.
+   So there is one, for an epoll set, and watching a descriptor is adding it to the set. */
+
+/** What {@link watchFd} waits for. */
+export interface WatchedEvents {
+  readonly readable?: boolean;
+  readonly writable?: boolean;
+  /** The other side has closed its end, or half of it: EPOLLRDHUP. */
+  readonly disconnect?: boolean;
+  readonly prioritized?: boolean;
+}
+
+/** A registration made by {@link watchFd}. */
+export interface FdWatch extends Disposable {
+  close(): void;
+  ref(): void;
+  unref(): void;
+}
+
+/** A watch whose events can be changed. */
+export interface EventWatch extends FdWatch {
+  /** Waits for these events from now on. */
+  change(events: WatchedEvents): void;
+}
+
+// <sys/epoll.h>
+const EPOLLIN = 1;
+const EPOLLPRI = 2;
+const EPOLLOUT = 4;
+const EPOLLERR = 8;
+const EPOLLHUP = 0x10;
+const EPOLLRDHUP = 0x2000;
+const EPOLL_CLOEXEC = 0o2000000;
+const EPOLL_CTL_ADD = 1;
+const EPOLL_CTL_DEL = 2;
+const EPOLL_CTL_MOD = 3;
+
+// struct epoll_event is packed on x86_64 only.
+const DATA_AT = process.arch === 'x64' ? 4 : 8;
+const EVENT_SIZE = DATA_AT + 8;
+const MOST_EVENTS = 64;
+const events = allocate(MOST_EVENTS * EVENT_SIZE);
+const registration = allocate(EVENT_SIZE);
+const FIONBIO = 0x5421; // <asm-generic/ioctls.h>
+const yes = allocate(4);
+yes.bytes.writeInt32LE(1);
+
+/** How long the set stays when nothing is watched: services begin again soon. */
+const IDLE_MS = 500;
+
+interface Watched {
+  wanted: number;
+  readonly callback: (status: number, ready: Required<WatchedEvents>) => void;
+  readonly close: () => void;
+}
+
+/** By number, which is never given twice: an event may be read when its watch is closed and its descriptor another. */
+const watched = new Map<number, Watched>();
+let lastNumber = 0;
+let keepingAlive = 0;
+let set: { readonly epoll: OwnedFd; readonly handle: ReturnType<typeof pollReadable> } | undefined;
+let idle: NodeJS.Timeout | undefined;
+
+/**
+ * Watch a descriptor that libuv has no type for (pidfd, inotify, eventfd, PSI trigger, seqpacket socket) in the event
+ * loop of this thread, without a helper thread.
+ *
+ * @param fd - stays the caller's; close the watch before closing it. It becomes non-blocking
+ * @param events - what to wait for
+ * @param callback - receives a negated errno (0: none) and what is ready
+ * @returns `close()` ends the watch; `change()` waits for other events; `ref()`/`unref()` say whether it keeps the event
+ * loop alive (it does at first)
+ * @throws SyscallError `EEXIST` when the descriptor is watched already, `EPERM` for a file, which is always ready
+ */
+export function watchFd(fd: number, wanted: WatchedEvents, callback: Watched['callback']): EventWatch {
+  const { epoll } = openSet();
+  const number = ++lastNumber;
+  const register = (operation: number, mask: number) => {
+    registration.bytes.writeUInt32LE(mask, 0);
+    registration.bytes.writeDoubleLE(number, DATA_AT);
+    check('epoll_ctl', syscall(SYS.epoll_ctl, epoll.fd, operation, fd, registration.address));
+  };
+  register(EPOLL_CTL_ADD, maskOf(wanted));
+  // As libuv does: whoever reads until there is nothing must not be held.
+  syscall(SYS.ioctl, fd, FIONBIO, yes.address);
+  let open = true;
+  let alive = false;
+  const keepAlive = (wish: boolean) => {
+    if (wish === alive) return;
+    alive = wish;
+    keepingAlive += wish ? 1 : -1;
+    if (wish && keepingAlive === 1) set?.handle.ref();
+    if (!wish && keepingAlive === 0) set?.handle.unref();
+  };
+  const close = () => {
+    if (!open) return;
+    open = false;
+    keepAlive(false);
+    watched.delete(number);
+    // One that its owner has closed already is not in the set any more.
+    syscall(SYS.epoll_ctl, epoll.fd, EPOLL_CTL_DEL, fd, registration.address);
+    if (watched.size === 0) idle = setTimeout(closeSet, IDLE_MS).unref();
+  };
+  const entry: Watched = { wanted: maskOf(wanted), callback, close };
+  watched.set(number, entry);
+  keepAlive(true);
+  return {
+    close,
+    change(events) {
+      if (!open) return;
+      entry.wanted = maskOf(events);
+      register(EPOLL_CTL_MOD, entry.wanted);
+    },
+    ref: () => open && keepAlive(true),
+    unref: () => open && keepAlive(false),
+    [Symbol.dispose]: close,
+  };
+}
+
+function maskOf({ readable, writable, disconnect, prioritized }: WatchedEvents): number {
+  return (
+    (readable ? EPOLLIN : 0) | (writable ? EPOLLOUT : 0) | (disconnect ? EPOLLRDHUP : 0) | (prioritized ? EPOLLPRI : 0)
+  );
+}
+
+/**
+ * As {@link watchFd}, for what is readable, with a handle of its own: for descriptors at which looking changes something,
+ * such as an epoll set with a PSI trigger. The shared set would look twice.
+ */
+export function watchFdAlone(fd: number, callback: () => void): FdWatch {
+  const handle = pollReadable(fd, () => guarded(callback));
+  let open = true;
+  const close = () => {
+    if (!open) return;
+    open = false;
+    process.off('exit', close);
+    handle.close();
+  };
+  process.on('exit', close);
+  return { close, ref: () => open && handle.ref(), unref: () => open && handle.unref(), [Symbol.dispose]: close };
+}
+
+/** An exception must not go back through koffi. */
+function guarded(callback: () => void): void {
+  try {
+    callback();
+  } catch (error) {
+    process.nextTick(() => {
+      throw error;
+    });
+  }
+}
+
+function openSet(): NonNullable<typeof set> {
+  clearTimeout(idle);
+  if (set) return set;
+  const epoll = new OwnedFd(check('epoll_create1', syscall(SYS.epoll_create1, EPOLL_CLOEXEC)));
+  const handle = pollReadable(epoll.fd, deliver);
+  handle.unref();
+  set = { epoll, handle };
+  // An event that comes while Node takes its environment down would be delivered to code that is not there any more, which
+  // ends the process with a core dump. So nothing is watched from 'exit' on.
+  process.on('exit', closeSet);
+  return set;
+}
+
+function closeSet(): void {
+  for (const { close } of watched.values()) close();
+  clearTimeout(idle);
+  process.off('exit', closeSet);
+  set?.handle.close();
+  set?.epoll.close();
+  set = undefined;
+}
+
+/** What is ready, as poll(2) says it and libuv passes it on. More than fits is ready again in the next turn. */
+function deliver(): void {
+  if (!set) return;
+  const count = syscall(SYS.epoll_pwait, set.epoll.fd, events.address, MOST_EVENTS, 0, 0, 8);
+  // Decoded first: a callback may come back here, through a nested loop of its own.
+  const ready = Array.from({ length: Math.max(0, count) }, (_, i) => ({
+    number: events.bytes.readDoubleLE(i * EVENT_SIZE + DATA_AT),
+    found: events.bytes.readUInt32LE(i * EVENT_SIZE),
+  }));
+  for (const { number, found } of ready) {
+    const watch = watched.get(number);
+    if (!watch) continue;
+    const failed = (found & EPOLLERR) !== 0 && (found & EPOLLPRI) === 0;
+    if (failed) watch.close();
+    // Nothing but the end: that is what whoever waits for anything wants to know.
+    const bits = failed ? 0 : found === EPOLLHUP ? found | watch.wanted : found;
+    guarded(() =>
+      watch.callback(failed ? -ERRNO.EBADF! : 0, {
+        readable: (bits & EPOLLIN) !== 0,
+        writable: (bits & EPOLLOUT) !== 0,
+        disconnect: (bits & EPOLLRDHUP) !== 0,
+        prioritized: (bits & EPOLLPRI) !== 0,
+      }),
+    );
+  }
+}
