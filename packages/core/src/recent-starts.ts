@@ -127,14 +127,17 @@ function prepare(
       ids: undefined,
       leftovers: leftoversOf({ id }, spec),
       journal: false,
+      loadProfiles: true,
       owner,
       fds,
     },
     host,
   );
-  // Descriptors belong to one start, and a label means what the kernel has loaded under its name.
-  if (Object.keys(fds).length > 0 || design.execLabel) return undefined;
-  return { program: new PreparedProgram(containerPlan(design, host), { variables }), warnings: design.warnings };
+  // Descriptors belong to one start; a label means what the kernel has loaded under its name; and what could not be had
+  // this time may be there the next.
+  const { execLabel, initLabel, warnings } = design;
+  if (Object.keys(fds).length > 0 || execLabel || initLabel || warnings.length > 0) return undefined;
+  return { program: new PreparedProgram(containerPlan(design, host), { variables }), warnings };
 }
 
 function isStillTrue(known: RecentStart, host: Host): boolean {
