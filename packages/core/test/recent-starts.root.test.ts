@@ -46,7 +46,7 @@ rootTest('a failure is explained each time, with the names of that start', async
   const fail = () =>
     run('true', { cwd: '/etc/passwd/inside' }).then(
       () => undefined,
-      (error: unknown) => error,
+      (error: unknown) => error as Error & { step?: unknown },
     );
   const [first, second] = [await fail(), await fail()];
   expect(first).toMatchObject({ code: 'ERR_NS_CONTAINER_START' });
