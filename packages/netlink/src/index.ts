@@ -110,4 +110,4 @@ export {
   routePayload,
 } from './route-message.ts';
 export { type PortRange, type RuleAttributes, type RuleHeader, rulePayload } from './rule-message.ts';
-export { type NetlinkRequest, NetlinkSocket, type NetlinkSocketOptions } from './socket.ts';
+export { type BatchOutcome, type NetlinkRequest, NetlinkSocket, type NetlinkSocketOptions } from './socket.ts';

@@ -77,15 +77,29 @@ export const setElementsPayload: PayloadCodec<NetfilterHeader, SetElementsAttrib
   elements: [NFTA_SET_ELEM_LIST.ELEMENTS, listOf(NFTA_LIST.ELEM, nested(element))],
 });
 
-/** Table and name of a chain: what asking for one, or whether there is one, takes. */
+/** Where a base chain hangs. */
+interface ChainHook extends WithUnknown {
+  /** Of NF_INET: 0 prerouting, 1 input, 2 forward, 3 output, 4 postrouting */
+  number?: number;
+  priority?: number;
+}
+
+/** A chain; table and name are what asking for one takes. */
 export interface ChainAttributes extends WithUnknown {
   table?: string;
   name?: string;
+  /** Of base chains only. */
+  hook?: ChainHook;
+  /** Of base chains only: 0 drop, 1 accept */
+  policy?: number;
 }
 
-// NFTA_CHAIN_TABLE and NFTA_CHAIN_NAME
+// NFTA_CHAIN_TABLE and those that follow; NFTA_HOOK_HOOKNUM and _PRIORITY
 const CHAIN_TABLE = NFTA_TABLE.NAME;
 const CHAIN_NAME = 3;
+const CHAIN_HOOK = 4;
+const CHAIN_POLICY = 5;
+const hook: AttributeTable<ChainHook> = { number: [1, be32], priority: [2, be32] };
 
 /** NFT_MSG_GETCHAIN. */
 export const chainPayload: PayloadCodec<NetfilterHeader, ChainAttributes> = payloadCodec<
@@ -94,6 +108,8 @@ export const chainPayload: PayloadCodec<NetfilterHeader, ChainAttributes> = payl
 >(netfilterHeader, {
   table: [CHAIN_TABLE, text],
   name: [CHAIN_NAME, text],
+  hook: [CHAIN_HOOK, nested(hook)],
+  policy: [CHAIN_POLICY, be32],
 });
 
 /** The type of an nf_tables message on the wire. */

@@ -20,6 +20,13 @@ export interface NetlinkRequest {
   readonly doing?: string;
 }
 
+/** What came of one request of {@link NetlinkSocket.exchange}. */
+export interface BatchOutcome {
+  readonly error: NetlinkError | undefined;
+  /** The objects the kernel sent before its acknowledgement. */
+  readonly answers: readonly NetlinkMessage[];
+}
+
 /** How to open a {@link NetlinkSocket}. */
 export interface NetlinkSocketOptions {
   /** NETLINK_ROUTE (default) or NETLINK_NETFILTER. */
@@ -158,7 +165,17 @@ export class NetlinkSocket implements Disposable {
    * @returns for each request `undefined`, or the error it met
    */
   batch(requests: readonly NetlinkRequest[]): (NetlinkError | undefined)[] {
-    const outcomes: (NetlinkError | undefined)[] = [];
+    return this.exchange(requests).map(({ error }) => error);
+  }
+
+  /**
+   * {@link batch} that returns the objects the kernel sent too: for get requests among the others.
+   *
+   * @example
+   * const [made, found] = socket.exchange([createLink, getLink]);
+   */
+  exchange(requests: readonly NetlinkRequest[]): BatchOutcome[] {
+    const outcomes: BatchOutcome[] = [];
     // Acknowledgements queue up in the receive buffer (208 KiB by default, under 1 KiB each with its bookkeeping).
     for (let start = 0; start < requests.length; start += 64)
       this.#batchChunk(requests.slice(start, start + 64), outcomes);
@@ -271,15 +288,19 @@ export class NetlinkSocket implements Disposable {
     return this.#sequence;
   }
 
-  #batchChunk(requests: readonly NetlinkRequest[], outcomes: (NetlinkError | undefined)[]): void {
+  #batchChunk(requests: readonly NetlinkRequest[], outcomes: BatchOutcome[]): void {
     const last = this.#send(requests.map((request) => ({ ...request, flags: (request.flags ?? 0) | NLM_F.ACK })));
     const first = last - requests.length + 1;
+    let answers: NetlinkMessage[] = [];
     for (let done = 0; done < requests.length; ) {
       for (const message of this.#receive()) {
         const request = requests[message.sequence - first];
-        if (message.type !== NLMSG.ERROR || !request) continue;
-        outcomes.push(refusal(request, message));
-        done++;
+        if (!request) continue;
+        if (message.type === NLMSG.ERROR) {
+          outcomes.push({ error: refusal(request, message), answers });
+          answers = [];
+          done++;
+        } else if (!isControl(message)) answers.push(detach(message));
       }
     }
   }

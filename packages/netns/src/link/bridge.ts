@@ -1,7 +1,7 @@
 import { UnavailableError } from '@ns/libc';
-import { type BridgeData, type BridgePortData, linkPayload, NetlinkError, RTM } from '@ns/netlink';
-import { type InNetns, withSocket } from '../namespace-reference.ts';
-import { describeLink, indexOf, type LinkReference } from './link.ts';
+import { type BridgeData, type BridgePortData, linkPayload, NetlinkError, type NetlinkRequest, RTM } from '@ns/netlink';
+import { type InNetns, send, withSocket } from '../namespace-reference.ts';
+import { describeLink, indexOf, type LinkReference, namedLink } from './link.ts';
 
 /** Options of a bridge. What is left out stays as it is. */
 export interface BridgeOptions {
@@ -86,9 +86,16 @@ export type BridgePortOptions = Omit<BridgePortData, 'unknown'>;
  */
 export async function setBridgePort(port: LinkReference, options: BridgePortOptions & InNetns): Promise<void> {
   const { netns, ...portData } = options;
-  withSocket(netns, (socket) => {
-    const index = indexOf(socket, port);
-    const payload = linkPayload().encode({ index, attributes: { info: { portKind: 'bridge', portData } } });
-    socket.request({ type: RTM.NEWLINK, payload, doing: `change bridge port ${describeLink(port)}` });
-  });
+  send(netns, bridgePortRequest(port, portData));
+}
+
+/** The request behind {@link setBridgePort}. */
+export function bridgePortRequest(port: LinkReference, portData: BridgePortOptions): NetlinkRequest {
+  const { index, name } = namedLink(port);
+  const attributes = { ...(name === undefined ? {} : { name }), info: { portKind: 'bridge', portData } };
+  return {
+    type: RTM.NEWLINK,
+    payload: linkPayload().encode({ index, attributes }),
+    doing: `change bridge port ${describeLink(port)}`,
+  };
 }

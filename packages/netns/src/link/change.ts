@@ -31,7 +31,8 @@ function change(
   return { type: RTM.NEWLINK, payload: linkPayload().encode({ index, ...fields, attributes }), doing };
 }
 
-function setUpRequest(reference: LinkReference): NetlinkRequest {
+/** The request behind {@link setUp}. */
+export function setUpRequest(reference: LinkReference): NetlinkRequest {
   return change(reference, `set ${describeLink(reference)} up`, { flags: IFF.UP, change: IFF.UP });
 }
 

@@ -9,6 +9,7 @@ import {
   linkPayload,
   NetlinkError,
   type NetlinkMessage,
+  type NetlinkRequest,
   type NetlinkSocket,
   RTM,
 } from '@ns/netlink';
@@ -134,6 +135,8 @@ export async function get(reference: LinkReference, options: InNetns = {}): Prom
 
 // Without it the kernel adds SR-IOV virtual functions one by one, which no field here shows; ip asks the same way.
 const RTEXT_FILTER_VF = 1;
+// Since 4.4; an older kernel sends them.
+const RTEXT_FILTER_SKIP_STATS = 8;
 
 /** Reads a link with an open socket. */
 export function readLink(socket: NetlinkSocket, reference: LinkReference): Link | undefined {
@@ -161,12 +164,20 @@ export function readLink(socket: NetlinkSocket, reference: LinkReference): Link 
 export function indexOf(socket: NetlinkSocket, reference: LinkReference): number {
   const { index, name } = namedLink(reference);
   if (name === undefined) return index;
-  const [answer] = socket.request({
+  const [answer] = socket.request(shortLookUp(name));
+  return answer!.payload.readInt32LE(INDEX_OFFSET);
+}
+
+// struct ifinfomsg: family, pad, device type, index.
+const INDEX_OFFSET = 4;
+
+/** The request for a link without its counters. */
+export function shortLookUp(name: string): NetlinkRequest {
+  return {
     type: RTM.GETLINK,
-    payload: linkPayload().encode({ attributes: { extendedMask: RTEXT_FILTER_VF, name } }),
+    payload: linkPayload().encode({ attributes: { extendedMask: RTEXT_FILTER_SKIP_STATS, name } }),
     doing: `look up link '${name}'`,
-  });
-  return linkPayload().decode(answer!.payload).index;
+  };
 }
 
 function withMasterName(link: Link, nameOf: (index: number) => string | undefined): Link {

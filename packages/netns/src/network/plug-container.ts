@@ -1,55 +1,113 @@
-import { NetlinkError } from '@ns/netlink';
-import { add as addAddress } from '../address.ts';
+import {
+  type BatchOutcome,
+  decodeAttributes,
+  IFF,
+  IFLA,
+  linkPayload,
+  type NetlinkError,
+  type NetlinkSocket,
+  NLM_F,
+  RTM,
+} from '@ns/netlink';
+import { addressRequest } from '../address.ts';
 import type { AddressPool } from '../ipam/address-pool.ts';
-import { setBridgePort } from '../link/bridge.ts';
-import { setUp } from '../link/change.ts';
-import { createVeth } from '../link/create.ts';
-import { get as getLink } from '../link/link.ts';
-import type { InNetns } from '../namespace-reference.ts';
+import { bridgePortRequest } from '../link/bridge.ts';
+import { setUpRequest } from '../link/change.ts';
+import { checkLinkName, shortLookUp } from '../link/link.ts';
 import type { NetNamespace } from '../net-namespace.ts';
-import { replace as replaceRoute } from '../route.ts';
+import { routeRequest } from '../route.ts';
 import { digest, type Endpoint, type NetworkRecord } from './network-state.ts';
 
 /** Where a container is plugged in. */
-export interface NetworkSide extends InNetns {
+export interface NetworkSide {
+  /** An rtnetlink socket of the bridge's namespace. */
+  readonly socket: NetlinkSocket;
+  /** Index of the bridge. */
+  readonly bridgeIndex: number;
   readonly record: NetworkRecord;
   readonly pools: readonly AddressPool[];
 }
 
 /**
- * Makes a container's link: a veth with one end in the bridge, addresses, and the way out.
+ * Makes a container's link: a veth with one end in the bridge, addresses, and the way out. Two messages to the
+ * kernel: one of what happens on the side of the bridge, one of what happens inside.
  *
+ * @throws LinkNameTakenError when there is a link of that name inside
  * @param wayOut - gateways to route everything through; none for a network that is not the way out
  */
-export async function plugContainer(
+export function plugContainer(
   into: NetworkSide,
   endpoint: Endpoint,
   inside: NetNamespace,
   wayOut: readonly string[],
-): Promise<void> {
-  const { netns, pools } = into;
-  const { bridge, mtu, icc } = into.record;
+): void {
+  const { socket, pools, record } = into;
   const { hostLink, link, mac } = endpoint;
-  const peer = { name: link, netns: inside, mac, mtu };
-  await createVeth({ name: hostLink, mtu, master: bridge, up: true, netns, peer });
+  const { mtu } = record;
+  const peer = { attributes: { name: checkLinkName(link, 'link'), address: mac, mtu, netnsFd: inside.fd } };
+  const veth = {
+    type: RTM.NEWLINK,
+    flags: NLM_F.CREATE | NLM_F.EXCL,
+    payload: linkPayload().encode({
+      flags: IFF.UP,
+      change: IFF.UP,
+      attributes: {
+        name: hostLink,
+        mtu,
+        master: into.bridgeIndex,
+        info: { kind: 'veth', data: { peer } },
+      },
+    }),
+    doing: `create veth '${hostLink}'`,
+  };
   // hairpin: with br_netfilter, a container's own published port comes back through the port it left by.
-  await setBridgePort(hostLink, { netns, hairpin: true, isolated: !icc });
-  for (const pool of pools) {
+  const port = bridgePortRequest(hostLink, { hairpin: true, isolated: !record.icc });
+  const [made, opened, found] = socket.exchange([veth, port, shortLookUp(hostLink)]);
+  // The name on this side is ours alone, so it is the one inside that is taken.
+  if (made?.error?.code === 'EEXIST') throw new LinkNameTakenError(made.error);
+  for (const outcome of [made, opened, found]) failOn(outcome);
+  const index = otherEnd(found!.answers[0]!.payload);
+
+  const addresses = pools.map((pool) => {
     const six = pool.subnet.family === 'inet6';
+    const own = `${six ? endpoint.address6 : endpoint.address}/${pool.subnet.prefixLength}`;
     // Switched off inside (net.ipv6.conf.all.disable_ipv6): the container has no use for the address.
-    await addAddress(link, `${six ? endpoint.address6 : endpoint.address}/${pool.subnet.prefixLength}`, {
-      netns: inside,
-      nodad: six,
-    }).catch((error: unknown) => {
-      if (!(six && error instanceof NetlinkError && error.code === 'EACCES')) throw error;
-    });
+    return { request: addressRequest(index, own, { nodad: six }), mayFail: six ? ['EACCES'] : never };
+  });
+  const routes = wayOut.map((via) => ({
+    request: routeRequest(inside.socket, RTM.NEWROUTE, NLM_F.CREATE | NLM_F.REPLACE, {
+      to: 'default',
+      via,
+      link: index,
+    }),
+    mayFail: via.includes(':') ? ('anyhow' as const) : never,
+  }));
+  const steps = [...addresses, { request: setUpRequest(index), mayFail: never }, ...routes];
+  const outcomes = inside.socket.exchange(steps.map(({ request }) => request));
+  for (const [step, { mayFail }] of steps.entries()) failOn(outcomes[step], mayFail);
+}
+
+/** A veth names its other end, by its index over there. Only this one attribute is read: there are fifty. */
+function otherEnd(link: Buffer): number {
+  const attribute = decodeAttributes(link.subarray(LINK_HEADER_SIZE)).find(({ type }) => type === IFLA.LINK);
+  return attribute!.payload.readUInt32LE(0);
+}
+
+// struct ifinfomsg
+const LINK_HEADER_SIZE = 16;
+
+/** Another link inside has the name. */
+export class LinkNameTakenError extends Error {
+  constructor(cause: NetlinkError) {
+    super(cause.message, { cause });
   }
-  await setUp(link, { netns: inside });
-  for (const gateway of wayOut) {
-    await replaceRoute({ to: 'default', via: gateway, link, netns: inside }).catch((error: unknown) => {
-      if (!(gateway.includes(':') && error instanceof NetlinkError)) throw error;
-    });
-  }
+}
+
+const never: readonly string[] = [];
+
+function failOn(outcome: BatchOutcome | undefined, mayFail: 'anyhow' | readonly string[] = never): void {
+  const error = outcome?.error;
+  if (error && mayFail !== 'anyhow' && !mayFail.includes(error.code)) throw error;
 }
 
 /** `02:42:` and the IPv4 address, as Docker does; for IPv6 alone, digits of the owner. */
@@ -61,6 +119,11 @@ export function macFor(address: string, owner: string): string {
 }
 
 /** The first of eth0, eth1, ... that is free inside. */
-export async function freeLinkName(netns: NetNamespace): Promise<string> {
-  for (let number = 0; ; number++) if (!(await getLink(`eth${number}`, { netns }))) return `eth${number}`;
+export function freeLinkName({ socket }: NetNamespace): string {
+  for (let number = 0; ; number++) {
+    const name = `eth${number}`;
+    const [outcome] = socket.exchange([shortLookUp(name)]);
+    if (outcome?.error?.code === 'ENODEV') return name;
+    failOn(outcome);
+  }
 }
