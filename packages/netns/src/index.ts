@@ -3,7 +3,7 @@ export * as address from './address.ts';
 export { formatResolvConf, hostResolvers, parseNameservers, type ResolvConf } from './dns/host-resolvers.ts';
 export { canonicalName, NameTable } from './dns/name-table.ts';
 export { type NamePolicy, Resolver, type ResolverOptions } from './dns/resolver.ts';
-export { EgressPolicy, type ResolvedAddress } from './egress/egress-policy.ts';
+export { type EgressPlace, EgressPolicy, type ResolvedAddress } from './egress/egress-policy.ts';
 export {
   closedSubnets,
   type EgressOptions,
@@ -25,6 +25,7 @@ export {
 } from './errors.ts';
 export { type LinkEvent, linkEvents } from './events.ts';
 export { Firewall, type FirewallNetwork, type PublishedPort } from './firewall/firewall.ts';
+export { type ForwardingObstacle, findForwardingObstacles } from './firewall/obstacles.ts';
 export type { Protocol } from './firewall/set-elements.ts';
 export { AddressPool, type AddressPoolOptions, type Lease } from './ipam/address-pool.ts';
 export { addressNumber, addressText, contains, hostRange, overlaps, parseSubnet, type Subnet } from './ipam/subnet.ts';
@@ -54,6 +55,7 @@ export type { InNetns, NetnsReference } from './namespace-reference.ts';
 export type { FdbEntry, FdbSpec, Neighbour, NeighbourSpec, NeighbourState } from './neighbour.ts';
 export * as neighbour from './neighbour.ts';
 export { NetNamespace, type NetNamespaceOptions } from './net-namespace.ts';
+export { NetNamespacePool } from './net-namespace-pool.ts';
 export { BridgeNetwork, type ConnectOptions } from './network/bridge-network.ts';
 export type { BridgeNetworkOptions } from './network/network-plan.ts';
 export type { AddressPlan, Endpoint, NetworkRecord } from './network/network-state.ts';

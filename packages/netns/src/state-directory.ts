@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SpecError } from '@ns/libc';
@@ -45,6 +45,35 @@ export async function writeJson(path: string, value: unknown): Promise<void> {
   const draft = `${path}.${process.pid}.draft`;
   await writeFile(draft, JSON.stringify(value), { mode: 0o600 });
   await rename(draft, path);
+}
+
+/** {@link writeJson} for small files of a tmpfs. */
+export function writeJsonSync(path: string, value: unknown): void {
+  const draft = `${path}.${process.pid}.draft`;
+  writeFileSync(draft, JSON.stringify(value), { mode: 0o600 });
+  renameSync(draft, path);
+}
+
+/** {@link readJson} for small files of a tmpfs. */
+export function readJsonSync(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+// Longer than any process takes between a draft and its rename.
+const DRAFT_LIFE_MS = 60_000;
+
+/** Removes drafts that a crash left in a directory. */
+export function removeOldDrafts(directory: string, isDraft: (name: string) => boolean): void {
+  for (const name of readdirSync(directory).filter(isDraft)) {
+    const path = join(directory, name);
+    const mtimeMs = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+    if (mtimeMs !== undefined && Date.now() - mtimeMs > DRAFT_LIFE_MS) rmSync(path, { force: true });
+  }
 }
 
 /** Reads JSON; `undefined` when there is no such file. */

@@ -144,12 +144,12 @@ export class ContainerNetwork implements AsyncDisposable {
    * @throws NsError `ERR_NS_NO_EGRESS_POLICY`: it was made without one
    */
   async changeEgress(policy: EgressOptions): Promise<void> {
-    const own = [...this.#connections.values()].find((connection) => connection.own)?.hold.network.backend.egress;
-    if (!own)
+    const own = [...this.#connections.values()].find((connection) => connection.own)?.hold.network.backend;
+    if (!own?.egress)
       throw new NsError('ERR_NS_NO_EGRESS_POLICY', 'the container was made without an egress policy of its own', {
         hint: 'Make it with one, { default: "allow" } at least; that of a network is changed by network.update({ egress })',
       });
-    await own.change(policy);
+    await own.changeEgress(policy);
   }
 
   /** Changes how fast it may be. */

@@ -4,6 +4,8 @@ import type { OpenedNetwork } from './opened-networks.ts';
 /** Where a container on several networks asks for names, as in Docker. */
 export const nameServerAddress = '127.0.0.11';
 
+const KNOWN_FOR_MS = 100;
+
 /**
  * A name server inside a container that is on several networks: each network's own knows only its names, and a program
  * that asks several takes the first one's no for an answer.
@@ -12,6 +14,7 @@ export class NameServer {
   #resolver: Resolver | undefined;
   #stops: (() => void)[] = [];
   #owners = new Set<string>();
+  #readAtMs = 0;
 
   get running(): boolean {
     return this.#resolver !== undefined;
@@ -29,6 +32,8 @@ export class NameServer {
       netns,
       listen: [nameServerAddress],
       ...(upstreams && { upstreams }),
+      // Other processes connect containers too.
+      refresh: () => (Date.now() - this.#readAtMs > KNOWN_FOR_MS ? this.#read(networks) : undefined),
     });
     const refresh = () => void this.#read(networks);
     this.#stops = networks.map((network) => network.onChange(refresh));
@@ -46,6 +51,7 @@ export class NameServer {
     const lists = await Promise.all(networks.map(({ backend }) => backend.endpoints()));
     const table = this.#resolver?.names;
     if (!table) return;
+    this.#readAtMs = Date.now();
     for (const owner of this.#owners) table.remove(owner);
     this.#owners = new Set();
     for (const { owner, names, address, address6 } of lists.flat()) {

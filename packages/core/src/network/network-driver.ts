@@ -4,7 +4,16 @@ import type { NetworkOptions } from './network-options.ts';
 /** What a network does, whatever it is made of. */
 export type NetworkBackend = Pick<
   BridgeNetwork,
-  'record' | 'gateways' | 'egress' | 'connect' | 'disconnect' | 'endpoints' | 'prune' | 'remove' | 'close'
+  | 'record'
+  | 'gateways'
+  | 'egress'
+  | 'changeEgress'
+  | 'connect'
+  | 'disconnect'
+  | 'endpoints'
+  | 'prune'
+  | 'remove'
+  | 'close'
 >;
 
 /** One way to make networks. */

@@ -146,7 +146,7 @@ export class Network implements AsyncDisposable {
       throw new NsError('ERR_NS_NO_EGRESS_POLICY', `network '${this.name}' was made without an egress policy`, {
         hint: 'Make it with one, { default: "allow" } at least',
       });
-    await network.backend.egress.change(egress);
+    await network.backend.changeEgress(egress);
     replaceOptions({ ...network.options, egress });
   }
 

@@ -5,6 +5,7 @@ import {
   AddressPool,
   address as addresses,
   type ConnectOptions,
+  type EgressOptions,
   type Endpoint,
   link,
   NetNamespace,
@@ -117,6 +118,10 @@ class UpperNetwork implements NetworkBackend {
   async disconnect(owner: string): Promise<void> {
     for (const pool of this.#pools) pool.releaseOwner(owner);
     rmSync(join(this.#directory, `${owner}.json`), { force: true });
+  }
+
+  async changeEgress(egress: EgressOptions): Promise<void> {
+    throw new SpecError('egress', `nothing with driver '${this.#options.driver}'`, egress);
   }
 
   async endpoints(): Promise<Endpoint[]> {

@@ -28,6 +28,11 @@ export class NameTable {
       this.#entries.set(key, [...entries, { owner, address }]);
   }
 
+  /** Forgets everything. */
+  clear(): void {
+    this.#entries.clear();
+  }
+
   /** Forgets everything of an owner. */
   remove(owner: string): void {
     for (const [name, entries] of this.#entries) {

@@ -34,6 +34,8 @@ export interface ResolverOptions extends InNetns {
   /** Resolvers for all other names, in order. Default: the host's. An empty list answers only for the network's own names. */
   readonly upstreams?: readonly (string | { readonly address: string; readonly port: number })[];
   readonly policy?: NamePolicy;
+  /** Brings {@link Resolver.names} up to date; called before each question is answered. */
+  readonly refresh?: () => void | Promise<void>;
   /** Called with each name the policy refused. */
   readonly onRefused?: (refused: { readonly name: string; readonly client: string; readonly time: Date }) => void;
 }
@@ -170,6 +172,7 @@ export class Resolver implements AsyncDisposable {
     client: string,
     transport: 'udp' | 'tcp',
   ): Promise<Buffer> {
+    await this.#options.refresh?.();
     const name = question.name.toLowerCase().replace(/\.$/, '');
     const own = this.#ownAnswers(name, question);
     if (own) return reply(packet, RCODE.NOERROR, own);

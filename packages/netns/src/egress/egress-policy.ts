@@ -27,6 +27,14 @@ import {
 } from './egress-rule.ts';
 import { type RefusedConnection, refusedConnections } from './refused-connections.ts';
 
+/** Where a policy holds. */
+export interface EgressPlace {
+  readonly firewall: Firewall;
+  readonly bridge: string;
+  /** Group of the kernel's packet log for refused connections; one program at a time can listen to it. */
+  readonly logGroup: number;
+}
+
 /** An address a resolver answered, and for how long. */
 export interface ResolvedAddress {
   readonly address: string;
@@ -62,26 +70,29 @@ export class EgressPolicy {
   /**
    * Puts a policy on a bridge.
    *
-   * @param options - `logGroup` is the group of the kernel's packet log for refused connections; one program at a time can
-   * listen to it
    * @throws SpecError for a rule that cannot be read; UnavailableError without nft
    */
-  static async apply(options: {
-    readonly firewall: Firewall;
-    readonly bridge: string;
-    readonly policy: EgressOptions;
-    readonly logGroup: number;
-  }): Promise<EgressPolicy> {
-    const { firewall, bridge, logGroup } = options;
+  static async apply(options: EgressPlace & { readonly policy: EgressOptions }): Promise<EgressPolicy> {
+    const policy = EgressPolicy.#at(options);
+    await policy.change(options.policy);
+    return policy;
+  }
+
+  /** Takes part in a policy that the bridge has, put there by whatever process; what is open stays open. */
+  static attach(options: EgressPlace & { readonly policy: EgressOptions }): EgressPolicy {
+    const policy = EgressPolicy.#at(options);
+    policy.follow(options.policy);
+    return policy;
+  }
+
+  static #at({ firewall, bridge, logGroup }: EgressPlace): EgressPolicy {
     checkLinkName(bridge, 'bridge');
     // It becomes part of an nft script.
     if (!/^[\w.-]+$/.test(bridge))
       throw new SpecError('bridge', 'letters, digits, dots, dashes and underscores', bridge);
     if (!Number.isInteger(logGroup) || logGroup < 1 || logGroup > 65535)
       throw new SpecError('logGroup', 'a number from 1 to 65535', logGroup);
-    const policy = new EgressPolicy(firewall, bridge, logGroup);
-    await policy.change(options.policy);
-    return policy;
+    return new EgressPolicy(firewall, bridge, logGroup);
   }
 
   get options(): EgressOptions {
@@ -90,15 +101,21 @@ export class EgressPolicy {
 
   /** Replaces the rules in one transaction; addresses the resolver opened under the old ones are closed. */
   async change(options: EgressOptions): Promise<void> {
-    const rules = (options.allow ?? []).map((text, index) => parseEgressRule(text, `egress.allow[${index}]`));
-    const subnets = rules.filter((rule) => rule.kind === 'subnet');
+    const { subnets } = readRules(options);
     await applyRuleset(this.#script(options.default ?? 'deny', subnets), `set the egress policy of ${this.#bridge}`, {
       netns: this.#firewall.netns,
     });
     this.#closeResolved();
+    this.follow(options);
+  }
+
+  /** Another process changed the policy in the kernel: names are answered by the new one from now on. */
+  follow(options: EgressOptions): void {
+    const { subnets, names } = readRules(options);
     this.#options = options;
     this.#subnets = subnets;
-    this.#names = rules.filter((rule) => rule.kind === 'name');
+    this.#names = names;
+    this.#openUntil.clear();
   }
 
   /** May the resolver answer this name at all? */
@@ -264,6 +281,14 @@ export class EgressPolicy {
     for (const [old, end] of this.#openUntil) if (end < now) this.#openUntil.delete(old);
     this.#openUntil.set(key, until);
   }
+}
+
+function readRules({ allow = [] }: EgressOptions): { subnets: SubnetRule[]; names: NameRule[] } {
+  const rules = allow.map((text, index) => parseEgressRule(text, `egress.allow[${index}]`));
+  return {
+    subnets: rules.filter((rule) => rule.kind === 'subnet'),
+    names: rules.filter((rule) => rule.kind === 'name'),
+  };
 }
 
 function addElement(socket: NetlinkSocket, element: Element): void {

@@ -3,7 +3,13 @@ import { linkSync, readdirSync, readFileSync, rmdirSync, unlinkSync, writeFileSy
 import { join } from 'node:path';
 import { SpecError } from '@ns/libc';
 import { AddressInUseError, AddressPoolExhaustedError } from '../errors.ts';
-import { checkStateName, removeStateDirectory, stateDirectory, stateRoot } from '../state-directory.ts';
+import {
+  checkStateName,
+  removeOldDrafts,
+  removeStateDirectory,
+  stateDirectory,
+  stateRoot,
+} from '../state-directory.ts';
 import { addressNumber, addressText, contains, hostRange, parseSubnet, type Subnet } from './subnet.ts';
 
 const GUESSES = 8;
@@ -123,6 +129,11 @@ export class AddressPool {
     const gone = this.list().filter((lease) => isGone(lease.owner));
     for (const lease of gone) this.release(lease.address);
     return gone;
+  }
+
+  /** Removes what processes that were killed while they took an address left on disk. */
+  removeDrafts(): void {
+    removeOldDrafts(this.#directory, (name) => name.startsWith('.'));
   }
 
   /** Removes the pool with all its leases from disk. Idempotent. */

@@ -1,17 +1,20 @@
 import { existsSync } from 'node:fs';
 import { SpecError } from '@ns/libc';
+import { formatIpAddress, NetlinkError, type NetlinkSocket, parseIpAddress } from '@ns/netlink';
 import { add as addAddress } from '../address.ts';
 import { canonicalName } from '../dns/name-table.ts';
 import { Resolver } from '../dns/resolver.ts';
 import { EgressPolicy } from '../egress/egress-policy.ts';
+import type { EgressOptions } from '../egress/egress-rule.ts';
 import { NetworkExistsError, NetworkNotFoundError } from '../errors.ts';
 import { Firewall, type PublishedPort } from '../firewall/firewall.ts';
+import { findForwardingObstacles } from '../firewall/obstacles.ts';
 import type { AddressPool } from '../ipam/address-pool.ts';
 import { listClaims, releaseSubnets } from '../ipam/subnet-claims.ts';
 import { remove as removeLink, setUp } from '../link/change.ts';
 import { createBridge } from '../link/create.ts';
-import { get as getLink } from '../link/link.ts';
-import type { InNetns, NetnsReference } from '../namespace-reference.ts';
+import { get as getLink, indexOf } from '../link/link.ts';
+import { type InNetns, type NetnsReference, openSocket } from '../namespace-reference.ts';
 import { NetNamespace } from '../net-namespace.ts';
 import { parsePortSpec } from '../ports/port-spec.ts';
 import { type PublishedPorts, publishPorts } from '../ports/publish-ports.ts';
@@ -19,7 +22,7 @@ import { checkStateName, stateRoot } from '../state-directory.ts';
 import { setSync } from '../sysctl.ts';
 import { type BridgeNetworkOptions, firewallNetwork, openPool, planNetwork } from './network-plan.ts';
 import { digest, type Endpoint, type NetworkRecord, NetworkState } from './network-state.ts';
-import { freeLinkName, macFor, plugContainer } from './plug-container.ts';
+import { freeLinkName, LinkNameTakenError, macFor, plugContainer } from './plug-container.ts';
 
 /** How to connect a container. */
 export interface ConnectOptions {
@@ -44,13 +47,16 @@ export interface ConnectOptions {
 // Time a process has between claim and record.
 const CLAIM_GRACE_MS = 60_000;
 const PACKET_LOG_GROUPS_FROM = 20_000;
+const TAKEOVER_INTERVAL_MS = 500;
+const TICK_MS = 50;
 
 /**
  * A bridge on the host that containers are connected to: addresses from pools on disk, masquerading, published ports, a
  * name server, an egress policy. What Docker calls a bridge network.
  *
  * The network is in the kernel and on disk and outlives this process; the name server and `::1` of published ports are
- * in the process that made or opened the network, until {@link BridgeNetwork.close}.
+ * in the process that made or opened the network, until {@link BridgeNetwork.close}. Of several processes that have it
+ * open one serves the names of all; when it ends, another goes on.
  *
  * Needs CAP_NET_ADMIN and CAP_SYS_ADMIN, and nft the first time.
  *
@@ -60,7 +66,7 @@ const PACKET_LOG_GROUPS_FROM = 20_000;
  * const endpoint = await network.connect({ owner: 'c1', netns, names: ['c1'], ports: ['8080:80'] });
  */
 export class BridgeNetwork implements AsyncDisposable {
-  readonly record: NetworkRecord;
+  #record: NetworkRecord;
   readonly #netns: NetnsReference | undefined;
   readonly #root: string;
   readonly #state: NetworkState;
@@ -70,9 +76,14 @@ export class BridgeNetwork implements AsyncDisposable {
   #resolver: Resolver | undefined;
   #egress: EgressPolicy | undefined;
   #removeOnDispose = false;
+  #takeover: NodeJS.Timeout | undefined;
+  #namesFromMs = 0;
+  // For changes on the side of the bridge; opened with the first.
+  #socket: NetlinkSocket | undefined;
+  #bridgeIndex: number | undefined;
 
   private constructor(record: NetworkRecord, firewall: Firewall, root: string) {
-    this.record = record;
+    this.#record = record;
     this.#firewall = firewall;
     this.#netns = firewall.netns;
     this.#root = root;
@@ -98,7 +109,7 @@ export class BridgeNetwork implements AsyncDisposable {
       // Written first: what a crash leaves half made is found and removed by name.
       await state.write(record);
       await network.#build();
-      await network.#startServices(options.upstreams);
+      await network.#startServices({ upstreams: options.upstreams, isNew: true });
       network.#removeOnDispose = true;
       return network;
     } catch (error) {
@@ -123,8 +134,9 @@ export class BridgeNetwork implements AsyncDisposable {
     if (!record) throw new NetworkNotFoundError(name);
     const network = new BridgeNetwork(record, await Firewall.open({ netns: options.netns }), root);
     // After a reboot the records are there and the bridge is not.
-    if (!(await getLink(record.bridge, { netns: options.netns }))) await network.#build();
-    await network.#startServices(options.upstreams);
+    const isNew = !(await getLink(record.bridge, { netns: options.netns }));
+    if (isNew) await network.#build();
+    await network.#startServices({ upstreams: options.upstreams, isNew });
     return network;
   }
 
@@ -148,6 +160,11 @@ export class BridgeNetwork implements AsyncDisposable {
     return [...orphans];
   }
 
+  /** What is kept about it. */
+  get record(): NetworkRecord {
+    return this.#record;
+  }
+
   get name(): string {
     return this.record.name;
   }
@@ -160,6 +177,18 @@ export class BridgeNetwork implements AsyncDisposable {
   /** The policy of {@link BridgeNetworkOptions.egress}. */
   get egress(): EgressPolicy | undefined {
     return this.#egress;
+  }
+
+  /**
+   * Changes the policy, for all processes and for good.
+   *
+   * @throws SpecError `egress`: the network was made without one
+   */
+  async changeEgress(egress: EgressOptions): Promise<void> {
+    if (!this.#egress) throw new SpecError('egress', 'nothing: the network was made without a policy', egress);
+    await this.#egress.change(egress);
+    this.#record = { ...this.#record, egress };
+    await this.#state.write(this.#record);
   }
 
   /** Containers of the network. */
@@ -176,40 +205,54 @@ export class BridgeNetwork implements AsyncDisposable {
     const { owner } = options;
     const names = (options.names ?? []).map((name) => canonicalName(name, 'names'));
     const ports = (options.ports ?? []).flatMap((text) => parsePortSpec(text));
-    if (await this.#state.endpoint(this.name, owner))
+    if (this.#state.hasEndpoint(this.name, owner))
       throw new SpecError('owner', `somebody who is not connected to '${this.name}' yet`, owner);
-    using inside = await NetNamespace.open(options.netns);
+    // A namespace that has a socket open already lends it.
+    const borrowed = options.netns instanceof NetNamespace ? options.netns : undefined;
+    const inside = borrowed ?? (await NetNamespace.open(options.netns));
     try {
       const { address, address6 } = this.#allocate(options);
       const mac = options.mac ?? macFor(address ?? address6!, owner);
       const hostLink = `nsv${digest(this.name, owner).slice(0, 12)}`;
-      const link = options.link ?? (await freeLinkName(inside));
-      const draft: Endpoint = { owner, link, hostLink, mac, address, address6, names, ports: [] };
-      await this.#state.writeEndpoint(this.name, draft);
+      const link = options.link ?? 'eth0';
+      let draft: Endpoint = { owner, link, hostLink, mac, address, address6, names, ports: [] };
+      this.#state.writeEndpoint(this.name, draft);
       const wayOut = options.defaultRoute === false || this.record.internal ? [] : this.gateways;
-      await plugContainer({ netns: this.#netns, record: this.record, pools: this.#pools }, draft, inside, wayOut);
-      const published =
-        ports.length === 0 ? undefined : await publishPorts({ ports, firewall: this.#firewall, ...addressesOf(draft) });
-      if (published) this.#published.set(owner, published);
-      const endpoint: Endpoint = { ...draft, ports: published?.ports ?? [] };
-      if (published) await this.#state.writeEndpoint(this.name, endpoint);
-      this.#announce(endpoint);
-      return endpoint;
+      try {
+        this.#plug(draft, inside, wayOut);
+      } catch (error) {
+        if (!(error instanceof LinkNameTakenError)) throw error;
+        // Most containers have one network, so eth0 is tried without asking.
+        if (options.link !== undefined) throw error.cause;
+        draft = { ...draft, link: freeLinkName(inside) };
+        this.#state.writeEndpoint(this.name, draft);
+        this.#plug(draft, inside, wayOut);
+      }
+      if (ports.length === 0) return draft;
+      const published = await publishPorts({
+        ports,
+        firewall: this.#firewall,
+        ...addressesOf(draft),
+        onReserved: (reserved) => this.#state.writeEndpoint(this.name, { ...draft, ports: reserved }),
+      });
+      this.#published.set(owner, published);
+      return { ...draft, ports: published.ports };
     } catch (error) {
       await this.disconnect(owner);
       throw error;
+    } finally {
+      if (!borrowed) inside.close();
     }
   }
 
   /** Disconnects a container; its link, addresses, ports and names go. Idempotent. */
   async disconnect(owner: string): Promise<void> {
-    this.#resolver?.names.remove(owner);
-    const endpoint = await this.#state.endpoint(this.name, owner);
+    const endpoint = this.#state.endpoint(this.name, owner);
     const published = this.#published.get(owner);
     this.#published.delete(owner);
     if (published) await published.close();
     // Ports that another process published.
-    else if (endpoint) this.#firewall.unpublish(endpoint.ports.flatMap(inKernel));
+    else if (endpoint && endpoint.ports.length > 0) this.#unpublish(endpoint);
     if (endpoint) await removeLink(endpoint.hostLink, { netns: this.#netns, ifMissing: 'ignore' });
     for (const pool of this.#pools) {
       const address = pool.subnet.family === 'inet' ? endpoint?.address : endpoint?.address6;
@@ -233,6 +276,8 @@ export class BridgeNetwork implements AsyncDisposable {
     const gone: string[] = [];
     for (const owner of owners) if (await isGone(owner)) gone.push(owner);
     for (const owner of gone) await this.disconnect(owner);
+    this.#state.removeDrafts(this.name);
+    for (const pool of this.#pools) pool.removeDrafts();
     return gone;
   }
 
@@ -252,15 +297,52 @@ export class BridgeNetwork implements AsyncDisposable {
 
   /** Stops what runs in this process; the network stays. Idempotent. */
   async close(): Promise<void> {
+    clearInterval(this.#takeover);
     await this.#resolver?.close();
     this.#resolver = undefined;
     this.#firewall.close();
+    this.#socket?.close();
+    this.#socket = undefined;
   }
 
   /** {@link BridgeNetwork.remove} of a network that was made here, {@link BridgeNetwork.close} of one that was opened. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#removeOnDispose) await this.remove();
     else await this.close();
+  }
+
+  /** A record is written before its ports are published: then the number may lead to somebody else by now. */
+  #unpublish({ ports }: Endpoint): void {
+    const inForce = this.#firewall.published();
+    const leadsThere = (port: PublishedPort): boolean =>
+      inForce.some(
+        (one) =>
+          one.protocol === port.protocol &&
+          canonical(one.hostAddress) === canonical(port.hostAddress) &&
+          one.hostPort === port.hostPort &&
+          canonical(one.address) === canonical(port.address) &&
+          one.port === port.port,
+      );
+    this.#firewall.unpublish(ports.flatMap(inKernel).filter(leadsThere));
+  }
+
+  #plug(endpoint: Endpoint, inside: NetNamespace, wayOut: readonly string[]): void {
+    this.#socket ??= openSocket(this.#netns);
+    const socket = this.#socket;
+    const { bridge } = this.record;
+    const plug = (bridgeIndex: number): void =>
+      plugContainer({ socket, bridgeIndex, record: this.record, pools: this.#pools }, endpoint, inside, wayOut);
+    const known = this.#bridgeIndex;
+    this.#bridgeIndex = known ?? indexOf(socket, bridge);
+    try {
+      plug(this.#bridgeIndex);
+    } catch (error) {
+      if (known === undefined || !(error instanceof NetlinkError)) throw error;
+      // Another process may have made the bridge anew.
+      this.#bridgeIndex = indexOf(socket, bridge);
+      if (this.#bridgeIndex === known) throw error;
+      plug(this.#bridgeIndex);
+    }
   }
 
   async #build(): Promise<void> {
@@ -281,32 +363,69 @@ export class BridgeNetwork implements AsyncDisposable {
     }
     await setUp(bridge, { netns });
     this.#firewall.addNetwork(firewallNetwork(this.record));
+    if (!this.record.internal) this.#warnOfObstacles();
   }
 
-  async #startServices(upstreams: readonly string[] | undefined): Promise<void> {
+  /** Rules of others are never changed; that they keep our packets back is said, with what would let them through. */
+  #warnOfObstacles(): void {
+    for (const { why, fix } of findForwardingObstacles(this.record.bridge, { netns: this.#netns }))
+      process.emitWarning(`network '${this.name}' does not get through: ${why}`, {
+        code: 'NS_NETWORK_BLOCKED',
+        detail: `To let it through: ${fix.join('; ')}`,
+      });
+  }
+
+  async #startServices(options: { upstreams: readonly string[] | undefined; isNew: boolean }): Promise<void> {
     const { bridge, egress } = this.record;
     if (egress) {
       const { index } = (await getLink(bridge, { netns: this.#netns }))!;
       const logGroup = PACKET_LOG_GROUPS_FROM + (index % 40_000);
-      this.#egress = await EgressPolicy.apply({ firewall: this.#firewall, bridge, policy: egress, logGroup });
+      const place = { firewall: this.#firewall, bridge, logGroup };
+      this.#egress = options.isNew
+        ? await EgressPolicy.apply({ ...place, policy: egress })
+        : EgressPolicy.attach({ ...place, policy: egress });
     }
+    if (await this.#serveNames(options.upstreams)) return;
+    // When the process that does ends, whatever it dies of, one of the others goes on.
+    this.#takeover = setInterval(async () => {
+      if (await this.#serveNames(options.upstreams).catch(() => false)) clearInterval(this.#takeover);
+    }, TAKEOVER_INTERVAL_MS).unref();
+  }
+
+  /** False: another process serves the network's names. */
+  async #serveNames(upstreams: readonly string[] | undefined): Promise<boolean> {
     try {
       this.#resolver = await Resolver.start({
         netns: this.#netns,
         listen: this.gateways,
         ...(this.record.internal ? { upstreams: [] } : upstreams === undefined ? {} : { upstreams }),
         ...(this.#egress === undefined ? {} : { policy: this.#egress }),
+        refresh: () => this.#readRecords(),
       });
+      return true;
     } catch (error) {
-      // Another process serves this network already.
       if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+      return false;
     }
-    for (const endpoint of await this.endpoints()) this.#announce(endpoint);
   }
 
-  #announce({ owner, names, address, address6 }: Endpoint): void {
-    for (const name of names)
-      for (const one of [address, address6]) if (one !== undefined) this.#resolver?.names.add(owner, name, one);
+  /** Names and policy as they are on disk, where all processes of the network write. */
+  async #readRecords(): Promise<void> {
+    const changedMs = this.#state.changedAtMs(this.name);
+    if (changedMs === this.#namesFromMs) return;
+    const record = await this.#state.read(this.name);
+    const endpoints = await this.endpoints();
+    const table = this.#resolver?.names;
+    if (!table || !record) return;
+    // File systems count time in ticks: what is written in the same one would go unseen.
+    this.#namesFromMs = Date.now() - changedMs > TICK_MS ? changedMs : 0;
+    if (record.egress && JSON.stringify(record.egress) !== JSON.stringify(this.record.egress))
+      this.#egress?.follow(record.egress);
+    this.#record = record;
+    table.clear();
+    for (const { owner, names, address, address6 } of endpoints)
+      for (const name of names)
+        for (const one of [address, address6]) if (one !== undefined) table.add(owner, name, one);
   }
 
   #allocate({ owner, address, address6 }: ConnectOptions): {
@@ -325,6 +444,11 @@ export class BridgeNetwork implements AsyncDisposable {
     };
     return { address: take('inet', address), address6: take('inet6', address6) };
   }
+}
+
+/** IPv6 addresses have many spellings. */
+function canonical(address: string | undefined): string | undefined {
+  return address === undefined ? undefined : formatIpAddress(parseIpAddress(address));
 }
 
 function addressesOf({ address, address6 }: Endpoint): { address?: string; address6?: string } {

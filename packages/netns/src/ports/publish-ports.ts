@@ -16,6 +16,8 @@ export interface PublishOptions extends InNetns {
   readonly address6?: string;
   /** Where it goes through the kernel. Without it, everything goes through the userland proxy, and `netns` is the host's. */
   readonly firewall?: Firewall;
+  /** Called when the numbers are known and before the kernel leads anything: who keeps a record can undo what a crash leaves. */
+  readonly onReserved?: (ports: readonly PublishedPort[]) => void;
 }
 
 /** Ports that are published, until it is closed. */
@@ -67,6 +69,7 @@ export async function publishPorts(options: PublishOptions): Promise<PublishedPo
         ports.push({ protocol: spec.protocol, hostAddress, hostPort, address: target.address, port: spec.port });
       }
     }
+    options.onReserved?.(ports);
     const wanted = ports.flatMap(kernelPort);
     firewall?.publish(wanted);
     inKernel = firewall ? wanted : [];
