@@ -21,6 +21,7 @@ const names = [
   'cgroups',
   'overlayfs',
   'network',
+  'network-throughput',
 ];
 
 const wanted = process.argv.slice(2);
