@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Cgroup, CgroupGoneError, type DockerLimits, fromDockerLimits, type Peaks, type Stats } from '@ns/cgroups';
 import type { Exit } from '@ns/launch';
+import { UnavailableError } from '@ns/libc';
 import type { Ending } from './container-process.ts';
 
 /**
@@ -34,6 +35,25 @@ export async function createExecCgroup(
   limits: DockerLimits | undefined,
 ): Promise<Cgroup | undefined> {
   return container && createCommandCgroup(container, `exec-${randomBytes(6).toString('hex')}`, limits);
+}
+
+/**
+ * The cgroup of a container's first process, in which the container may make others: it belongs to the container's root.
+ *
+ * @param uid - of the container's root as the host sees it
+ * @throws UnavailableError where cgroups are v1's
+ */
+export async function createDelegatedCgroup(container: Cgroup, uid: number): Promise<Cgroup> {
+  const { mode, unified } = container.host;
+  if (mode !== 'v2')
+    throw new UnavailableError(
+      "cgroupAccess: 'delegated'",
+      'cgroup v1 trees cannot be handed to a container safely: many of their files act beyond it',
+      'Boot with systemd.unified_cgroup_hierarchy=1 (cgroup v2)',
+    );
+  const cgroup = await container.createChild('init', {}, { account: [...unified!.controllers], missing: 'warn' });
+  cgroup.delegate({ uid });
+  return cgroup;
 }
 
 const controllers = ['memory', 'cpu', 'cpuset', 'pids', 'io', 'hugetlb'] as const;

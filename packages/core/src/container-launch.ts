@@ -75,7 +75,11 @@ export function launchContainer(
       pipeFds: spec.tty ? [] : noInput ? [1, 2] : [0, 1, 2],
       cgroupProcs: cgroup?.procs ?? [],
       cgroupFd: cgroup?.cloneInto !== undefined,
-      visibleCgroup: visible && { mode: visible.host.mode, trees: visible.trees },
+      visibleCgroup: visible && {
+        delegated: spec.cgroupAccess === 'delegated',
+        mode: visible.host.mode,
+        trees: visible.trees,
+      },
       ids: context.ids,
       mounts: context.mounts,
       kept: context.kept,

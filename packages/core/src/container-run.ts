@@ -1,7 +1,7 @@
 import type { Cgroup } from '@ns/cgroups';
 import type { Launched, StandardStreams, Step } from '@ns/launch';
 import type { IdLease } from '@ns/namespaces';
-import { createCommandCgroup, lastStats, readAccounts } from './container-cgroup.ts';
+import { createCommandCgroup, createDelegatedCgroup, lastStats, readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
 import { openStreams } from './container-process.ts';
 import { handOver, isDetachable, openJournal } from './detachment.ts';
@@ -20,6 +20,7 @@ import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';
 import type { Scratch } from './scratch.ts';
 import type { ContainerSpec } from './types.ts';
+import { resolveIdMaps } from './user-namespace.ts';
 
 /** One life of a container, from its first process to its last: a restart is another one. */
 export class ContainerRun implements RunHandle {
@@ -83,7 +84,7 @@ export class ContainerRun implements RunHandle {
     let run: ContainerRun | undefined;
     let payload: Cgroup | undefined;
     try {
-      payload = cgroup && (await createCommandCgroup(cgroup, 'init', spec.limits));
+      payload = cgroup && (await payloadCgroup(cgroup, spec, ids));
       const { launched, design, steps } = launchContainer(spec, {
         id,
         streams,
@@ -208,4 +209,11 @@ function keepOutput(streams: StandardStreams, logs: LogBuffer, location: LogLoca
       if (--open === 0) writer?.[Symbol.dispose]();
     });
   }
+}
+
+/** The one the first process is in. */
+function payloadCgroup(cgroup: Cgroup, spec: ContainerSpec, ids: IdLease | undefined): Promise<Cgroup> {
+  if (spec.cgroupAccess !== 'delegated') return createCommandCgroup(cgroup, 'init', spec.limits);
+  const root = resolveIdMaps(spec, ids)?.uids.find(({ container }) => container === 0);
+  return createDelegatedCgroup(cgroup, root?.host ?? 0);
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { CapabilitySet, type CapabilityWarning, resolveCapabilities } from '@ns/capabilities';
 import { parseSize } from '@ns/cgroups';
 import type { Leftovers, MountStep, OutputFiles } from '@ns/launch';
-import type { ResourceStack } from '@ns/libc';
+import { type ResourceStack, SpecError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import type { ContainerWarning } from './container-warning.ts';
 import { defaultPath, defaultShmSize, maskedPaths, readonlyPaths } from './defaults.ts';
@@ -83,6 +83,9 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
   const { network } = context;
   const namespaces = resolveNamespaces(spec, idMaps, context.owner, context.fds, network);
   const userNamespace = namespaces.idMaps !== undefined;
+  // What is mounted then begins at the root of the namespace: without one of its own, at the host's.
+  if (spec.cgroupAccess === 'delegated' && !namespaces.created.includes('cgroup'))
+    throw new SpecError('cgroupAccess', "'readonly' without a cgroup namespace of its own", spec.cgroupAccess);
   const hostname = spec.hostname ?? context.id.slice(0, 12);
   const env = { PATH: defaultPath, HOSTNAME: hostname, HOME: user.home, ...spec.env };
   const request = privileged

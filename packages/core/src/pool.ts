@@ -14,7 +14,7 @@ export interface PoolOptions {
    */
   readonly template?: Omit<
     ContainerSpec,
-    'command' | 'stdin' | 'name' | 'timeout' | 'maxOutput' | 'tty' | 'restart' | 'health' | 'wait'
+    'command' | 'stdin' | 'name' | 'timeout' | 'maxOutput' | 'tty' | 'restart' | 'health' | 'wait' | 'cgroupAccess'
   >;
   /**
    * What becomes of a used sandbox. `'discard'` is all there is, and the default: processes, memory of the kernel, files,

@@ -115,6 +115,12 @@ export interface ContainerSpec extends NetworkSpec {
   /** A user namespace in which these ids are others outside; `'auto'` takes a range that no other container has. */
   readonly idMap?: 'auto' | { readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[] };
   readonly limits?: DockerLimits;
+  /**
+   * `/sys/fs/cgroup`: `'readonly'` shows a container with limits its own cgroup; `'delegated'` gives it one beneath that to
+   * manage as it likes, as systemd or a container engine inside needs (cgroup v2 only, `ERR_NS_UNAVAILABLE` elsewhere). Its
+   * limits are out of its reach. Default `'readonly'`.
+   */
+  readonly cgroupAccess?: 'readonly' | 'delegated';
   /** Report as `pressure` events when processes wait too long for a resource: PSI triggers. */
   readonly pressure?: readonly PressureTrigger[];
   readonly rlimits?: Partial<Record<RlimitName, Rlimit>>;
@@ -185,7 +191,8 @@ export interface MaxOutput {
 }
 
 /** Options of `run` besides the command. */
-export interface RunOptions extends Omit<ContainerSpec, 'command' | 'wait' | 'health' | 'restart' | 'log'> {
+export interface RunOptions
+  extends Omit<ContainerSpec, 'command' | 'wait' | 'health' | 'restart' | 'log' | 'cgroupAccess'> {
   /** Ends the container. The result then says `reason: 'abort'`. */
   readonly signal?: AbortSignal;
   /** Throw {@link ProcessFailedError} unless the exit code is 0. */

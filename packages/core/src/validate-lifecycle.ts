@@ -89,6 +89,7 @@ export const lifecycleFields = {
       directory: v.optional(absolutePath),
     }),
   ),
+  cgroupAccess: v.optional(v.picklist(['readonly', 'delegated'], "'readonly' or 'delegated'")),
   restart: v.optional(
     v.pipe(
       v.string(restartExpected),

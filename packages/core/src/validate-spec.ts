@@ -307,6 +307,7 @@ const notInTemplates: Readonly<Record<string, string>> = {
   tty: 'Use a container',
   restart: 'A sandbox runs one command, once',
   health: 'A sandbox runs one command, once',
+  cgroupAccess: 'Use a container',
   wait: 'A sandbox runs one command, once',
 };
 

@@ -1,5 +1,6 @@
+import { detectCgroups } from '@ns/cgroups';
 import { needs, notRoot } from '@ns/testing';
-import { Container, run } from '../src/index.ts';
+import { Container, run, Wait } from '../src/index.ts';
 import { useOwnStateRoot } from './leaves-nothing.ts';
 
 /* What a container sees of the cgroup it is in: /sys/fs/cgroup. */
@@ -45,4 +46,47 @@ rootTest('nothing where it has none of its own', async () => {
 rootTest('with ids of its own as well', async () => {
   const { stdout } = await run('sh', ['-c', pids], { limits, idMap: 'auto' });
   expect(stdout).toMatch(/^40\n/);
+});
+
+describe('delegated', () => {
+  const delegated = { command: ['sleep', '60'], limits, cgroupAccess: 'delegated' } as const;
+  const notV2 = detectCgroups().mode === 'v2' ? undefined : 'not a cgroup v2 host';
+  // As a container engine inside would: room for children, then one with a limit of its own and a process.
+  const manage = `cd /sys/fs/cgroup && mkdir own job && echo 1 > own/cgroup.procs && echo $$ > own/cgroup.procs &&
+    echo +pids > cgroup.subtree_control && echo 5 > job/pids.max && echo $$ > job/cgroup.procs && cat /proc/self/cgroup job/pids.max`;
+  const command = ['sh', '-c', `${manage}; exec sleep 60`] as const;
+
+  for (const idMap of [undefined, 'auto'] as const) {
+    needs(notRoot ?? notV2)(`it makes cgroups of its own, ${idMap ? 'with ids of its own' : 'as root'}`, async () => {
+      await using container = await Container.create({
+        ...delegated,
+        command: [...command],
+        init: false,
+        ...(idMap && { idMap }),
+        wait: Wait.log(/^5$/m),
+      });
+      await container.start();
+      const { stdout } = await container.exec('sh', [
+        '-c',
+        'grep " /sys/fs/cgroup" /proc/mounts; find /sys/fs/cgroup -name pids.max',
+      ]);
+      expect(stdout).toMatch(/ cgroup2 rw,nosuid,nodev,noexec/);
+      expect(stdout).toContain('/sys/fs/cgroup/job/pids.max\n');
+      expect((await container.stats()).pids?.max).toBe(40);
+      await container.remove({ force: true });
+    });
+  }
+
+  needs(notRoot)("not with the host's namespace, where it would be the host's tree", async () => {
+    const shared = { ...delegated, namespaces: { cgroup: 'host' } } as const;
+    const error = await Container.create(shared).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: notV2 ? 'ERR_NS_UNAVAILABLE' : 'ERR_NS_INVALID_SPEC' });
+  });
+
+  needs(notRoot ?? (notV2 ? undefined : 'a cgroup v2 host'))('not of v1 trees', async () => {
+    await expect(Container.create(delegated)).rejects.toMatchObject({
+      code: 'ERR_NS_UNAVAILABLE',
+      message: expect.stringContaining('cgroupAccess'),
+    });
+  });
 });

@@ -4,6 +4,8 @@ import type { Step } from '@ns/launch';
 
 /** The cgroup of a container, as its directories in each tree. */
 export interface VisibleCgroup {
+  /** The one it is in is the container's to manage. */
+  readonly delegated: boolean;
   readonly mode: CgroupHost['mode'];
   readonly trees: readonly {
     readonly path: string;
@@ -21,7 +23,19 @@ const attributes = ['ro', 'nosuid', 'nodev', 'noexec'] as const;
  * cgroup that has the limits, and a child shows none. Read-only on every version: a writable v1 tree offers
  * `release_agent` (CVE-2022-0492), and limits would be the container's own to lift.
  */
-export function cgroupSteps({ mode, trees }: VisibleCgroup): Step[] {
+export function cgroupSteps({ delegated, mode, trees }: VisibleCgroup): Step[] {
+  // Its root is that of the cgroup namespace: of what is above, limits included, nothing is there to be written to.
+  if (delegated)
+    return [
+      {
+        op: 'mount',
+        type: 'cgroup2',
+        target: place,
+        options: {},
+        attributes: ['nosuid', 'nodev', 'noexec'],
+        plain: true,
+      },
+    ];
   const bind = (source: string, target: string): Step => ({
     op: 'bind',
     source,
