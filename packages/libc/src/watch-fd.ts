@@ -140,11 +140,20 @@ export function watchFdAlone(fd: number, callback: () => void): FdWatch {
   const close = () => {
     if (!open) return;
     open = false;
-    process.off('exit', close);
+    alone.delete(close);
+    if (alone.size === 0) process.off('exit', closeAlone);
     handle.close();
   };
-  process.on('exit', close);
+  // One listener for all: an eleventh makes Node warn of a leak.
+  if (alone.size === 0) process.on('exit', closeAlone);
+  alone.add(close);
   return { close, ref: () => open && handle.ref(), unref: () => open && handle.unref(), [Symbol.dispose]: close };
+}
+
+const alone = new Set<() => void>();
+
+function closeAlone(): void {
+  for (const close of [...alone]) close();
 }
 
 /** An exception must not go back through koffi. */
