@@ -8,6 +8,7 @@ const packages = [
   ['xz-utils', '/usr/bin/xz', 'unpacks compressed kernel modules'],
   ['e2fsprogs', '/sbin/mkfs.ext4', 'formats the disk of the tests'],
   ['apparmor', '/sbin/apparmor_parser', 'loads profiles inside the machine'],
+  ['secilc', '/usr/bin/secilc', 'compiles the policy of SELinux tests'],
 ];
 
 /** Installs what is missing, saying what and why. Throws when that is not possible. */

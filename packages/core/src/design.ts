@@ -22,7 +22,7 @@ import type { PreparedMounts } from './prepare-mounts.ts';
 import { resolveRlimits } from './rlimits.ts';
 import { resolveRoot } from './rootfs.ts';
 import { chooseFilter } from './seccomp-choice.ts';
-import { confine, landlockStep } from './security-modules.ts';
+import { confine, landlockStep, mountLabelOf } from './security-modules.ts';
 import { resolveSysctls } from './sysctls.ts';
 import type { ContainerSpec } from './types.ts';
 import { resolveUser } from './user.ts';
@@ -129,6 +129,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     landlock: landlockStep(spec.landlock, context.owner, context.fds),
     execLabel: confinement.label,
     initLabel: confinement.initLabel,
+    mountLabel: mountLabelOf(spec),
     warnings: [...warnings.map(notGranted), ...confinement.warnings],
     cgroupProcs: context.cgroupProcs,
     cgroupFd: context.cgroupFd,

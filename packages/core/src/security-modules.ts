@@ -10,6 +10,7 @@ import {
   LandlockRuleset,
   planLandlock,
   selinuxExecLabel,
+  selinuxMountLabel,
 } from '@ns/lsm';
 import type { ContainerWarning } from './container-warning.ts';
 import type { ContainerSpec } from './types.ts';
@@ -67,6 +68,15 @@ export function confine(spec: ContainerSpec, options: { readonly uid: number; re
   return {
     warnings: [{ code: 'NS_APPARMOR_NOT_APPLIED', name, message, ...(state.fix !== undefined && { hint: state.fix }) }],
   };
+}
+
+/**
+ * The SELinux label of files that are the container's alone.
+ *
+ * @throws UnavailableError when the kernel does not run SELinux
+ */
+export function mountLabelOf({ selinux }: ContainerSpec): string | undefined {
+  return selinux?.mount === undefined ? undefined : selinuxMountLabel(selinux.mount).value;
 }
 
 const none: Confinement = { warnings: [] };

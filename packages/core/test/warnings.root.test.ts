@@ -36,5 +36,9 @@ needs(notRoot ?? (appArmorSupport().available ? 'AppArmor is here' : undefined))
   async () => {
     expect((await run('true', [], { apparmor: 'unconfined' })).exitCode).toBe(0);
     await expect(run('true', [], { apparmor: 'jobs' })).rejects.toMatchObject({ code: 'ERR_NS_UNAVAILABLE' });
+    for (const field of ['process', 'mount']) {
+      const selinux = { [field]: 'system_u:system_r:container_t:s0' };
+      await expect(run('true', [], { selinux })).rejects.toMatchObject({ code: 'ERR_NS_UNAVAILABLE' });
+    }
   },
 );

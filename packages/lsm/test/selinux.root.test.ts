@@ -11,13 +11,12 @@ import {
   selinuxSupport,
   spawnRestricted,
 } from '@ns/lsm';
-import { needs, notRoot } from '@ns/testing';
-import { loadTestPolicy } from './selinux-policy.ts';
+import { loadSelinuxTestPolicy, needs, notRoot } from '@ns/testing';
 
 /* Runs in the virtual machine: npm run test:vm -- --append security=selinux packages/lsm/test/selinux.root */
 
 const before = selinuxSupport();
-const unfit = notRoot ?? loadTestPolicy();
+const unfit = notRoot ?? loadSelinuxTestPolicy();
 const selinux = needs(unfit);
 const patience = 60_000;
 

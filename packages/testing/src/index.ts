@@ -15,6 +15,7 @@ export {
   processesInNamespace,
 } from './kernel-state.ts';
 export { needs, notRoot } from './needs.ts';
+export { loadSelinuxTestPolicy } from './selinux-policy.ts';
 export {
   type ConformingRoot,
   type ConformingStorageDriver,

@@ -14,6 +14,7 @@ import type { Host } from '../host.ts';
 import type { ResolvedRoot } from '../rootfs.ts';
 import type { ResolvedUser } from '../user.ts';
 import { cgroupSteps, type VisibleCgroup } from './cgroup-steps.ts';
+import { withMountLabel } from './mount-label.ts';
 import { hiddenByMask, type PlacedFile, rootSteps, type ScratchUse } from './root-steps.ts';
 
 const CAP_SYS_ADMIN = 1n << 21n;
@@ -80,6 +81,8 @@ export interface ContainerDesign extends PayloadDesign {
   readonly pipeFds: readonly number[];
   readonly terminal: { readonly rows: number; readonly columns: number } | undefined;
   readonly scratch: ScratchUse;
+  /** SELinux label of the files of what is mounted for it. */
+  readonly mountLabel: string | undefined;
   /** Wait for the word to start. */
   readonly park: boolean;
   /** What it goes without. */
@@ -153,13 +156,18 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     // Modes of what is made below are exactly those given.
     { op: 'umask', mask: 0 },
     { op: 'propagation', propagation: 'rslave' },
-    ...rootSteps(
-      root,
-      { files: design.files, scratch: design.scratch, userNamespace: namespaces.idMaps !== undefined },
-      host,
+    ...withMountLabel(
+      [
+        ...rootSteps(
+          root,
+          { files: design.files, scratch: design.scratch, userNamespace: namespaces.idMaps !== undefined },
+          host,
+        ),
+        ...fileSystemSteps(design),
+        ...design.mounts,
+      ],
+      design.mountLabel,
     ),
-    ...fileSystemSteps(design),
-    ...design.mounts,
     // Through the procfs mounted above, while /proc/sys is still writable.
     ...design.sysctls.map((sysctl): Step => ({ op: 'sysctl', ...sysctl })),
     ...(isNew('uts') ? [{ op: 'hostname', name: design.hostname } as const] : []),
