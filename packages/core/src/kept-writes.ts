@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseSize } from '@ns/cgroups';
 import type { IdMaps } from '@ns/launch';
-import { type OwnedFd, SpecError, SyscallError, UnavailableError } from '@ns/libc';
+import { NsError, type OwnedFd, SpecError, SyscallError, UnavailableError } from '@ns/libc';
 import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
 import { createSizedDirectory, openSizedDirectory, type SizedDirectory, type SizeMethod } from '@ns/overlayfs';
 import { kernelAtLeast, readHost } from './host.ts';
@@ -61,6 +61,13 @@ export async function openKeptWrites(kept: KeptWrites, idMaps: IdMaps | undefine
     }
   } catch (error) {
     mount?.close();
+    if (error instanceof Error && 'syscall' in error && !(error instanceof SyscallError)) {
+      const { code } = error as NodeJS.ErrnoException;
+      throw new NsError('ERR_NS_ROOTFS', `writable.dir: ${kept.dir} cannot be made (${code})`, {
+        hint: 'Choose a directory that this user may write to',
+        cause: error,
+      });
+    }
     throw error;
   }
   return {

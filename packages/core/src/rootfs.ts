@@ -41,6 +41,7 @@ export function resolveRoot({
         writable,
         "The host's own file system is never written: bind a directory with `mounts` instead",
       );
+    assertWritable(writable);
     const { hide = [], show = [] } = rootfs;
     const hidden = [...hiddenPaths, ...hide].map(trimSlash).filter((path) => !show.map(trimSlash).includes(path));
     return {
@@ -74,8 +75,7 @@ function resolveWritable(writable: Writable = 'tmpfs'): ResolvedRoot['writable']
 
 function rooted(layers: readonly string[], writable: Writable): ResolvedRoot {
   for (const path of layers) assertDirectory(path, 'rootfs');
-  if (typeof writable === 'object' && 'upper' in writable)
-    for (const path of [writable.upper, writable.work]) assertDirectory(path, 'writable');
+  assertWritable(writable);
   return {
     kind: writable === 'direct' ? 'bind' : 'overlay',
     layers,
@@ -85,12 +85,30 @@ function rooted(layers: readonly string[], writable: Writable): ResolvedRoot {
   };
 }
 
+function assertWritable(writable: Writable | undefined): void {
+  if (typeof writable !== 'object' || !('upper' in writable)) return;
+  assertDirectory(writable.upper, 'writable.upper');
+  assertDirectory(writable.work, 'writable.work');
+}
+
 function assertDirectory(path: string, field: string): void {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (stat?.isDirectory()) return;
-  throw new NsError('ERR_NS_ROOTFS', `${field}: ${path} ${stat ? 'is not a directory' : 'does not exist'}`, {
-    hint: 'Give the path of an unpacked root file system, or { host: true } for a view of this machine',
-  });
+  const { why, cause } = whyNoDirectory(path);
+  if (why === undefined) return;
+  const hint =
+    field === 'rootfs'
+      ? 'Give the path of an unpacked root file system, or { host: true } for a view of this machine'
+      : 'Make it first, on the file system that shall keep what is written';
+  throw new NsError('ERR_NS_ROOTFS', `${field}: ${path} ${why}`, { hint, ...(cause !== undefined && { cause }) });
+}
+
+function whyNoDirectory(path: string): { readonly why?: string; readonly cause?: unknown } {
+  try {
+    const stat = statSync(path, { throwIfNoEntry: false });
+    return stat === undefined ? { why: 'does not exist' } : stat.isDirectory() ? {} : { why: 'is not a directory' };
+  } catch (cause) {
+    // EACCES of a directory above it, ELOOP, ENAMETOOLONG.
+    return { why: `cannot be looked at (${(cause as NodeJS.ErrnoException).code})`, cause };
+  }
 }
 
 function trimSlash(path: string): string {

@@ -2,6 +2,7 @@ import { checkDockerLimits, type DockerLimits } from '@ns/cgroups';
 import { rlimits, SIGNALS } from '@ns/launch';
 import { SpecError } from '@ns/libc';
 import { checkLandlockSpec } from '@ns/lsm';
+import { syscallNames } from '@ns/seccomp';
 import * as v from 'valibot';
 import {
   absolutePath,
@@ -73,6 +74,13 @@ const pressureTrigger = object(
     windowMs: v.number('milliseconds'),
   },
   'a trigger { resource, stallMs, windowMs }',
+);
+const systemCall = v.pipe(
+  text('a system call'),
+  v.check(
+    (name) => syscallNames(process.arch === 'arm64' ? 'aarch64' : 'x86_64').includes(name),
+    'a system call of this machine',
+  ),
 );
 const capabilityList = v.array(text('a capability name'), 'an array of capability names');
 const environmentName = v.pipe(
@@ -203,7 +211,7 @@ const fields = {
       "'default', 'strict', 'unconfined', a profile or the path of one",
     ),
   ),
-  onSyscall: v.optional(dictionary(text('a system call'), v.function('a function'), 'an object of functions')),
+  onSyscall: v.optional(dictionary(systemCall, v.function('a function'), 'an object of functions')),
   apparmor: v.optional(text('the name of a profile')),
   selinux: v.optional(object({ process: v.optional(text('a label')), mount: v.optional(text('a label')) })),
   landlock: v.optional(v.custom<NonNullable<ContainerSpec['landlock']>>(isLandlock, 'an object of rules')),

@@ -69,6 +69,12 @@ describe('a container that cannot be made', () => {
       { rootfs: '/etc/passwd' },
       { code: 'ERR_NS_ROOTFS', message: expect.stringContaining('is not a directory') },
     ],
+    [
+      'an upper directory that is missing',
+      { writable: { upper: '/no/such', work: '/tmp' } },
+      { code: 'ERR_NS_ROOTFS', message: expect.stringContaining('writable.upper: /no/such does not exist') },
+    ],
+    ['a label for its files', { selinux: { mount: 'u:r:t' } }, { code: 'ERR_NS_UNAVAILABLE' }],
     ['a layer that is missing', { rootfs: { layers: ['/usr', '/no/such'] } }, { code: 'ERR_NS_ROOTFS' }],
     ['a cwd that is a file', { cwd: '/etc/passwd' }, { code, errnoCode: 'ENOTDIR', step: { op: 'workingDirectory' } }],
     [

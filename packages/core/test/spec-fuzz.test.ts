@@ -78,6 +78,7 @@ test.each([
   ['seccomp', { seccomp: null }],
   ['health.command', { health: { interval: 10 } }],
   ['hostname', { hostname: 'a\n10.0.0.1 example.org' }],
+  ['onSyscall.mkdirr', { onSyscall: { mkdirr: () => undefined } }],
   ['landlock.enforce', { landlock: { files: {}, enforce: 'strictly' } }],
   ['pressure.0.resource', { pressure: [{ resource: 'disk', stallMs: 1, windowMs: 2 }] }],
 ])('%s is named as the caller wrote it', (field, spec) => {
