@@ -1,5 +1,5 @@
 import type { Step } from '@ns/launch';
-import { type ResourceStack, SpecError, UnavailableError } from '@ns/libc';
+import { type ResourceStack, SpecError } from '@ns/libc';
 import {
   appArmorExecLabel,
   appArmorProcessLabel,
@@ -56,7 +56,6 @@ export function confine(spec: ContainerSpec, options: { readonly uid: number; re
   const { apparmor, selinux, privileged = false } = spec;
   if (apparmor !== undefined && selinux?.process !== undefined)
     throw new SpecError('apparmor', 'either apparmor or selinux.process', apparmor);
-  if (selinux?.mount !== undefined) refuseMountLabel(selinux.mount);
   if (selinux?.process !== undefined) return { label: selinuxExecLabel(selinux.process), warnings: [] };
   // Where there is no AppArmor, everything is unconfined.
   if (apparmor === 'unconfined' && !hasAppArmor()) return none;
@@ -88,14 +87,4 @@ let enabled: boolean | undefined;
 function hasAppArmor(): boolean {
   enabled ??= appArmorSupport().available;
   return enabled;
-}
-
-/** Files without the label that was asked for are not to be had in silence. */
-function refuseMountLabel(label: string): never {
-  selinuxMountLabel(label); // wrong, or no SELinux: says so
-  throw new UnavailableError(
-    'selinux.mount',
-    'the files of a container are not labelled',
-    'Label the directories of its root with chcon, or mount them with the option of selinuxMountLabel()',
-  );
 }
