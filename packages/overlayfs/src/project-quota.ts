@@ -1,4 +1,16 @@
-import { allocate, check, ERRNO, ioctl, type OwnedFd, SYS, statFd, syscall, UnavailableError } from '@ns/libc';
+import { readFileSync } from 'node:fs';
+import {
+  allocate,
+  check,
+  ERRNO,
+  fileSystemMagic,
+  ioctl,
+  type OwnedFd,
+  SYS,
+  statFd,
+  syscall,
+  UnavailableError,
+} from '@ns/libc';
 
 /* Project quota of ext4 and xfs: a directory tree with an id of its own, and a limit for the id. */
 
@@ -12,6 +24,9 @@ const SET_PROJECT_QUOTA = 0x80000802;
 const QIF_BLIMITS = 1;
 const QIF_ILIMITS = 4;
 const QUOTA_BLOCK = 1024;
+/** <linux/magic.h> */
+const EXT4_SUPER_MAGIC = 0xef53;
+const CAP_SYS_RESOURCE = 1n << 24n;
 
 const unavailable = (why: string): UnavailableError =>
   new UnavailableError('project quota', why, 'Mount ext4 (made with -O quota,project) or xfs with the option prjquota');
@@ -22,6 +37,9 @@ const unavailable = (why: string): UnavailableError =>
  * @throws UnavailableError where the file system has no project quota
  */
 export function limitProject(directory: OwnedFd, maxBytes: number, maxInodes?: number): void {
+  // An overlay writes to its upper with the capabilities of whoever mounted it; xfs asks nobody.
+  if (fileSystemMagic(directory.fd) === EXT4_SUPER_MAGIC && mayExceedQuota())
+    throw unavailable('ext4 does not hold a process with CAP_SYS_RESOURCE, such as this one, to it');
   // One id per directory: inode numbers are unique for as long as it lives.
   const project = Number(statFd(directory.fd).ino & 0x7fffffffn) | 0x40000000;
   const attributes = allocate(28);
@@ -45,4 +63,9 @@ export function limitProject(directory: OwnedFd, maxBytes: number, maxInodes?: n
   check('ioctl', ioctl(directory.fd, FS_IOC_FSSETXATTR, attributes.address), {
     doing: 'give a directory a project id',
   });
+}
+
+function mayExceedQuota(): boolean {
+  const effective = /^CapEff:\t([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+  return effective !== undefined && (BigInt(`0x${effective}`) & CAP_SYS_RESOURCE) !== 0n;
 }
