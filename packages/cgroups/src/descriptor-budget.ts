@@ -2,15 +2,21 @@ import { allocate, SYS, syscall } from '@ns/libc';
 
 const RLIMIT_NOFILE = 7;
 
-/** Share of the open files this process may have that is used to keep cgroup files open. */
-const share = 0.25;
+/** Descriptors that are never used for convenience: a quarter of those this process may have, and at least these. */
+const leastReserve = 1_024;
 
 let left: number | undefined;
 
 function limit(): number {
   const rlimit = allocate(16);
   const result = syscall(SYS.prlimit64, 0, RLIMIT_NOFILE, 0, rlimit.address);
-  return result < 0 ? 0 : Math.floor(Number(rlimit.bytes.readBigUInt64LE(0)) * share);
+  const descriptors = result < 0 ? 0 : Number(rlimit.bytes.readBigUInt64LE(0));
+  return Math.floor(descriptors - Math.max(descriptors / 4, leastReserve));
+}
+
+/** Counts a descriptor that has to be: less is left for those that are a convenience. */
+export function countDescriptor(): void {
+  left = (left ?? limit()) - 1;
 }
 
 /**
@@ -24,7 +30,7 @@ export function takeDescriptor(): boolean {
   return true;
 }
 
-/** Gives back what {@link takeDescriptor} granted. */
+/** Gives back what {@link takeDescriptor} granted and {@link countDescriptor} counted. */
 export function giveBackDescriptors(count: number): void {
   if (left !== undefined) left += count;
 }

@@ -6,7 +6,7 @@ import {
   writeControlFile,
   writeControlFileAside,
 } from './control-file.ts';
-import { giveBackDescriptors, takeDescriptor } from './descriptor-budget.ts';
+import { countDescriptor, giveBackDescriptors, takeDescriptor } from './descriptor-budget.ts';
 import { CgroupGoneError } from './errors.ts';
 import type { Controller, Hierarchy } from './host.ts';
 import { absolutePath, isSameDirectory, openDirectory, removeDirectory } from './tree.ts';
@@ -19,11 +19,14 @@ export class CgroupDirectory implements Disposable {
   readonly #directory: OwnedFd;
   /** Files that are read again and again stay open. */
   readonly #files = new Map<string, OwnedFd>();
+  /** Of those, the ones this kernel does not have, to be asked for once. */
+  readonly #absent = new Set<string>();
 
   constructor(hierarchy: Hierarchy, components: readonly string[], directory: OwnedFd) {
     this.hierarchy = hierarchy;
     this.components = components;
     this.#directory = directory;
+    countDescriptor();
   }
 
   /** Controllers whose files are here: on v2 only those the parents hand down. */
@@ -66,11 +69,14 @@ export class CgroupDirectory implements Disposable {
   readOften(file: string): string | undefined {
     const opened = this.#files.get(file);
     if (opened) return this.#readable(readAgain(opened), file);
+    if (this.#absent.has(file)) return undefined;
     if (!takeDescriptor()) return this.read(file);
     const result = openControlFile(this.fd, file, O.RDONLY);
     if (typeof result === 'number') {
       giveBackDescriptors(1);
-      return this.#readable(result, file);
+      const text = this.#readable(result, file);
+      this.#absent.add(file);
+      return text;
     }
     this.#files.set(file, result);
     return this.#readable(readAgain(result), file);
@@ -156,8 +162,9 @@ export class CgroupDirectory implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    if (this.#directory.closed) return;
     for (const file of this.#files.values()) file.close();
-    giveBackDescriptors(this.#files.size);
+    giveBackDescriptors(this.#files.size + 1);
     this.#files.clear();
     this.#directory.close();
   }

@@ -8,6 +8,10 @@ test('flat keyed files', () => {
     ['file', 7],
   ]);
   expect(parseFlatKeyed('').size).toBe(0);
+  expect([...parseFlatKeyed('alone\nmost 18446744073709551615\nlow -1\n')]).toEqual([
+    ['most', 2 ** 64],
+    ['low', -1],
+  ]);
   expect(parseFlatKeyed('populated 1').get('populated')).toBe(1);
 });
 
@@ -15,6 +19,13 @@ test('nested keyed files', () => {
   const lines = parseNestedKeyed('8:0 rbytes=5 wbytes=7\n8:16 rbytes=1\n259:0 \n');
   expect(lines.get('8:0')?.get('wbytes')).toBe(7);
   expect([...lines.keys()]).toEqual(['8:0', '8:16', '259:0']);
+  expect(lines.get('259:0')?.size).toBe(0);
+  expect(parseNestedKeyed('8:0\n\nsome a=1.25 b c=max').get('some')).toEqual(
+    new Map([
+      ['a', 1.25],
+      ['c', Number.NaN],
+    ]),
+  );
 });
 
 test('numbers, and the ways to say that there is no limit', () => {
