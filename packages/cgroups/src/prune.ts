@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs';
 import { Directories } from './directories.ts';
 import { CgroupDirectory } from './directory.ts';
 import { type CgroupHost, detectCgroups, type Hierarchy } from './host.ts';
@@ -62,6 +63,12 @@ function orphansBelow(hierarchy: Hierarchy, components: readonly string[]): Cgro
   return found;
 }
 
+/**
+ * How old an unmarked directory must be: its maker marks it right after it has made it, and one that is removed between
+ * our look and its mark would be missed only when it is used.
+ */
+const unmarkedForMs = 1_000;
+
 /** Parents a crash left behind: unmarked and empty. A creator that loses one to us makes it again. */
 function removeEmpty(hierarchy: Hierarchy, components: readonly string[]): void {
   using directory = openDirectory(hierarchy, components);
@@ -70,6 +77,7 @@ function removeEmpty(hierarchy: Hierarchy, components: readonly string[]): void 
     const child = [...components, name];
     removeEmpty(hierarchy, child);
     using opened = openDirectory(hierarchy, child);
-    if (opened && !readOwner(opened.fd)) removeDirectory(directory, name);
+    if (!opened || readOwner(opened.fd) || Date.now() - fstatSync(opened.fd).ctimeMs < unmarkedForMs) continue;
+    removeDirectory(directory, name);
   }
 }
