@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs';
 import { SpecError } from '@ns/libc';
-import { formatIpAddress, NetlinkError, type NetlinkSocket, parseIpAddress } from '@ns/netlink';
+import { NetlinkError, type NetlinkSocket } from '@ns/netlink';
 import { add as addAddress } from '../address.ts';
 import { canonicalName } from '../dns/name-table.ts';
 import { Resolver } from '../dns/resolver.ts';
 import { EgressPolicy } from '../egress/egress-policy.ts';
 import type { EgressOptions } from '../egress/egress-rule.ts';
 import { NetworkExistsError, NetworkNotFoundError } from '../errors.ts';
-import { Firewall, type PublishedPort } from '../firewall/firewall.ts';
+import { Firewall } from '../firewall/firewall.ts';
 import { findForwardingObstacles } from '../firewall/obstacles.ts';
 import type { AddressPool } from '../ipam/address-pool.ts';
 import { listClaims, releaseSubnets } from '../ipam/subnet-claims.ts';
@@ -23,6 +23,7 @@ import { setSync } from '../sysctl.ts';
 import { type BridgeNetworkOptions, firewallNetwork, openPool, planNetwork } from './network-plan.ts';
 import { digest, type Endpoint, type NetworkRecord, NetworkState } from './network-state.ts';
 import { freeLinkName, LinkNameTakenError, macFor, plugContainer } from './plug-container.ts';
+import { portsInForce } from './ports-in-force.ts';
 
 /** How to connect a container. */
 export interface ConnectOptions {
@@ -252,7 +253,7 @@ export class BridgeNetwork implements AsyncDisposable {
     this.#published.delete(owner);
     if (published) await published.close();
     // Ports that another process published.
-    else if (endpoint && endpoint.ports.length > 0) this.#unpublish(endpoint);
+    else if (endpoint && endpoint.ports.length > 0) this.#firewall.unpublish(portsInForce(this.#firewall, endpoint));
     if (endpoint) await removeLink(endpoint.hostLink, { netns: this.#netns, ifMissing: 'ignore' });
     for (const pool of this.#pools) {
       const address = pool.subnet.family === 'inet' ? endpoint?.address : endpoint?.address6;
@@ -309,21 +310,6 @@ export class BridgeNetwork implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#removeOnDispose) await this.remove();
     else await this.close();
-  }
-
-  /** A record is written before its ports are published: then the number may lead to somebody else by now. */
-  #unpublish({ ports }: Endpoint): void {
-    const inForce = this.#firewall.published();
-    const leadsThere = (port: PublishedPort): boolean =>
-      inForce.some(
-        (one) =>
-          one.protocol === port.protocol &&
-          canonical(one.hostAddress) === canonical(port.hostAddress) &&
-          one.hostPort === port.hostPort &&
-          canonical(one.address) === canonical(port.address) &&
-          one.port === port.port,
-      );
-    this.#firewall.unpublish(ports.flatMap(inKernel).filter(leadsThere));
   }
 
   #plug(endpoint: Endpoint, inside: NetNamespace, wayOut: readonly string[]): void {
@@ -446,21 +432,8 @@ export class BridgeNetwork implements AsyncDisposable {
   }
 }
 
-/** IPv6 addresses have many spellings. */
-function canonical(address: string | undefined): string | undefined {
-  return address === undefined ? undefined : formatIpAddress(parseIpAddress(address));
-}
-
 function addressesOf({ address, address6 }: Endpoint): { address?: string; address6?: string } {
   return { ...(address === undefined ? {} : { address }), ...(address6 === undefined ? {} : { address6 }) };
-}
-
-/** Published ports as the firewall has them: addresses that mean any are left out. */
-function inKernel({ hostAddress, ...port }: PublishedPort): PublishedPort[] {
-  if (hostAddress !== undefined && hostAddress.includes(':') !== port.address.includes(':')) return [];
-  return [
-    hostAddress === undefined || hostAddress === '0.0.0.0' || hostAddress === '::' ? port : { ...port, hostAddress },
-  ];
 }
 
 function existsInside(netns: NetnsReference | undefined, name: string): boolean {
