@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -120,10 +120,13 @@ const noDisk = statSync(disk).dev >>> 8 === 0 ? `${disk} is on no disk` : undefi
 needs(notRoot ?? noStress ?? noDisk)(
   'io: bytes reach the device at the rate of the limit',
   async () => {
+    // stress-ng, when it is killed, leaves a directory behind over which the next one stumbles.
+    const directory = mkdtempSync(join(disk, 'ns-hog-'));
+    using _removal = { [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }) };
     await withHog(
       {
         command: stress('--hdd', '1', '--hdd-bytes', '64M', '--hdd-opts', 'direct', '--timeout', '60'),
-        mounts: [{ type: 'bind', source: disk, target: '/tmp' }],
+        mounts: [{ type: 'bind', source: directory, target: '/tmp' }],
         limits: { io: [{ device: disk, writeBps: '2MiB' }] },
       },
       async (kernel, container) => {
