@@ -275,6 +275,8 @@ describe('while it runs', () => {
 
   rootTest('its processes are known inside and outside', () =>
     withRunning({ user: '77' }, async (container) => {
+      // Between the last word of the stage and its execve there are microseconds.
+      await eventually(async () => (await container.processes()).at(-1)?.name === 'sleep');
       const processes = await container.processes();
       expect(processes.map(({ pid, name, uid, command }) => ({ pid, name, uid, command }))).toEqual([
         { pid: 1, name: 'ns-init', uid: 0, command: ['ns-init'] },

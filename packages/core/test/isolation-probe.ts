@@ -61,6 +61,13 @@ const noCapabilities = '0000000000000000';
 /** Docker's fourteen, as /proc/PID/status prints them. */
 export const defaultCapabilities = '00000000a80425fb';
 
+/** What is right besides in one that has a cgroup of its own: it sees that one, and can write to nothing of it. */
+export const inOwnCgroup: Expectations = [
+  ['cgroup mounts', (seen) => (seen as string[]).every((line) => / (ro|rw),nosuid,nodev,noexec/.test(line))],
+  ['/sys/fs/cgroup', (seen) => (seen as string[]).length > 0],
+  [/^mount \/sys\/fs\/cgroup/, (seen) => /^(tmpfs|cgroup2?) nodev noexec nosuid ro$/.test(String(seen))],
+];
+
 /** What is right in a sandbox with nothing but defaults, on a host-root view. */
 export const confined: Expectations = [
   // Namespaces and processes.

@@ -4,6 +4,7 @@ import { type RunOptions, run } from '../src/index.ts';
 import {
   confined,
   type Expectations,
+  inOwnCgroup,
   inUserNamespace,
   type Observations,
   oneOf,
@@ -48,7 +49,7 @@ probeTest('the environment is exactly what was given', async () => {
 });
 
 probeTest('limits change nothing about what is isolated', async () => {
-  expectIsolation(await observe({ limits: { memory: '512MiB', pids: 64 } }), confined);
+  expectIsolation(await observe({ limits: { memory: '512MiB', pids: 64 } }), [...inOwnCgroup, ...confined]);
 });
 
 probeTest('the strict profile allows less', async () => {
@@ -85,7 +86,7 @@ probeTest('an ordinary user inside', async () => {
 
 probeTest('a user namespace of its own: root inside is nobody outside', async () => {
   const seen = await observe({ idMap: 'auto' });
-  expectIsolation(seen, [...inUserNamespace, ...confined]);
+  expectIsolation(seen, [...inOwnCgroup, ...inUserNamespace, ...confined]);
   expect((seen.uid_map as string[])[1]).not.toBe('0');
 });
 

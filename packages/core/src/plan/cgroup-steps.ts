@@ -9,7 +9,7 @@ export interface VisibleCgroup {
   readonly mode: CgroupHost['mode'];
   readonly trees: readonly {
     readonly path: string;
-    readonly hierarchy: Pick<Hierarchy, 'mountPoint' | 'kernelNames'>;
+    readonly hierarchy: Pick<Hierarchy, 'version' | 'mountPoint' | 'kernelNames'>;
   }[];
 }
 
@@ -55,10 +55,12 @@ export function cgroupSteps({ delegated, mode, trees }: VisibleCgroup): Step[] {
       attributes: ['nosuid', 'nodev', 'noexec'],
       plain: true,
     },
-    // Trees of several controllers are looked for under the name of each.
-    ...trees.flatMap(({ path, hierarchy: { mountPoint, kernelNames } }) =>
-      [...new Set([basename(mountPoint), ...kernelNames])].map((name) => bind(path, `${place}/${name}`)),
-    ),
+    ...trees.flatMap(({ path, hierarchy }) => namesOf(hierarchy).map((name) => bind(path, `${place}/${name}`))),
     { op: 'readonlyPaths', paths: [place] },
   ];
+}
+
+/** v1's trees of several controllers are looked for under the name of each. */
+function namesOf({ version, mountPoint, kernelNames }: VisibleCgroup['trees'][number]['hierarchy']): string[] {
+  return [...new Set([basename(mountPoint), ...(version === 1 ? kernelNames : [])])];
 }
