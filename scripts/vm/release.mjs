@@ -12,7 +12,10 @@ const kinds = [
 
 const failed = kinds.filter((kind) => {
   console.log(`\n== ${kind.join(' ')}`);
-  return spawnSync(process.execPath, [run, '--timeout-min', '240', ...kind], { stdio: 'inherit' }).status !== 0;
+  const started = performance.now();
+  const { status } = spawnSync(process.execPath, [run, '--timeout-min', '240', ...kind], { stdio: 'inherit' });
+  console.log(`took ${Math.round((performance.now() - started) / 60_000)} minutes`);
+  return status !== 0;
 });
 for (const kind of failed) console.log(`FAILED ${kind.join(' ')}`);
 process.exitCode = failed.length > 0 ? 1 : 0;
