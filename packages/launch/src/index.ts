@@ -9,15 +9,11 @@ export type { ResourceUsage } from './records.ts';
 export { SIGNALS, signalName } from './signals.ts';
 export { StandardStreams, type Stdio } from './standard-streams.ts';
 export type { DetachedMountStep } from './steps/detached-mount.ts';
-export type {
-  DeviceNode,
-  LayerDirectory,
-  MountAttribute,
-  MountStep,
-  OverlayUpper,
-  Propagation,
-} from './steps/mount.ts';
+export type { DeviceNode } from './steps/dev.ts';
+export type { MountStep } from './steps/mount.ts';
+export type { MountAttribute, Propagation } from './steps/mount-attributes.ts';
 export { OUTPUT_TIME_SIZE, type OutputFiles, outputTimesPath } from './steps/output-files.ts';
+export type { LayerDirectory, OverlayUpper } from './steps/overlay.ts';
 export { type NamespaceKind, namespaceFlags, type ProcessStep, type RlimitName, rlimits } from './steps/process.ts';
 export type { SecurityStep } from './steps/security.ts';
 export type { IdMaps, IdRange, Leftovers, SupervisionStep } from './steps/supervision.ts';

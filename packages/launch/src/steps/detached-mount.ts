@@ -1,7 +1,7 @@
 import { AT_FDCWD, AT_RECURSIVE, MNT_DETACH, MOVE_MOUNT, O, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '@ns/libc';
 import type { Lowerings } from '../lowering.ts';
 import { sendRecord } from '../send-record.ts';
-import { detachedFile } from './mount.ts';
+import { detachedFile } from './detached-file.ts';
 
 /** Steps about mounts that somebody else made, and namespaces that are there already. */
 export type DetachedMountStep =

@@ -1,0 +1,108 @@
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, O, S } from '@ns/libc';
+import type { Lowerings } from '../lowering.ts';
+import { Label } from '../program.ts';
+import { attach } from './attach.ts';
+import { bits, type MountAttribute } from './mount-attributes.ts';
+import { newMount } from './new-mount.ts';
+
+/** A directory above a hidden path, with what the merged directory shall look like. */
+export interface LayerDirectory {
+  readonly path: string;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Where an overlay's writes go: a directory of the scratch file system, or directories of the host. */
+export type OverlayUpper =
+  /** What the merged top directory looks like: default 0755, root's. */
+  | { readonly scratch: string; readonly mode?: number; readonly uid?: number; readonly gid?: number }
+  | { readonly upper: string; readonly work: string };
+
+/** Steps that put layers together. */
+export type OverlayStep =
+  /**
+   * A lower layer of our own above the others: it takes paths out of view, puts plain directories where mounts go, and
+   * places files, all without a mount for each. Overlays name it `cover`.
+   */
+  | {
+      readonly op: 'coverLayer';
+      /** Directories on the way, parents first. */
+      readonly parents: readonly LayerDirectory[];
+      /** Empty directories: what is below does not show. */
+      readonly directories: readonly LayerDirectory[];
+      /** Files that shall not exist. */
+      readonly absent: readonly string[];
+      readonly files: readonly { readonly path: string; readonly content: string }[];
+      /** Symbolic links: path to destination. */
+      readonly links?: Readonly<Record<string, string>>;
+      /** Which extended attributes the overlay will read: `user` in a user namespace. */
+      readonly xattr: 'trusted' | 'user';
+    }
+  /** A union file system as the root, or at `target` inside it. Relative paths name layers in the scratch. */
+  | {
+      readonly op: 'mountOverlay';
+      readonly target: string;
+      readonly lower: readonly string[];
+      readonly upper?: OverlayUpper;
+      readonly options: Readonly<Record<string, string | true>>;
+      readonly attributes: readonly MountAttribute[];
+      /** `lowerdir+` (since 6.8); otherwise one `lowerdir` string. */
+      readonly appendLower: boolean;
+      /** Errors of looking at the layers after which the mount is left out. */
+      readonly optional?: readonly string[];
+    };
+
+export const overlayLowerings: Lowerings<OverlayStep> = {
+  coverLayer({ parents, directories, absent, files, links = {}, xattr }, { asm }) {
+    const inLayer = (path: string) => asm.string(`cover${path}`);
+    const directory = ({ path, mode, uid, gid }: LayerDirectory) => {
+      asm.call('mkdirat', [AT_FDCWD, inLayer(path), mode]);
+      if (uid !== 0 || gid !== 0) asm.call('fchownat', [AT_FDCWD, inLayer(path), uid, gid, AT_SYMLINK_NOFOLLOW]);
+      // mkdir takes no sticky or set-id bits.
+      if (mode & 0o7000) asm.call('fchmodat', [AT_FDCWD, inLayer(path), mode]);
+    };
+    asm.call('mkdirat', [AT_FDCWD, asm.string('cover'), 0o755]);
+    for (const parent of parents) directory(parent);
+    for (const covered of directories) {
+      directory(covered);
+      asm.call('setxattr', [inLayer(covered.path), asm.string(`${xattr}.overlay.opaque`), asm.string('y'), 1, 0]);
+    }
+    for (const path of absent) asm.call('mknodat', [AT_FDCWD, inLayer(path), S.IFCHR, 0]); // a whiteout
+    for (const [path, destination] of Object.entries(links))
+      asm.call('symlinkat', [asm.string(destination), AT_FDCWD, inLayer(path)]);
+    for (const { path, content } of files) {
+      const file = asm.slot();
+      asm.call('openat', [AT_FDCWD, inLayer(path), O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC, 0o644], { store: file });
+      asm.call('write', [file, asm.string(content), Buffer.byteLength(content)]);
+      asm.call('close', [file]);
+    }
+  },
+
+  mountOverlay({ target, lower, upper, options, attributes, appendLower, optional }, to) {
+    const { asm } = to;
+    const all: [key: string, value: string | true][] = appendLower
+      ? lower.map((path) => ['lowerdir+', path])
+      : [['lowerdir', lower.map((path) => path.replace(/[\\:,]/g, '\\$&')).join(':')]];
+    if (upper) {
+      const { upper: upperPath, work } =
+        'scratch' in upper ? { upper: `${upper.scratch}.upper`, work: `${upper.scratch}.work` } : upper;
+      if ('scratch' in upper) {
+        const { mode = 0o755, uid = 0, gid = 0 } = upper;
+        asm.call('mkdirat', [AT_FDCWD, asm.string(upperPath), mode], { tolerate: ['EEXIST'] });
+        asm.call('mkdirat', [AT_FDCWD, asm.string(work), 0o755], { tolerate: ['EEXIST'] });
+        // EINVAL: an owner that the user namespace does not know.
+        if (uid !== 0 || gid !== 0)
+          asm.call('fchownat', [AT_FDCWD, asm.string(upperPath), uid, gid, 0], { tolerate: ['EINVAL', 'EPERM'] });
+        if (mode & 0o7000) asm.call('fchmodat', [AT_FDCWD, asm.string(upperPath), mode]);
+      }
+      all.push(['upperdir', upperPath], ['workdir', work]);
+    }
+    all.push(...Object.entries(options));
+    const mount = target === '/' ? to.handle('root') : asm.slot();
+    const skip = new Label();
+    newMount(to, 'overlay', all, bits(attributes), mount, optional && { tolerate: optional, otherwise: skip });
+    attach(to, mount, target);
+    asm.place(skip);
+  },
+};
