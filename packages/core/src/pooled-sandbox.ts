@@ -6,6 +6,7 @@ import { ContainerProcess, type Running } from './container-process.ts';
 import { candidatesFor, newId } from './design.ts';
 import { ContainerStartError } from './errors.ts';
 import { type ContainerDesign, execStep } from './plan/container-plan.ts';
+import { stepsOfCommand } from './recent-commands.ts';
 import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
 import { validatePooled } from './validate-spec.ts';
@@ -77,6 +78,7 @@ export class PooledSandbox implements AsyncDisposable {
     const launched = sandbox.#launched;
     try {
       await launched.ready;
+      launched.prepareToContinue();
     } catch {
       const { failure } = await launched.exited;
       await sandbox[Symbol.asyncDispose]();
@@ -128,7 +130,7 @@ export class PooledSandbox implements AsyncDisposable {
     try {
       const { env = {}, cwd } = validatePooled(argv, options);
       const merged = { ...this.#env, ...env };
-      this.#launched.continueWith([
+      const steps = stepsOfCommand({ argv, merged, cwd }, () => [
         ...(cwd === undefined ? [] : [{ op: 'workingDirectory', path: cwd, create: false } as const]),
         execStep({
           argv,
@@ -136,6 +138,7 @@ export class PooledSandbox implements AsyncDisposable {
           env: Object.entries(merged).map(([name, value]) => `${name}=${value}`),
         }),
       ]);
+      this.#launched.continueWith(steps);
     } catch (error) {
       // It serves nobody any more.
       this.#launched.kill();

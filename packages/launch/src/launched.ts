@@ -3,22 +3,22 @@ import {
   allocate,
   ERRNO,
   type EventWatch,
-  memfd,
   type OwnedFd,
   pidfdOpen,
   SpecError,
   SYS,
   SyscallError,
-  sendDescriptor,
   syscall,
   WNOHANG,
   watchFd,
 } from '@ns/libc';
+import { Continuation } from './continuation.ts';
 import { Deferred } from './deferred.ts';
 import { describeFailure } from './explain.ts';
 import type { Inheritance, Started } from './inheritance.ts';
 import { holdMountNamespace, unmountLater } from './late-unmount.ts';
-import { type FdLayout, Lowering, type Step } from './lowering.ts';
+import type { FdLayout, Step } from './lowering.ts';
+import { PreparedProgram } from './prepared-program.ts';
 import { receiveRecord } from './receive-record.ts';
 import { decodeUsage, type ResourceUsage, type StageRecord } from './records.ts';
 import { controlSignals, SIGNALS, signalName } from './signals.ts';
@@ -75,6 +75,7 @@ export class Launched {
   readonly #scratch = new Deferred<OwnedFd>();
   readonly #namespaces = new Map<NamespaceKind, OwnedFd>();
   readonly #early: (() => void)[] = [];
+  #continuation: Continuation | undefined;
   #mounts: OwnedFd | undefined;
   #failure: SyscallError | undefined;
   #timedOut = false;
@@ -180,18 +181,29 @@ export class Launched {
   }
 
   /**
-   * Tells a process at a `receiveSteps` step what to do. The steps refer to the descriptors of the launch.
+   * Tells a process at a `receiveSteps` step what to do. The steps refer to the descriptors of the launch; prepared ones
+   * are those of a program without variables.
+   *
+   * @throws SpecError for a program that was prepared for another number of extra descriptors, or with variables
+   * @throws SyscallError `EPIPE` when the process is gone
+   */
+  continueWith(steps: readonly Step[] | PreparedProgram): void {
+    this.prepareToContinue();
+    if (!this.alive) throw new SyscallError('sendmsg', ERRNO.EPIPE!);
+    const { layout } = this.#origin;
+    this.#continuation!.send(steps, layout);
+    this.#origin = { steps: steps instanceof PreparedProgram ? steps.steps : steps, layout };
+    this.#continuation![Symbol.dispose]();
+  }
+
+  /**
+   * Does of {@link continueWith} what does not need the steps, so that they are on their way sooner. Idempotent.
    *
    * @throws SyscallError `EPIPE` when the process is gone
    */
-  continueWith(steps: readonly Step[]): void {
+  prepareToContinue(): void {
     if (this.#status.closed) throw new SyscallError('sendmsg', ERRNO.EPIPE!);
-    const { layout } = this.#origin;
-    const lowering = new Lowering(layout);
-    lowering.lower(steps);
-    using program = memfd('ns-program', lowering.finish().bytes);
-    sendDescriptor(this.#status.fd, Buffer.from('.'), program.fd);
-    this.#origin = { steps, layout };
+    this.#continuation ??= new Continuation(this.#status);
   }
 
   /** Does it keep the event loop alive? It does from the start. */
@@ -411,6 +423,7 @@ export class Launched {
   }
 
   #settle(): void {
+    this.#continuation?.[Symbol.dispose]();
     // A monitor that reported nothing was killed, and took its child with it.
     const status = this.#payloadStatus ?? this.#exitRecord?.value ?? this.#monitorEnd?.status ?? SIGNALS.SIGKILL;
     const exit: Exit = {

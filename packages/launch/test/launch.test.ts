@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pipe, SpecError, type SyscallError } from '@ns/libc';
 import { eventually, kernelState, leftSince, processes } from '@ns/testing';
-import { launch, type Step } from '../src/index.ts';
+import { launch, PreparedProgram, type Step } from '../src/index.ts';
 import { monitoredPlan, plainPlan, program } from './plans.ts';
 import { outcome, run } from './run.ts';
 
@@ -138,6 +138,19 @@ test('a parked program can be told what to do', async () => {
   await launched.ready;
   launched.continueWith(program(['echo', 'told']));
   expect((await outcome(launched)).stdout).toBe('told\n');
+
+  const prepared = parked();
+  await prepared.ready;
+  prepared.prepareToContinue();
+  prepared.continueWith(new PreparedProgram(program(['echo', 'told before'])));
+  expect((await outcome(prepared)).stdout).toBe('told before\n');
+
+  const otherwise = parked();
+  await otherwise.ready;
+  const another = new PreparedProgram(program(['true']), { extraFds: 1 });
+  expect(() => otherwise.continueWith(another)).toThrow('a program prepared for the descriptors of the launch');
+  otherwise.kill();
+  await outcome(otherwise);
 
   const failing = parked();
   await failing.ready;

@@ -82,21 +82,21 @@ export function write(fd: number, bytes: Uint8Array): number {
   return check('write', syscall(SYS.write, fd, addressOf(bytes), bytes.byteLength));
 }
 
-/** sendmsg(2) of a short message with one descriptor (SCM_RIGHTS), which stays the caller's as well. */
-export function sendDescriptor(socket: number, message: Uint8Array, descriptor: number): void {
+/** sendmsg(2) of a short message with descriptors (SCM_RIGHTS), which stay the caller's as well. */
+export function sendDescriptors(socket: number, message: Uint8Array, descriptors: readonly number[]): void {
   const iov = allocate(16);
   iov.bytes.writeBigUInt64LE(BigInt(addressOf(message)), 0);
   iov.bytes.writeBigUInt64LE(BigInt(message.length), 8);
-  const control = allocate(24); // struct cmsghdr, then the descriptor
-  control.bytes.writeBigUInt64LE(20n, 0);
+  const control = allocate(16 + 8 * Math.ceil(descriptors.length / 2)); // struct cmsghdr, then the descriptors
+  control.bytes.writeBigUInt64LE(BigInt(16 + 4 * descriptors.length), 0);
   control.bytes.writeInt32LE(SOL_SOCKET, 8);
   control.bytes.writeInt32LE(SCM_RIGHTS, 12);
-  control.bytes.writeInt32LE(descriptor, 16);
+  for (const [i, descriptor] of descriptors.entries()) control.bytes.writeInt32LE(descriptor, 16 + 4 * i);
   const header = allocate(56); // struct msghdr
   header.bytes.writeBigUInt64LE(BigInt(iov.address), 16);
   header.bytes.writeBigUInt64LE(1n, 24);
   header.bytes.writeBigUInt64LE(BigInt(control.address), 32);
-  header.bytes.writeBigUInt64LE(24n, 40);
+  header.bytes.writeBigUInt64LE(BigInt(control.bytes.length), 40);
   check('sendmsg', syscall(SYS.sendmsg, socket, header.address, MSG.NOSIGNAL));
 }
 
@@ -156,6 +156,11 @@ export function memfd(
   for (let done = 0; done < content.length; ) done += write(owned.fd, content.subarray(done));
   if (options.seals) check('fcntl', syscall(SYS.fcntl, owned.fd, 1033, options.seals));
   return owned;
+}
+
+/** eventfd2(2), 0 at first. */
+export function eventfd(): OwnedFd {
+  return new OwnedFd(check('eventfd2', syscall(SYS.eventfd2, 0, O.CLOEXEC)));
 }
 
 /** pidfd_open(2), since 5.3. */

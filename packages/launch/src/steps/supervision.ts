@@ -17,7 +17,7 @@ import type { RecordKind } from '../records.ts';
 import { sendRecord, writeRecord } from '../send-record.ts';
 import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
 import { type OutputFiles, OutputRelay } from './output-files.ts';
-import { type NamespaceKind, namespaceFlags } from './process.ts';
+import { type NamespaceKind, namespaceFlags, POLLIN } from './process.ts';
 
 /** One range of a user namespace's id map. */
 export interface IdRange {
@@ -151,8 +151,8 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
   receiveSteps(_, to) {
     const { asm, statusFd } = to;
     const [received, program] = [asm.slot(), asm.slot()];
-    const [again, go] = [new Label(), new Label()];
-    const control = asm.bytes(24);
+    const [again, prepared, wait, go] = [new Label(), new Label(), new Label(), new Label()];
+    const control = asm.bytes(24); // struct cmsghdr, then the descriptors of a program and of an eventfd
     const header = asm.words([0, 0, asm.words([asm.bytes(8), 1]), 1, control, 24, 0]); // struct msghdr
     sendRecord(to, { kind: 'ready' });
     asm.place(again);
@@ -161,10 +161,18 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
       tolerate: ['EINTR'],
       otherwise: again,
     });
-    asm.jumpIfUnequal(received, 0, go);
+    asm.jumpIfUnequal(received, 0, prepared);
+    asm.call('exit_group', [125]);
+    asm.place(prepared);
+    asm.copy(program.address, control + 16, 4);
+    // Two of struct pollfd: the word to go on, and whether the caller is there, of which the kernel tells unasked.
+    const polled = asm.words([POLLIN * 2 ** 32, statusFd]);
+    asm.copy(polled, control + 20, 4);
+    asm.place(wait);
+    asm.call('ppoll', [polled, 2, 0, 0, 0], { tolerate: ['EINTR'], otherwise: wait });
+    asm.jumpIfUnequal(new Slot(polled), 0, go, POLLIN_RETURNED);
     asm.call('exit_group', [125]);
     asm.place(go);
-    asm.copy(program.address, control + 16, 4);
     asm.program(program);
   },
 
@@ -478,6 +486,8 @@ function waitForIdMaps({ asm }: Lowering, mapped: Pipe, { uids, gids }: IdMaps):
   if (mapsRoot(uids)) asm.call('setresuid', [0, 0, 0]);
 }
 
+/** POLLIN in `revents` of a struct pollfd that is read as one word. */
+const POLLIN_RETURNED = BigInt(POLLIN) << 48n;
 const CAP_KILL = 5;
 const F_SETOWN = 8; // <fcntl.h>
 const F_SETSIG = 10;
