@@ -31,7 +31,8 @@ export async function applyLimits(
     if (absence) unset.push({ field, ...absence });
     else if (directory) {
       const wanted = changes(directory.hierarchy.version, (file) => directory.read(file));
-      unset.push(...(await applyChanges(directory, wanted, occupancy)));
+      const absent = await applyChanges(directory, wanted, occupancy);
+      unset.push(...absent.map((limit) => ({ ...limit, field: `limits.${limit.field}` })));
     }
     refuse(unset, policy);
   }

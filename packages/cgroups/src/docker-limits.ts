@@ -12,7 +12,7 @@ import { parseSize, type Size } from './size.ts';
 /** Limits in Docker's words. */
 export interface DockerLimits {
   memory?: Size;
-  /** Memory plus swap, as Docker counts; -1 or `'max'`: unlimited swap. Default: twice `memory`. */
+  /** Memory plus swap, as Docker counts; -1 or `'max'`: unlimited swap. Default, and 0: twice `memory`. */
   memorySwap?: Size;
   memoryReservation?: Size;
   memoryHigh?: Size;
@@ -99,7 +99,8 @@ function memoryLimits(limits: DockerLimits, field: string): MemoryLimits {
 }
 
 function swapMax(max: number | undefined, memorySwap: Size | undefined, field: string): Size | undefined {
-  if (memorySwap === undefined) return max === undefined ? undefined : orMaxSize(max);
+  // 0 is the default, as in Docker.
+  if (memorySwap === undefined || memorySwap === 0) return max === undefined ? undefined : orMaxSize(max);
   if (memorySwap === -1) return 'max';
   const total = parseSize(memorySwap, field);
   if (max === undefined)

@@ -114,6 +114,7 @@ function parseUnified(unified: unknown, field: string): RequestedLimit[] {
     const prefix = rawFile.exec(file)?.[1];
     const controller = prefix === undefined ? undefined : controllerOfPrefix[prefix];
     const key = `${field}.${file}`;
+    const name = `unified.${file}`;
     if (controller === undefined)
       throw new SpecError(key, `a file of a controller (${Object.keys(controllerOfPrefix).join(', ')})`, file);
     if (typeof value !== 'string' || value.includes('\0')) throw new SpecError(key, 'text to be written', value);
@@ -122,10 +123,10 @@ function parseUnified(unified: unknown, field: string): RequestedLimit[] {
       controller,
       changes: (version) => [
         version === 2
-          ? write(key, file, value)
+          ? write(name, file, value)
           : absent(
-              key,
-              `the ${controller} controller of this machine is on cgroup v1, which has no file ${file}`,
+              name,
+              `${file} is a file of cgroup v2, and the ${controller} controller of this machine is on v1`,
               'Use the named fields, which work on both',
             ),
       ],

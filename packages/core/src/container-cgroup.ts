@@ -1,16 +1,34 @@
 import { randomBytes } from 'node:crypto';
-import { Cgroup, CgroupGoneError, type DockerLimits, fromDockerLimits, type Peaks, type Stats } from '@ns/cgroups';
+import {
+  Cgroup,
+  CgroupGoneError,
+  fromDockerLimits,
+  type Limits,
+  type MissingPolicy,
+  type Peaks,
+  type Stats,
+} from '@ns/cgroups';
 import type { Exit } from '@ns/launch';
 import { UnavailableError } from '@ns/libc';
 import type { Ending } from './container-process.ts';
+import type { ContainerLimits } from './types.ts';
 
 /**
  * The cgroup of a container.
  *
  * @throws UnavailableError for a limit whose controller is absent
  */
-export function createContainerCgroup(id: string, limits: DockerLimits | undefined): Promise<Cgroup> {
-  return Cgroup.create(`ns-${id}`, fromDockerLimits(limits ?? {}));
+export function createContainerCgroup(id: string, wanted: ContainerLimits | undefined): Promise<Cgroup> {
+  const { limits, missing } = cgroupLimits(wanted);
+  return Cgroup.create(`ns-${id}`, limits, { missing });
+}
+
+/** Limits of a container as those of its cgroup. */
+export function cgroupLimits({ missing = 'error', ...limits }: ContainerLimits = {}): {
+  limits: Limits;
+  missing: MissingPolicy;
+} {
+  return { limits: fromDockerLimits(limits), missing };
 }
 
 /**
@@ -20,9 +38,9 @@ export function createContainerCgroup(id: string, limits: DockerLimits | undefin
 export function createCommandCgroup(
   container: Cgroup,
   name: string,
-  limits: DockerLimits | undefined,
+  limits: ContainerLimits | undefined,
 ): Promise<Cgroup> {
-  const limited = controllers.filter((controller) => controller in fromDockerLimits(limits ?? {}));
+  const limited = controllers.filter((controller) => controller in cgroupLimits(limits).limits);
   return container.createChild(name, {}, { account: limited });
 }
 
@@ -32,7 +50,7 @@ export function createCommandCgroup(
  */
 export async function createExecCgroup(
   container: Cgroup | undefined,
-  limits: DockerLimits | undefined,
+  limits: ContainerLimits | undefined,
 ): Promise<Cgroup | undefined> {
   return container && createCommandCgroup(container, `exec-${randomBytes(6).toString('hex')}`, limits);
 }

@@ -75,6 +75,7 @@ export function launchContainer(
       pipeFds: spec.tty ? [] : noInput ? [1, 2] : [0, 1, 2],
       cgroupProcs: cgroup?.procs ?? [],
       cgroupFd: cgroup?.cloneInto !== undefined,
+      unsetLimits: visible?.missing,
       visibleCgroup: visible && {
         delegated: spec.cgroupAccess === 'delegated',
         mode: visible.host.mode,

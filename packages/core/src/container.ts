@@ -1,10 +1,11 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
-import { fromDockerLimits, type Stats } from '@ns/cgroups';
+import type { Stats } from '@ns/cgroups';
 import { type Explanation, SIGNALS } from '@ns/launch';
 import type { Endpoint } from '@ns/netns';
 import type { AppliedChanges, ApplyChangesOptions, Change, CopiedTree, StoredLayer } from '@ns/overlayfs';
 import { AttachedStream } from './attached-stream.ts';
 import { explainSpec } from './blueprint.ts';
+import { cgroupLimits } from './container-cgroup.ts';
 import type { ContainerEvent } from './container-event.ts';
 import {
   applyContainer,
@@ -279,13 +280,15 @@ export class Container implements AsyncDisposable {
     const { mounts, ...specified } = changes;
     const { spec, planned } = planUpdate(this.#life.spec, specified);
     validateSpec(spec);
-    const limits = changes.limits && fromDockerLimits(changes.limits);
+    const limits =
+      changes.limits &&
+      cgroupLimits({ ...(spec.limits?.missing && { missing: spec.limits.missing }), ...changes.limits });
     const add = (mounts?.add ?? []).map(validateMount);
     const remove = mounts?.remove ?? [];
     planned.push(...plannedMounts({ add, remove }, (target) => this.#mounts.at(target)));
     if (options.dryRun) return planned;
     await this.#life.during('update it', async (run) => {
-      if (limits) await cgroupOf(run, 'changing limits').update(limits);
+      if (limits) await cgroupOf(run, 'changing limits').update(limits.limits, { missing: limits.missing });
       await updateNetwork(this.id, specified);
       await this.#mounts.change(run, add, remove);
     });

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { CapabilitySet, type CapabilityWarning, resolveCapabilities } from '@ns/capabilities';
-import { parseSize } from '@ns/cgroups';
+import { type AbsentLimit, parseSize } from '@ns/cgroups';
 import type { Leftovers, MountStep, OutputFiles } from '@ns/launch';
 import { type ResourceStack, SpecError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
@@ -39,6 +39,7 @@ export interface DesignContext {
   readonly cgroupProcs: readonly string[];
   readonly cgroupFd: boolean;
   readonly visibleCgroup?: VisibleCgroup | undefined;
+  readonly unsetLimits?: readonly AbsentLimit[] | undefined;
   readonly leftovers: Leftovers;
   readonly journal: boolean;
   /** What the monitor does with the output. */
@@ -130,7 +131,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     execLabel: confinement.label,
     initLabel: confinement.initLabel,
     mountLabel: mountLabelOf(spec),
-    warnings: [...warnings.map(notGranted), ...confinement.warnings],
+    warnings: [...warnings.map(notGranted), ...confinement.warnings, ...(context.unsetLimits ?? []).map(notSet)],
     cgroupProcs: context.cgroupProcs,
     cgroupFd: context.cgroupFd,
     visibleCgroup: context.visibleCgroup,
@@ -147,6 +148,10 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     terminal: spec.tty ? { rows: 24, columns: 80 } : undefined,
     denySetgroups: namespaces.idMaps?.denySetgroups ?? false,
   };
+}
+
+function notSet({ field, why, fix }: AbsentLimit): ContainerWarning {
+  return { code: 'NS_LIMIT_NOT_SET', name: field, message: `${field} is not set: ${why}`, ...(fix && { hint: fix }) };
 }
 
 function notGranted({ capability, message }: CapabilityWarning): ContainerWarning {

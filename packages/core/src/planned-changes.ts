@@ -1,6 +1,6 @@
 import type { MountSpec } from './mount-spec.ts';
 import { withoutContent } from './stored-spec.ts';
-import type { ContainerSpec } from './types.ts';
+import type { ContainerLimits, ContainerSpec } from './types.ts';
 
 /** One thing that an update changes. */
 export interface PlannedChange {
@@ -30,7 +30,7 @@ export function planUpdate<Spec extends Omit<ContainerUpdate, 'mounts'>>(
       ...(bandwidth && { bandwidth: { ...spec.bandwidth, ...bandwidth } }),
     },
     planned: [
-      ...plannedChanges('limits', spec.limits ?? {}, limits ?? {}),
+      ...plannedChanges('limits', spec.limits ?? {}, withoutPolicy(limits)),
       ...plannedChanges('egress', spec.egress ?? {}, egress ?? {}),
       ...plannedChanges('bandwidth', spec.bandwidth ?? {}, bandwidth ?? {}),
     ],
@@ -55,4 +55,9 @@ export function plannedMounts(
     ...remove.map((target) => ({ field: `mounts.${target}`, from: shown(mountedAt(target)), to: undefined })),
     ...add.map((mount) => ({ field: `mounts.${mount.target}`, from: undefined, to: shown(mount) })),
   ];
+}
+
+/** What to do about missing controllers is nothing that changes in the container. */
+function withoutPolicy({ missing, ...limits }: ContainerLimits = {}): object {
+  return limits;
 }

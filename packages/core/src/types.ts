@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { DockerLimits, PressureTrigger } from '@ns/cgroups';
+import type { DockerLimits, MissingPolicy, PressureTrigger } from '@ns/cgroups';
 import type { IdRange, NamespaceKind, RlimitName } from '@ns/launch';
 import type { LandlockEnforcement, LandlockSpec } from '@ns/lsm';
 import type { SeccompHandlers, SeccompProfile } from '@ns/seccomp';
@@ -114,7 +114,7 @@ export interface ContainerSpec extends NetworkSpec {
   };
   /** A user namespace in which these ids are others outside; `'auto'` takes a range that no other container has. */
   readonly idMap?: 'auto' | { readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[] };
-  readonly limits?: DockerLimits;
+  readonly limits?: ContainerLimits;
   /**
    * `/sys/fs/cgroup`: `'readonly'` shows a container with limits its own cgroup; `'delegated'` gives it one beneath that to
    * manage as it likes, as systemd or a container engine inside needs (cgroup v2 only, `ERR_NS_UNAVAILABLE` elsewhere). Its
@@ -188,6 +188,15 @@ export interface MaxOutput {
   readonly bytes?: Size;
   /** `kill` ends the container; the others keep the end or the beginning. Default `drop-tail`. */
   readonly onExceed?: 'kill' | 'drop-head' | 'drop-tail';
+}
+
+/** Limits in Docker's words. */
+export interface ContainerLimits extends DockerLimits {
+  /**
+   * What becomes of a limit whose controller or file this machine lacks: `'error'` refuses (`ERR_NS_UNAVAILABLE`), `'warn'`
+   * goes without and says so in `warnings`. Default `'error'`.
+   */
+  readonly missing?: MissingPolicy;
 }
 
 /** Options of `run` besides the command. */

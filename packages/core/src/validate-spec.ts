@@ -1,4 +1,4 @@
-import { checkDockerLimits, type DockerLimits } from '@ns/cgroups';
+import { checkDockerLimits } from '@ns/cgroups';
 import { rlimits, SIGNALS } from '@ns/launch';
 import { SpecError } from '@ns/libc';
 import { checkLandlockSpec } from '@ns/lsm';
@@ -19,7 +19,7 @@ import {
 import type { MountSpec } from './mount-spec.ts';
 import { networkFields } from './network/validate-network.ts';
 import { type SchemaNode, type SpecIssue, toSpecError } from './spec-issue.ts';
-import type { ContainerSpec, RunOptions } from './types.ts';
+import type { ContainerLimits, ContainerSpec, RunOptions } from './types.ts';
 import { lifecycleFields } from './validate-lifecycle.ts';
 import { mountSchema } from './validate-mounts.ts';
 
@@ -165,7 +165,7 @@ const fields = {
       "'auto' or { uids, gids }",
     ),
   ),
-  limits: v.optional(v.custom<DockerLimits>(areLimits, 'an object of limits')),
+  limits: v.optional(v.custom<ContainerLimits>(areLimits, 'an object of limits')),
   pressure: v.optional(v.array(pressureTrigger, 'an array of triggers { resource, stallMs, windowMs }')),
   rlimits: v.optional(rlimitTable),
   ulimits: v.optional(rlimitTable),
@@ -358,7 +358,10 @@ type Schema =
 /** Also of limits the message is about the field that is wrong. */
 function areLimits(value: unknown): boolean {
   if (!isPlainObject(value)) return false;
-  checkDockerLimits(value, 'limits');
+  const { missing, ...limits } = value as ContainerLimits;
+  if (missing !== undefined && missing !== 'error' && missing !== 'warn')
+    throw new SpecError('limits.missing', "'error' or 'warn'", missing);
+  checkDockerLimits(limits, 'limits');
   return true;
 }
 
