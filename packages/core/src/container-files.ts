@@ -76,6 +76,8 @@ export function overlaysOf(
   places: { readonly scratch: string; readonly kept?: string | undefined },
 ): ContainerOverlay[] {
   const sources = new Map<string, string>();
+  /** Layers of layers that are overlays themselves. */
+  const stacked = new Map<string, readonly string[]>();
   if (places.kept !== undefined) sources.set('kept', places.kept);
   const inside = namespaces.idMaps && ownersInside(namespaces.idMaps);
   const lowerInside = (root.handles ?? []).length > 0;
@@ -89,13 +91,15 @@ export function overlaysOf(
     list.flatMap((step) => {
       if (step.op === 'clone') return find(step.child);
       if (step.op === 'attachLayer' && !sources.has(step.name)) sources.set(step.name, step.source);
+      if (step.op === 'mountOverlay' && step.layer !== undefined) stacked.set(step.layer, step.lower);
       if (step.op !== 'mountOverlay' || !step.upper) return [];
       const scratchName = 'scratch' in step.upper ? step.upper.scratch : undefined;
       const { upper, work } =
         'scratch' in step.upper
           ? { upper: `${step.upper.scratch}.upper`, work: `${step.upper.scratch}.work` }
           : step.upper;
-      const lower = step.lower.map((path) => ({
+      const below = step.lower.flatMap((path) => stacked.get(path) ?? [path]);
+      const lower = below.map((path) => ({
         directory: here(path),
         // Layers with mapped ids have those inside on disk.
         mapOwner: path.startsWith('layer-') && lowerInside ? undefined : inside,

@@ -9,7 +9,7 @@ import { defaultPath, defaultShmSize, maskedPaths, readonlyPaths } from './defau
 import { resolveDevice } from './devices.ts';
 import { type Host, readHost } from './host.ts';
 import { hostResolvers } from './host-resolvers.ts';
-import { keptWritesOf, type OpenedWrites } from './kept-writes.ts';
+import type { OpenedWrites } from './kept-writes.ts';
 import { type MountContext, resolveMount } from './mounts.ts';
 import { resolveNamespaces } from './namespaces.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
@@ -53,7 +53,7 @@ export interface DesignContext {
   /** Detached mounts, by the names that steps use. Without, it is a plan for nobody to carry out. */
   readonly mounts?: Pick<PreparedMounts, 'fds' | 'layers'> | undefined;
   /** Where it writes to a directory that keeps it. */
-  readonly kept?: Pick<OpenedWrites, 'mount'> | undefined;
+  readonly kept?: Pick<OpenedWrites, 'name' | 'mount' | 'upper' | 'work'> | undefined;
   /** Receives descriptors that were opened, */
   readonly owner: ResourceStack;
   /** and their numbers under the names steps use. */
@@ -71,13 +71,13 @@ export function newId(): string {
  */
 export function designContainer(spec: ContainerSpec, context: DesignContext, host: Host = readHost()): ContainerDesign {
   const { privileged = false } = spec;
-  const kept = context.kept?.mount;
+  const kept = context.kept?.mount && context.kept;
   const root = {
     ...resolveRoot(spec),
     handles: context.mounts?.layers ?? [],
-    ...(kept && { kept: `kept writes of ${keptWritesOf(spec)!.dir}` }),
+    ...(kept && { kept: { mount: `kept writes of ${kept.name}`, upper: kept.upper, work: kept.work } }),
   };
-  if (root.kept !== undefined) context.fds[root.kept] = kept!.fd;
+  if (root.kept) context.fds[root.kept.mount] = kept!.mount!.fd;
   for (const handle of root.handles) context.fds[handle] = context.mounts!.fds.get(handle)!.fd;
   const user = resolveUser(spec.user, spec.groups, root.layers);
   const idMaps = resolveIdMaps(spec, context.ids);

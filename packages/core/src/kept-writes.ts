@@ -22,17 +22,27 @@ export interface WriteLimit {
 
 /** Kept writes while a container has them. */
 export interface OpenedWrites extends Disposable {
+  /** What the caller named. */
+  readonly name: string;
   /** Where `upper` and `work` are, in this process and until it is closed. */
   readonly path: string;
+  /** Below it. */
+  readonly upper: string;
+  readonly work: string;
   /** What the container gets instead of a path: an image, or the directory with the container's ids mapped. */
   readonly mount: OwnedFd | undefined;
   readonly limit: WriteLimit | undefined;
 }
 
 /** The kept directory of a specification, when it has one. */
-export function keptWritesOf({ rootfs, writable }: Pick<ContainerSpec, 'rootfs' | 'writable'>): KeptWrites | undefined {
-  const chosen = (typeof rootfs === 'object' && 'layers' in rootfs ? rootfs.writable : undefined) ?? writable;
+export function keptWritesOf(spec: Pick<ContainerSpec, 'rootfs' | 'writable'>): KeptWrites | undefined {
+  const chosen = chosenWritable(spec);
   return typeof chosen === 'object' && 'dir' in chosen ? chosen : undefined;
+}
+
+/** Where a specification lets a container write. */
+export function chosenWritable({ rootfs, writable }: Pick<ContainerSpec, 'rootfs' | 'writable'>): Writable | undefined {
+  return (typeof rootfs === 'object' && 'layers' in rootfs ? rootfs.writable : undefined) ?? writable;
 }
 
 /** Where in it the overlay writes. */
@@ -71,7 +81,10 @@ export async function openKeptWrites(kept: KeptWrites, idMaps: IdMaps | undefine
     throw error;
   }
   return {
+    name: kept.dir,
     path: mount?.procPath ?? path,
+    upper: 'upper',
+    work: 'work',
     mount,
     limit: sized && {
       method: sized.method,
@@ -82,7 +95,8 @@ export async function openKeptWrites(kept: KeptWrites, idMaps: IdMaps | undefine
   };
 }
 
-async function mapIds(mount: OwnedFd, idMaps: IdMaps, dir: string): Promise<void> {
+/** Gives a detached mount the ids of a container. */
+export async function mapIds(mount: OwnedFd, idMaps: IdMaps, dir: string): Promise<void> {
   const unavailable = (why: string) =>
     new UnavailableError(
       `kept writes in ${dir} with ids of the container's own`,

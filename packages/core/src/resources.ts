@@ -4,6 +4,7 @@ import type { IdLease } from '@ns/namespaces';
 import { createContainerCgroup } from './container-cgroup.ts';
 import { keptWritesOf, type OpenedWrites, openKeptWrites } from './kept-writes.ts';
 import { mapLayers } from './mapped-layers.ts';
+import { mappedWritesOf, openMappedWrites } from './mapped-writes.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
 import { requirePrivilege, wantsNetwork, wantsUserNetwork } from './network/network-spec.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
@@ -43,6 +44,7 @@ export function needsResources(spec: ContainerSpec): boolean {
     wantsIdLease(spec) ||
     needsPreparation(spec) ||
     keptWritesOf(spec) !== undefined ||
+    mappedWritesOf(spec) !== undefined ||
     wantsNetwork(spec) ||
     wantsUserNetwork(spec)
   );
@@ -92,6 +94,8 @@ export async function acquireResources(
 /** The directory in which it keeps what it writes, if it has one. */
 export async function openKept(spec: ContainerSpec, ids: IdLease | undefined): Promise<OpenedWrites | undefined> {
   const kept = keptWritesOf(spec);
+  const given = mappedWritesOf(spec);
+  if (given) return openMappedWrites(given, resolveIdMaps(spec, ids)!);
   return kept && openKeptWrites(kept, resolveIdMaps(spec, ids));
 }
 

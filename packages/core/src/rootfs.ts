@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { NsError, SpecError } from '@ns/libc';
 import { hiddenPaths } from './defaults.ts';
 import { type KeptWrites, layersOfKept } from './kept-writes.ts';
+import { MAX_IMAGE_LAYERS } from './plan/root-steps.ts';
 import type { ContainerSpec, Size, Writable } from './types.ts';
 
 /** Where a root comes from, with its defaults filled in. */
@@ -15,8 +16,8 @@ export interface ResolvedRoot {
   readonly host: boolean;
   /** Names of descriptors of the layers, where their ids are mapped to the container's. */
   readonly handles?: readonly string[];
-  /** Name of a descriptor of the mount that holds the upper and work directories, where they are not opened by path. */
-  readonly kept?: string;
+  /** Name of a descriptor of the mount that holds the upper and work directories, where they are not opened by path; where in it they are. */
+  readonly kept?: { readonly mount: string; readonly upper: string; readonly work: string };
   /** Paths to take out of view. */
   readonly hide: readonly string[];
 }
@@ -74,6 +75,13 @@ function resolveWritable(writable: Writable = 'tmpfs'): ResolvedRoot['writable']
 }
 
 function rooted(layers: readonly string[], writable: Writable): ResolvedRoot {
+  if (layers.length > MAX_IMAGE_LAYERS)
+    throw new SpecError(
+      'rootfs.layers',
+      `at most ${MAX_IMAGE_LAYERS} layers: the kernel stacks overlays two deep`,
+      layers.length,
+      'Merge layers with applyLayer of @ns/overlayfs into one directory',
+    );
   for (const path of layers) assertDirectory(path, 'rootfs');
   assertWritable(writable);
   return {

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Container, run } from '@ns/core';
+import { attachMount, createMount, unmount } from '@ns/mounts';
 import { needs, notRoot } from '@ns/testing';
 
 const test = needs(notRoot);
@@ -74,4 +75,36 @@ test('changes are compared with the layers; a restart finds them again', async (
 test('/etc/mtab leads to /proc/mounts, as in Docker', async () => {
   const { stdout } = await run('/bin/busybox', ['readlink', '/etc/mtab'], { rootfs: layers[1]! });
   expect(stdout).toBe('/proc/mounts\n');
+});
+
+test('the upper and work directories of the caller belong to whom the container says', async () => {
+  const [upper, work] = ['given/upper', 'given/work'].map((name) => join(dir, name)) as [string, string];
+  for (const path of [upper, work]) mkdirSync(path, { recursive: true });
+  const spec = { rootfs: { layers }, writable: { upper, work }, idMap: 'auto' } as const;
+  const { stdout, stderr } = await run('/bin/busybox', ['sh', '-c', 'echo x > /mine; busybox chown 7:8 /mine'], spec);
+  expect([stdout, stderr]).toEqual(['', '']);
+  expect(statSync(join(upper, 'mine'))).toMatchObject({ uid: 7, gid: 8 });
+  await using container = await Container.create({
+    command: ['/bin/busybox', 'stat', '-c', '%u:%g', '/mine'],
+    ...spec,
+  });
+  await container.start();
+  expect((await container.wait()).stdout).toBe('7:8\n');
+  expect(await container.diff()).toContainEqual(expect.objectContaining({ path: '/mine', uid: 7, gid: 8 }));
+});
+
+test('upper and work on two mounts are refused by name', async () => {
+  const [upper, work] = ['two/upper', 'two/work'].map((name) => join(dir, name)) as [string, string];
+  for (const path of [upper, work]) mkdirSync(path, { recursive: true });
+  {
+    using mount = createMount({ type: 'tmpfs' });
+    attachMount(mount, work);
+  }
+  try {
+    await expect(
+      run('/bin/busybox', ['true'], { rootfs: { layers }, writable: { upper, work }, idMap: 'auto' }),
+    ).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC', message: expect.stringContaining('on one mount') });
+  } finally {
+    unmount(work);
+  }
 });

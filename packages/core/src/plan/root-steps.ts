@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { parseSize } from '@ns/cgroups';
 import type { LayerDirectory, OverlayUpper, Step } from '@ns/launch';
+import { MAX_LOWER_LAYERS } from '@ns/overlayfs';
 import { type Host, kernelAtLeast } from '../host.ts';
 import type { ResolvedRoot } from '../rootfs.ts';
 
@@ -61,7 +62,7 @@ export function rootSteps(
 
   const appendLower = kernelAtLeast(host, 6, 8);
   const paths = typeof root.writable === 'object' && 'upper' in root.writable ? root.writable : undefined;
-  const writable = root.kept === undefined ? paths : { upper: 'kept/upper', work: 'kept/work' };
+  const writable = root.kept ? { upper: `kept/${root.kept.upper}`, work: `kept/${root.kept.work}` } : paths;
   const common = {
     options: { ...overlayOptions, ...(userNamespace && { userxattr: true as const }) },
     attributes: ['nodev'] as const,
@@ -80,16 +81,18 @@ export function rootSteps(
   });
   const handles = root.handles ?? [];
   const layers = handles.length > 0 ? handles.map((_, i) => `layer-${i}`) : root.layers;
+  const { top, bottom } = withinLimit(layers);
   const steps: Step[] = [
     scratch,
     ...handles.map(
       (mount, i): Step => ({ op: 'attachLayer', mount, name: layers[i]!, source: root.layers[i]!, idsMapped: true }),
     ),
-    ...(root.kept === undefined
-      ? []
-      : [{ op: 'attachLayer', mount: root.kept, name: 'kept', source: root.kept } as const]),
+    ...(root.kept
+      ? [{ op: 'attachLayer', mount: root.kept.mount, name: 'kept', source: root.kept.mount } as const]
+      : []),
     ...(covered ? [] : [coverLayer(root, files, host, userNamespace)]),
-    overlay('/', ['cover', ...layers], writable ?? { scratch: 'root' }),
+    ...bottom.map((lower): Step => ({ op: 'mountOverlay', target: '/', layer: BOTTOM_LAYER, lower, ...common })),
+    overlay('/', ['cover', ...top], writable ?? { scratch: 'root' }),
   ];
   if (root.host) {
     const visible = host.dataMounts.filter(
@@ -114,6 +117,22 @@ export function rootSteps(
     }
   }
   return steps;
+}
+
+/** Name in the scratch of an overlay of the bottom layers. */
+export const BOTTOM_LAYER = 'bottom';
+
+/** How many layers of an image a container can have: one place of the kernel's goes to the cover, one to the bottom. */
+export const MAX_IMAGE_LAYERS = 2 * MAX_LOWER_LAYERS - 2;
+
+/**
+ * No overlay has more layers than the kernel takes: of more than that, the bottom ones become a read-only overlay of their
+ * own. Only the bottom ones may: whiteouts have no effect below the overlay they are merged in.
+ */
+function withinLimit(layers: readonly string[]): { top: readonly string[]; bottom: readonly (readonly string[])[] } {
+  if (layers.length + 1 <= MAX_LOWER_LAYERS) return { top: layers, bottom: [] };
+  const kept = MAX_LOWER_LAYERS - 2;
+  return { top: [...layers.slice(0, kept), BOTTOM_LAYER], bottom: [layers.slice(kept)] };
 }
 
 /** The layer above the image's: mount points that are no links, hidden places, and files that Docker also gives. */

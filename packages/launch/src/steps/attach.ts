@@ -17,6 +17,14 @@ export function attach(to: Lowering, mount: Operand, target: string, type: 'file
   } else attachTo(to, mount, resolveTarget(to, target, type, IN_ROOT));
 }
 
+/** Puts a detached mount into the scratch, where overlays find it as a layer. */
+export function attachLayer(to: Lowering, mount: Operand, name: string): void {
+  const { asm } = to;
+  const scratch = to.handle('scratch');
+  asm.call('mkdirat', [scratch, asm.string(name), 0o755], { tolerate: ['EEXIST'] });
+  asm.call('move_mount', [mount, asm.string(''), scratch, asm.string(name), MOVE_MOUNT.F_EMPTY_PATH]);
+}
+
 /** Puts a detached mount where a descriptor says: nothing that is renamed meanwhile leads it elsewhere. */
 export function attachTo({ asm }: Lowering, mount: Operand, place: Operand): void {
   const nowhere = asm.string('');

@@ -1,6 +1,7 @@
-import { AT_FDCWD, AT_RECURSIVE, MNT_DETACH, MOVE_MOUNT, O, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '@ns/libc';
+import { AT_FDCWD, AT_RECURSIVE, MNT_DETACH, O, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '@ns/libc';
 import type { Lowerings } from '../lowering.ts';
 import { sendRecord } from '../send-record.ts';
+import { attachLayer } from './attach.ts';
 import { detachedFile } from './detached-file.ts';
 
 /** Steps about mounts that somebody else made, and namespaces that are there already. */
@@ -38,10 +39,9 @@ export type DetachedMountStep =
 
 export const detachedMountLowerings: Lowerings<DetachedMountStep> = {
   attachLayer({ mount, name }, to) {
-    const { asm } = to;
-    const scratch = to.handle('scratch');
-    asm.call('mkdirat', [scratch, asm.string(name), 0o755], { tolerate: ['EEXIST'] });
-    asm.call('move_mount', [to.fd(mount), asm.string(''), scratch, asm.string(name), MOVE_MOUNT.F_EMPTY_PATH]);
+    attachLayer(to, to.fd(mount), name);
+    // Of hundreds of layers the descriptors would be as many as a process may have.
+    to.asm.call('close', [to.fd(mount)]);
   },
 
   openRoot(_, to) {

@@ -1,7 +1,7 @@
 import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, O, S } from '@ns/libc';
 import type { Lowerings } from '../lowering.ts';
 import { Label } from '../program.ts';
-import { attach } from './attach.ts';
+import { attach, attachLayer } from './attach.ts';
 import { bits, type MountAttribute } from './mount-attributes.ts';
 import { newMount } from './new-mount.ts';
 
@@ -43,6 +43,8 @@ export type OverlayStep =
   | {
       readonly op: 'mountOverlay';
       readonly target: string;
+      /** It goes into the scratch under this name instead, as a layer of an overlay that follows. */
+      readonly layer?: string;
       readonly lower: readonly string[];
       readonly upper?: OverlayUpper;
       readonly options: Readonly<Record<string, string | true>>;
@@ -79,7 +81,7 @@ export const overlayLowerings: Lowerings<OverlayStep> = {
     }
   },
 
-  mountOverlay({ target, lower, upper, options, attributes, appendLower, optional }, to) {
+  mountOverlay({ target, layer, lower, upper, options, attributes, appendLower, optional }, to) {
     const { asm } = to;
     const all: [key: string, value: string | true][] = appendLower
       ? lower.map((path) => ['lowerdir+', path])
@@ -99,10 +101,11 @@ export const overlayLowerings: Lowerings<OverlayStep> = {
       all.push(['upperdir', upperPath], ['workdir', work]);
     }
     all.push(...Object.entries(options));
-    const mount = target === '/' ? to.handle('root') : asm.slot();
+    const mount = target === '/' && layer === undefined ? to.handle('root') : asm.slot();
     const skip = new Label();
     newMount(to, 'overlay', all, bits(attributes), mount, optional && { tolerate: optional, otherwise: skip });
-    attach(to, mount, target);
+    if (layer === undefined) attach(to, mount, target);
+    else attachLayer(to, mount, layer);
     asm.place(skip);
   },
 };
