@@ -114,7 +114,7 @@ const table: readonly [name: string, limits: Limits, v2: string[], v1: string[],
   ['misc', { misc: { sev: 2 } }, ['misc.max = sev 2'], ['misc.max = sev 2']],
   ['net_cls', { netCls: { classid: 0x10001 } }, ['netCls: absent'], ['net_cls.classid = 65537']],
   ['net_prio', { netPrio: { eth0: 5 } }, ['netPrio: absent'], ['net_prio.ifpriomap = eth0 5']],
-  ['raw', { unified: { 'memory.high': '5' } }, ['memory.high = 5'], ['limits.unified.memory.high: absent']],
+  ['raw', { unified: { 'memory.high': '5' } }, ['memory.high = 5'], ['unified.memory.high: absent']],
 ];
 
 for (const [name, limits, v2, v1, present] of table) {
