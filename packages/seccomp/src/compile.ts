@@ -1,14 +1,15 @@
-import { release } from 'node:os';
-import { ERRNO, SpecError } from '@ns/libc';
+import { ERRNO } from '@ns/libc';
 import { SECCOMP_RET } from './actions.ts';
-import { architectures, parseArch } from './architectures.ts';
+import { architectures } from './architectures.ts';
 import { Assembler, BPF } from './assembler.ts';
+import { compiledBefore } from './compiled-before.ts';
 import { attachFilterMethods, type SeccompFilter } from './filter.ts';
 import { numberRanges } from './number-ranges.ts';
 import type { SeccompProfile } from './profile.ts';
+import { resolveTarget } from './resolve-target.ts';
 import { buildRuleTable, type RuleTable } from './rule-table.ts';
 import { search } from './search.ts';
-import { parseKernelVersion, selectArchitectures, selectRules, type Target } from './select-rules.ts';
+import { selectArchitectures, selectRules, type Target } from './select-rules.ts';
 import { SECCOMP_FILTER_FLAG, type ValidProfile, validateProfile } from './validate-profile.ts';
 
 /** For whom a profile is compiled. */
@@ -52,6 +53,11 @@ export interface ResolvedProfile {
  * ```
  */
 export function compile(profile: SeccompProfile, options: CompileOptions = {}): SeccompFilter {
+  return compiledBefore(profile, options) ?? compileAnew(profile, options);
+}
+
+/** {@link compile} without the filters that come compiled. */
+export function compileAnew(profile: SeccompProfile, options: CompileOptions = {}): SeccompFilter {
   const resolved = resolveProfile(profile, options);
   const { valid, target, tables } = resolved;
   const assembler = new Assembler();
@@ -83,11 +89,7 @@ const OFFSET_ARCH = 4;
 /** Checks a profile and works out what it says for a target. */
 export function resolveProfile(profile: SeccompProfile, options: CompileOptions = {}): ResolvedProfile {
   const valid = validateProfile(profile);
-  const target: Target = {
-    arch: parseArch(options.arch ?? process.arch, 'arch'),
-    capabilities: capabilitySet(options.capabilities ?? []),
-    kernelVersion: parseKernelVersion(options.kernelVersion ?? release(), 'kernelVersion'),
-  };
+  const target = resolveTarget(options);
   const rules = selectRules(valid.rules, target);
   const tables = selectArchitectures(valid, target.arch).map((arch) =>
     buildRuleTable(rules, valid.defaultResult, arch),
@@ -101,16 +103,6 @@ export function resolveProfile(profile: SeccompProfile, options: CompileOptions 
 
 // Under these a call the kernel does not know gets ENOSYS by itself.
 const PERMISSIVE = new Set<number>([SECCOMP_RET.ALLOW, SECCOMP_RET.LOG, SECCOMP_RET.TRACE]);
-
-function capabilitySet(capabilities: Iterable<string>): Set<string> {
-  const set = new Set<string>();
-  for (const name of capabilities) {
-    // Numbers stand for capabilities newer than the names.
-    if (!/^(CAP_[A-Z0-9_]+|\d+)$/.test(name)) throw new SpecError('capabilities', 'names such as CAP_CHOWN', name);
-    set.add(name);
-  }
-  return set;
-}
 
 function returnsNotify(rules: {
   always?: { result: number } | undefined;

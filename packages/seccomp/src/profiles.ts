@@ -19,13 +19,19 @@ const allow = (names: readonly string[], ...args: NonNullable<ProfileRule['args'
 const dockerRules = dockerDefaultProfile.syscalls ?? [];
 const rulesFor = (name: string) => dockerRules.filter(({ names }) => names?.length === 1 && names[0] === name);
 
-const hardened: SeccompProfile = {
+// Its filter comes compiled: a change made to it at run time would have no effect, so it must fail.
+const hardened: SeccompProfile = frozen({
   ...dockerDefaultProfile,
   syscalls: [
     ...dockerRules.filter((rule) => !rulesFor('socket').includes(rule)),
     ...lowWordExcept(0, [AF.ALG, AF.VSOCK]).map((family) => allow(['socket'], family)),
   ],
-};
+});
+
+function frozen<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) Object.values(Object.freeze(value)).forEach(frozen);
+  return value;
+}
 
 // What Docker allows to everybody, and a program that computes, serves or builds can do without.
 const NOT_FOR_UNTRUSTED: ReadonlySet<string> = new Set([
