@@ -54,7 +54,10 @@ export interface TmpfsMountSpec {
   readonly options?: readonly string[];
 }
 
-/** A file with this content, in memory only: for configuration and secrets. Neither a disk nor the stored state has it. */
+/**
+ * A file with this content, in memory only: for configuration and secrets. Neither a disk nor the stored state has it; nor has
+ * swap, since Linux 6.4 and without a user namespace (tmpfs `noswap`).
+ */
 export interface FileMountSpec {
   readonly type: 'file';
   readonly target: string;

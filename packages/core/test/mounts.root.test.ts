@@ -1,35 +1,12 @@
-import {
-  chmodSync,
-  chownSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chownSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Container, run } from '@ns/core';
 import { needs, notRoot } from '@ns/testing';
+import { kernelAtLeast, readHost } from '../src/host.ts';
+import { useOwnDirectory } from './own-directory.ts';
 
 const test = needs(notRoot);
-const previous = process.env.NS_STATE_ROOT;
-let dir: string;
-
-beforeAll(() => {
-  dir = mkdtempSync(join(tmpdir(), 'ns-mounts-'));
-  chmodSync(dir, 0o755);
-  process.env.NS_STATE_ROOT = join(dir, 'state');
-});
-
-afterAll(() => {
-  if (previous === undefined) delete process.env.NS_STATE_ROOT;
-  else process.env.NS_STATE_ROOT = previous;
-  expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(dir);
-  rmSync(dir, { recursive: true, force: true });
-});
+const dir = useOwnDirectory('mounts');
 
 /** A directory with a file of 1000:1001. */
 function projectOf1000(name: string): string {
@@ -99,6 +76,11 @@ describe('files', () => {
     expect(Buffer.compare(stdout as unknown as Buffer, content)).toBe(0);
     const stat = await container.exec('stat', ['-c', '%a %u:%g', '/run/secrets/key']);
     expect(stat.stdout).toBe('400 33:34\n');
+    // Not to be had before Linux 6.4.
+    if (kernelAtLeast(readHost(), 6, 4))
+      expect(readFileSync(`/proc/${container.pid}/mountinfo`, 'utf8')).toMatch(
+        / \/run\/secrets\/key .* - tmpfs .*\bnoswap\b/,
+      );
     expect((await container.exec('cat', ['/etc/app.conf'])).stdout).toBe('token=hunter2\n');
     const state = join(dir, 'state/containers', container.id);
     for (const file of readdirSync(state)) expect(readFileSync(join(state, file), 'utf8')).not.toContain('hunter2');

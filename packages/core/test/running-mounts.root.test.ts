@@ -1,25 +1,11 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Container, type ContainerSpec, Volume } from '@ns/core';
 import { needs, notRoot } from '@ns/testing';
+import { useOwnDirectory } from './own-directory.ts';
 
 const test = needs(notRoot);
-const previous = process.env.NS_STATE_ROOT;
-let dir: string;
-
-beforeAll(() => {
-  dir = mkdtempSync(join(tmpdir(), 'ns-running-'));
-  chmodSync(dir, 0o755);
-  process.env.NS_STATE_ROOT = join(dir, 'state');
-});
-
-afterAll(() => {
-  if (previous === undefined) delete process.env.NS_STATE_ROOT;
-  else process.env.NS_STATE_ROOT = previous;
-  expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(dir);
-  rmSync(dir, { recursive: true, force: true });
-});
+const dir = useOwnDirectory('running-mounts');
 
 async function running(spec: Partial<ContainerSpec> = {}): Promise<Container> {
   const container = await Container.create({ command: ['sleep', 'infinity'], ...spec });

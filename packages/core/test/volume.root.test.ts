@@ -1,37 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chownSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Container, run, Volume } from '@ns/core';
 import { needs, notRoot } from '@ns/testing';
+import { useOwnDirectory } from './own-directory.ts';
 
 const test = needs(notRoot);
-const previous = process.env.NS_STATE_ROOT;
-let dir: string;
-
-beforeAll(() => {
-  dir = mkdtempSync(join(tmpdir(), 'ns-volume-'));
-  // Users of a container's own ids look for its image here.
-  chmodSync(dir, 0o755);
-  process.env.NS_STATE_ROOT = join(dir, 'state');
-});
-
-afterAll(() => {
-  if (previous === undefined) delete process.env.NS_STATE_ROOT;
-  else process.env.NS_STATE_ROOT = previous;
-  expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(dir);
-  rmSync(dir, { recursive: true, force: true });
-});
+const dir = useOwnDirectory('volume');
 
 /** An image of busybox, with files of its own at /srv/data. */
 function image(name: string): string {

@@ -17,7 +17,8 @@ export function detachedFile(to: Lowering, { content, mode, uid, gid }: FileCont
   const [mount, file] = [asm.slot(), asm.slot()];
   const bytes = Buffer.from(content);
   const options = { mode: '0755', size: String(bytes.length + 65536), nr_inodes: '3' };
-  newMount(to, 'tmpfs', options, MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV, mount);
+  // Since 6.4, and not in a user namespace: what may be a secret is not swapped to a disk.
+  newMount(to, 'tmpfs', options, MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV, mount, { preferred: ['noswap'] });
   asm.call('openat', [mount, asm.string('file'), O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC, mode], { store: file });
   // As bytes, which no explanation prints.
   asm.call('write', [file, asm.bytes(bytes), bytes.length]);
