@@ -185,6 +185,7 @@ const writeHints: Readonly<Record<string, string>> = {
   'memory.limit_in_bytes EBUSY': 'More memory is in use than the new limit, and it could not be reclaimed',
   'memory.memsw.limit_in_bytes EBUSY': 'More memory and swap is in use than the new limit',
   'cpuset.cpus EACCES': 'The parent cpuset does not have all of these cpus',
+  'cpuset.cpus ERANGE': 'A number is higher than that of any cpu the kernel can have',
   'cpuset.cpus EINVAL': 'A cpu does not exist here, or the list cannot be read',
   'cpuset.mems EINVAL': 'A memory node does not exist here',
   'cpu.cfs_quota_us EINVAL': 'The quota exceeds that of the parent, or is below 1,000 µs',

@@ -249,8 +249,14 @@ export class Container implements AsyncDisposable {
     await this.start();
   }
 
-  /** Holds every process still. */
-  async pause(): Promise<void> {
+  /** Holds every process still. Who loses patience may find it paused a moment later. */
+  async pause(patience: Patience = {}): Promise<void> {
+    checkCall('pause', patience);
+    patience.signal?.throwIfAborted();
+    return patiently('pausing', patience, this.#pause());
+  }
+
+  async #pause(): Promise<void> {
     if (this.#life.status === 'paused') return;
     this.#life.running('pause it');
     await this.#life.during('pause it', (run) => cgroupOf(run, 'pausing a container').freeze());
@@ -258,7 +264,14 @@ export class Container implements AsyncDisposable {
     this.#life.events.emit({ type: 'pause' });
   }
 
-  async resume(): Promise<void> {
+  /** Lets its processes go on. Who loses patience may find it running a moment later. */
+  async resume(patience: Patience = {}): Promise<void> {
+    checkCall('resume', patience);
+    patience.signal?.throwIfAborted();
+    return patiently('resuming', patience, this.#resume());
+  }
+
+  async #resume(): Promise<void> {
     if (this.#life.status !== 'paused') return;
     await this.#life.during('resume it', (run) => cgroupOf(run, 'resuming a container').thaw());
     this.#life.setStatus('running');
@@ -363,8 +376,17 @@ export class Container implements AsyncDisposable {
     return applyContainer(this.#life.overlays, target.replace(/\/+$/, ''), options);
   }
 
-  /** Rejects what it changed; the next start begins anew. It must be stopped. */
-  async discard(): Promise<void> {
+  /**
+   * Rejects what it changed; the next start begins anew. It must be stopped. Once begun it is carried through, also for
+   * somebody who lost patience: half of the changes would be worth nothing.
+   */
+  async discard(patience: Patience = {}): Promise<void> {
+    checkCall('discard', patience);
+    patience.signal?.throwIfAborted();
+    return patiently('discarding', patience, this.#discard());
+  }
+
+  async #discard(): Promise<void> {
     await this.#life.exclusive(async () => {
       if (this.#life.isAlive)
         throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'discard its changes', 'Stop it first');
@@ -372,9 +394,14 @@ export class Container implements AsyncDisposable {
     });
   }
 
-  /** Keeps what it changed as a layer in a directory of layers: `rootfs: { layers: [layer.path, …] }` begins with it. */
-  commit(store: string): Promise<StoredLayer> {
-    return commitContainer(this.#life.overlays, store);
+  /**
+   * Keeps what it changed as a layer in a directory of layers: `rootfs: { layers: [layer.path, …] }` begins with it.
+   * Once begun it is carried through, also for somebody who lost patience: a layer is whole or not there.
+   */
+  async commit(store: string, patience: Patience = {}): Promise<StoredLayer> {
+    checkCall('commit', patience);
+    patience.signal?.throwIfAborted();
+    return patiently('the commit', patience, commitContainer(this.#life.overlays, store));
   }
 
   /**

@@ -6,7 +6,9 @@ import { reclaimIds } from '@ns/namespaces';
 import { pruneNames } from './container-names.ts';
 import { directoriesWithoutState, isAbandoned, readAllStates, removeState } from './container-state.ts';
 import { pruneNetworks } from './network/prune-networks.ts';
+import { type Patience, patiently } from './patience.ts';
 import { stateRoot } from './state-root.ts';
+import { checkCall } from './validate-calls.ts';
 
 /** What {@link prune} removed, by kind. */
 export interface Pruned {
@@ -39,14 +41,20 @@ const newDirectoryMs = 60_000;
  * ended: its result waits for somebody to ask. Anybody may call it at any time, several at once.
  *
  * A process that dies by SIGKILL leaves nothing that needs this: its monitors clear up. It is for machines that lost
- * power, and monitors that were killed too.
+ * power, and monitors that were killed too. Once begun it is carried through, also for somebody who lost patience.
  *
  * @example
  * ```ts
  * const { containers, cgroups } = await prune();
  * ```
  */
-export async function prune(): Promise<Pruned> {
+export async function prune(patience: Patience = {}): Promise<Pruned> {
+  checkCall('prune', patience);
+  patience.signal?.throwIfAborted();
+  return patiently('pruning', patience, pruneAll());
+}
+
+async function pruneAll(): Promise<Pruned> {
   const containers = pruneContainers();
   const names = pruneNames();
   const cgroups = await ifThere(pruneCgroups(), { removed: [], failed: [] });

@@ -25,6 +25,11 @@ const calls = {
   create: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
   start: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
   wait: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
+  pause: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
+  resume: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
+  discard: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
+  commit: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
+  prune: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
   list: v.strictObject({
     name: v.optional(text('a name')),
     labels: v.optional(dictionary(text('a label'), text('a string'), 'an object of strings')),

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { needs, notRoot } from '@ns/testing';
-import { Container, Network, run } from '../src/index.ts';
+import { Container, Network, prune, run } from '../src/index.ts';
 import { useOwnStateRoot } from './leaves-nothing.ts';
 
 /* Calls with options nobody knows and values of wrong kinds, as they come from JavaScript and from JSON. */
@@ -119,4 +119,20 @@ rootTest('published ports without a network leave no directory behind', async ()
   await container.remove({ force: true });
   const leases = join(process.env.NS_STATE_ROOT!, 'ipam');
   expect(existsSync(leases) ? readdirSync(leases) : []).toEqual([]);
+});
+
+rootTest('pausing, resuming, committing and discarding do not begin for somebody who has given up', async () => {
+  await using container = await Container.create({ command });
+  await container.start();
+  const signal = AbortSignal.abort(new Error('changed my mind'));
+  await expect(container.pause({ signal })).rejects.toThrow('changed my mind');
+  expect(container.status).toBe('running');
+  await container.pause({ timeout: 60_000 });
+  await expect(container.resume({ signal })).rejects.toThrow('changed my mind');
+  expect(container.status).toBe('paused');
+  await container.resume();
+  await expect(container.commit('/nowhere', { signal })).rejects.toThrow('changed my mind');
+  await expect(container.discard({ signal })).rejects.toThrow('changed my mind');
+  await expect(prune({ signal })).rejects.toThrow('changed my mind');
+  await expect(container.pause({ timeOut: 1 } as never)).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC' });
 });

@@ -108,7 +108,9 @@ const conditions: { readonly [Kind in WaitCondition['kind']]: (attempt: Attempt<
   http: (attempt) => whileRunning(attempt, () => isAnswered(attempt)),
   async health({ subject: { health }, fail }) {
     if (!health) throw new SpecError('wait', 'a health check in the specification', 'Wait.health() without `health`');
-    if ((await health.settled) === 'unhealthy') throw fail(`it is unhealthy (${health.state.lastOutput})`);
+    if ((await health.settled) !== 'unhealthy') return;
+    const { lastOutput } = health.state;
+    throw fail(lastOutput ? `it is unhealthy (${lastOutput})` : 'it is unhealthy; the check wrote nothing');
   },
   async exit({ condition: { exitCode = 0 }, subject, fail }) {
     const result = await subject.ended;
