@@ -1,4 +1,5 @@
 import { close } from 'node:fs';
+import { isMainThread } from 'node:worker_threads';
 import { ioctl, O, OwnedFd, open } from '@ns/libc';
 
 const PIDFD_GET_MNT_NAMESPACE = 0xff03; // <linux/pidfd.h>, since 6.11
@@ -20,7 +21,9 @@ export function holdMountNamespace(pid: number, pidfd: OwnedFd | undefined): Own
   }
 }
 
-/** Lets go of it, in a thread that has the time. */
+/** Lets go of it, in a thread that has the time. A worker waits for it, some milliseconds. */
 export function unmountLater(namespace: OwnedFd): void {
-  close(namespace.release(), () => {});
+  // In a worker, Node warns of descriptors that it has not opened itself.
+  if (isMainThread) close(namespace.release(), () => {});
+  else namespace.close();
 }
