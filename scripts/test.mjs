@@ -17,7 +17,11 @@ const projects = ['unit', 'root'].filter((project) => !takeFlag(`--${project ===
 const withVm = takeFlag('--vm');
 
 /** What the virtual machine runs: cgroup v2 under a real systemd, AppArmor, pressure, and limits end to end. */
-const vmPatterns = ['packages/cgroups/test/', 'packages/lsm/test/apparmor', 'packages/core/test/(systemd-scope|hogs|visible-cgroup)'];
+const vmPatterns = [
+  'packages/cgroups/test/',
+  'packages/lsm/test/apparmor',
+  'packages/core/test/(systemd-scope|hogs|visible-cgroup)',
+];
 const vmMinutes = 15;
 
 const scratch = mkdtempSync(join(tmpdir(), 'ns-test-'));
