@@ -178,7 +178,7 @@ function validateCondition(value: unknown, field: string): ProfileCondition {
     minKernel !== undefined &&
     minKernel !== null &&
     minKernel !== '' &&
-    !/^\d{1,4}\.\d{1,4}$/.test(String(minKernel))
+    (typeof minKernel === 'object' || !/^\d{1,4}\.\d{1,4}$/.test(String(minKernel)))
   ) {
     throw new SpecError(`${field}.minKernel`, 'a kernel version such as "4.8"', minKernel);
   }

@@ -96,6 +96,50 @@ test('every program is one the kernel would take: it ends in a verdict whatever 
   );
 });
 
+test('whatever is put in the place of any part of a profile is taken, or refused by the name of a field', () => {
+  const whole = {
+    defaultAction: 'SCMP_ACT_ERRNO',
+    defaultErrnoRet: 38,
+    archMap: [{ architecture: 'SCMP_ARCH_X86_64', subArchitectures: ['SCMP_ARCH_X86'] }],
+    flags: ['SECCOMP_FILTER_FLAG_LOG'],
+    syscalls: [
+      {
+        names: ['read', 'ioctl'],
+        action: 'SCMP_ACT_ERRNO',
+        errnoRet: 5,
+        args: [{ index: 1, value: '0xffffffffff', valueTwo: 3, op: 'SCMP_CMP_MASKED_EQ' }],
+        includes: { caps: ['CAP_SYS_ADMIN'], arches: ['amd64'], minKernel: '4.8' },
+        excludes: { caps: [], arches: ['arm'], minKernel: '9.0' },
+      },
+    ],
+  };
+  const places = pathsOf(whole);
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...places),
+      fc.anything({ withBigInt: true, withNullPrototype: true }),
+      (path, junk) => {
+        const profile = structuredClone(whole);
+        const last = path.at(-1)!;
+        // biome-ignore lint/suspicious/noExplicitAny: any part of it
+        path.slice(0, -1).reduce<any>((part, key) => part[key], profile)[last] = junk;
+        try {
+          compile(profile as unknown as SeccompProfile, { arch: 'x86_64', ...compileOnly });
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'ERR_NS_INVALID_SPEC', field: expect.stringMatching(/^seccomp\b/) });
+        }
+      },
+    ),
+    { numRuns: 2000 },
+  );
+});
+
+/** The way to every part of a value. */
+function pathsOf(value: unknown): string[][] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, part]) => [[key], ...pathsOf(part).map((path) => [key, ...path])]);
+}
+
 const seed = 7;
 
 describe('random profiles decide as libseccomp has them', () => {
