@@ -22,7 +22,7 @@ export class StandardStreams {
   readonly #outputs: readonly (OutputPipe | undefined)[];
 
   /**
-   * @param options.forCollecting - {@link collect} is what they are for: quicker, and for those who ask for streams the
+   * @param options - `forCollecting`: {@link collect} is what they are for: quicker, and for those who ask for streams the
    * same
    */
   constructor(kinds: readonly [Stdio, Stdio, Stdio], { forCollecting = false } = {}) {

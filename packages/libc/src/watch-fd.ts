@@ -73,7 +73,7 @@ let idle: NodeJS.Timeout | undefined;
  * loop of this thread, without a helper thread.
  *
  * @param fd - stays the caller's; close the watch before closing it. It becomes non-blocking
- * @param events - what to wait for
+ * @param wanted - what to wait for
  * @param callback - receives a negated errno (0: none) and what is ready
  * @returns `close()` ends the watch; `change()` waits for other events; `ref()`/`unref()` say whether it keeps the event
  * loop alive (it does at first)

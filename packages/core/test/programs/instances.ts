@@ -81,7 +81,7 @@ const modes: Readonly<Record<string, () => unknown>> = {
     say(container.pid);
     for (let i = 0; i < 8; i++) {
       everything().catch(() => {});
-      container.exec('yes', { maxOutput: { bytes: 1_000_000, onExceed: 'truncate' } }).catch(() => {});
+      container.exec('yes', { maxOutput: { bytes: 1_000_000, onExceed: 'drop-tail' } }).catch(() => {});
     }
     container.wait().catch(() => {});
     await delay(50);
