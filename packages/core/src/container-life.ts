@@ -340,6 +340,7 @@ export class ContainerLife {
       // Its monitor, who had them meanwhile, is gone.
       if (isDetachable(this.#spec)) await this.#ids?.retake();
       await this.#prepare();
+      if (readState(this.id) === undefined) await this.#endRemoved();
     }
     if (this.#status !== 'created') throw this.refuse('ERR_NS_CONTAINER_RUNNING', 'start it');
     const run = this.#run!;
@@ -354,9 +355,20 @@ export class ContainerLife {
     }
     // It may have run to its end by now.
     if (this.isAlive) this.setStatus('running');
+    if (readState(this.id) === undefined) await this.#endRemoved();
     this.events.emit({ type: 'start', pid: run.launched.pid! });
     if (this.isAlive) this.supervision.began();
     traceOnly('exit', this.trace, () => run.result);
+  }
+
+  /** Somebody else has removed it while it was being started: he saw it stopped, and did not end what runs now. */
+  async #endRemoved(): Promise<never> {
+    this.#status = 'removed';
+    this.#run?.launched.kill();
+    await this.#run?.result.catch(() => {});
+    removeState(this.id);
+    await this.forget();
+    throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'start it');
   }
 
   async #prepare(files?: readonly ContainerOverlay[]): Promise<void> {
@@ -409,11 +421,12 @@ export class ContainerLife {
   }
 
   #writeCreated(): void {
+    const again = this.#status === 'stopped';
     this.#status = 'created';
     const now = { ...this.#processes(), status: this.#status, stopRequested: false, ending: undefined };
     const state = changeState(this.id, now);
     if (state) this.#refresh(state);
-    else
+    else if (!again)
       writeState({
         id: this.id,
         name: this.#spec.name,
