@@ -112,8 +112,7 @@ export class AdoptedRun implements RunHandle {
   ): Promise<Result> {
     const begin = Date.parse(this.#state.createdAt);
     const exit = process ? await process.exited : readExit(readJournal(directory));
-    const { oom, usage } = await readAccounts(exit, this.#payload);
-    this.#payload?.close();
+    const { oom, usage } = await readAccounts(exit, this.#payload).finally(() => this.#payload?.close());
     for (const resource of this.#held.splice(0)) await resource[Symbol.asyncDispose]();
     // What belongs to a maker that is still there, he clears up.
     if (this.#state.detachable) {
