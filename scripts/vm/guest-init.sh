@@ -35,6 +35,11 @@ mount -t overlay -o lowerdir=/host,upperdir=/scratch/upper,workdir=/scratch/work
 
 for place in tmp run var/tmp; do mkdir -p "/root/$place"; mount -t tmpfs -o mode=1777 tmpfs "/root/$place"; done
 chmod 755 /root/run
+# A checkout in one of these places would be gone.
+if [ ! -d "/root$CHECKOUT" ]; then
+  mkdir -p "/root$CHECKOUT" /scratch/checkout /scratch/checkout-work
+  mount -t overlay -o "lowerdir=/host$CHECKOUT,upperdir=/scratch/checkout,workdir=/scratch/checkout-work" overlay "/root$CHECKOUT"
+fi
 mkdir -p /root/proc /root/sys /root/dev
 mount --move /dev /root/dev
 mkdir -p /root/dev/pts /root/dev/shm /root/dev/mqueue

@@ -59,7 +59,10 @@ process.once('SIGINT', () => process.exit(130));
 process.once('SIGTERM', () => process.exit(143));
 
 const file = (name) => join(work, name);
-writeFileSync(file('initramfs'), initramfs(kernel, guestCommand(), { CGROUPS: values.cgroups, INIT: values.init }));
+writeFileSync(
+  file('initramfs'),
+  initramfs(kernel, guestCommand(), { CGROUPS: values.cgroups, INIT: values.init, CHECKOUT: quote(root) }),
+);
 writeFileSync(file('exit'), '');
 const report = resolve(values.report ?? file('report'));
 writeFileSync(report, '');

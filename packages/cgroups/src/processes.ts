@@ -1,4 +1,4 @@
-import { closeFd, O, openAt, readDirectory, S } from '@ns/libc';
+import { closeFd, O, openAt, readDirectory, S, SyscallError } from '@ns/libc';
 import { readControlFile } from './control-file.ts';
 import type { CgroupDirectory } from './directory.ts';
 import { parsePids } from './keyed-files.ts';
@@ -29,9 +29,15 @@ export function childDirectories(directoryFd: number): string[] {
   // A descriptor of its own, because reading a directory moves the position all holders share.
   const fd = openAt(directoryFd, '.', O.RDONLY | O.DIRECTORY);
   if (fd < 0) return [];
-  const names = readDirectory(fd)
-    .filter((entry) => entry.type === S.IFDIR >> 12)
-    .map((entry) => entry.name);
-  closeFd(fd);
-  return names;
+  try {
+    return readDirectory(fd)
+      .filter((entry) => entry.type === S.IFDIR >> 12)
+      .map((entry) => entry.name);
+  } catch (error) {
+    // Removed since it was opened: then it has no children.
+    if (error instanceof SyscallError && error.code === 'ENOENT') return [];
+    throw error;
+  } finally {
+    closeFd(fd);
+  }
 }

@@ -55,7 +55,7 @@ const REST_MS = 10;
 /** At most this long between attempts to make sandboxes that cannot be made, or that somebody kills. */
 const LONGEST_REST_MS = 5000;
 /** How often it is tried again when a sandbox turns out to have been killed before it had a command. */
-const ATTEMPTS = 3;
+const ATTEMPTS = 10;
 
 /**
  * Sandboxes that are made in advance and wait just before execve(2): a command starts in about a millisecond.

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, utimesSync, watch } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -66,7 +66,10 @@ const stateOf = (id: string): { detachable?: boolean; monitor?: { pid: number; s
 /** A process that has fun with containers for a while. Gives back what it complained of. */
 async function live(owner: NodeProgram, seed: number, ids: Set<string>): Promise<string[]> {
   const complaints: string[] = [];
-  const child = owner.start([String(seed), mark], { env: { NS_STATE_ROOT: root.path } });
+  // Killed, it leaves its files: where ours are removed, they are too.
+  const temporary = join(root.path, 'tmp');
+  mkdirSync(temporary, { recursive: true });
+  const child = owner.start([String(seed), mark], { env: { NS_STATE_ROOT: root.path, TMPDIR: temporary } });
   child.stdin.end();
   const ended = new Promise((resolve) => child.once('close', resolve));
   createInterface({ input: child.stdout }).on('line', (line) => {
