@@ -25,6 +25,7 @@ const packages = [
   ['netavark', 'the same of podman'],
   ['iperf3', 'throughput through networks, in the benchmark'],
   ['bubblewrap', 'a peer in the benchmark'],
+  ['libseccomp-dev', 'headers of libseccomp, whose compiler the benchmark times'],
   ['cgroup-tools', 'a peer in the benchmark'],
   ['crun', 'a peer in the benchmark'],
   ['runc', 'a peer in the benchmark'],
