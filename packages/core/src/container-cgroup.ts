@@ -70,8 +70,14 @@ export async function createDelegatedCgroup(container: Cgroup, uid: number): Pro
       'Boot with systemd.unified_cgroup_hierarchy=1 (cgroup v2)',
     );
   const cgroup = await container.createChild('init', {}, { account: [...unified!.controllers], missing: 'warn' });
-  cgroup.delegate({ uid });
-  return cgroup;
+  try {
+    cgroup.delegate({ uid });
+    return cgroup;
+  } catch (error) {
+    // Nobody else knows of it yet.
+    await cgroup[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 const controllers = ['memory', 'cpu', 'cpuset', 'pids', 'io', 'hugetlb'] as const;
