@@ -1,6 +1,6 @@
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -91,9 +91,10 @@ export async function connectUserNetwork(options: UserNetworkOptions): Promise<U
     await end;
     await rm(directory, { recursive: true, force: true });
   };
+  const patience: Patience = { deadline: Date.now() + timeoutMs, hasEnded: () => ended };
   try {
-    await waitForRoute(pid, timeoutMs, () => ended);
-    if (program === 'slirp4netns') for (const port of ports) await addHostForward(socketPath, port);
+    await until('a route', patience, () => hasDefaultRoute(pid) || undefined);
+    if (program === 'slirp4netns') for (const port of ports) await addHostForward(socketPath, port, patience);
   } catch (error) {
     await close();
     const { stderr } = await end;
@@ -172,19 +173,21 @@ export function slirpArguments(pid: number, socketPath: string): string[] {
 }
 
 /** One command of slirp4netns' API socket: JSON each way, one exchange a connection. */
-async function addHostForward(socketPath: string, port: ForwardedPort): Promise<void> {
+async function addHostForward(socketPath: string, port: ForwardedPort, patience: Patience): Promise<void> {
   const command = {
     execute: 'add_hostfwd',
     arguments: { proto: port.protocol, host_addr: port.hostAddress, host_port: port.hostPort, guest_port: port.port },
   };
+  // slirp4netns makes the route first, and its socket a moment later.
+  const socket = await until('an API socket', patience, () => connection(socketPath));
   const answer = await new Promise<string>((resolve, reject) => {
     let text = '';
-    const socket = connect(socketPath, () => socket.end(JSON.stringify(command)));
     socket.on('data', (data) => {
       text += data;
     });
     socket.on('error', reject);
     socket.on('close', () => resolve(text));
+    socket.end(JSON.stringify(command));
   });
   const { error } = JSON.parse(answer) as { error?: { desc: string } };
   if (error)
@@ -194,15 +197,34 @@ async function addHostForward(socketPath: string, port: ForwardedPort): Promise<
     );
 }
 
-/** Both programs end with a default route; before it nothing works, after it everything does. */
-async function waitForRoute(pid: number, timeoutMs: number, hasEnded: () => boolean): Promise<void> {
-  for (const deadline = Date.now() + timeoutMs; Date.now() < deadline; await sleep(10)) {
-    if (hasDefaultRoute(pid)) return;
-    if (hasEnded()) throw new NsError('ERR_NS_USER_NETWORK_FAILED', 'the program ended');
-  }
-  throw new NsError('ERR_NS_USER_NETWORK_FAILED', `no route after ${timeoutMs} ms`);
+/** `undefined` while nobody listens. */
+function connection(socketPath: string): Promise<Socket | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect(socketPath, () => resolve(socket.off('error', absent)));
+    const absent = (): void => resolve(undefined);
+    socket.on('error', absent);
+  });
 }
 
+interface Patience {
+  readonly deadline: number;
+  hasEnded(): boolean;
+}
+
+async function until<T>(
+  what: string,
+  patience: Patience,
+  look: () => Promise<T | undefined> | T | undefined,
+): Promise<T> {
+  for (; Date.now() < patience.deadline; await sleep(10)) {
+    const found = await look();
+    if (found !== undefined) return found;
+    if (patience.hasEnded()) throw new NsError('ERR_NS_USER_NETWORK_FAILED', 'the program ended');
+  }
+  throw new NsError('ERR_NS_USER_NETWORK_FAILED', `not in time: ${what}`);
+}
+
+/** The last thing that both programs make in the namespace. */
 function hasDefaultRoute(pid: number): boolean {
   const read = (file: string): string => {
     try {
