@@ -1,5 +1,4 @@
-import { SpecError } from '@ns/libc';
-import { onlyKnownKeys } from './known-keys.ts';
+import { onlyKnownKeys, SpecError } from '@ns/libc';
 
 /** One line to be written into one file of a cgroup. */
 export interface Write {

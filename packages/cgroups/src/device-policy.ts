@@ -1,6 +1,5 @@
-import { SpecError } from '@ns/libc';
+import { onlyKnownKeys, SpecError } from '@ns/libc';
 import { flag, integer } from './change.ts';
-import { onlyKnownKeys } from './known-keys.ts';
 
 /** One rule about device nodes. Rules are read in order, the last that fits decides; what no rule speaks of is denied. */
 export interface DeviceRule {

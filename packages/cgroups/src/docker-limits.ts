@@ -1,11 +1,10 @@
-import { SpecError } from '@ns/libc';
+import { onlyKnownKeys, SpecError } from '@ns/libc';
 import { integer } from './change.ts';
 import type { CpuLimits } from './controllers/cpu.ts';
 import type { HugetlbLimits } from './controllers/hugetlb.ts';
 import type { IoDeviceLimits } from './controllers/io.ts';
 import type { MemoryLimits } from './controllers/memory.ts';
 import { sharesToWeight } from './cpu-weight.ts';
-import { onlyKnownKeys } from './known-keys.ts';
 import type { Limits } from './limits.ts';
 import { parseSize, type Size } from './size.ts';
 
@@ -33,7 +32,8 @@ export interface DockerLimits {
   unified?: Readonly<Record<string, string>>;
 }
 
-const keys: readonly (keyof DockerLimits)[] = [
+/** The keys of {@link DockerLimits}. */
+export const dockerLimitKeys: readonly (keyof DockerLimits)[] = [
   'memory',
   'memorySwap',
   'memoryReservation',
@@ -63,7 +63,7 @@ const keys: readonly (keyof DockerLimits)[] = [
  */
 export function fromDockerLimits(limits: DockerLimits, field = 'limits'): Limits {
   const unchecked: unknown = limits;
-  onlyKnownKeys(unchecked, keys, field);
+  onlyKnownKeys(unchecked, dockerLimitKeys, field);
   const memory = memoryLimits(limits, field);
   const cpu = cpuLimits(limits, field);
   const { cpusetCpus, cpusetMems, pids, io, blkioWeight, hugepages, unified } = limits;

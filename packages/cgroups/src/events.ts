@@ -1,10 +1,9 @@
-import { SpecError, UnavailableError } from '@ns/libc';
+import { onlyKnownKeys, SpecError, UnavailableError } from '@ns/libc';
 import type { Directories } from './directories.ts';
 import type { CgroupDirectory } from './directory.ts';
 import { watchV1Event } from './event-fd.ts';
 import { EventStream } from './event-stream.ts';
 import { parseFlatKeyed } from './keyed-files.ts';
-import { onlyKnownKeys } from './known-keys.ts';
 import { type PressureTrigger, parsePressureTrigger, watchPressure } from './psi-trigger.ts';
 import { parseSize, type Size } from './size.ts';
 import { waitUntil } from './wait-for.ts';

@@ -15,7 +15,7 @@ export type { RdmaDeviceLimits, RdmaLimits } from './controllers/rdma.ts';
 export { sharesToWeight, weightToShares } from './cpu-weight.ts';
 export type { Delegatee } from './delegate.ts';
 export { type DeviceRule, defaultDeviceRules } from './device-policy.ts';
-export { type DockerLimits, fromDockerLimits } from './docker-limits.ts';
+export { type DockerLimits, dockerLimitKeys, fromDockerLimits } from './docker-limits.ts';
 export { CgroupBusyError, CgroupExistsError, CgroupGoneError } from './errors.ts';
 export type { CgroupEvent, EventsOptions } from './events.ts';
 export {

@@ -1,4 +1,4 @@
-import { SpecError } from '@ns/libc';
+import { onlyKnownKeys, SpecError } from '@ns/libc';
 import { absent, type Change, type Driver, type ReadFile, write } from './change.ts';
 import { type CpuLimits, cpu } from './controllers/cpu.ts';
 import { type CpusetLimits, cpuset } from './controllers/cpuset.ts';
@@ -11,7 +11,6 @@ import { type PidsLimits, pids } from './controllers/pids.ts';
 import { type RdmaLimits, rdma } from './controllers/rdma.ts';
 import { type DeviceRule, type FullDeviceRule, parseDeviceRules } from './device-policy.ts';
 import type { Controller } from './host.ts';
-import { onlyKnownKeys } from './known-keys.ts';
 
 /** What a cgroup may use, in cgroup v2's words whatever the host has. Every limit can be changed while processes run. */
 export interface Limits {

@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { ERRNO, O, SpecError, SyscallError, UnavailableError } from '@ns/libc';
+import { ERRNO, O, onlyKnownKeys, SpecError, SyscallError, UnavailableError } from '@ns/libc';
 import { integer } from './change.ts';
 import { openControlFile, writeOnce } from './control-file.ts';
 import type { CgroupDirectory } from './directory.ts';
-import { onlyKnownKeys } from './known-keys.ts';
 import { watchPriority } from './priority-poll.ts';
 import type { FileWatch } from './watch-file.ts';
 

@@ -1,8 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import { existsSync } from 'node:fs';
-import { NsError, SpecError, UnavailableError } from '@ns/libc';
+import { NsError, onlyKnownKeys, SpecError, UnavailableError } from '@ns/libc';
 import { type CgroupHost, detectCgroups } from './host.ts';
-import { onlyKnownKeys } from './known-keys.ts';
 
 /** How a scope is asked for. */
 export interface DelegatedScopeOptions {

@@ -1,5 +1,4 @@
-import { SpecError } from '@ns/libc';
-import { closest } from 'fastest-levenshtein';
+import { nearest, SpecError } from '@ns/libc';
 import { isPlainObject } from './field-schemas.ts';
 
 /** What valibot says is wrong. */
@@ -60,10 +59,30 @@ function findUnknownKey(object: unknown, path: readonly string[], schema: Schema
 }
 
 function unknownKey(path: readonly string[], schema: SchemaNode): SpecError {
-  const key = path.at(-1)!;
+  const meant = suggestion(path, schema);
   const known = keysAt(path.slice(0, -1), schema);
-  const hint = known.length > 0 ? `Did you mean '${closest(key, known)}'?` : undefined;
-  return new SpecError(path.join('.'), 'a known option', key, hint);
+  const hint = meant ? `Did you mean '${meant}'?` : `Known here: ${[...new Set(known)].toSorted().join(', ')}`;
+  return new SpecError(path.join('.'), 'a known option', path.at(-1), hint);
+}
+
+/** A key of the same object, or one further down: `memory` is meant for `limits.memory`. */
+function suggestion(path: readonly string[], schema: SchemaNode): string | undefined {
+  const key = path.at(-1)!;
+  const beside = keysAt(path.slice(0, -1), schema);
+  const below = beside.flatMap((parent) =>
+    keysAt([...path.slice(0, -1), parent], schema).map((child) => ({ child, path: `${parent}.${child}` })),
+  );
+  const pathOf = (child: string | undefined) => below.find((place) => place.child === child)?.path;
+  return (
+    pathOf(key) ??
+    nearest(key, beside) ??
+    pathOf(
+      nearest(
+        key,
+        below.map(({ child }) => child),
+      ),
+    )
+  );
 }
 
 /**

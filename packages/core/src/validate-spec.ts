@@ -1,6 +1,6 @@
-import { checkDockerLimits } from '@ns/cgroups';
+import { checkDockerLimits, dockerLimitKeys } from '@ns/cgroups';
 import { rlimits, SIGNALS } from '@ns/launch';
-import { SpecError } from '@ns/libc';
+import { SpecError, UnavailableError } from '@ns/libc';
 import { checkLandlockSpec } from '@ns/lsm';
 import { syscallNames } from '@ns/seccomp';
 import * as v from 'valibot';
@@ -88,6 +88,9 @@ const environmentName = v.pipe(
   v.check((name) => name.length > 0 && !name.includes('='), 'a variable name without ='),
 );
 
+// Their values are checked by @ns/cgroups; these are for who looks for a key.
+const limitEntries = Object.fromEntries(dockerLimitKeys.map((key) => [key, v.optional(v.unknown())]));
+
 const fields = {
   command: v.pipe(
     v.array(text('a string'), 'an array of strings'),
@@ -131,6 +134,7 @@ const fields = {
           layers: v.pipe(v.array(absolutePath, 'an array of paths'), v.minLength(1, 'at least one layer')),
           writable: v.optional(writable),
         }),
+        object({ image: v.custom<never>(refuseImage) }),
       ],
       'an absolute path, { host: true }, { dir } or { layers }',
     ),
@@ -165,7 +169,7 @@ const fields = {
       "'auto' or { uids, gids }",
     ),
   ),
-  limits: v.optional(v.custom<ContainerLimits>(areLimits, 'an object of limits')),
+  limits: v.optional(v.pipe(v.custom<ContainerLimits>(areLimits, 'an object of limits'), v.looseObject(limitEntries))),
   pressure: v.optional(v.array(pressureTrigger, 'an array of triggers { resource, stallMs, windowMs }')),
   rlimits: v.optional(rlimitTable),
   ulimits: v.optional(rlimitTable),
@@ -363,6 +367,14 @@ function areLimits(value: unknown): boolean {
     throw new SpecError('limits.missing', "'error' or 'warn'", missing);
   checkDockerLimits(limits, 'limits');
   return true;
+}
+
+function refuseImage(): never {
+  throw new UnavailableError(
+    'rootfs.image',
+    'no images are pulled or read',
+    "Unpack each layer with applyLayer() of @ns/overlayfs, whiteouts: 'overlay', and give the directories as { layers }, the last one first",
+  );
 }
 
 function isLandlock(value: unknown): boolean {

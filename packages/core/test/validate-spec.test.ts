@@ -17,8 +17,10 @@ describe('an unknown key is an error that names the nearest one', () => {
   test.each<[spec: object, field: string, nearest: string]>([
     [{ hostnam: 'x' }, 'hostnam', 'hostname'],
     [{ Command: ['x'] }, 'Command', 'command'],
-    [{ memory: '1g' }, 'memory', ''],
-    [{ namespaces: { mnt: 'private' } }, 'namespaces.mnt', ''],
+    [{ memory: '1g' }, 'memory', 'limits.memory'],
+    [{ memroy: '1g' }, 'memroy', 'limits.memory'],
+    [{ monotonicNs: 1 }, 'monotonicNs', ''],
+    [{ namespaces: { mnt: 'private' } }, 'namespaces.mnt', 'net'],
     [{ lifetime: { dieWithparent: true } }, 'lifetime.dieWithparent', 'dieWithParent'],
     [{ rootfs: { dirr: '/' } }, 'rootfs.dirr', 'dir'],
     [{ rootfs: { dir: '/', readOnly: true } }, 'rootfs.readOnly', 'readonly'],
@@ -41,6 +43,12 @@ describe('an unknown key is an error that names the nearest one', () => {
     expect(errorOf(() => validatePooled(command, { user: '0' })).field).toBe('user');
     expect(errorOf(() => validatePoolOptions({ sise: 1 })).hint).toContain("'size'");
   });
+});
+
+test('an image is told what to give instead', () => {
+  expect(() => validateSpec({ command, rootfs: { image: 'debian:12' } })).toThrow(
+    expect.objectContaining({ code: 'ERR_NS_UNAVAILABLE', hint: expect.stringContaining('applyLayer()') }),
+  );
 });
 
 describe('a wrong value is an error that says what would be right', () => {
