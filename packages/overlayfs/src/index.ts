@@ -21,6 +21,7 @@ export { type CommitOptions, LayerStore, type StoredLayer } from './layer-store.
 export type { WhiteoutTarget } from './layer-unpacker.ts';
 export { createOverlay, MAX_LOWER_LAYERS, type MountOverlayOptions, mountOverlay } from './mount-overlay.ts';
 export { OverlayDriver } from './overlay-driver.ts';
+export { OverlayMount } from './overlay-mount.ts';
 export { type OverlayOptions, type OverlayParameter, overlayParameters } from './overlay-options.ts';
 export { createSizedDirectory, openSizedDirectory, type SizedDirectory, type SizeMethod } from './sized-directory.ts';
 export { type Fork, forkUpper, snapshot } from './snapshot.ts';

@@ -21,6 +21,7 @@ import { actingAs } from './acting-as.ts';
 import { checkKeys } from './check-keys.ts';
 import { type DirectoryPlace, placeName } from './directory-place.ts';
 import { overlayByMount2 } from './overlay-by-mount2.ts';
+import { OverlayMount } from './overlay-mount.ts';
 import { type OverlayOptions, overlayParameters } from './overlay-options.ts';
 import type { Owner } from './tar-stream.ts';
 
@@ -143,22 +144,17 @@ function appendLowers(context: OwnedFd, layers: readonly DirectoryPlace[], held:
 /**
  * Mounts an overlay: {@link createOverlay}, then move_mount(2) onto `target`.
  *
- * @returns the mount; closing it leaves it in place, `unmount` of @ns/mounts removes it
+ * @returns the mount, which `using` or its `unmount()` unmounts; without either it stays
  *
  * @example
  * ```ts
  * using mount = mountOverlay({ lower: ['/layers/app', '/layers/base'], upper: '/scratch/upper', work: '/scratch/work', target: '/mnt' });
  * ```
  */
-export function mountOverlay(overlay: MountOverlayOptions): OwnedFd {
-  const mount = createOverlay(overlay);
-  try {
-    attachMount(mount, overlay.target);
-    return mount;
-  } catch (error) {
-    mount.close();
-    throw error;
-  }
+export function mountOverlay(overlay: MountOverlayOptions): OverlayMount {
+  using mount = createOverlay(overlay);
+  attachMount(mount, overlay.target);
+  return new OverlayMount(mount.release());
 }
 
 function explained(error: unknown, doing: string): unknown {

@@ -62,7 +62,7 @@ afterEach(() => scratch?.[Symbol.dispose]());
 
 /** What an untrusted tool did. */
 function work1(): void {
-  using _mount = mountOverlay({ lower: [lower], upper, work, target: merged });
+  mountOverlay({ lower: [lower], upper, work, target: merged }).close();
   writeFileSync(join(merged, 'src/main.c'), 'int main(void);');
   chmodSync(join(merged, 'src/main.c'), 0o4711);
   chownSync(join(merged, 'conf'), 7, 8);

@@ -163,14 +163,12 @@ it('a layer: whiteouts and opaque directories as OCI says, and back as the kerne
   });
   const upper = scratch.dir('upper');
   const merged = scratch.dir('merged');
-  {
-    using _mount = mountOverlay({ lower: [lower], upper, work: scratch.dir('work'), target: merged });
-    rmSync(join(merged, 'etc/passwd'));
-    rmSync(join(merged, 'opt/app'), { recursive: true });
-    mkdirSync(join(merged, 'opt/app'));
-    writeFileSync(join(merged, 'opt/app/new'), 'n');
-    rmSync(join(merged, 'srv'), { recursive: true });
-  }
+  using _mount = mountOverlay({ lower: [lower], upper, work: scratch.dir('work'), target: merged });
+  rmSync(join(merged, 'etc/passwd'));
+  rmSync(join(merged, 'opt/app'), { recursive: true });
+  mkdirSync(join(merged, 'opt/app'));
+  writeFileSync(join(merged, 'opt/app/new'), 'n');
+  rmSync(join(merged, 'srv'), { recursive: true });
   const archive = join(scratch.path, 'layer.tar');
   await pipeline(diffStream(upper), createWriteStream(archive));
   const names = execFileSync('tar', ['-tf', archive], { encoding: 'utf8' }).trim().split('\n');

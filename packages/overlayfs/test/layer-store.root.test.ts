@@ -22,7 +22,7 @@ beforeEach(() => {
 afterEach(() => scratch?.[Symbol.dispose]());
 
 function change(): void {
-  using _mount = mountOverlay({ lower: [lower], upper, work: scratch.dir('work'), target: merged });
+  mountOverlay({ lower: [lower], upper, work: scratch.dir('work'), target: merged }).close();
   writeFileSync(join(merged, 'a/b'), 'changed');
   rmSync(join(merged, 'a/c'));
   rmSync(join(merged, 'd'), { recursive: true });

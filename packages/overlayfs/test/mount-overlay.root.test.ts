@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readMountinfo } from '@ns/mounts';
+import { readMountinfo, unmountAll } from '@ns/mounts';
 import { type MountOverlayOptions, mountOverlay } from '@ns/overlayfs';
 import { needs, notRoot } from '@ns/testing';
 import { overlayByMount2 } from '../src/overlay-by-mount2.ts';
@@ -146,6 +146,24 @@ test.each<[string, (s: Scratch) => Partial<MountOverlayOptions>, { code: string;
     expect.objectContaining({ code, ...(hint && { hint: expect.stringContaining(hint) }) }),
   );
   expect(mounted()).toEqual(before);
+});
+
+it('stays after close(), goes with unmount() and the end of a block', () => {
+  const overlay = (name: string) => ({ lower: [scratch.tree(`${name}-lower`, { a: '' })], target: scratch.dir(name) });
+  const [kept, gone, scoped] = [overlay('kept'), overlay('gone'), overlay('scoped')];
+  mountOverlay(kept).close();
+  expect(mountedAt(kept.target)).toHaveLength(1);
+
+  const mount = mountOverlay(gone);
+  expect([mount.unmount(), mount.unmount()]).toEqual([true, false]);
+  expect(mountedAt(gone.target)).toEqual([]);
+
+  {
+    using _mount = mountOverlay(scoped);
+    expect(mountedAt(scoped.target)).toHaveLength(1);
+    unmountAll(scoped.target);
+  }
+  expect(mountedAt(scoped.target)).toEqual([]);
 });
 
 it('stacked overlays: two levels work, the third says why not', () => {

@@ -11,7 +11,7 @@ needs(notRoot)('the example of the README', async () => {
   mkdirSync(`${scratch}/upper`, { recursive: true });
   mkdirSync(`${scratch}/work`);
   mkdirSync(`${scratch}/view`);
-  using _mount = mountOverlay({
+  using mount = mountOverlay({
     lower: [project],
     upper: `${scratch}/upper`,
     work: `${scratch}/work`,
@@ -21,6 +21,7 @@ needs(notRoot)('the example of the README', async () => {
   // An untrusted tool.
   writeFileSync(`${scratch}/view/src/main.c`, 'int main(void) {}');
   rmSync(`${scratch}/view/secret`);
+  mount.unmount();
 
   const seen: string[] = [];
   for (const { kind, path, type } of await diffLayer(`${scratch}/upper`, project)) seen.push(`${kind} ${path} ${type}`);
