@@ -34,17 +34,18 @@ export async function applyLimits(
       const absent = await applyChanges(directory, wanted, occupancy);
       unset.push(...absent.map((limit) => ({ ...limit, field: `limits.${limit.field}` })));
     }
-    refuse(unset, policy);
+    refuseMissing(unset, policy);
   }
   if (requested.devices) {
     const absence = applyDeviceRules(directories, requested.devices);
     if (absence) unset.push({ field: 'limits.devices', ...absence });
-    refuse(unset, policy);
+    refuseMissing(unset, policy);
   }
   return unset;
 }
 
-function refuse([first]: readonly AbsentLimit[], policy: MissingPolicy): void {
+/** @throws UnavailableError for the first of them, with the policy `'error'` */
+export function refuseMissing([first]: readonly AbsentLimit[], policy: MissingPolicy): void {
   if (first && policy === 'error') {
     const orWarn = "or pass { missing: 'warn' } to go without";
     throw new UnavailableError(

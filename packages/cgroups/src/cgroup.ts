@@ -9,12 +9,13 @@ import { type CgroupEvent, type EventsOptions, Watchers, watchEvents } from './e
 import { freeze, isFrozen, thaw } from './freeze.ts';
 import { type CgroupHost, type Controller, detectCgroups, type Hierarchy } from './host.ts';
 import { kill } from './kill.ts';
-import { type Limits, parseLimits, type RequestedLimits } from './limits.ts';
+import { type Limits, parseLimits } from './limits.ts';
 import { makeLeaf } from './make-leaf.ts';
 import { parseCgroupName } from './name.ts';
 import { oomKills } from './oom.ts';
 import { markOwner, ownerOf, ownOwner } from './owner.ts';
-import { type Parent, type Place, placeIn } from './placement.ts';
+import { type Parent, placeIn } from './placement.ts';
+import { inheritOptions, noController, type PlanOptions, planCgroup } from './plan.ts';
 import { processesBelow } from './processes.ts';
 import { remove } from './remove.ts';
 import { type Peaks, readPeaks, readStats, type Stats, type StatsOptions } from './stats.ts';
@@ -22,20 +23,9 @@ import { enableControllers } from './subtree-control.ts';
 import { openDirectory } from './tree.ts';
 
 /** How a cgroup is made. */
-export interface CreateOptions {
-  /**
-   * Controllers to count with, besides those that limit. On v1 and hybrid hosts each is a tree of its own, and joining
-   * costs little: 20 µs each after the first. Default: none.
-   */
-  account?: readonly Controller[];
-  /** A limit whose controller is absent is an error (default), or is listed in {@link Cgroup.missing}. */
-  missing?: MissingPolicy;
-  /** See {@link Parent}. */
-  parent?: Parent;
+export interface CreateOptions extends PlanOptions {
   /** Process whose end makes the cgroup prunable: a pid, or `'none'` for never. Default: this process. */
   owner?: number | 'none';
-  /** Default: {@link detectCgroups}. */
-  host?: CgroupHost;
 }
 
 /** What to give a new process so that it starts inside the cgroup. */
@@ -102,24 +92,19 @@ export class Cgroup implements AsyncDisposable {
     options: CreateOptions,
     throttledIn: CgroupDirectory | undefined,
   ): Promise<Cgroup> {
-    const components = parseCgroupName(name);
-    const requested = parseLimits(limits);
-    const host = options.host ?? detectCgroups();
+    const { host, parent, requested, absent, trees } = planCgroup(name, limits, options);
     const owner = typeof options.owner === 'number' ? ownerOf(options.owner) : (options.owner ?? ownOwner());
-    const { trees, missing } = treesFor(host, requested, options.account ?? []);
-    const given = new Map<Hierarchy, number>();
+    const missing = new Map(absent);
+    const given = new Map(trees.map(({ hierarchy, place }) => [hierarchy, place.given]));
     const made: CgroupDirectory[] = [];
     try {
-      for (const [hierarchy, controllers] of trees) {
-        const place: Place = placeIn(hierarchy, options.parent);
-        given.set(hierarchy, place.given);
-        const leaf = await makeLeaf(hierarchy, place, components, controllers, owner);
+      for (const tree of trees) {
+        const leaf = await makeLeaf(tree, owner);
         made.push(leaf.directory);
         for (const [controller, absence] of leaf.missing) missing.set(controller, absence);
       }
       const directories = new Directories(made);
       const unset = await applyLimits(directories, requested, missing, 'empty', options.missing ?? 'error');
-      const { parent } = options;
       return new Cgroup({
         name,
         host,
@@ -160,10 +145,8 @@ export class Cgroup implements AsyncDisposable {
 
   /**
    * Makes a cgroup inside this one, for one `exec` of a container say. On v2, a cgroup whose children have controllers
-   * cannot hold processes itself.
-   *
-   * v1 throttles io for the processes of one directory, not for those beneath it (blk-throttle.c: proper hierarchies on
-   * the default hierarchy only). There, processes of a child without io limits of its own are in this cgroup's directory.
+   * cannot hold processes itself. On v1, processes of a child without io limits of its own are in this cgroup's directory,
+   * where they are throttled.
    */
   async createChild(
     name: string,
@@ -171,11 +154,9 @@ export class Cgroup implements AsyncDisposable {
     options: Omit<CreateOptions, 'parent' | 'host'> = {},
   ): Promise<Cgroup> {
     parseCgroupName(name);
-    const parent = this.#parent === undefined ? {} : { parent: this.#parent };
-    const throttledIn = limits.io === undefined ? this.#throttles : undefined;
-    const account = throttledIn ? options.account?.filter((controller) => controller !== 'io') : options.account;
-    const inherited = { ...options, ...parent, ...(account && { account }), host: this.host };
-    return Cgroup.#create(`${this.name}/${name}`, limits, inherited, throttledIn);
+    const own = { host: this.host, parent: this.#parent, throttles: this.#throttles };
+    const inherited = inheritOptions<CgroupDirectory, CreateOptions>(own, limits, options);
+    return Cgroup.#create(`${this.name}/${name}`, limits, inherited.options, inherited.throttledIn);
   }
 
   /** Absolute path of the directory in each tree, the v2 tree first. */
@@ -366,37 +347,7 @@ interface Made {
   readonly throttledIn: CgroupDirectory | undefined;
 }
 
-/** Which trees the cgroup must be in, and with which controllers. */
-function treesFor(
-  host: CgroupHost,
-  requested: RequestedLimits,
-  account: readonly Controller[],
-): { trees: ReadonlyMap<Hierarchy, Controller[]>; missing: Map<Controller, Absence> } {
-  const trees = new Map<Hierarchy, Controller[]>();
-  const missing = new Map<Controller, Absence>();
-  // Every cgroup needs one tree by which its processes are found, frozen and killed.
-  const control = host.unified ?? host.controllers.get('freezer') ?? host.hierarchies[0]!;
-  trees.set(control, []);
-  const wanted = new Set([...requested.controllers.map(({ controller }) => controller), ...account]);
-  if (requested.devices && host.controllers.has('devices')) wanted.add('devices');
-  // Who limits cpu time wants to know how much there was; without a v2 tree another controller counts it.
-  if (wanted.has('cpu') && !host.unified && host.controllers.has('cpuacct')) wanted.add('cpuacct');
-  for (const controller of wanted) {
-    const hierarchy = host.controllers.get(controller);
-    if (!hierarchy) missing.set(controller, noController(controller));
-    else trees.set(hierarchy, [...(trees.get(hierarchy) ?? []), controller]);
-  }
-  return { trees, missing };
-}
-
 function madeWithout(controller: Controller): Absence {
   const fix = `Create it with a limit of ${controller}, or account: ['${controller}']`;
   return { why: 'the cgroup was made outside of the tree of this controller', fix };
-}
-
-function noController(controller: Controller): Absence {
-  return {
-    why: `no cgroup tree of this machine has the ${controller} controller`,
-    fix: `See /proc/cgroups: it is not built into the kernel, disabled with cgroup_disable=${controller}, or not mounted`,
-  };
 }

@@ -30,6 +30,7 @@ export {
 } from './host.ts';
 export { type Limits, parseLimits } from './limits.ts';
 export type { Parent } from './placement.ts';
+export { type CgroupPlan, type PlannedDirectory, type PlannedParent, type PlanOptions, planCgroup } from './plan.ts';
 export { type PrunedCgroups, pruneCgroups } from './prune.ts';
 export type { PressureTrigger } from './psi-trigger.ts';
 export { parseSize, type Size } from './size.ts';

@@ -4,7 +4,7 @@ import { CgroupDirectory } from './directory.ts';
 import { CgroupBusyError, CgroupExistsError } from './errors.ts';
 import type { Controller, Hierarchy } from './host.ts';
 import { markOwner, type Owner } from './owner.ts';
-import type { Place } from './placement.ts';
+import type { PlannedDirectory } from './plan.ts';
 import { enableControllers } from './subtree-control.ts';
 import { absolutePath, makeDirectory, openDirectory } from './tree.ts';
 
@@ -23,10 +23,7 @@ const attempts = 100;
  * @throws CgroupExistsError when the leaf exists
  */
 export async function makeLeaf(
-  hierarchy: Hierarchy,
-  place: Place,
-  name: readonly string[],
-  controllers: readonly Controller[],
+  { hierarchy, place, name, controllers }: PlannedDirectory,
   owner: Owner | 'none',
 ): Promise<Leaf> {
   const components = [...place.components, ...name];

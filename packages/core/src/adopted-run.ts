@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cgroup, CgroupGoneError } from '@ns/cgroups';
-import { Adopted, type NamespaceKind, readExit, StandardStreams, type Step } from '@ns/launch';
+import { Adopted, type NamespaceKind, readExit, StandardStreams } from '@ns/launch';
 import { NsError, type OwnedFd, pidfdOpen } from '@ns/libc';
 import { IdLease } from '@ns/namespaces';
 import { drawDesign } from './blueprint.ts';
-import { readAccounts } from './container-cgroup.ts';
+import { payloadName, readAccounts } from './container-cgroup.ts';
 import type { ContainerState, ContainerStatus } from './container-state.ts';
 import { readJournal } from './detachment.ts';
 import { LogFiles, readLog, type StoredOutput } from './log-files.ts';
@@ -22,7 +22,7 @@ import { stateDirectory } from './state-root.ts';
  */
 export class AdoptedRun implements RunHandle {
   readonly launched: RunProcess;
-  readonly steps: readonly Step[] = [];
+  readonly plan = undefined;
   readonly streams: StandardStreams;
   readonly cgroup: Cgroup | undefined;
   readonly result: Promise<Result>;
@@ -79,12 +79,12 @@ export class AdoptedRun implements RunHandle {
     const location = state.detachable ? locateLog(id, state.spec) : undefined;
     const streams = location ? follow(location) : noStreams();
     const cgroup = await openCgroup(state.cgroup);
-    const payload = cgroup && (await openCgroup(`${cgroup.name}/init`));
+    const payload = cgroup && (await openCgroup(`${cgroup.name}/${payloadName}`));
     return new AdoptedRun(state, { process, cgroup, payload, streams, location, directory, maxOutputBytes });
   }
 
   get design(): ContainerDesign {
-    return drawDesign(this.#state.id, this.#state.spec, this.ids);
+    return drawDesign(this.#state.id, this.#state.spec, { ids: this.ids });
   }
 
   /** Where the container stands, as the kernel sees it. */

@@ -1,7 +1,9 @@
 import { Explanation, explain } from '@ns/launch';
 import { ResourceStack } from '@ns/libc';
-import type { IdLease } from '@ns/namespaces';
-import { designContainer } from './design.ts';
+import { viewCgroup } from './cgroup-view.ts';
+import { planContainerCgroup } from './container-cgroup.ts';
+import { type CarriedOutPlan, leftoversOf } from './container-launch.ts';
+import { type DesignContext, designContainer } from './design.ts';
 import { readHost } from './host.ts';
 import { type ContainerDesign, containerPlan } from './plan/container-plan.ts';
 import type { ContainerSpec } from './types.ts';
@@ -10,8 +12,7 @@ import type { ContainerSpec } from './types.ts';
 export function drawDesign(
   id: string,
   spec: ContainerSpec,
-  ids: IdLease | undefined,
-  fds: Record<string, number> = {},
+  known: Partial<Pick<DesignContext, 'ids' | 'fds' | 'cgroup' | 'leftovers'>> = {},
 ): ContainerDesign {
   // What a design opens is for a start: names and kinds are all that stays.
   using owner = new ResourceStack();
@@ -21,23 +22,32 @@ export function drawDesign(
     scratch: { reuse: false, covered: false, handOver: true },
     nullFds: [],
     pipeFds: [0, 1, 2],
-    cgroupProcs: [],
-    cgroupFd: false,
     leftovers: { files: [], directories: [], parents: [] },
     journal: false,
-    ids,
+    ids: undefined,
+    fds: {},
     owner,
-    fds,
+    ...known,
   });
 }
 
-/** The plan of a container: the steps, their system calls, and why. */
+/** The plan of a container that was not made: the steps, their system calls, and why. */
 export function explainSpec(id: string, spec: ContainerSpec): Explanation {
-  const fds: Record<string, number> = {};
-  const design = drawDesign(id, spec, undefined, fds);
-  const { steps } = explain(containerPlan(design, readHost()), { extra: 0, named: Object.keys(fds) });
+  const planned = planContainerCgroup(id, spec);
+  const fds: Record<string, number> = planned?.payload.join.cloneInto ? { cgroup: -1 } : {};
+  const design = drawDesign(id, spec, {
+    fds,
+    cgroup: planned && viewCgroup(spec, planned.cgroup, planned.payload.join),
+    leftovers: leftoversOf({ id, cgroup: planned?.payload, outerCgroup: planned?.cgroup }, spec),
+  });
+  const steps = containerPlan(design, readHost());
+  return explainPlan({ steps, layout: { extra: 0, named: Object.keys(fds) } }, design);
+}
+
+export function explainPlan({ steps, layout }: CarriedOutPlan, { warnings }: ContainerDesign): Explanation {
+  const explained = explain(steps, layout);
   return new Explanation(
-    steps,
-    design.warnings.map(({ message }) => message),
+    explained.steps,
+    warnings.map(({ message }) => message),
   );
 }

@@ -2,16 +2,20 @@ import { randomBytes } from 'node:crypto';
 import {
   Cgroup,
   CgroupGoneError,
+  type CgroupHost,
+  type CgroupPlan,
+  type Controller,
   fromDockerLimits,
   type Limits,
   type MissingPolicy,
   type Peaks,
+  planCgroup,
   type Stats,
 } from '@ns/cgroups';
 import type { Exit } from '@ns/launch';
 import { UnavailableError } from '@ns/libc';
 import type { Ending } from './container-process.ts';
-import type { ContainerLimits } from './types.ts';
+import type { ContainerLimits, ContainerSpec } from './types.ts';
 
 /**
  * The cgroup of a container.
@@ -22,6 +26,31 @@ export function createContainerCgroup(id: string, wanted: ContainerLimits | unde
   const { limits, missing } = cgroupLimits(wanted);
   return Cgroup.create(`ns-${id}`, limits, { missing });
 }
+
+/**
+ * Where they would be made: a container's cgroup, and the one inside that its first process is in.
+ *
+ * @returns undefined where this user does without one because he may not make it
+ * @throws UnavailableError for a limit whose controller is absent
+ */
+export function planContainerCgroup(
+  id: string,
+  { limits: wanted, cgroupAccess }: Pick<ContainerSpec, 'limits' | 'cgroupAccess'>,
+): { cgroup: CgroupPlan; payload: CgroupPlan } | undefined {
+  const { limits, missing } = cgroupLimits(wanted);
+  const cgroup = planCgroup(`ns-${id}`, limits, { missing });
+  if (!isLimited(wanted) && process.geteuid!() !== 0 && !cgroup.permitted) return undefined;
+  const account = cgroupAccess === 'delegated' ? delegatedControllers(cgroup.host) : limitedControllers(wanted);
+  return { cgroup, payload: cgroup.child(payloadName, {}, { account, missing: 'warn' }) };
+}
+
+/** Does it ask for anything that takes a cgroup? */
+export function isLimited(limits: ContainerLimits = {}): boolean {
+  return Object.keys(limits).length > 0;
+}
+
+/** Name of the cgroup that the first process is in. */
+export const payloadName = 'init';
 
 /** Limits of a container as those of its cgroup. */
 export function cgroupLimits({ missing = 'error', ...limits }: ContainerLimits = {}): {
@@ -40,8 +69,11 @@ export function createCommandCgroup(
   name: string,
   limits: ContainerLimits | undefined,
 ): Promise<Cgroup> {
-  const limited = controllers.filter((controller) => controller in cgroupLimits(limits).limits);
-  return container.createChild(name, {}, { account: limited });
+  return container.createChild(name, {}, { account: limitedControllers(limits) });
+}
+
+function limitedControllers(limits: ContainerLimits | undefined): readonly Controller[] {
+  return controllers.filter((controller) => controller in cgroupLimits(limits).limits);
 }
 
 /**
@@ -62,14 +94,8 @@ export async function createExecCgroup(
  * @throws UnavailableError where cgroups are v1's
  */
 export async function createDelegatedCgroup(container: Cgroup, uid: number): Promise<Cgroup> {
-  const { mode, unified } = container.host;
-  if (mode !== 'v2')
-    throw new UnavailableError(
-      "cgroupAccess: 'delegated'",
-      'cgroup v1 trees cannot be handed to a container safely: many of their files act beyond it',
-      'Boot with systemd.unified_cgroup_hierarchy=1 (cgroup v2)',
-    );
-  const cgroup = await container.createChild('init', {}, { account: [...unified!.controllers], missing: 'warn' });
+  const account = delegatedControllers(container.host);
+  const cgroup = await container.createChild(payloadName, {}, { account, missing: 'warn' });
   try {
     cgroup.delegate({ uid });
     return cgroup;
@@ -78,6 +104,17 @@ export async function createDelegatedCgroup(container: Cgroup, uid: number): Pro
     await cgroup[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** What a container may hand down to the cgroups it makes. */
+function delegatedControllers({ mode, unified }: CgroupHost): readonly Controller[] {
+  if (mode !== 'v2')
+    throw new UnavailableError(
+      "cgroupAccess: 'delegated'",
+      'cgroup v1 trees cannot be handed to a container safely: many of their files act beyond it',
+      'Boot with systemd.unified_cgroup_hierarchy=1 (cgroup v2)',
+    );
+  return [...unified!.controllers];
 }
 
 const controllers = ['memory', 'cpu', 'cpuset', 'pids', 'io', 'hugetlb'] as const;

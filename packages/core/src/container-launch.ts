@@ -1,9 +1,10 @@
 import { dirname, join } from 'node:path';
 import type { Cgroup } from '@ns/cgroups';
-import { type Launched, type Leftovers, launch, type StandardStreams, type Step } from '@ns/launch';
+import { type FdLayout, type Launched, type Leftovers, launch, type StandardStreams, type Step } from '@ns/launch';
 import { type OwnedFd, ResourceStack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { type NotifierOptions, type SeccompHandlers, SeccompNotifier } from '@ns/seccomp';
+import { viewCgroup } from './cgroup-view.ts';
 import { nameLink } from './container-names.ts';
 import { designContainer } from './design.ts';
 import { readHost } from './host.ts';
@@ -44,16 +45,22 @@ export interface StartContext {
   readonly keepScratch: boolean;
 }
 
+/** What was done for a start. */
+export interface CarriedOutPlan {
+  readonly steps: readonly Step[];
+  readonly layout: FdLayout;
+}
+
 /** Starts the first process of a container. */
 export function launchContainer(
   spec: ContainerSpec,
   context: StartContext,
-): { launched: Launched; design: ContainerDesign; steps: readonly Step[] } {
+): { launched: Launched; design: ContainerDesign; plan: CarriedOutPlan } {
   using owner = new ResourceStack();
   const fds: Record<string, number> = {};
-  const cgroup = context.cgroup && owner.use(context.cgroup.joinPlan());
-  const visible = context.outerCgroup ?? context.cgroup;
-  if (cgroup?.cloneInto) fds.cgroup = cgroup.cloneInto.fd;
+  const { cgroup, outerCgroup = cgroup } = context;
+  const join = cgroup && owner.use(cgroup.joinPlan());
+  if (join?.cloneInto) fds.cgroup = join.cloneInto.fd;
   if (context.scratch) fds.scratch = context.scratch.fd.fd;
   if (context.journal) fds.journal = context.journal.fd;
   const logFiles = context.streams instanceof LogFiles ? context.streams : undefined;
@@ -73,14 +80,10 @@ export function launchContainer(
       },
       nullFds: spec.tty ? [0, 1, 2] : noInput ? [0] : [],
       pipeFds: spec.tty ? [] : noInput ? [1, 2] : [0, 1, 2],
-      cgroupProcs: cgroup?.procs ?? [],
-      cgroupFd: cgroup?.cloneInto !== undefined,
-      unsetLimits: visible?.missing,
-      visibleCgroup: visible && {
-        delegated: spec.cgroupAccess === 'delegated',
-        mode: visible.host.mode,
-        trees: visible.trees,
-      },
+      cgroup:
+        outerCgroup &&
+        join &&
+        viewCgroup(spec, outerCgroup, { procs: join.procs, cloneInto: join.cloneInto !== undefined }),
       ids: context.ids,
       mounts: context.mounts,
       kept: context.kept,
@@ -106,7 +109,7 @@ export function launchContainer(
   const { onSyscall } = spec;
   connectTerminal(launched, context.streams);
   if (onSyscall || context.notifier) serveSystemCalls(launched, onSyscall ?? {}, context.notifier);
-  return { launched, design, steps };
+  return { launched, design, plan: { steps, layout: { extra: 0, named: Object.keys(fds) } } };
 }
 
 /** Does nobody but the container know what is mounted in it? Then it does not matter when it is taken apart. */
@@ -144,7 +147,14 @@ function serveSystemCalls(launched: Launched, handlers: SeccompHandlers, options
 
 /** What is on the machine besides processes, and would stay if this process died now. */
 export function leftoversOf(
-  { id, cgroup, outerCgroup, ids, mounts }: Pick<StartContext, 'id'> & Partial<StartContext>,
+  {
+    id,
+    cgroup,
+    outerCgroup,
+    ids,
+    mounts,
+  }: Pick<StartContext, 'id'> &
+    Partial<Pick<StartContext, 'ids' | 'mounts'> & Record<'cgroup' | 'outerCgroup', Pick<Cgroup, 'paths'> | undefined>>,
   spec: ContainerSpec,
 ): Leftovers {
   const { name, log } = spec;

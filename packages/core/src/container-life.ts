@@ -138,8 +138,8 @@ export class ContainerLife {
   get overlays(): ContainerOverlay[] {
     if (this.status === 'removed') throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'look at what it changed');
     if (this.isFound) throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', 'look at what it changed', onlyItsMaker);
-    return this.#run && this.#scratch
-      ? overlaysOf(this.#run.steps, this.#run.design, {
+    return this.#run?.plan && this.#scratch
+      ? overlaysOf(this.#run.plan.steps, this.#run.design, {
           scratch: this.#scratch.fd.procPath,
           kept: this.#kept?.path,
         })

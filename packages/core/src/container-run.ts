@@ -1,8 +1,14 @@
 import type { Cgroup } from '@ns/cgroups';
-import type { Launched, StandardStreams, Step } from '@ns/launch';
+import type { Launched, StandardStreams } from '@ns/launch';
 import type { IdLease } from '@ns/namespaces';
-import { createCommandCgroup, createDelegatedCgroup, lastStats, readAccounts } from './container-cgroup.ts';
-import { launchContainer } from './container-launch.ts';
+import {
+  createCommandCgroup,
+  createDelegatedCgroup,
+  lastStats,
+  payloadName,
+  readAccounts,
+} from './container-cgroup.ts';
+import { type CarriedOutPlan, launchContainer } from './container-launch.ts';
 import { openStreams } from './container-process.ts';
 import { handOver, isDetachable, openJournal } from './detachment.ts';
 import { ContainerStartError } from './errors.ts';
@@ -25,7 +31,7 @@ import { resolveIdMaps } from './user-namespace.ts';
 /** One life of a container, from its first process to its last: a restart is another one. */
 export class ContainerRun implements RunHandle {
   readonly design: ContainerDesign;
-  readonly steps: readonly Step[];
+  readonly plan: CarriedOutPlan;
   readonly streams: StandardStreams;
   readonly launched: Launched;
   /** Holds the limits; processes are in its children. An ordinary user may have none. */
@@ -39,7 +45,7 @@ export class ContainerRun implements RunHandle {
   readonly #held: AsyncDisposable[] = [];
 
   private constructor(
-    parts: Pick<ContainerRun, 'design' | 'steps' | 'streams' | 'launched' | 'cgroup'> & {
+    parts: Pick<ContainerRun, 'design' | 'plan' | 'streams' | 'launched' | 'cgroup'> & {
       payload: Cgroup | undefined;
       resources: Resources;
       output: CapturedOutput;
@@ -47,7 +53,7 @@ export class ContainerRun implements RunHandle {
     },
   ) {
     this.design = parts.design;
-    this.steps = parts.steps;
+    this.plan = parts.plan;
     this.streams = parts.streams;
     this.launched = parts.launched;
     this.cgroup = parts.cgroup;
@@ -85,7 +91,7 @@ export class ContainerRun implements RunHandle {
     let payload: Cgroup | undefined;
     try {
       payload = cgroup && (await payloadCgroup(cgroup, spec, ids));
-      const { launched, design, steps } = launchContainer(spec, {
+      const { launched, design, plan } = launchContainer(spec, {
         id,
         streams,
         cgroup: payload,
@@ -107,7 +113,7 @@ export class ContainerRun implements RunHandle {
       );
       keepOutput(streams, logs, detachable ? undefined : locateLog(id, spec));
       const collected = Promise.all([output.collect(streams.stdout!, 1), output.collect(streams.stderr!, 2)]);
-      run = new ContainerRun({ design, steps, streams, launched, cgroup, payload, resources, output, collected });
+      run = new ContainerRun({ design, plan, streams, launched, cgroup, payload, resources, output, collected });
       await launched.ready;
       if (network instanceof UserContainerNetwork) await run.#connect(network);
       if (detachable) await handOver(launched.monitorPid, [cgroup, payload], ids);
@@ -213,7 +219,7 @@ function keepOutput(streams: StandardStreams, logs: LogBuffer, location: LogLoca
 
 /** The one the first process is in. */
 function payloadCgroup(cgroup: Cgroup, spec: ContainerSpec, ids: IdLease | undefined): Promise<Cgroup> {
-  if (spec.cgroupAccess !== 'delegated') return createCommandCgroup(cgroup, 'init', spec.limits);
+  if (spec.cgroupAccess !== 'delegated') return createCommandCgroup(cgroup, payloadName, spec.limits);
   const root = resolveIdMaps(spec, ids)?.uids.find(({ container }) => container === 0);
   return createDelegatedCgroup(cgroup, root?.host ?? 0);
 }

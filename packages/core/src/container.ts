@@ -4,7 +4,7 @@ import { type Explanation, SIGNALS } from '@ns/launch';
 import type { Endpoint } from '@ns/netns';
 import type { AppliedChanges, ApplyChangesOptions, Change, CopiedTree, StoredLayer } from '@ns/overlayfs';
 import { AttachedStream } from './attached-stream.ts';
-import { explainSpec } from './blueprint.ts';
+import { explainPlan, explainSpec } from './blueprint.ts';
 import { cgroupLimits } from './container-cgroup.ts';
 import type { ContainerEvent } from './container-event.ts';
 import {
@@ -162,9 +162,13 @@ export class Container implements AsyncDisposable {
     return this.#life.run?.design.warnings ?? [];
   }
 
-  /** The plan of this container: the steps, their system calls, and why. */
+  /**
+   * The plan of this container: the steps, their system calls, and why. The one that was carried out for the present run,
+   * or the last; of a container that somebody else has started, what its specification comes to.
+   */
   explain(): Explanation {
-    return explainSpec(this.id, this.#life.spec);
+    const { run, spec } = this.#life;
+    return run?.plan ? explainPlan(run.plan, run.design) : explainSpec(this.id, spec);
   }
 
   /**

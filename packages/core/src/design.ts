@@ -4,6 +4,7 @@ import { type AbsentLimit, parseSize } from '@ns/cgroups';
 import type { Leftovers, MountStep, OutputFiles } from '@ns/launch';
 import { type ResourceStack, SpecError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
+import type { CgroupView } from './cgroup-view.ts';
 import type { ContainerWarning } from './container-warning.ts';
 import { defaultPath, defaultShmSize, maskedPaths, readonlyPaths } from './defaults.ts';
 import { resolveDevice } from './devices.ts';
@@ -15,7 +16,6 @@ import { resolveNamespaces } from './namespaces.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
 import { networkFiles } from './network/network-files.ts';
 import type { UserContainerNetwork } from './network/user-container-network.ts';
-import type { VisibleCgroup } from './plan/cgroup-steps.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import type { PlacedFile } from './plan/root-steps.ts';
 import type { PreparedMounts } from './prepare-mounts.ts';
@@ -36,10 +36,7 @@ export interface DesignContext {
   readonly scratch: ContainerDesign['scratch'];
   readonly nullFds: readonly number[];
   readonly pipeFds: readonly number[];
-  readonly cgroupProcs: readonly string[];
-  readonly cgroupFd: boolean;
-  readonly visibleCgroup?: VisibleCgroup | undefined;
-  readonly unsetLimits?: readonly AbsentLimit[] | undefined;
+  readonly cgroup?: CgroupView | undefined;
   readonly leftovers: Leftovers;
   readonly journal: boolean;
   /** What the monitor does with the output. */
@@ -131,10 +128,10 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     execLabel: confinement.label,
     initLabel: confinement.initLabel,
     mountLabel: mountLabelOf(spec),
-    warnings: [...warnings.map(notGranted), ...confinement.warnings, ...(context.unsetLimits ?? []).map(notSet)],
-    cgroupProcs: context.cgroupProcs,
-    cgroupFd: context.cgroupFd,
-    visibleCgroup: context.visibleCgroup,
+    warnings: [...warnings.map(notGranted), ...confinement.warnings, ...(context.cgroup?.missing ?? []).map(notSet)],
+    cgroupProcs: context.cgroup?.join.procs ?? [],
+    cgroupFd: context.cgroup?.join.cloneInto ?? false,
+    visibleCgroup: context.cgroup?.visible,
     timeoutMs: spec.timeout,
     dieWithParent: spec.lifetime?.dieWithParent ?? true,
     leftovers: context.leftovers,

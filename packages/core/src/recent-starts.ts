@@ -122,8 +122,6 @@ function prepare(
       scratch: { reuse: false, covered: false, handOver: false },
       nullFds: noInput ? [0] : [],
       pipeFds: noInput ? [1, 2] : [0, 1, 2],
-      cgroupProcs: [],
-      cgroupFd: false,
       ids: undefined,
       leftovers: leftoversOf({ id }, spec),
       journal: false,

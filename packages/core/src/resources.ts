@@ -1,7 +1,7 @@
 import type { Cgroup } from '@ns/cgroups';
 import { SyscallError, UnavailableError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
-import { createContainerCgroup } from './container-cgroup.ts';
+import { createContainerCgroup, isLimited } from './container-cgroup.ts';
 import { keptWritesOf, type OpenedWrites, openKeptWrites } from './kept-writes.ts';
 import { mapLayers } from './mapped-layers.ts';
 import { mappedWritesOf, openMappedWrites } from './mapped-writes.ts';
@@ -35,11 +35,10 @@ export const noResources: Resources = {
 
 /** Must anything be made before the first process? */
 export function needsResources(spec: ContainerSpec): boolean {
-  const limited = Object.keys(spec.limits ?? {}).length > 0;
   // In somebody else's pid namespace only a cgroup tells which processes are ours.
   const sharesPids = spec.namespaces?.pid !== undefined && spec.namespaces.pid !== 'private';
   return (
-    limited ||
+    isLimited(spec.limits) ||
     sharesPids ||
     wantsIdLease(spec) ||
     needsPreparation(spec) ||
@@ -116,11 +115,10 @@ async function cgroupFor(id: string, spec: ContainerSpec): Promise<Cgroup | unde
   try {
     return await createContainerCgroup(id, spec.limits);
   } catch (error) {
-    const limited = Object.keys(spec.limits ?? {}).length > 0;
     const notAllowed =
       error instanceof UnavailableError ||
       (error instanceof SyscallError && (error.code === 'EACCES' || error.code === 'EPERM' || error.code === 'EROFS'));
-    if (!limited && notAllowed && process.geteuid!() !== 0) return undefined;
+    if (!isLimited(spec.limits) && notAllowed && process.geteuid!() !== 0) return undefined;
     throw error;
   }
 }

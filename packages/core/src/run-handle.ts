@@ -1,6 +1,7 @@
 import type { Cgroup } from '@ns/cgroups';
-import type { Launched, StandardStreams, Step } from '@ns/launch';
+import type { Launched, StandardStreams } from '@ns/launch';
 import type { IdLease } from '@ns/namespaces';
+import type { CarriedOutPlan } from './container-launch.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import type { Result } from './result.ts';
 
@@ -14,7 +15,8 @@ export type RunProcess = Pick<
 export interface RunHandle {
   readonly launched: RunProcess;
   readonly design: ContainerDesign;
-  readonly steps: readonly Step[];
+  /** What was done to start it; undefined when somebody else did. */
+  readonly plan: CarriedOutPlan | undefined;
   readonly streams: StandardStreams;
   readonly cgroup: Cgroup | undefined;
   /** Host ids that are its alone. */

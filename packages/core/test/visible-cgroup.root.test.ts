@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { detectCgroups } from '@ns/cgroups';
 import { needs, notRoot } from '@ns/testing';
 import { Container, run, Wait } from '../src/index.ts';
@@ -41,6 +42,33 @@ rootTest('what an update says, and no other container', async () => {
 
 rootTest('nothing where it has none of its own', async () => {
   expect((await run('ls', ['-A', '/sys/fs/cgroup'])).stdout).toBe('');
+});
+
+describe('the plan that is shown', () => {
+  const textOf = (explanation: ReturnType<typeof Container.explain>) =>
+    String(explanation).replaceAll(/\b[0-9a-f]{64}\b/g, 'ID');
+  const notV2 = detectCgroups().mode === 'v2' ? undefined : 'not a cgroup v2 host';
+
+  for (const [what, options, missing] of [
+    ['limits', { limits }, undefined],
+    ['limits of cpu time and io', { limits: { cpus: 0.5, blkioWeight: 500, missing: 'warn' } }, undefined],
+    ['no limits', {}, undefined],
+    ['a cgroup to manage', { limits, cgroupAccess: 'delegated' }, notV2],
+  ] as const) {
+    needs(notRoot ?? missing)(`is the one that is carried out, with ${what}`, async () => {
+      const spec = { command: ['true'], hostname: 'planned', ...options };
+      const shown = textOf(Container.explain(spec));
+      await using container = await Container.create(spec);
+      expect(shown).toBe(textOf(container.explain()));
+      expect(shown).toMatch(what === 'no limits' ? /ns-ID/ : /(mount|bind): .* (on|to) \/sys\/fs\/cgroup/);
+    });
+  }
+
+  rootTest('makes nothing', () => {
+    const place = Container.explain({ command: ['true'], limits });
+    const [directory] = /\/sys\/fs\/cgroup\/\S+\/ns-[0-9a-f]{64}/.exec(String(place))!;
+    expect(existsSync(directory)).toBe(false);
+  });
 });
 
 rootTest('with ids of its own as well', async () => {
