@@ -1,10 +1,9 @@
 /** @jest-config-loader esbuild-register */
 import type { Config } from 'jest';
+import { slowness } from './packages/testing/src/slowness.ts';
 
 // Tests run on the sources: the `@ns/source` export condition points into src/, swc strips the types.
 const shared: Config = {
-  // The machines that run these have two cores and other work to do.
-  testTimeout: 20_000,
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': [
@@ -13,12 +12,18 @@ const shared: Config = {
     ],
   },
   testEnvironment: 'node',
-  testEnvironmentOptions: { customExportConditions: ['@ns/source', 'node', 'node-addons'] },
+  testEnvironmentOptions: {
+    customExportConditions: ['@ns/source', 'node', 'node-addons'],
+    // What guards deleted globals is wrapped once more for each file: in one process for all, to the end of the stack.
+    globalsCleanup: 'off',
+  },
   modulePathIgnorePatterns: ['/dist/'],
   cacheDirectory: '<rootDir>/node_modules/.cache/jest',
 };
 
 const config: Config = {
+  // The machines that run these have two cores and other work to do. (Only here: of a project Jest takes no time.)
+  testTimeout: 20_000 * slowness,
   // Every worker uses more than two bytes, so it is replaced after each file: what one root test does to its namespaces
   // never reaches the next. (Up to 1 the number would be a share of the machine's memory.)
   workerIdleMemoryLimit: 2,

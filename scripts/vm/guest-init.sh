@@ -64,6 +64,16 @@ ln -sf /proc/self/fd /root/dev/fd
 ln -sf /proc/self/fd/0 /root/dev/stdin
 ln -sf /proc/self/fd/1 /root/dev/stdout
 ln -sf /proc/self/fd/2 /root/dev/stderr
+# What udev makes of the list of modules: opening one of these loads its module.
+mkdir -p /root/dev/net
+while read -r name minor; do
+  [ -c "/root/dev/$name" ] || mknod -m 666 "/root/dev/$name" c 10 "$minor"
+done <<END
+net/tun 200
+fuse 229
+btrfs-control 234
+loop-control 237
+END
 # A real disk: overlay upper directories and io limits need more than tmpfs.
 [ -b /root/dev/vda ] && mount -t ext4 /root/dev/vda /root/var/tmp && chmod 1777 /root/var/tmp
 

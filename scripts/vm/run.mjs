@@ -42,7 +42,7 @@ function guestCommand() {
   const tests = [...jest, ...options, ...report, ...positionals].map(quote).join(' ');
   const passed = ['MUST_WORK', 'NS_ALLOWED_SKIPS'].filter((name) => process.env[name] !== undefined);
   return [
-    'export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin NS_VM=1 NS_TEST_DIR=/var/tmp',
+    'export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin NS_VM=1 NS_TEST_DIR=/var/tmp TMPDIR=/var/tmp',
     `export PATH=${quote(`${join(process.execPath, '..')}:`)}$PATH`,
     ...passed.map((name) => `export ${name}=${quote(process.env[name])}`),
     `cd ${quote(root)}`,

@@ -2,7 +2,7 @@ import { closeSync, openSync, readlinkSync } from 'node:fs';
 import { addressOf, ERRNO, SYS, SyscallError, syscall } from '@ns/libc';
 import { kernelState, leftSince, needs, notRoot, processesInNamespace } from '@ns/testing';
 import { launch, type Step } from '../src/index.ts';
-import { assembleContainer, containerPlan, program } from './plans.ts';
+import { appendsLower, assembleContainer, containerPlan, program } from './plans.ts';
 import { outcome, run } from './run.ts';
 
 /* A step that fails ends the start, names itself, and leaves nothing. */
@@ -80,7 +80,7 @@ describe('each kind of step names itself and the call that failed', () => {
     [{ op: 'linkUp', name: 'nosuchlink0' }, 'ioctl', 'ENODEV'],
     [failing, 'chdir', 'ENOENT'],
     [{ op: 'mountScratch', options: { size: 'much' } }, 'fsconfig', 'EINVAL'],
-    [{ op: 'mountOverlay', target: '/', lower: ['/no/such/layer'], options: {}, attributes: [], appendLower: true }, 'fsconfig', 'ENOENT', toRoot.slice(0, 2)],
+    [{ op: 'mountOverlay', target: '/', lower: ['/no/such/layer'], options: {}, attributes: [], appendLower: appendsLower }, 'fsconfig', 'ENOENT', toRoot.slice(0, 2)],
     [{ op: 'bindRoot', source: '/no/such/root', attributes: [] }, 'open_tree', 'ENOENT', toRoot.slice(0, 2)],
     [{ ...mount, type: 'nosuchfs' }, 'fsopen', 'ENODEV', toRoot],
     [{ ...mount, options: { nosuchoption: true } }, 'fsconfig', 'EINVAL', toRoot],

@@ -1,4 +1,13 @@
+import { release } from 'node:os';
 import type { NamespaceKind, Step } from '../src/index.ts';
+
+/** Whether this kernel takes the layers of an overlay one by one: `lowerdir+`, since 6.8. */
+export const appendsLower = kernelAtLeast(6, 8);
+
+function kernelAtLeast(major: number, minor: number): boolean {
+  const [itsMajor = 0, itsMinor = 0] = release().split('.').map(Number);
+  return itsMajor > major || (itsMajor === major && itsMinor >= minor);
+}
 
 /** The end of every plan here: nothing of the caller's, then the program. */
 export function program(argv: readonly string[], env: readonly string[] = []): Step[] {
@@ -79,7 +88,7 @@ export function containerPlan(argv: readonly string[]): { monitor: Step[]; setup
         upper: { scratch: 'root' },
         options: { redirect_dir: 'nofollow', metacopy: 'off', index: 'off', xino: 'off' },
         attributes: ['nodev'],
-        appendLower: true,
+        appendLower: appendsLower,
       },
       {
         op: 'mount',

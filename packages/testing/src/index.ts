@@ -16,6 +16,7 @@ export {
 } from './kernel-state.ts';
 export { needs, notRoot } from './needs.ts';
 export { loadSelinuxTestPolicy } from './selinux-policy.ts';
+export { slowness } from './slowness.ts';
 export {
   type ConformingRoot,
   type ConformingStorageDriver,

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { slowness } from './slowness.ts';
 
 /** What this process holds in the kernel, as readable lines. Each kind is looked up in /proc, not in our own books. */
 export interface KernelState {
@@ -83,10 +84,11 @@ export function processesInNamespace(kind: string, name: string): number[] {
 /**
  * Waits until `condition` holds.
  *
- * @returns whether it came to hold within `timeoutMs`
+ * @param timeoutMs - on hardware; an emulated machine gets {@link slowness} times as much
+ * @returns whether it came to hold in time
  */
 export async function eventually(condition: () => boolean | Promise<boolean>, timeoutMs = 1000): Promise<boolean> {
-  const end = Date.now() + timeoutMs;
+  const end = Date.now() + timeoutMs * slowness;
   while (!(await condition())) {
     if (Date.now() > end) return false;
     await delay(10);

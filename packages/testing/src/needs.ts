@@ -1,3 +1,5 @@
+import { slowness } from './slowness.ts';
+
 type Test = (name: string, body: () => void | Promise<void>, timeoutMs?: number) => void;
 declare const test: Test & { skip: Test };
 
@@ -9,7 +11,7 @@ declare const test: Test & { skip: Test };
  * @param missing - why the test cannot run here, or `undefined` when it can
  */
 export function needs(missing: string | undefined): Test {
-  if (missing === undefined) return test;
+  if (missing === undefined) return patientTest;
   const allowed = (process.env.NS_ALLOWED_SKIPS ?? '').split('|').filter(Boolean);
   if (process.env.MUST_WORK === '1' && !allowed.some((reason) => missing.includes(reason))) {
     return (name) =>
@@ -18,6 +20,11 @@ export function needs(missing: string | undefined): Test {
       });
   }
   return (name, body, timeoutMs) => test.skip(`${name} (skipped: ${missing})`, body, timeoutMs);
+}
+
+/** A limit that a test sets itself is one for hardware. */
+function patientTest(name: string, body: () => void | Promise<void>, timeoutMs?: number): void {
+  test(name, body, timeoutMs && timeoutMs * slowness);
 }
 
 /** Why root tests cannot run, or `undefined`. */
