@@ -28,12 +28,13 @@ export interface RuleTable {
 /**
  * Resolves the names of rules to an ABI's numbers and settles which rule counts, as libseccomp does:
  * - a rule whose action is the default one is left out, so that it never takes anything from another;
- * - a rule without conditions, or with ones that always hold, decides alone, the first of several;
+ * - a rule without conditions, or with empty masks only, decides alone, the first of several;
  * - of rules with conditions each that holds decides.
  *
  * Where two rules with conditions hold and have different actions, libseccomp's answer follows from the shape of its tree and
- * differs between its versions. Here it is fixed: the one that compares the higher argument, then equality before order,
- * then the larger value decides, which is libseccomp's order for rules of one condition.
+ * differs between its versions. Here it is fixed: the one that compares the higher argument, then equality before order, then
+ * the larger value decides, and of equal ones the first, which is libseccomp's order for rules of one condition. It compares
+ * 64 bits as two words, so values with the same upper word are in the order in which that word was first tested.
  */
 export function buildRuleTable(rules: readonly ValidRule[], defaultResult: number, arch: SeccompArch): RuleTable {
   const { bits, multiplexers } = architectures[arch];
@@ -71,7 +72,7 @@ export function buildRuleTable(rules: readonly ValidRule[], defaultResult: numbe
       }
     }
   }
-  for (const rules of bySyscall.values()) if (!rules.always) rules.tried = inOrder(rules.tried);
+  for (const rules of bySyscall.values()) if (!rules.always) rules.tried = inOrder(rules.tried, bits);
   return { arch, bySyscall, highest, unknown };
 }
 
@@ -93,33 +94,47 @@ function lowerHalf(check: ArgumentCheck): ArgumentCheck {
   };
 }
 
-function holdsAlways({ op, mask, value }: ArgumentCheck): boolean {
-  return op === 'SCMP_CMP_MASKED_EQ' ? mask === 0n : op === 'SCMP_CMP_GE' && value === 0n;
+/** Only an empty mask is no condition. ">= 0" holds always, too, but libseccomp has it wait its turn among contradicting rules. */
+function holdsAlways({ op, mask }: ArgumentCheck): boolean {
+  return op === 'SCMP_CMP_MASKED_EQ' && mask === 0n;
 }
 
 /** Order matters only between different actions; equal ones stay as they were. */
-function inOrder(rules: ConditionalRule[]): ConditionalRule[] {
-  const first = rules[0]!;
-  return rules.every(({ result }) => result === first.result)
-    ? rules
-    : rules.toSorted((a, b) => compareChecks(leading(a), leading(b)));
+function inOrder(rules: ConditionalRule[], bits: 32 | 64): ConditionalRule[] {
+  const result = rules[0]!.result;
+  if (rules.every((rule) => rule.result === result)) return rules;
+  const words = rules.map((rule) => upperWord(leading(rule), bits));
+  return rules
+    .map((rule, position) => ({ rule, check: leading(rule), upper: words.indexOf(words[position]!) }))
+    .sort((a, b) => compareChecks(a.check, b.check, a.upper - b.upper))
+    .map(({ rule }) => rule);
+}
+
+/** How the upper half of an argument is tested: libseccomp puts rules that do it alike in one place, that of the first. */
+function upperWord({ arg, mask, value }: ArgumentCheck, bits: 32 | 64): string {
+  return bits === 32 ? '' : `${arg} ${mask >> 32n} ${value >> 32n}`;
 }
 
 function leading({ checks }: ConditionalRule): ArgumentCheck {
   return checks.reduce((first, check) => (check.arg < first.arg ? check : first));
 }
 
-function compareChecks(a: ArgumentCheck, b: ArgumentCheck): number {
+function compareChecks(a: ArgumentCheck, b: ArgumentCheck, upperWords: number): number {
   if (a.arg !== b.arg) return b.arg - a.arg;
   const kind = rank(b.op) - rank(a.op);
-  if (kind !== 0 || a.value === b.value) return kind;
+  if (kind !== 0) return kind;
+  const sameUpper = a.value >> 32n === b.value >> 32n;
+  if (rank(a.op) === EQUALITY && sameUpper && upperWords !== 0) return upperWords;
+  if (a.value === b.value) return 0;
   // Of two upper bounds the smaller is the narrower condition, of everything else the larger.
-  const smallerFirst = rank(a.op) === 2;
+  const smallerFirst = rank(a.op) === UPPER_BOUND;
   return a.value < b.value === smallerFirst ? -1 : 1;
 }
 
+const [EQUALITY, UPPER_BOUND, LOWER_BOUND] = [3, 2, 1];
+
 function rank(op: ArgumentCheck['op']): number {
-  if (op === 'SCMP_CMP_LT' || op === 'SCMP_CMP_LE') return 2;
-  if (op === 'SCMP_CMP_GT' || op === 'SCMP_CMP_GE') return 1;
-  return 3;
+  if (op === 'SCMP_CMP_LT' || op === 'SCMP_CMP_LE') return UPPER_BOUND;
+  if (op === 'SCMP_CMP_GT' || op === 'SCMP_CMP_GE') return LOWER_BOUND;
+  return EQUALITY;
 }

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import type { ProfileArgument, ProfileRule, SeccompProfile } from '@ns/seccomp';
+import { ERRNO } from '@ns/libc';
+import type { ProfileArgument, ProfileCondition, ProfileRule, SeccompProfile } from '@ns/seccomp';
 
 const PYTHON = '/usr/bin/python3';
 
@@ -18,7 +19,6 @@ def action(a):
 def export(spec):
     f = seccomp.SyscallFilter(defaction=action(spec['default']))
     f.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.KILL_PROCESS)
-    if spec.get('optimize'): f.set_attr(seccomp.Attr.CTL_OPTIMIZE, 2)
     archs = [getattr(seccomp.Arch, a) for a in spec['architectures']]
     if seccomp.Arch.X86_64 not in archs: f.remove_arch(seccomp.Arch.X86_64)
     for a in archs:
@@ -30,7 +30,8 @@ def export(spec):
             try: seccomp.resolve_syscall(seccomp.Arch.X86_64, name)
             except (ValueError, RuntimeError): unknown.append(name); continue
             if seccomp.resolve_syscall(seccomp.Arch.X86_64, name) == -1: unknown.append(name); continue
-            f.add_rule(action(act), name, *[seccomp.Arg(i, getattr(seccomp, op), int(a), int(b)) for i, op, a, b in args])
+            try: f.add_rule(action(act), name, *[seccomp.Arg(i, getattr(seccomp, op), int(a), int(b)) for i, op, a, b in args])
+            except Exception as e: raise RuntimeError('%s %s %s: %s %r' % (name, act, args, e, e))
     with tempfile.TemporaryFile() as out:
         f.export_bpf(out)
         out.seek(0)
@@ -51,7 +52,6 @@ export interface LibseccompOptions {
   /** Which rules count: the machine is described by Docker's name for it. */
   readonly goArch: string;
   readonly capabilities?: readonly string[];
-  readonly optimize?: boolean;
 }
 
 /** What libseccomp made of a profile. */
@@ -69,7 +69,7 @@ export function libseccompPrograms(
   options: LibseccompOptions,
 ): LibseccompResult[] {
   const input = JSON.stringify(profiles.map((profile) => describe(profile, options)));
-  const python = spawnSync(PYTHON, ['-c', EXPORT], { input, maxBuffer: 1 << 28 });
+  const python = spawnSync(PYTHON, ['-c', EXPORT], { input, maxBuffer: 1 << 28, timeout: 60_000 });
   if (python.status !== 0) throw new Error(`libseccomp: ${python.stderr}`);
   const results = JSON.parse(String(python.stdout)) as { program: string | null; unknown: string[]; error?: string }[];
   return results.map((result) => ({
@@ -78,22 +78,44 @@ export function libseccompPrograms(
   }));
 }
 
-function describe(profile: SeccompProfile, { capabilities = [], goArch, architectures, optimize }: LibseccompOptions) {
+/** The kernel for which `minKernel` is decided: a version with one digit on each side compares as a number. */
+export const ORACLE_KERNEL = '6.1';
+
+/** All names of a rule, the old form's single one included. */
+export function ruleNames({ names, name }: ProfileRule): readonly string[] {
+  return name ? [...(names ?? []), name] : (names ?? []);
+}
+
+function describe(profile: SeccompProfile, options: LibseccompOptions) {
   const rules = (profile.syscalls ?? []).filter(
     ({ includes, excludes }) =>
-      (includes?.caps ?? []).every((cap) => capabilities.includes(cap)) &&
-      !(excludes?.caps ?? []).some((cap) => capabilities.includes(cap)) &&
-      (includes?.arches ?? [goArch]).includes(goArch) &&
-      !(excludes?.arches ?? []).includes(goArch),
+      answers(includes, options).every((holds) => holds) && !answers(excludes, options).some((holds) => holds),
   );
   return {
-    default: [profile.defaultAction, profile.defaultErrnoRet ?? 1],
-    architectures,
-    optimize,
+    default: [profile.defaultAction, errnoOf(profile.defaultErrno, profile.defaultErrnoRet)],
+    architectures: options.architectures,
     rules: rules.flatMap((rule) =>
-      alternatives(rule).map((args) => [rule.names, [rule.action, rule.errnoRet ?? 1], args.map(argument)]),
+      alternatives(rule).map((args) => [
+        ruleNames(rule),
+        [rule.action, errnoOf(rule.errno, rule.errnoRet)],
+        args.map(argument),
+      ]),
     ),
   };
+}
+
+/** Everything that a condition asks for, answered. */
+function answers(condition: ProfileCondition | null | undefined, { capabilities = [], goArch }: LibseccompOptions) {
+  const { caps, arches, minKernel } = condition ?? {};
+  return [
+    ...(caps ?? []).map((cap) => capabilities.includes(cap)),
+    ...(arches?.length ? [arches.includes(goArch)] : []),
+    ...(minKernel ? [Number(minKernel) <= Number(ORACLE_KERNEL)] : []),
+  ];
+}
+
+function errnoOf(name: string | undefined, number: number | null | undefined): number {
+  return name ? ERRNO[name]! : (number ?? ERRNO.EPERM!);
 }
 
 function alternatives({ args }: ProfileRule): (readonly ProfileArgument[])[] {

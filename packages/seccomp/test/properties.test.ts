@@ -14,7 +14,13 @@ import { decisionOf } from '../src/actions.ts';
 import { architectures, type SeccompArch } from '../src/architectures.ts';
 import { toSeccompData } from '../src/filter.ts';
 import { libseccompPrograms, noLibseccomp } from './libseccomp.ts';
-import { arbitraryCall, arbitraryProfile, contradictoryProfile, equalityProfile } from './random-profile.ts';
+import {
+  arbitraryCall,
+  arbitraryProfile,
+  contradictoryMasks,
+  contradictoryProfile,
+  equalityProfile,
+} from './random-profile.ts';
 
 const compileOnly = { kernelVersion: '6.1', newerSyscalls: 'default-action' } as const;
 const arches = ['x86_64', 'aarch64', 'arm', 's390x', 'riscv64'] as const satisfies readonly SeccompArch[];
@@ -172,4 +178,10 @@ describe('random profiles decide as libseccomp has them', () => {
   oracle('with 64-bit arguments', () => {
     expect(differences(fc.sample(equalityProfile, { numRuns: 120, seed }), 'x86_64')).toEqual([]);
   });
+
+  for (const arch of ['x86', 'x86_64'] as const) {
+    oracle(`contradictions of equality and masks included (${arch})`, () => {
+      expect(differences(fc.sample(contradictoryMasks, { numRuns: 200, seed }), arch)).toEqual([]);
+    });
+  }
 });

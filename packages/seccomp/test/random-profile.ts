@@ -67,14 +67,26 @@ export const equalityProfile: fc.Arbitrary<SeccompProfile> = profileWith(
   ['EQ', 'NE', 'MASKED_EQ'],
 );
 
+/** Rules that contradict each other by equality and masks. */
+export const contradictoryMasks: fc.Arbitrary<SeccompProfile> = profileWith(
+  (_, random) => errno(10 + random),
+  ['EQ', 'MASKED_EQ'],
+  { names: ['read', 'dup3'], fewest: 1, most: 1 },
+);
+
 function profileWith(
   action: (name: (typeof NAMES)[number], random: number) => Pick<ProfileRule, 'action' | 'errnoRet'>,
   operators: readonly (typeof OPERATORS)[number][],
+  rules: { names: readonly (typeof NAMES)[number][]; fewest: number; most: number } = {
+    names: NAMES,
+    fewest: 0,
+    most: 3,
+  },
 ): fc.Arbitrary<SeccompProfile> {
   const rule = fc
     .record({
-      name: fc.constantFrom(...NAMES),
-      args: fc.array(argumentWith(operators), { maxLength: 3 }),
+      name: fc.constantFrom(...rules.names),
+      args: fc.array(argumentWith(operators), { minLength: rules.fewest, maxLength: rules.most }),
       random: fc.nat(3),
     })
     .map(({ name, args, random }): ProfileRule => ({ names: [name], args, ...action(name, random) }));
