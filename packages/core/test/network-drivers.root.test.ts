@@ -42,6 +42,9 @@ for (const driver of ['macvlan', 'ipvlan'] as const) {
       await expect(Container.create({ command: ['true'], network, ports: ['80'] })).rejects.toMatchObject({
         code: 'ERR_NS_INVALID_SPEC',
       });
+      await expect(Container.create({ command: ['true'], network, egress: {} })).rejects.toMatchObject({
+        code: 'ERR_NS_EGRESS_BYPASS',
+      });
     } finally {
       await link.remove('lan0');
     }

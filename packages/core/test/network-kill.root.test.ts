@@ -12,8 +12,8 @@ test('a process killed before any step of connecting leaves nothing that prune d
   const stateRoot = mkdtempSync(join(tmpdir(), 'network-'));
   await using host = await NetNamespace.create();
   const at = `/proc/${process.pid}/fd/${host.fd}`;
-  const publishedPorts = () =>
-    execFileSync('nsenter', [`--net=${at}`, 'nft', 'list', 'map', 'inet', 'ns', 'publish4'], { encoding: 'utf8' });
+  const nft = (...args: string[]) => execFileSync('nsenter', [`--net=${at}`, 'nft', ...args], { encoding: 'utf8' });
+  const publishedPorts = () => nft('list', 'map', 'inet', 'ns', 'publish4');
   try {
     await using network = await BridgeNetwork.create({
       name: 'web',
@@ -39,9 +39,12 @@ test('a process killed before any step of connecting leaves nothing that prune d
       expect(await network.endpoints()).toEqual([]);
       expect(readdirSync(join(stateRoot, 'ipam', 'web', 'inet')).filter((file) => !file.startsWith('.'))).toEqual([]);
       expect(publishedPorts()).not.toContain('elements');
+      // The port of a container with a policy, its chains and its sets.
+      expect(nft('list', 'table', 'inet', 'ns')).not.toMatch(/egress_|guard_|refuse_|opened/);
+      expect(nft('list', 'ruleset', 'bridge')).not.toContain('elements');
     }
-    // Lease, record, link, addresses, rule, record: fewer would mean that the faults were not where they should be.
-    expect(steps).toBeGreaterThan(8);
+    // Lease, record, port, link, addresses, port, rule, record: fewer would mean that the faults were not where they should be.
+    expect(steps).toBeGreaterThan(10);
     expect(await eventually(() => publishedPorts() !== '', 1000)).toBe(true);
     await network.connect({ owner: 'successor', netns: await NetNamespace.create() });
   } finally {

@@ -91,40 +91,90 @@ test('icc: false keeps containers apart, internal ones in', async () => {
 });
 
 test('an egress policy of a container: what it refuses is an event, and it can change while it runs', async () => {
-  using outside = await makeOutside();
+  await using _outside = await serveOutside();
+  await using c = await idle({ egress: { allow: ['198.51.100.2:80'] }, idMap: 'auto' });
+  const refused = refusedBy(c);
+  expect(await get(c, 'http://198.51.100.2/')).toBe('outside for ::ffff:198.51.100.1');
+  expect(await get(c, 'http://198.51.100.3/')).toBe('ECONNREFUSED');
+  expect(await eventually(() => refused.length > 0, 2000)).toBe(true);
+  expect(refused[0]).toMatchObject({
+    destination: '198.51.100.3',
+    port: 80,
+    protocol: 'tcp',
+    time: expect.any(Date),
+  });
+  const changes = await c.update({ egress: { allow: ['198.51.100.3'] } });
+  expect(changes).toEqual([{ field: 'egress.allow', from: ['198.51.100.2:80'], to: ['198.51.100.3'] }]);
+  expect(await get(c, 'http://198.51.100.3/')).toContain('outside for');
+  expect(await get(c, 'http://198.51.100.2/')).toBe('ECONNREFUSED');
+});
+
+test('containers that share a network have egress policies of their own, on all of their networks', async () => {
+  await using _outside = await serveOutside();
+  await using shared = await Network.create({ name: 'shared', dns: [] });
+  await using inner = await Network.create({ name: 'inner', internal: true });
+  await using db = await serve('db', { name: 'db', network: inner });
+  await using a = await idle({ name: 'a', network: [shared, inner], egress: { allow: ['198.51.100.2:80', 'db:80'] } });
+  await using b = await idle({ name: 'b', network: shared, egress: { allow: ['198.51.100.3:80'] } });
+  await using free = await serve('free', { name: 'free', network: shared });
+  const [refusedByA, refusedByB] = [refusedBy(a), refusedBy(b)];
+  expect(await get(a, 'http://198.51.100.2/')).toContain('outside for');
+  expect(await get(a, 'http://198.51.100.3/')).toBe('ECONNREFUSED');
+  expect(await get(b, 'http://198.51.100.3/')).toContain('outside for');
+  expect(await get(b, 'http://198.51.100.2/')).toBe('ECONNREFUSED');
+  expect(await get(free, 'http://198.51.100.2/')).toContain('outside for');
+  // Neighbours are no exception: on both networks, by address and by name.
+  expect(await get(a, `http://${db.networks.inner!.address}/`)).toBe('ECONNREFUSED');
+  expect(await get(a, 'http://db/')).toContain('db for');
+  expect(await get(a, 'http://free/')).toBe('ENOTFOUND');
+  expect(await get(a, `http://${free.networks.shared!.address}/`)).toBe('ECONNREFUSED');
+  const destinations = (refused: Refused[]) => [...new Set(refused.map(({ destination }) => destination))].sort();
+  const expected = [db.networks.inner!.address, free.networks.shared!.address, '198.51.100.3'].sort();
+  expect(await eventually(() => destinations(refusedByA).length === 3, 2000)).toBe(true);
+  expect(destinations(refusedByA)).toEqual(expected);
+  expect(destinations(refusedByB)).toEqual(['198.51.100.2']);
+  const members = (await shared.inspect()).containers;
+  expect(members.find(({ id }) => id === b.id)!.egress).toEqual({ allow: ['198.51.100.3:80'] });
+
+  await b.update({ egress: { allow: ['198.51.100.2:80'] } });
+  expect(await get(b, 'http://198.51.100.2/')).toContain('outside for');
+  expect(await get(b, 'http://198.51.100.3/')).toBe('ECONNREFUSED');
+  expect(await get(a, 'http://198.51.100.2/')).toContain('outside for');
+  // Connected while it runs, and run anew, it has the policy of now.
+  await inner.connect(b);
+  expect(await get(b, `http://${db.networks.inner!.address}/`)).toBe('ECONNREFUSED');
+  await b.restart();
+  expect(await get(b, 'http://198.51.100.2/')).toContain('outside for');
+  expect(await get(b, 'http://198.51.100.3/')).toBe('ECONNREFUSED');
+  await expect(free.update({ egress: { allow: [] } })).rejects.toMatchObject({ code: 'ERR_NS_NO_EGRESS_POLICY' });
+});
+
+type Refused = Extract<ContainerEvent, { type: 'egress' }>;
+
+function refusedBy(container: Container): Refused[] {
+  const refused: Refused[] = [];
+  container.on('egress', (event) => refused.push(event));
+  return refused;
+}
+
+/** An HTTP server at 198.51.100.2 and .3. */
+async function serveOutside(): Promise<AsyncDisposable> {
+  const outside = await makeOutside();
   const server = spawn(
     'nsenter',
     [`--net=/proc/${process.pid}/fd/${outside.fd}`, process.execPath, '-e', serverProgram('outside')],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   await once(server.stdout, 'data');
-  try {
-    await using c = await idle({ egress: { allow: ['198.51.100.2:80'] }, idMap: 'auto' });
-    const refused: Extract<ContainerEvent, { type: 'egress' }>[] = [];
-    c.on('egress', (event) => refused.push(event));
-    expect(await get(c, 'http://198.51.100.2/')).toBe('outside for ::ffff:198.51.100.1');
-    expect(await get(c, 'http://198.51.100.3/')).toBe('ECONNREFUSED');
-    expect(await eventually(() => refused.length > 0, 2000)).toBe(true);
-    expect(refused[0]).toMatchObject({
-      destination: '198.51.100.3',
-      port: 80,
-      protocol: 'tcp',
-      time: expect.any(Date),
-    });
-    const changes = await c.update({ egress: { allow: ['198.51.100.3'] } });
-    expect(changes).toEqual([{ field: 'egress.allow', from: ['198.51.100.2:80'], to: ['198.51.100.3'] }]);
-    expect(await get(c, 'http://198.51.100.3/')).toContain('outside for');
-    expect(await get(c, 'http://198.51.100.2/')).toBe('ECONNREFUSED');
-    await using open = await Network.create({ name: 'open' });
-    await expect(Container.create({ command: ['true'], network: open, egress: { allow: [] } })).rejects.toMatchObject({
-      code: 'ERR_NS_EGRESS_BYPASS',
-    });
-  } finally {
-    server.kill('SIGKILL');
-    await once(server, 'close');
-    await link.remove('uplink');
-  }
-});
+  return {
+    async [Symbol.asyncDispose]() {
+      server.kill('SIGKILL');
+      await once(server, 'close');
+      await link.remove('uplink');
+      outside.close();
+    },
+  };
+}
 
 test('bandwidth in both directions, and changed', async () => {
   await using network = await Network.create({ name: 'slow', dns: [] });

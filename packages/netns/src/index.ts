@@ -1,9 +1,10 @@
 export type { Address, AddressOptions } from './address.ts';
 export * as address from './address.ts';
 export { formatResolvConf, hostResolvers, parseNameservers, type ResolvConf } from './dns/host-resolvers.ts';
+export { jointPolicy, type NamePolicy } from './dns/name-policy.ts';
 export { canonicalName, NameTable } from './dns/name-table.ts';
-export { type NamePolicy, Resolver, type ResolverOptions } from './dns/resolver.ts';
-export { type EgressPlace, EgressPolicy, type ResolvedAddress } from './egress/egress-policy.ts';
+export { Resolver, type ResolverOptions } from './dns/resolver.ts';
+export { EgressPolicy } from './egress/egress-policy.ts';
 export {
   closedSubnets,
   type EgressOptions,
@@ -12,6 +13,8 @@ export {
   parseEgressRule,
   type SubnetRule,
 } from './egress/egress-rule.ts';
+export type { EgressPlace } from './egress/egress-scope.ts';
+export type { ResolvedAddress } from './egress/opened-addresses.ts';
 export type { RefusedConnection } from './egress/refused-connections.ts';
 export {
   AddressInUseError,
@@ -26,6 +29,7 @@ export {
 export { type LinkEvent, linkEvents } from './events.ts';
 export { Firewall, type FirewallNetwork, type PublishedPort } from './firewall/firewall.ts';
 export { type ForwardingObstacle, findForwardingObstacles } from './firewall/obstacles.ts';
+export { closePort, linkLocalAddress, type PinnedPort, pinPort, unpinPort } from './firewall/port-pins.ts';
 export type { Protocol } from './firewall/set-elements.ts';
 export { AddressPool, type AddressPoolOptions, type Lease } from './ipam/address-pool.ts';
 export { addressNumber, addressText, contains, hostRange, overlaps, parseSubnet, type Subnet } from './ipam/subnet.ts';

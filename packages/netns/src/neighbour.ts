@@ -116,11 +116,18 @@ export interface FdbSpec extends InNetns {
   readonly destination?: string;
   /** Whose database: the link's own (`self`, default, for a vxlan) or its bridge's (`master`). */
   readonly database?: 'self' | 'master';
+  /** The address stays at this port of the bridge, whatever other port it is heard from. Since 5.0. Default false. */
+  readonly sticky?: boolean;
 }
 
 /** Adds an entry to the forwarding database, beside others for the same address: `bridge fdb append`. */
 export async function appendFdb(entry: FdbSpec): Promise<void> {
   changeFdb(entry, RTM.NEWNEIGH, NLM_F.CREATE | NLM_F.APPEND, 'append');
+}
+
+/** Adds an entry to the forwarding database, or replaces the one of the same address: `bridge fdb replace`. */
+export async function replaceFdb(entry: FdbSpec): Promise<void> {
+  changeFdb(entry, RTM.NEWNEIGH, NLM_F.CREATE | NLM_F.REPLACE, 'replace');
 }
 
 /** Removes an entry of the forwarding database. */
@@ -134,8 +141,9 @@ function changeFdb(entry: FdbSpec, type: number, flags: number, verb: string): v
     const payload = neighbourPayload.encode({
       family: AF_BRIDGE,
       index: indexOf(socket, entry.link),
-      state: NUD.NOARP | NUD.PERMANENT,
-      flags: entry.database === 'master' ? NTF.MASTER : NTF.SELF,
+      // The kernel takes PERMANENT for the port's own address, which cannot move in any case.
+      state: entry.sticky ? NUD.NOARP : NUD.NOARP | NUD.PERMANENT,
+      flags: (entry.database === 'master' ? NTF.MASTER : NTF.SELF) | (entry.sticky ? NTF.STICKY : 0),
       attributes,
     });
     socket.request({

@@ -39,13 +39,15 @@ test.each(['udp', 'tcp'] as const)('an alias that ends in private addresses, ove
     listen: ['127.0.0.1'],
     port: 45_355,
     upstreams: [{ address: '127.0.0.1', port }],
-    policy: {
+    policyFor: () => ({
       allowsName: (name) => name === NAME,
+      allowsNeighbour: () => true,
+      openNeighbour() {},
       openResolved(name, addresses) {
         opened.push([name, addresses]);
         return addresses.map(({ address }) => address).filter((address) => address.startsWith('198.'));
       },
-    },
+    }),
   });
   try {
     const ask = transport === 'udp' ? askUdp : askTcp;

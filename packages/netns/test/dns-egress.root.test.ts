@@ -1,16 +1,9 @@
 import { createSocket } from 'node:dgram';
-import { address, EgressPolicy, type NetNamespace, type RefusedConnection, Resolver } from '@ns/netns';
+import { address, EgressPolicy, type RefusedConnection, Resolver } from '@ns/netns';
 import { needs, notRoot } from '@ns/testing';
-import { client, inside, ResourceStack, scene, serve, TCP_CLIENT, TCP_SERVER, UDP_CLIENT } from './scene.ts';
+import { client, inside, lookUp, ResourceStack, scene, serve, TCP_CLIENT, TCP_SERVER, UDP_CLIENT } from './scene.ts';
 
 const rootTest = needs(notRoot);
-
-const LOOKUP = `const r=new (require('dns').promises.Resolver)({timeout:1500,tries:1});const [name,spec]=process.argv.slice(1);const [type,...server]=spec.split(' ');r.setServers([server[0]]);(type==='PTR'?r.reverse(name):r.resolve(name,type)).then((a)=>console.log(a.sort().join(' ')),(e)=>console.log(e.code))`;
-
-async function lookUp(netns: NetNamespace, name: string, type = 'A', server = '10.88.1.1'): Promise<string> {
-  // The client helper passes a host and a number; here they are a name and what to ask where.
-  return client(netns, LOOKUP, name, `${type} ${server}`);
-}
 
 rootTest(
   'containers find each other by name, and the rest goes upstream',
@@ -108,7 +101,7 @@ rootTest(
       netns: host,
       listen: ['10.88.1.1'],
       upstreams: ['198.51.100.2'],
-      policy,
+      policyFor: () => policy,
       onRefused: ({ name }: { name: string }) => void refusedNames.push(name),
     };
     scope.use(await Resolver.start(options));

@@ -1,5 +1,6 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { type ChildProcessByStdio, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import type { Readable } from 'node:stream';
 import { address, Firewall, link, NetNamespace, route, sysctl } from '@ns/netns';
 
 export const nsenter = (netns: NetNamespace, ...command: string[]): [string, string[]] => [
@@ -30,6 +31,14 @@ export async function client(
   });
   await once(child, 'close');
   return output.trim();
+}
+
+const LOOKUP = `const r=new (require('dns').promises.Resolver)({timeout:1500,tries:1});const [name,spec]=process.argv.slice(1);const [type,...server]=spec.split(' ');r.setServers([server[0]]);(type==='PTR'?r.reverse(name):r.resolve(name,type)).then((a)=>console.log(a.sort().join(' ')),(e)=>console.log(e.code))`;
+
+/** Asks a name server, without Node's caches in between. */
+export function lookUp(netns: NetNamespace, name: string, type = 'A', server = '10.88.1.1'): Promise<string> {
+  // The client helper passes a host and a number; here they are a name and what to ask where.
+  return client(netns, LOOKUP, name, `${type} ${server}`);
 }
 
 /** A host, somebody outside it, and two containers on one bridge; a third on another bridge. */
@@ -77,7 +86,12 @@ export async function scene(scope: ResourceStack) {
   return { host, outside, a, b, c, firewall };
 }
 
-export async function serve(scope: ResourceStack, netns: NetNamespace, name: string, program: string): Promise<void> {
+export async function serve(
+  scope: ResourceStack,
+  netns: NetNamespace,
+  name: string,
+  program: string,
+): Promise<ChildProcessByStdio<null, Readable, null>> {
   const child = spawn(...nsenter(netns, process.execPath, '-e', program, name), {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -86,6 +100,7 @@ export async function serve(scope: ResourceStack, netns: NetNamespace, name: str
     await once(child, 'close');
   });
   await once(child.stdout, 'data');
+  return child;
 }
 
 /** What AsyncDisposableStack is from Node 24 on. */

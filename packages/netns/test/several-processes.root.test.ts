@@ -47,7 +47,7 @@ rootTest(
     const options = { netns: host, stateRoot, upstreams: [] };
     await using first = await BridgeNetwork.create({ name: 'web', egress: { allow: ['a.example.com'] }, ...options });
     first.egress!.openResolved('a.example.com', [{ address: '192.0.2.7', ttlSec: 600 }]);
-    const opened = () => inside(host, 'nft', 'list', 'set', 'inet', 'ns', 'opened4_any').includes('192.0.2.7');
+    const opened = () => inside(host, 'nft', 'list', 'table', 'inet', 'ns').includes('192.0.2.7');
     await using second = await BridgeNetwork.open('web', options);
     expect(opened()).toBe(true);
     await second.changeEgress({ allow: ['b.example.com'] });

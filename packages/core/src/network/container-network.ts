@@ -37,6 +37,7 @@ export class ContainerNetwork implements AsyncDisposable {
   readonly #servers = new NameServer();
   #pid: number | undefined;
   #bandwidth: Bandwidth;
+  #egress: EgressOptions | undefined;
   #onRefused: (refused: RefusedConnection) => void = () => {};
 
   private constructor(id: string, spec: ContainerSpec, netns: NetNamespace) {
@@ -44,6 +45,7 @@ export class ContainerNetwork implements AsyncDisposable {
     this.#spec = spec;
     this.#netns = netns;
     this.#bandwidth = spec.bandwidth ?? {};
+    this.#egress = spec.egress;
   }
 
   /** Makes a namespace and connects it as a specification says. When a step fails, those before it are undone. */
@@ -118,7 +120,7 @@ export class ContainerNetwork implements AsyncDisposable {
     try {
       if (this.#connections.has(hold.network.name))
         throw new NsError('ERR_NS_NETWORK_CONNECTED', `the container is on network '${hold.network.name}' already`);
-      refuseToBypass(this.#spec, hold.network);
+      this.#refuseToBypass(hold.network);
       await this.#attach(hold, attachment, { wayOut, ports: [], own: false });
     } catch (error) {
       await hold.release();
@@ -144,12 +146,13 @@ export class ContainerNetwork implements AsyncDisposable {
    * @throws NsError `ERR_NS_NO_EGRESS_POLICY`: it was made without one
    */
   async changeEgress(policy: EgressOptions): Promise<void> {
-    const own = [...this.#connections.values()].find((connection) => connection.own)?.hold.network.backend;
-    if (!own?.egress)
+    if (!this.#egress)
       throw new NsError('ERR_NS_NO_EGRESS_POLICY', 'the container was made without an egress policy of its own', {
         hint: 'Make it with one, { default: "allow" } at least; that of a network is changed by network.update({ egress })',
       });
-    await own.changeEgress(policy);
+    for (const { own, hold } of this.#connections.values())
+      await (own ? hold.network.backend.changeEgress(policy) : hold.network.backend.changeEgressOf(this.#id, policy));
+    this.#egress = policy;
   }
 
   /** Changes how fast it may be. */
@@ -176,19 +179,17 @@ export class ContainerNetwork implements AsyncDisposable {
   }
 
   async #open(attachments: readonly NetworkAttachment[], own: boolean): Promise<void> {
-    const { ports = [], egress } = this.#spec;
+    const { ports = [] } = this.#spec;
     const wanted: { hold: NetworkHold; attachment: NetworkAttachment; own: boolean }[] = [];
     try {
-      if (own) {
-        const name = `container-${this.#id.slice(0, 12)}`;
-        const hold = await makeNetwork({ name, labels: { [ownerLabel]: this.#id }, ...(egress && { egress }) });
-        wanted.push({ hold, attachment: { network: name }, own });
-      }
       for (const attachment of attachments) {
         const hold = await holdNetwork(nameOf(attachment.network));
         wanted.push({ hold, attachment, own: false });
-        refuseToBypass(this.#spec, hold.network);
+        this.#refuseToBypass(hold.network);
       }
+      // What may connect to something outside has a way there.
+      if (own || (this.#egress && wanted.every(({ hold }) => hold.network.backend.record.internal)))
+        wanted.unshift(await this.#makeOwn());
       // Where packets leave is where answers and published ports come in.
       const out = wanted.find(({ hold }) => !hold.network.backend.record.internal) ?? wanted[0];
       for (let next = wanted[0]; next; next = wanted[0]) {
@@ -203,7 +204,15 @@ export class ContainerNetwork implements AsyncDisposable {
       }
       throw error;
     }
-    await this.#servers.follow(this.#netns, this.#networks);
+    await this.#followNames();
+  }
+
+  /** A network for this container alone, whose policy is the container's. */
+  async #makeOwn(): Promise<{ hold: NetworkHold; attachment: NetworkAttachment; own: true }> {
+    const name = `container-${this.#id.slice(0, 12)}`;
+    const egress = this.#egress;
+    const hold = await makeNetwork({ name, labels: { [ownerLabel]: this.#id }, ...(egress && { egress }) });
+    return { hold, attachment: { network: name }, own: true };
   }
 
   async #attach(
@@ -222,8 +231,9 @@ export class ContainerNetwork implements AsyncDisposable {
       ...(ip === undefined ? {} : { address: ip }),
       ...(ip6 === undefined ? {} : { address6: ip6 }),
       ...(mac === undefined ? {} : { mac }),
+      ...(own || this.#egress === undefined ? {} : { egress: this.#egress }),
     });
-    const stopListening = network.onRefused(addressesOf(endpoint), (refused) => this.#onRefused(refused));
+    const stopListening = network.onRefused(this.#id, addressesOf(endpoint), (refused) => this.#onRefused(refused));
     const connection = { hold, endpoint, own, stopListening };
     this.#connections.set(network.name, connection);
     try {
@@ -236,6 +246,14 @@ export class ContainerNetwork implements AsyncDisposable {
     }
   }
 
+  /** A policy that another way out leads around is none. */
+  #refuseToBypass({ name, options: { driver = 'bridge' } }: OpenedNetwork): void {
+    if (!this.#egress || driver === 'bridge' || driver === 'vxlan') return;
+    throw new NsError('ERR_NS_EGRESS_BYPASS', `network '${name}' would lead around the egress policy`, {
+      hint: `Nothing of this host stands between a container and a network with driver '${driver}'; 'bridge' has policies`,
+    });
+  }
+
   async #release({ hold, own, stopListening }: Connection): Promise<void> {
     stopListening();
     try {
@@ -246,8 +264,12 @@ export class ContainerNetwork implements AsyncDisposable {
     }
   }
 
+  async #followNames(): Promise<void> {
+    await this.#servers.follow(this.#id, this.#netns, this.#networks);
+  }
+
   async #refreshNames(): Promise<void> {
-    await this.#servers.follow(this.#netns, this.#networks);
+    await this.#followNames();
     if (this.#pid !== undefined) replaceFiles(this.#pid, this.files);
   }
 
@@ -276,14 +298,6 @@ export class ContainerNetwork implements AsyncDisposable {
       }
     }
   }
-}
-
-/** A policy that another way out leads around is none. */
-function refuseToBypass({ egress }: ContainerSpec, network: OpenedNetwork): void {
-  if (!egress || network.backend.record.internal) return;
-  throw new NsError('ERR_NS_EGRESS_BYPASS', `network '${network.name}' would lead around the egress policy`, {
-    hint: 'Give the network the policy: Network.create({ egress }); or make it internal',
-  });
 }
 
 function addressesOf({ address, address6 }: Endpoint): string[] {

@@ -1,4 +1,4 @@
-import { type NetNamespace, Resolver } from '@ns/netns';
+import { jointPolicy, type NetNamespace, Resolver } from '@ns/netns';
 import type { OpenedNetwork } from './opened-networks.ts';
 
 /** Where a container on several networks asks for names, as in Docker. */
@@ -20,8 +20,8 @@ export class NameServer {
     return this.#resolver !== undefined;
   }
 
-  /** Knows the names of these networks from now on. */
-  async follow(netns: NetNamespace, networks: readonly OpenedNetwork[]): Promise<void> {
+  /** Knows the names of these networks from now on, as far as the container's own policy lets it. */
+  async follow(owner: string, netns: NetNamespace, networks: readonly OpenedNetwork[]): Promise<void> {
     await this.close();
     if (networks.length < 2 && networks.every(({ backend }) => backend.gateways.length > 0)) return;
     if (networks.length === 0) return;
@@ -32,6 +32,7 @@ export class NameServer {
       netns,
       listen: [nameServerAddress],
       ...(upstreams && { upstreams }),
+      policyFor: () => jointPolicy(networks.map(({ backend }) => backend.egressOf(owner))),
       // Other processes connect containers too.
       refresh: () => (Date.now() - this.#readAtMs > KNOWN_FOR_MS ? this.#read(networks) : undefined),
     });

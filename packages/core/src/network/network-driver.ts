@@ -8,6 +8,8 @@ export type NetworkBackend = Pick<
   | 'gateways'
   | 'egress'
   | 'changeEgress'
+  | 'egressOf'
+  | 'changeEgressOf'
   | 'connect'
   | 'disconnect'
   | 'endpoints'

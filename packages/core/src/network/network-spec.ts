@@ -48,8 +48,9 @@ export interface NetworkSpec {
   /** Name servers instead of the network's, which alone knows the names of other containers. */
   readonly dns?: readonly string[];
   /**
-   * What the container may connect to, enforced by the kernel. It is then on a network of its own, besides internal ones
-   * of `network`; for containers that share a policy give it to their {@link Network}.
+   * What the container may connect to on all of its networks, enforced by the kernel: neighbours are named by address or
+   * by name like anything else, and what a network's own policy refuses stays refused. Where `network` is left out, or
+   * names internal ones only, it gets a network of its own besides.
    */
   readonly egress?: EgressOptions;
   readonly bandwidth?: Bandwidth;
@@ -79,7 +80,7 @@ export const reservedNames: readonly string[] = ['none', 'host', 'user'];
  */
 export function planNetwork(spec: NetworkSpec): NetworkPlan {
   const { network, ports = [], egress } = spec;
-  const wantsOwn = egress !== undefined || (network === undefined && ports.length > 0);
+  const wantsOwn = network === undefined && (egress !== undefined || ports.length > 0);
   const rootless = process.geteuid!() !== 0;
   if (network === 'user' || (rootless && network === undefined && ports.length > 0 && !egress)) {
     refuseWith('user', spec, ['egress', 'bandwidth']);

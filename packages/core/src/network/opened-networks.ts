@@ -1,5 +1,5 @@
 import { NsError } from '@ns/libc';
-import type { Endpoint, RefusedConnection } from '@ns/netns';
+import type { EgressPolicy, Endpoint, RefusedConnection } from '@ns/netns';
 import { stateRoot } from '../state-root.ts';
 import type { NetworkBackend, NetworkDriver } from './network-driver.ts';
 import type { NetworkOptions } from './network-options.ts';
@@ -15,7 +15,7 @@ export class OpenedNetwork {
   readonly #driver: NetworkDriver;
   readonly #listeners = new Map<string, (refused: RefusedConnection) => void>();
   readonly #changed = new Set<() => void>();
-  #listening: AbortController | undefined;
+  #stopListening: (() => void) | undefined;
 
   private constructor(options: NetworkOptions, driver: NetworkDriver, backend: NetworkBackend) {
     this.options = options;
@@ -49,46 +49,53 @@ export class OpenedNetwork {
     return () => this.#changed.delete(listener);
   }
 
-  /** Calls back for connections from an address that the policy refused; returns how to stop it. */
-  onRefused(addresses: readonly string[], listener: (refused: RefusedConnection) => void): () => void {
+  /**
+   * Calls back for connections of a container that were refused: by the network's policy, which knows it by its
+   * addresses, or by its own. Returns how to stop it.
+   */
+  onRefused(owner: string, addresses: readonly string[], listener: (refused: RefusedConnection) => void): () => void {
+    const stopOwn = this.#listen(this.backend.egressOf(owner), listener);
     for (const address of addresses) this.#listeners.set(address, listener);
-    this.#listen();
+    this.#stopListening ??= this.#listen(this.backend.egress, (refused) =>
+      this.#listeners.get(refused.source)?.(refused),
+    );
     return () => {
+      stopOwn();
       for (const address of addresses) this.#listeners.delete(address);
       if (this.#listeners.size > 0) return;
-      this.#listening?.abort();
-      this.#listening = undefined;
+      this.#stopListening?.();
+      this.#stopListening = undefined;
     };
   }
 
   async close(): Promise<void> {
-    this.#listening?.abort();
+    this.#stopListening?.();
     await this.backend.close();
   }
 
   /** Removes the network; whoever is on it is disconnected. Idempotent. */
   async remove(): Promise<void> {
-    this.#listening?.abort();
+    this.#stopListening?.();
     await this.backend.remove();
     await this.#driver.removed?.(this.options);
     removeOptions(this.name);
   }
 
-  #listen(): void {
-    const { egress } = this.backend;
-    if (!egress || this.#listening) return;
-    this.#listening = new AbortController();
-    const { signal } = this.#listening;
+  #listen(policy: EgressPolicy | undefined, listener: (refused: RefusedConnection) => void): () => void {
+    if (!policy) return () => {};
+    const stop = new AbortController();
+    const { signal } = stop;
     const read = async () => {
-      for await (const refused of egress.refused({ signal })) this.#listeners.get(refused.source)?.(refused);
+      for await (const refused of policy.refused({ signal })) listener(refused);
     };
     read().catch((error: unknown) => {
-      // Another process listens to this network: it has the events.
+      // Another process listens to this policy: it has the events.
       if (signal.aborted || (error as { code?: string }).code === 'EBUSY') return;
       process.emitWarning(`refused connections of network ${this.name} are no longer told of: ${String(error)}`, {
         code: 'NS_EGRESS_EVENTS',
       });
     });
+    return () => stop.abort();
   }
 
   #tellChange(): void {

@@ -124,6 +124,12 @@ class UpperNetwork implements NetworkBackend {
     throw new SpecError('egress', `nothing with driver '${this.#options.driver}'`, egress);
   }
 
+  egressOf(): undefined {}
+
+  changeEgressOf(_owner: string, egress: EgressOptions): Promise<void> {
+    return this.changeEgress(egress);
+  }
+
   async endpoints(): Promise<Endpoint[]> {
     return readdirSync(this.#directory).map(
       (file) => JSON.parse(readFileSync(join(this.#directory, file), 'utf8')) as Endpoint,

@@ -20,6 +20,6 @@ for (const method of ['writeFileSync', 'linkSync', 'unlinkSync', 'renameSync']) 
 syncBuiltinESMExports();
 for (const method of ['exchange', 'transaction']) dieInTurn(Object.getPrototypeOf(netns.socket), method);
 
-await network.connect({ owner: 'victim', netns, ports: ['8080:80'] });
+await network.connect({ owner: 'victim', netns, ports: ['8080:80'], egress: { allow: ['a.example.com'] } });
 console.log('connected');
 process.exit();

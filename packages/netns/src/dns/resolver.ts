@@ -13,17 +13,8 @@ import type { InNetns } from '../namespace-reference.ts';
 import { bindSocket } from '../ports/bound-socket.ts';
 import { forward, readFrames, type Upstream } from './forward.ts';
 import { hostResolvers } from './host-resolvers.ts';
+import type { NamePolicy } from './name-policy.ts';
 import { NameTable } from './name-table.ts';
-
-/** Decides which names a network may know, and is told what they resolved to: an {@link EgressPolicy}. */
-export interface NamePolicy {
-  allowsName(name: string): boolean;
-  /** Opens addresses before they are answered; returns those that may be. */
-  openResolved(
-    name: string,
-    addresses: readonly { readonly address: string; readonly ttlSec: number }[],
-  ): readonly string[];
-}
 
 /** How to start a {@link Resolver}. */
 export interface ResolverOptions extends InNetns {
@@ -33,7 +24,8 @@ export interface ResolverOptions extends InNetns {
   readonly port?: number;
   /** Resolvers for all other names, in order. Default: the host's. An empty list answers only for the network's own names. */
   readonly upstreams?: readonly (string | { readonly address: string; readonly port: number })[];
-  readonly policy?: NamePolicy;
+  /** The policy of a client, by its address; `undefined` for one that may know and reach everything. */
+  readonly policyFor?: (client: string) => NamePolicy | undefined;
   /** Brings {@link Resolver.names} up to date; called before each question is answered. */
   readonly refresh?: () => void | Promise<void>;
   /** Called with each name the policy refused. */
@@ -174,34 +166,37 @@ export class Resolver implements AsyncDisposable {
   ): Promise<Buffer> {
     await this.#options.refresh?.();
     const name = question.name.toLowerCase().replace(/\.$/, '');
-    const own = this.#ownAnswers(name, question);
-    if (own) return reply(packet, RCODE.NOERROR, own);
+    const { policyFor, onRefused } = this.#options;
+    const policy = policyFor?.(client);
+    const refuse = (): Buffer => {
+      onRefused?.({ name, client, time: new Date() });
+      return reply(packet, RCODE.NXDOMAIN);
+    };
+    if (question.type === 'PTR') {
+      const names = this.names.reverse(name).filter((one) => policy?.allowsNeighbour(one) ?? true);
+      if (names.length > 0) return reply(packet, RCODE.NOERROR, pointers(question, names));
+    } else if (this.names.has(name)) {
+      if (policy && !policy.allowsNeighbour(name)) return refuse();
+      return reply(packet, RCODE.NOERROR, this.#ownAnswers(name, question, policy));
+    }
     // A name without a dot is a container's or nobody's; it would only tell others what runs here.
     if (!name.includes('.') || this.#upstreams.length === 0 || isPrivatePointer(name))
       return reply(packet, RCODE.NXDOMAIN);
-    const { policy, onRefused } = this.#options;
-    if (policy && !policy.allowsName(name)) {
-      onRefused?.({ name, client, time: new Date() });
-      return reply(packet, RCODE.NXDOMAIN);
-    }
+    if (policy && !policy.allowsName(name)) return refuse();
     const answer = await forward(query, this.#upstreams, transport);
     if (!answer) return reply(packet, RCODE.SERVFAIL);
     return policy ? this.#opened(policy, name, packet, answer) : answer;
   }
 
-  #ownAnswers(name: string, question: Question): Answer[] | undefined {
-    const common = { name: question.name, ttl: OWN_TTL_SEC, class: 'IN' as const };
-    if (question.type === 'PTR') {
-      const names = this.names.reverse(name);
-      return names.length === 0 ? undefined : names.map((data) => ({ ...common, type: 'PTR' as const, data }));
-    }
-    if (!this.names.has(name)) return undefined;
-    if (question.type === 'A')
-      return this.names.addresses(name, 'inet').map((data) => ({ ...common, type: 'A' as const, data }));
-    if (question.type === 'AAAA')
-      return this.names.addresses(name, 'inet6').map((data) => ({ ...common, type: 'AAAA' as const, data }));
-    // The name exists, with nothing of this type.
-    return [];
+  /** Addresses of a container on the network; none where the name exists with nothing of this type. */
+  #ownAnswers(name: string, { name: asked, type }: Question, policy: NamePolicy | undefined): Answer[] {
+    if (type !== 'A' && type !== 'AAAA') return [];
+    const addresses = this.names.addresses(name, type === 'A' ? 'inet' : 'inet6');
+    policy?.openNeighbour(
+      name,
+      addresses.map((address) => ({ address, ttlSec: OWN_TTL_SEC })),
+    );
+    return addresses.map((data) => ({ name: asked, ttl: OWN_TTL_SEC, class: 'IN', type, data }));
   }
 
   /** Opens the addresses of an answer before the container has it, and leaves out those it must not have. */
@@ -222,6 +217,10 @@ export class Resolver implements AsyncDisposable {
 }
 
 function ignore(): void {}
+
+function pointers({ name }: Question, names: readonly string[]): Answer[] {
+  return names.map((data) => ({ name, ttl: OWN_TTL_SEC, class: 'IN', type: 'PTR', data }));
+}
 
 function parse(bytes: Buffer): (Packet & { opcode?: string }) | undefined {
   try {

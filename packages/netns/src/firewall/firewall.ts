@@ -1,11 +1,12 @@
-import { SpecError } from '@ns/libc';
+import { SpecError, UnavailableError } from '@ns/libc';
 import { formatIpAddress, NETLINK, NetlinkError, type NetlinkSocket } from '@ns/netlink';
-import { PortInUseError } from '../errors.ts';
+import { NftError, PortInUseError } from '../errors.ts';
 import { addressText, parseSubnet } from '../ipam/subnet.ts';
 import { checkLinkName } from '../link/link.ts';
 import { type InNetns, type NetnsReference, openSocket } from '../namespace-reference.ts';
 import { setSync } from '../sysctl.ts';
-import { MARKER_CHAIN, rulesetText, TABLE } from './ruleset.ts';
+import { portRuleset } from './port-ruleset.ts';
+import { networkRuleset, type Ruleset, rulesetText, TABLE } from './ruleset.ts';
 import { applyRuleset } from './run-nft.ts';
 import {
   addElements,
@@ -31,6 +32,8 @@ export interface FirewallNetwork {
   readonly subnets: readonly string[];
   /** Nothing goes out, nothing comes in. Default false. */
   readonly internal?: boolean;
+  /** May its containers talk to each other? What the bridge keeps apart is not routed either. Default true. */
+  readonly icc?: boolean;
   /** Hide its addresses behind the host's. Default true. */
   readonly masquerade?: boolean;
 }
@@ -75,8 +78,7 @@ export class Firewall implements Disposable {
   static async open(options: InNetns = {}): Promise<Firewall> {
     const firewall = new Firewall(options.netns);
     try {
-      if (!hasChain(firewall.#socket, MARKER_CHAIN))
-        await applyRuleset(rulesetText(), 'make the firewall table', options);
+      await firewall.#ensure(networkRuleset);
     } catch (error) {
       firewall.#socket.close();
       throw error;
@@ -84,9 +86,32 @@ export class Firewall implements Disposable {
     return firewall;
   }
 
-  /** Removes the whole table. Idempotent; no other rule is touched. */
+  /** Removes what this library has put there. Idempotent; no other rule is touched. */
   static async remove(options: InNetns = {}): Promise<void> {
-    await applyRuleset(`add table inet ${TABLE}\ndelete table inet ${TABLE}\n`, 'remove the firewall table', options);
+    using firewall = new Firewall(options.netns);
+    for (const ruleset of [networkRuleset, portRuleset]) {
+      if (!firewall.#has(ruleset)) continue;
+      const { family } = ruleset;
+      await applyRuleset(`delete table ${family} ${TABLE}\n`, `remove table ${family} ${TABLE}`, options);
+    }
+  }
+
+  /**
+   * Makes the table for ports of bridges, which containers with an egress policy of their own need, unless it is there.
+   *
+   * @throws UnavailableError the kernel has no nftables for bridges
+   */
+  async preparePorts(): Promise<void> {
+    try {
+      await this.#ensure(portRuleset);
+    } catch (error) {
+      if (!(error instanceof NftError)) throw error;
+      throw new UnavailableError(
+        'an egress policy of one container among several',
+        `the kernel does not take rules for ports of bridges: ${error.message}`,
+        'Use a kernel with CONFIG_NF_TABLES_BRIDGE, or give the policy to a network that only this container is on',
+      );
+    }
   }
 
   /** The netlink socket, for the parts of this package that fill other sets. */
@@ -105,8 +130,19 @@ export class Firewall implements Disposable {
    */
   addNetwork(network: FirewallNetwork): void {
     const elements = networkElements(network);
-    if (!network.internal) this.#allowForwarding(network);
+    if (!network.internal) this.allowForwarding(network);
     addElements(this.#socket, elements);
+  }
+
+  /** Sets the sysctls that it takes for packets of a network to be routed. */
+  allowForwarding(network: FirewallNetwork): void {
+    const options = { netns: this.#netns };
+    const versions = network.subnets.map((subnet) => parseSubnet(subnet).family);
+    if (versions.includes('inet')) {
+      setSync('net/ipv4/ip_forward', 1, options);
+      setSync(`net/ipv4/conf/${network.bridge}/route_localnet`, 1, options);
+    }
+    if (versions.includes('inet6')) setSync('net/ipv6/conf/all/forwarding', 1, options);
   }
 
   /** Takes a network out. Idempotent. Ports of its containers are taken out by {@link unpublish}. */
@@ -153,24 +189,22 @@ export class Firewall implements Disposable {
     this.close();
   }
 
-  #allowForwarding(network: FirewallNetwork): void {
-    const options = { netns: this.#netns };
-    const versions = network.subnets.map((subnet) => parseSubnet(subnet).family);
-    if (versions.includes('inet')) {
-      setSync('net/ipv4/ip_forward', 1, options);
-      setSync(`net/ipv4/conf/${network.bridge}/route_localnet`, 1, options);
-    }
-    if (versions.includes('inet6')) setSync('net/ipv6/conf/all/forwarding', 1, options);
+  #has({ family, marker }: Ruleset): boolean {
+    return hasChain(this.#socket, family, marker);
+  }
+
+  async #ensure(ruleset: Ruleset): Promise<void> {
+    if (this.#has(ruleset)) return;
+    const { family } = ruleset;
+    await applyRuleset(rulesetText(ruleset), `make table ${family} ${TABLE}`, { netns: this.#netns });
   }
 }
 
 function networkElements(network: FirewallNetwork): Element[] {
   const bridge = linkField(checkLinkName(network.bridge, 'bridge'));
   const doing = `let network ${network.bridge} through the firewall`;
-  const elements: Element[] = [
-    { set: 'bridges', elements: [keyElement(bridge)], doing },
-    { set: 'same_bridge', elements: [keyElement(bridge, bridge)], doing },
-  ];
+  const elements: Element[] = [{ set: 'bridges', elements: [keyElement(bridge)], doing }];
+  if (network.icc !== false) elements.push({ set: 'same_bridge', elements: [keyElement(bridge, bridge)], doing });
   if (network.internal) elements.push({ set: 'internal', elements: [keyElement(bridge)], doing });
   else if (network.masquerade !== false) {
     for (const text of network.subnets) {

@@ -12,10 +12,38 @@ export type SetName =
   | 'publish4_on'
   | 'publish6'
   | 'publish6_on'
-  | 'opened4'
-  | 'opened4_any'
-  | 'opened6'
-  | 'opened6_any';
+  | PortSetName
+  // Each egress policy has its own, of what its resolver opened.
+  | OpenedSetName;
+
+/** Sets and maps of the bridge table. */
+export type PortSetName =
+  | 'policed'
+  | 'own_mac'
+  | 'own4'
+  | 'own6'
+  | 'own_target'
+  | 'taken4'
+  | 'taken6'
+  | 'taken_target'
+  | 'router'
+  | 'router4'
+  | 'router6';
+
+/** Addresses one policy has opened: with a port, or with any. */
+export type OpenedSetName = `opened${4 | 6}${'' | '_any'}_${string}`;
+
+/** Which of the kernel's tables of our name. */
+export type TableFamily = 'inet' | 'bridge';
+
+/** Rules that are written once and stay; what comes and goes are elements of their sets. */
+export interface Ruleset {
+  readonly family: TableFamily;
+  readonly sets: readonly string[];
+  readonly chains: Readonly<Record<string, readonly string[]>>;
+  /** An empty chain. Its number is raised with every change, so its name tells whether the kernel has these rules. */
+  readonly marker: `ruleset_${number}`;
+}
 
 const sets: readonly string[] = [
   'set bridges { type ifname; }',
@@ -27,12 +55,12 @@ const sets: readonly string[] = [
   'map publish4_on { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }',
   'map publish6 { type inet_proto . inet_service : ipv6_addr . inet_service; }',
   'map publish6_on { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }',
-  'set opened4 { type ifname . ipv4_addr . inet_proto . inet_service; flags timeout; }',
-  'set opened4_any { type ifname . ipv4_addr; flags timeout; }',
-  'set opened6 { type ifname . ipv6_addr . inet_proto . inet_service; flags timeout; }',
-  'set opened6_any { type ifname . ipv6_addr; flags timeout; }',
   'map egress { type ifname : verdict; }',
+  'map egress4 { type ifname . ipv4_addr : verdict; }',
+  'map egress6 { type ifname . ipv6_addr : verdict; }',
   'map guarded { type ifname : verdict; }',
+  'map guarded4 { type ifname . ipv4_addr : verdict; }',
+  'map guarded6 { type ifname . ipv6_addr : verdict; }',
 ];
 
 const chains: Readonly<Record<string, readonly string[]>> = {
@@ -64,6 +92,9 @@ const chains: Readonly<Record<string, readonly string[]>> = {
   forward: [
     'type filter hook forward priority filter; policy accept;',
     'ct state established,related accept',
+    // A container's own policy, then that of its network: what both let through.
+    'iifname . ip saddr vmap @egress4',
+    'iifname . ip6 saddr vmap @egress6',
     'iifname vmap @egress',
     'iifname . oifname @same_bridge accept',
     'iifname @internal drop',
@@ -72,39 +103,44 @@ const chains: Readonly<Record<string, readonly string[]>> = {
     // From another network, or from outside around a published port.
     'oifname @bridges drop',
   ],
-  // What networks with an egress policy may do to the host itself.
+  // What those with an egress policy may do to the host itself.
   input: [
     'type filter hook input priority filter; policy accept;',
     'ct state established,related accept',
+    'iifname . ip saddr vmap @guarded4',
+    'iifname . ip6 saddr vmap @guarded6',
     'iifname vmap @guarded',
   ],
 };
 
-// Raised with every change above: its name tells whether the kernel has these rules.
-export const MARKER_CHAIN = 'ruleset_1';
+/** Networks, their way out and their published ports. */
+export const networkRuleset: Ruleset = { family: 'inet', sets, chains, marker: 'ruleset_2' };
 
 /**
- * The whole ruleset as nft reads it, one transaction. Sets and chains that exist are kept with their elements; the rules are written anew.
+ * A ruleset as nft reads it, one transaction. Sets and chains that exist are kept with their elements; the rules are written anew.
  */
-export function rulesetText(): string {
-  const lines = [`add table inet ${TABLE}`];
-  for (const set of sets) lines.push(inTable(set));
-  for (const [name, rules] of Object.entries(chains))
-    lines.push(addChain(name, rules), `flush chain inet ${TABLE} ${name}`);
-  for (const [name, rules] of Object.entries(chains)) {
-    for (const rule of rules.filter((line) => !line.startsWith('type ')))
-      lines.push(`add rule inet ${TABLE} ${name} ${rule}`);
-  }
-  lines.push(addChain(MARKER_CHAIN, []));
-  return `${lines.join('\n')}\n`;
+export function rulesetText({ family, sets, chains, marker }: Ruleset): string {
+  const chainLine = (name: string, rules: readonly string[]): string => {
+    const hook = rules.find(isHook);
+    return `add chain ${family} ${TABLE} ${name}${hook ? ` { ${hook} }` : ''}`;
+  };
+  const setLine = (declaration: string): string => {
+    const [kind, name, ...body] = declaration.split(' ');
+    return `add ${kind} ${family} ${TABLE} ${name} ${body.join(' ')}`;
+  };
+  const named = Object.entries(chains);
+  return [
+    `add table ${family} ${TABLE}`,
+    ...sets.map(setLine),
+    ...named.flatMap(([name, rules]) => [chainLine(name, rules), `flush chain ${family} ${TABLE} ${name}`]),
+    ...named.flatMap(([name, rules]) =>
+      rules.filter((line) => !isHook(line)).map((rule) => `add rule ${family} ${TABLE} ${name} ${rule}`),
+    ),
+    chainLine(marker, []),
+    '',
+  ].join('\n');
 }
 
-function inTable(declaration: string): string {
-  const [kind, name, ...body] = declaration.split(' ');
-  return `add ${kind} inet ${TABLE} ${name} ${body.join(' ')}`;
-}
-
-function addChain(name: string, rules: readonly string[]): string {
-  const hook = rules.find((line) => line.startsWith('type '));
-  return `add chain inet ${TABLE} ${name}${hook ? ` { ${hook} }` : ''}`;
+function isHook(line: string): boolean {
+  return line.startsWith('type ');
 }

@@ -10,14 +10,17 @@ import {
   type SetElement,
   setElementsPayload,
 } from '@ns/netlink';
-import { type SetName, TABLE } from './ruleset.ts';
+import { type SetName, TABLE, type TableFamily } from './ruleset.ts';
 
-const NFPROTO_INET = 1;
+// NFPROTO_INET, NFPROTO_BRIDGE
+const familyNumbers: Readonly<Record<TableFamily, number>> = { inet: 1, bridge: 7 };
 const INTERVAL_END = 1;
 const IFNAMSIZ = 16;
 
 /** An element of one of our sets, ready for the kernel. */
 export interface Element {
+  /** Default: `inet`. */
+  readonly family?: TableFamily;
   readonly set: SetName;
   readonly elements: readonly SetElement[];
   /** How errors call it. */
@@ -41,6 +44,11 @@ export function addressField(address: string): Buffer {
 const protocolNumbers = { tcp: 6, udp: 17 } as const;
 /** Transport protocols that have ports. */
 export type Protocol = keyof typeof protocolNumbers;
+
+/** An address of the link layer. */
+export function macField(mac: string): Buffer {
+  return Buffer.from(`${mac.replaceAll(':', '')}0000`, 'hex');
+}
 
 /** A transport protocol. */
 export function protocolField(protocol: Protocol): Buffer {
@@ -76,12 +84,12 @@ export function intervalElements(first: Buffer, last: Buffer): SetElement[] {
 function request(
   message: 'NEWSETELEM' | 'DELSETELEM',
   flags: number,
-  { set, elements, doing }: Element,
+  { family = 'inet', set, elements, doing }: Element,
 ): NetlinkRequest {
   return {
     type: nftablesType(message),
     flags,
-    payload: setElementsPayload.encode({ family: NFPROTO_INET, attributes: { table: TABLE, set, elements } }),
+    payload: setElementsPayload.encode({ family: familyNumbers[family], attributes: { table: TABLE, set, elements } }),
     doing,
   };
 }
@@ -97,6 +105,11 @@ export function addElements(socket: NetlinkSocket, elements: readonly Element[])
     socket.transaction(
       nftablesBatch(elements.map((element) => request('NEWSETELEM', NLM_F.CREATE | NLM_F.EXCL, element))),
     );
+}
+
+/** Adds elements, or leaves them as they are, in one transaction. */
+export function putElements(socket: NetlinkSocket, elements: readonly Element[]): void {
+  socket.transaction(nftablesBatch(elements.map((element) => request('NEWSETELEM', NLM_F.CREATE, element))));
 }
 
 /** Starts the timeout of an element that is there anew, without a moment in which it is missing. */
@@ -120,7 +133,7 @@ export function removeElements(socket: NetlinkSocket, elements: readonly Element
 
 /** The elements of a set. */
 export function listElements(socket: NetlinkSocket, set: SetName): SetElement[] {
-  const payload = setElementsPayload.encode({ family: NFPROTO_INET, attributes: { table: TABLE, set } });
+  const payload = setElementsPayload.encode({ family: familyNumbers.inet, attributes: { table: TABLE, set } });
   try {
     return socket
       .dump({ type: nftablesType('GETSETELEM'), payload, doing: `list ${set}` })
@@ -132,11 +145,11 @@ export function listElements(socket: NetlinkSocket, set: SetName): SetElement[] 
 }
 
 /** Is there a chain of this name in our table? */
-export function hasChain(socket: NetlinkSocket, name: string): boolean {
+export function hasChain(socket: NetlinkSocket, family: TableFamily, name: string): boolean {
   try {
     socket.request({
       type: nftablesType('GETCHAIN'),
-      payload: chainPayload.encode({ family: NFPROTO_INET, attributes: { table: TABLE, name } }),
+      payload: chainPayload.encode({ family: familyNumbers[family], attributes: { table: TABLE, name } }),
       doing: `look up chain ${name}`,
     });
     return true;

@@ -1,28 +1,25 @@
-import { existsSync } from 'node:fs';
 import { SpecError } from '@ns/libc';
-import { NetlinkError, type NetlinkSocket } from '@ns/netlink';
-import { add as addAddress } from '../address.ts';
 import { canonicalName } from '../dns/name-table.ts';
-import { Resolver } from '../dns/resolver.ts';
-import { EgressPolicy } from '../egress/egress-policy.ts';
+import type { EgressPolicy } from '../egress/egress-policy.ts';
 import type { EgressOptions } from '../egress/egress-rule.ts';
 import { NetworkExistsError, NetworkNotFoundError } from '../errors.ts';
 import { Firewall } from '../firewall/firewall.ts';
-import { findForwardingObstacles } from '../firewall/obstacles.ts';
 import type { AddressPool } from '../ipam/address-pool.ts';
 import { listClaims, releaseSubnets } from '../ipam/subnet-claims.ts';
-import { remove as removeLink, setUp } from '../link/change.ts';
-import { createBridge } from '../link/create.ts';
-import { get as getLink, indexOf } from '../link/link.ts';
-import { type InNetns, type NetnsReference, openSocket } from '../namespace-reference.ts';
+import { remove as removeLink } from '../link/change.ts';
+import { get as getLink } from '../link/link.ts';
+import type { InNetns, NetnsReference } from '../namespace-reference.ts';
 import { NetNamespace } from '../net-namespace.ts';
 import { parsePortSpec } from '../ports/port-spec.ts';
 import { type PublishedPorts, publishPorts } from '../ports/publish-ports.ts';
 import { checkStateName, stateRoot } from '../state-directory.ts';
-import { setSync } from '../sysctl.ts';
+import { BridgeSide } from './bridge-side.ts';
+import { buildBridge } from './build-bridge.ts';
+import { NameService } from './name-service.ts';
 import { type BridgeNetworkOptions, firewallNetwork, openPool, planNetwork } from './network-plan.ts';
+import { isPoliced, NetworkPolicies } from './network-policies.ts';
 import { digest, type Endpoint, type NetworkRecord, NetworkState } from './network-state.ts';
-import { freeLinkName, LinkNameTakenError, macFor, plugContainer } from './plug-container.ts';
+import { freeLinkName, LinkNameTakenError, macFor } from './plug-container.ts';
 import { portsInForce } from './ports-in-force.ts';
 
 /** How to connect a container. */
@@ -43,13 +40,15 @@ export interface ConnectOptions {
   readonly defaultRoute?: boolean;
   /** Published ports in Docker's notation. */
   readonly ports?: readonly string[];
+  /**
+   * What this container may connect to, its neighbours on the network included. What the network's own policy refuses
+   * stays refused. Needs CONFIG_NF_TABLES_BRIDGE. Left out, what the network may.
+   */
+  readonly egress?: EgressOptions;
 }
 
 // Time a process has between claim and record.
 const CLAIM_GRACE_MS = 60_000;
-const PACKET_LOG_GROUPS_FROM = 20_000;
-const TAKEOVER_INTERVAL_MS = 500;
-const TICK_MS = 50;
 
 /**
  * A bridge on the host that containers are connected to: addresses from pools on disk, masquerading, published ports, a
@@ -74,14 +73,10 @@ export class BridgeNetwork implements AsyncDisposable {
   readonly #firewall: Firewall;
   readonly #pools: readonly AddressPool[];
   readonly #published = new Map<string, PublishedPorts>();
-  #resolver: Resolver | undefined;
-  #egress: EgressPolicy | undefined;
+  readonly #policies: NetworkPolicies;
+  readonly #bridge: BridgeSide;
+  #names: NameService | undefined;
   #removeOnDispose = false;
-  #takeover: NodeJS.Timeout | undefined;
-  #namesFromMs = 0;
-  // For changes on the side of the bridge; opened with the first.
-  #socket: NetlinkSocket | undefined;
-  #bridgeIndex: number | undefined;
 
   private constructor(record: NetworkRecord, firewall: Firewall, root: string) {
     this.#record = record;
@@ -90,6 +85,8 @@ export class BridgeNetwork implements AsyncDisposable {
     this.#root = root;
     this.#state = new NetworkState(root);
     this.#pools = record.subnets.map((plan) => openPool(record.name, plan, root));
+    this.#policies = new NetworkPolicies(firewall, record.bridge);
+    this.#bridge = new BridgeSide(firewall.netns, record, this.#pools);
   }
 
   /**
@@ -109,7 +106,7 @@ export class BridgeNetwork implements AsyncDisposable {
       network = new BridgeNetwork(record, firewall, root);
       // Written first: what a crash leaves half made is found and removed by name.
       await state.write(record);
-      await network.#build();
+      await buildBridge(record, network.#pools, firewall);
       await network.#startServices({ upstreams: options.upstreams, isNew: true });
       network.#removeOnDispose = true;
       return network;
@@ -136,7 +133,7 @@ export class BridgeNetwork implements AsyncDisposable {
     const network = new BridgeNetwork(record, await Firewall.open({ netns: options.netns }), root);
     // After a reboot the records are there and the bridge is not.
     const isNew = !(await getLink(record.bridge, { netns: options.netns }));
-    if (isNew) await network.#build();
+    if (isNew) await buildBridge(record, network.#pools, network.#firewall);
     await network.#startServices({ upstreams: options.upstreams, isNew });
     return network;
   }
@@ -177,7 +174,12 @@ export class BridgeNetwork implements AsyncDisposable {
 
   /** The policy of {@link BridgeNetworkOptions.egress}. */
   get egress(): EgressPolicy | undefined {
-    return this.#egress;
+    return this.#policies.ofNetwork;
+  }
+
+  /** The policy of {@link ConnectOptions.egress}, of a container that was connected here. */
+  egressOf(owner: string): EgressPolicy | undefined {
+    return this.#policies.ofContainer(owner);
   }
 
   /**
@@ -186,10 +188,23 @@ export class BridgeNetwork implements AsyncDisposable {
    * @throws SpecError `egress`: the network was made without one
    */
   async changeEgress(egress: EgressOptions): Promise<void> {
-    if (!this.#egress) throw new SpecError('egress', 'nothing: the network was made without a policy', egress);
-    await this.#egress.change(egress);
+    if (!this.egress) throw new SpecError('egress', 'nothing: the network was made without a policy', egress);
+    await this.egress.change(egress);
     this.#record = { ...this.#record, egress };
     await this.#state.write(this.#record);
+  }
+
+  /**
+   * Changes the policy of a container, connected by whatever process.
+   *
+   * @throws SpecError `egress`: it was connected without one
+   */
+  async changeEgressOf(owner: string, egress: EgressOptions): Promise<void> {
+    const endpoint = this.#state.endpoint(this.name, owner);
+    if (!endpoint || !isPoliced(endpoint))
+      throw new SpecError('egress', 'nothing: the container was connected without a policy', egress);
+    await this.#policies.change(endpoint, egress);
+    this.#state.writeEndpoint(this.name, { ...endpoint, egress });
   }
 
   /** Containers of the network. */
@@ -203,7 +218,7 @@ export class BridgeNetwork implements AsyncDisposable {
    * @throws AddressPoolExhaustedError, AddressInUseError, PortInUseError, SpecError
    */
   async connect(options: ConnectOptions): Promise<Endpoint> {
-    const { owner } = options;
+    const { owner, egress } = options;
     const names = (options.names ?? []).map((name) => canonicalName(name, 'names'));
     const ports = (options.ports ?? []).flatMap((text) => parsePortSpec(text));
     if (this.#state.hasEndpoint(this.name, owner))
@@ -216,19 +231,21 @@ export class BridgeNetwork implements AsyncDisposable {
       const mac = options.mac ?? macFor(address ?? address6!, owner);
       const hostLink = `nsv${digest(this.name, owner).slice(0, 12)}`;
       const link = options.link ?? 'eth0';
-      let draft: Endpoint = { owner, link, hostLink, mac, address, address6, names, ports: [] };
+      let draft: Endpoint = { owner, link, hostLink, mac, address, address6, names, ports: [], egress };
       this.#state.writeEndpoint(this.name, draft);
+      if (isPoliced(draft)) await this.#policies.prepare(draft, this.record);
       const wayOut = options.defaultRoute === false || this.record.internal ? [] : this.gateways;
       try {
-        this.#plug(draft, inside, wayOut);
+        this.#bridge.plug(draft, inside, wayOut);
       } catch (error) {
         if (!(error instanceof LinkNameTakenError)) throw error;
         // Most containers have one network, so eth0 is tried without asking.
         if (options.link !== undefined) throw error.cause;
         draft = { ...draft, link: freeLinkName(inside) };
         this.#state.writeEndpoint(this.name, draft);
-        this.#plug(draft, inside, wayOut);
+        this.#bridge.plug(draft, inside, wayOut);
       }
+      if (isPoliced(draft)) await this.#policies.add(draft);
       if (ports.length === 0) return draft;
       const published = await publishPorts({
         ports,
@@ -255,6 +272,7 @@ export class BridgeNetwork implements AsyncDisposable {
     // Ports that another process published.
     else if (endpoint && endpoint.ports.length > 0) this.#firewall.unpublish(portsInForce(this.#firewall, endpoint));
     if (endpoint) await removeLink(endpoint.hostLink, { netns: this.#netns, ifMissing: 'ignore' });
+    if (endpoint && isPoliced(endpoint)) await this.#policies.remove(endpoint);
     for (const pool of this.#pools) {
       const address = pool.subnet.family === 'inet' ? endpoint?.address : endpoint?.address6;
       // Without a record a crash came in between, and only the leases tell.
@@ -285,7 +303,7 @@ export class BridgeNetwork implements AsyncDisposable {
   /** Disconnects everybody and removes bridge, rules, leases and records. Idempotent. */
   async remove(): Promise<void> {
     for (const { owner } of await this.endpoints()) await this.disconnect(owner);
-    await this.#egress?.remove();
+    await this.egress?.remove();
     await this.close();
     const firewall = await Firewall.open({ netns: this.#netns });
     firewall.removeNetwork(firewallNetwork(this.record));
@@ -298,12 +316,9 @@ export class BridgeNetwork implements AsyncDisposable {
 
   /** Stops what runs in this process; the network stays. Idempotent. */
   async close(): Promise<void> {
-    clearInterval(this.#takeover);
-    await this.#resolver?.close();
-    this.#resolver = undefined;
+    await this.#names?.close();
     this.#firewall.close();
-    this.#socket?.close();
-    this.#socket = undefined;
+    this.#bridge.close();
   }
 
   /** {@link BridgeNetwork.remove} of a network that was made here, {@link BridgeNetwork.close} of one that was opened. */
@@ -312,106 +327,22 @@ export class BridgeNetwork implements AsyncDisposable {
     else await this.close();
   }
 
-  #plug(endpoint: Endpoint, inside: NetNamespace, wayOut: readonly string[]): void {
-    this.#socket ??= openSocket(this.#netns);
-    const socket = this.#socket;
-    const { bridge } = this.record;
-    const plug = (bridgeIndex: number): void =>
-      plugContainer({ socket, bridgeIndex, record: this.record, pools: this.#pools }, endpoint, inside, wayOut);
-    const known = this.#bridgeIndex;
-    this.#bridgeIndex = known ?? indexOf(socket, bridge);
-    try {
-      plug(this.#bridgeIndex);
-    } catch (error) {
-      if (known === undefined || !(error instanceof NetlinkError)) throw error;
-      // Another process may have made the bridge anew.
-      this.#bridgeIndex = indexOf(socket, bridge);
-      if (this.#bridgeIndex === known) throw error;
-      plug(this.#bridgeIndex);
-    }
-  }
-
-  async #build(): Promise<void> {
-    const { bridge, mtu } = this.record;
-    const netns = this.#netns;
-    // A bridge without an address of its own takes the lowest of its ports, and changes it under the feet of the containers
-    // that remember it when that port goes.
-    await createBridge({ name: bridge, mtu, netns, mac: macFor(this.gateways[0] ?? '::', bridge) });
-    // The bridge answers for its addresses from the start: nobody else can have them.
-    if (existsInside(netns, `net/ipv6/conf/${bridge}/accept_dad`))
-      setSync(`net/ipv6/conf/${bridge}/accept_dad`, 0, { netns });
-    for (const pool of this.#pools) {
-      if (pool.gateway !== undefined)
-        await addAddress(bridge, `${pool.gateway}/${pool.subnet.prefixLength}`, {
-          netns,
-          nodad: pool.subnet.family === 'inet6',
-        });
-    }
-    await setUp(bridge, { netns });
-    this.#firewall.addNetwork(firewallNetwork(this.record));
-    if (!this.record.internal) this.#warnOfObstacles();
-  }
-
-  /** Rules of others are never changed; that they keep our packets back is said, with what would let them through. */
-  #warnOfObstacles(): void {
-    for (const { why, fix } of findForwardingObstacles(this.record.bridge, { netns: this.#netns }))
-      process.emitWarning(`network '${this.name}' does not get through: ${why}`, {
-        code: 'NS_NETWORK_BLOCKED',
-        detail: `To let it through: ${fix.join('; ')}`,
-      });
-  }
-
   async #startServices(options: { upstreams: readonly string[] | undefined; isNew: boolean }): Promise<void> {
-    const { bridge, egress } = this.record;
-    if (egress) {
-      const { index } = (await getLink(bridge, { netns: this.#netns }))!;
-      const logGroup = PACKET_LOG_GROUPS_FROM + (index % 40_000);
-      const place = { firewall: this.#firewall, bridge, logGroup };
-      this.#egress = options.isNew
-        ? await EgressPolicy.apply({ ...place, policy: egress })
-        : EgressPolicy.attach({ ...place, policy: egress });
-    }
-    if (await this.#serveNames(options.upstreams)) return;
-    // When the process that does ends, whatever it dies of, one of the others goes on.
-    this.#takeover = setInterval(async () => {
-      if (await this.#serveNames(options.upstreams).catch(() => false)) clearInterval(this.#takeover);
-    }, TAKEOVER_INTERVAL_MS).unref();
-  }
-
-  /** False: another process serves the network's names. */
-  async #serveNames(upstreams: readonly string[] | undefined): Promise<boolean> {
-    try {
-      this.#resolver = await Resolver.start({
-        netns: this.#netns,
-        listen: this.gateways,
-        ...(this.record.internal ? { upstreams: [] } : upstreams === undefined ? {} : { upstreams }),
-        ...(this.#egress === undefined ? {} : { policy: this.#egress }),
-        refresh: () => this.#readRecords(),
-      });
-      return true;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-      return false;
-    }
-  }
-
-  /** Names and policy as they are on disk, where all processes of the network write. */
-  async #readRecords(): Promise<void> {
-    const changedMs = this.#state.changedAtMs(this.name);
-    if (changedMs === this.#namesFromMs) return;
-    const record = await this.#state.read(this.name);
-    const endpoints = await this.endpoints();
-    const table = this.#resolver?.names;
-    if (!table || !record) return;
-    // File systems count time in ticks: what is written in the same one would go unseen.
-    this.#namesFromMs = Date.now() - changedMs > TICK_MS ? changedMs : 0;
-    if (record.egress && JSON.stringify(record.egress) !== JSON.stringify(this.record.egress))
-      this.#egress?.follow(record.egress);
-    this.#record = record;
-    table.clear();
-    for (const { owner, names, address, address6 } of endpoints)
-      for (const name of names)
-        for (const one of [address, address6]) if (one !== undefined) table.add(owner, name, one);
+    const { egress, internal } = this.record;
+    if (egress) await this.#policies.start(egress, options);
+    this.#names = new NameService({
+      network: this.name,
+      netns: this.#netns,
+      state: this.#state,
+      listen: this.gateways,
+      upstreams: internal ? [] : options.upstreams,
+      policyFor: (client) => this.#policies.for(client),
+      onRecords: (record, endpoints) => {
+        this.#record = record;
+        return this.#policies.follow(record, endpoints);
+      },
+    });
+    await this.#names.start();
   }
 
   #allocate({ owner, address, address6 }: ConnectOptions): {
@@ -434,9 +365,4 @@ export class BridgeNetwork implements AsyncDisposable {
 
 function addressesOf({ address, address6 }: Endpoint): { address?: string; address6?: string } {
   return { ...(address === undefined ? {} : { address }), ...(address6 === undefined ? {} : { address6 }) };
-}
-
-function existsInside(netns: NetnsReference | undefined, name: string): boolean {
-  // Either all namespaces have IPv6 or none: it is a matter of the kernel.
-  return netns === undefined ? existsSync(`/proc/sys/${name}`) : existsSync('/proc/sys/net/ipv6');
 }

@@ -90,6 +90,6 @@ export function openPool(
 }
 
 /** What the firewall has to know about a network. */
-export function firewallNetwork({ bridge, subnets, internal, masquerade }: NetworkRecord): FirewallNetwork {
-  return { bridge, subnets: subnets.map((plan) => plan.subnet), internal, masquerade };
+export function firewallNetwork({ bridge, subnets, internal, icc, masquerade }: NetworkRecord): FirewallNetwork {
+  return { bridge, subnets: subnets.map((plan) => plan.subnet), internal, icc, masquerade };
 }

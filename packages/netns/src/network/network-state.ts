@@ -51,6 +51,8 @@ export interface Endpoint {
   readonly address6: string | undefined;
   readonly names: readonly string[];
   readonly ports: readonly PublishedPort[];
+  /** What it may connect to, where that is its own. */
+  readonly egress?: EgressOptions | undefined;
 }
 
 const NETWORK_FILE = 'network.json';

@@ -1,0 +1,109 @@
+import { discoveryTypes } from '../firewall/port-ruleset.ts';
+import { type OpenedSetName, TABLE } from '../firewall/ruleset.ts';
+import { closedSubnets, type EgressOptions, type SubnetRule } from './egress-rule.ts';
+import type { EgressScope } from './egress-scope.ts';
+
+/* The rules of one policy, as nft reads them. */
+
+/** What a policy's rules are made from. */
+export interface EgressRules {
+  readonly scope: EgressScope;
+  readonly logPrefix: string;
+  readonly logGroup: number;
+  readonly otherwise: NonNullable<EgressOptions['default']>;
+  readonly subnets: readonly SubnetRule[];
+}
+
+/** Set of what a policy's resolver has opened. */
+export function openedSet({ id }: EgressScope, version: 4 | 6, ports: 'port' | 'any'): OpenedSetName {
+  return `opened${version}${ports === 'any' ? '_any' : ''}_${id}`;
+}
+
+/** Puts a policy in force, or replaces its rules; what was opened is closed. */
+export function policyScript({ scope, logPrefix, logGroup, otherwise, subnets }: EgressRules): string {
+  const { refuse, egress, guard } = chainNames(scope);
+  const opened = (version: 4 | 6, ports: 'port' | 'any') => `@${openedSet(scope, version, ports)} return`;
+  const allowed = subnets.map((rule) => `${destination(rule.subnet)} ${limit(rule)}return`);
+  const rules: Readonly<Record<string, readonly string[]>> = {
+    [refuse]: [
+      `limit rate 1000/second log prefix "${logPrefix}" group ${logGroup} snaplen 128`,
+      'meta l4proto tcp reject with tcp reset',
+      'reject with icmpx admin-prohibited',
+    ],
+    [egress]: [
+      ...scope.exempt,
+      `ip daddr . meta l4proto . th dport ${opened(4, 'port')}`,
+      `ip daddr ${opened(4, 'any')}`,
+      `ip6 daddr . meta l4proto . th dport ${opened(6, 'port')}`,
+      `ip6 daddr ${opened(6, 'any')}`,
+      ...allowed,
+      ...closedSubnets.map((subnet) => `${destination(subnet)} goto ${refuse}`),
+      otherwise === 'allow' ? 'return' : `goto ${refuse}`,
+    ],
+    [guard]: [
+      // The gateway of this bridge, not another network's: its resolver would pass on any name.
+      'fib daddr . iif type local meta l4proto { tcp, udp } th dport 53 return',
+      'icmp type echo-request return',
+      `icmpv6 type { echo-request, ${discoveryTypes} } return`,
+      ...allowed,
+      `goto ${refuse}`,
+    ],
+  };
+  const chains = Object.keys(rules);
+  return [
+    ...setDeclarations(scope).flatMap(([name, type]) => [
+      `add set inet ${TABLE} ${name} { type ${type}; flags timeout; }`,
+      `flush set inet ${TABLE} ${name}`,
+    ]),
+    ...chains.flatMap((name) => [`add chain inet ${TABLE} ${name}`, `flush chain inet ${TABLE} ${name}`]),
+    ...chains.flatMap((name) => rules[name]!.map((rule) => `add rule inet ${TABLE} ${name} ${rule}`)),
+    ...verdicts(scope, 'add'),
+    '',
+  ].join('\n');
+}
+
+/** Takes a policy off, whether it is there or not. */
+export function removalScript(scope: EgressScope): string {
+  const chains = Object.values(chainNames(scope));
+  const sets = setDeclarations(scope);
+  return [
+    ...chains.map((name) => `add chain inet ${TABLE} ${name}`),
+    ...sets.map(([name, type]) => `add set inet ${TABLE} ${name} { type ${type}; flags timeout; }`),
+    ...verdicts(scope, 'add'),
+    ...verdicts(scope, 'delete'),
+    ...chains.map((name) => `flush chain inet ${TABLE} ${name}`),
+    ...chains.map((name) => `delete chain inet ${TABLE} ${name}`),
+    ...sets.map(([name]) => `delete set inet ${TABLE} ${name}`),
+    '',
+  ].join('\n');
+}
+
+// In this order they can be deleted: each leads to the last.
+function chainNames({ id }: EgressScope): { egress: string; guard: string; refuse: string } {
+  return { egress: `egress_${id}`, guard: `guard_${id}`, refuse: `refuse_${id}` };
+}
+
+function setDeclarations(scope: EgressScope): [name: OpenedSetName, type: string][] {
+  return ([4, 6] as const).flatMap((version) => [
+    [openedSet(scope, version, 'port'), `ipv${version}_addr . inet_proto . inet_service`],
+    [openedSet(scope, version, 'any'), `ipv${version}_addr`],
+  ]);
+}
+
+function verdicts(scope: EgressScope, verb: 'add' | 'delete'): string[] {
+  const { egress, guard } = chainNames(scope);
+  return scope.keys.flatMap(({ forward, input, key }) => [
+    `${verb} element inet ${TABLE} ${forward} { ${key} : jump ${egress} }`,
+    `${verb} element inet ${TABLE} ${input} { ${key} : jump ${guard} }`,
+  ]);
+}
+
+function destination(subnet: SubnetRule['subnet']): string {
+  return `${subnet.family === 'inet' ? 'ip' : 'ip6'} daddr ${subnet.text}`;
+}
+
+function limit({ port, protocol }: SubnetRule): string {
+  if (port !== undefined)
+    return protocol === undefined ? `meta l4proto { tcp, udp } th dport ${port} ` : `${protocol} dport ${port} `;
+  return protocol === undefined ? '' : `meta l4proto ${protocol} `;
+}

@@ -1,0 +1,63 @@
+import { SpecError } from '@ns/libc';
+import type { Firewall } from '../firewall/firewall.ts';
+import { discoveryTypes } from '../firewall/port-ruleset.ts';
+import { checkLinkName } from '../link/link.ts';
+
+/** Where a policy holds. */
+export interface EgressPlace {
+  readonly firewall: Firewall;
+  readonly bridge: string;
+  /**
+   * Addresses on that bridge, of a container with a policy of its own. Its port must be pinned to them. Without, the
+   * policy holds for whatever comes from the bridge and leaves it.
+   */
+  readonly sources?: readonly string[];
+  /** Group of the kernel's packet log for refused connections; one program at a time can listen to it. */
+  readonly logGroup: number;
+}
+
+/** Who a policy is for, as the rules say it. */
+export interface EgressScope {
+  /** How errors call it. */
+  readonly label: string;
+  /** Part of the names of its chains and sets. */
+  readonly id: string;
+  /** First rule of the way out: what the policy does not speak of. */
+  readonly exempt: readonly string[];
+  /** Keys of the maps that lead to the chains of forwarded packets and of those for the host. */
+  readonly keys: readonly { readonly forward: string; readonly input: string; readonly key: string }[];
+}
+
+/** @throws SpecError what cannot be part of an nft script */
+export function egressScope({ bridge, sources, logGroup }: EgressPlace): EgressScope {
+  checkLinkName(bridge, 'bridge');
+  if (!/^[\w.-]+$/.test(bridge)) throw new SpecError('bridge', 'letters, digits, dots, dashes and underscores', bridge);
+  if (!Number.isInteger(logGroup) || logGroup < 1 || logGroup > 65535)
+    throw new SpecError('logGroup', 'a number from 1 to 65535', logGroup);
+  if (sources === undefined)
+    return {
+      label: bridge,
+      id: hex(bridge),
+      // Neighbours are not outside.
+      exempt: [`oifname "${bridge}" return`],
+      keys: [{ forward: 'egress', input: 'guarded', key: `"${bridge}"` }],
+    };
+  const [first] = sources;
+  if (first === undefined || !sources.every((source) => /^[\da-f.:]+$/i.test(source)))
+    throw new SpecError('sources', 'addresses', sources);
+  return {
+    label: `${first} on ${bridge}`,
+    id: hex(`${bridge} ${first}`),
+    // With br_netfilter bridged packets come by here too. Their sources are pinned, and so is what they advertise.
+    exempt: [`oifname "${bridge}" icmpv6 type { ${discoveryTypes} } return`],
+    keys: sources.map((source) => {
+      const version = source.includes(':') ? 6 : 4;
+      return { forward: `egress${version}`, input: `guarded${version}`, key: `"${bridge}" . ${source}` };
+    }),
+  };
+}
+
+// Link names may have characters that nft does not take in the name of a chain.
+function hex(text: string): string {
+  return Buffer.from(text).toString('hex');
+}

@@ -1,0 +1,100 @@
+import { parseIpAddress } from '@ns/netlink';
+import { replaceFdb } from '../neighbour.ts';
+import type { Firewall } from './firewall.ts';
+import type { PortSetName } from './ruleset.ts';
+import {
+  addressField,
+  type Element,
+  keyElement,
+  linkField,
+  macField,
+  putElements,
+  removeElements,
+} from './set-elements.ts';
+
+/** A port of a bridge, and who sends from it. */
+export interface PinnedPort {
+  /** The port's link. */
+  readonly port: string;
+  /** Address of the bridge. */
+  readonly bridgeMac: string;
+  readonly mac: string;
+  /** Addresses of either version. */
+  readonly addresses: readonly string[];
+}
+
+/** Lets nothing in from a port until {@link pinPort} says who may send. The port need not exist yet. */
+export function closePort(firewall: Firewall, port: string): void {
+  putElements(firewall.socket, [policedElement(port)]);
+}
+
+/**
+ * Opens a port for its own addresses. From now on it can send no other, and no neighbour can send or take these.
+ * What it sends to neighbours, and they to it, is routed by the host.
+ */
+export async function pinPort(firewall: Firewall, pinned: PinnedPort): Promise<void> {
+  putElements(firewall.socket, pinElements(pinned));
+  await replaceFdb({
+    mac: pinned.mac,
+    link: pinned.port,
+    database: 'master',
+    sticky: true,
+    netns: firewall.netns,
+  });
+}
+
+/** Forgets a port that is gone. Idempotent. */
+export function unpinPort(firewall: Firewall, pinned: Omit<PinnedPort, 'bridgeMac'>): void {
+  // What a key leads to does not matter for its removal.
+  const elements = pinElements({ ...pinned, bridgeMac: pinned.mac });
+  removeElements(firewall.socket, [...elements, policedElement(pinned.port)].map(withoutData));
+}
+
+/** What the kernel calls a link by itself on IPv6, made from its MAC address (RFC 4291, appendix A). */
+export function linkLocalAddress(mac: string): string {
+  const [first, ...rest] = mac.split(':').map((byte) => Number.parseInt(byte, 16)) as [number, ...number[]];
+  const bytes = [first ^ 2, ...rest.slice(0, 2), 0xff, 0xfe, ...rest.slice(2)];
+  const groups = [0, 2, 4, 6].map((at) => ((bytes[at]! << 8) | bytes[at + 1]!).toString(16));
+  return `fe80::${groups.join(':')}`;
+}
+
+function policedElement(port: string): Element {
+  return { family: 'bridge', set: 'policed', elements: [keyElement(linkField(port))], doing: `close port ${port}` };
+}
+
+function pinElements({ port, bridgeMac, mac, addresses }: PinnedPort): Element[] {
+  const link = linkField(port);
+  const router = { value: macField(bridgeMac).subarray(0, 6) };
+  const element = (set: PortSetName, key: readonly Buffer[], data?: { readonly value: Buffer }): Element => ({
+    family: 'bridge',
+    set,
+    elements: [{ ...keyElement(...key), ...(data && { data }) }],
+    doing: `pin port ${port} to ${mac}`,
+  });
+  const four = addresses.filter((address) => !address.includes(':')).map(addressField);
+  const six = addresses.filter((address) => address.includes(':')).map(addressField);
+  const linkLocal = parseIpAddress(linkLocalAddress(mac));
+  return [
+    element('own_mac', [link, macField(mac)]),
+    element('router', [link], router),
+    ...four.flatMap((address) => [
+      element('own4', [link, address]),
+      element('taken4', [address]),
+      element('router4', [macField(mac), address], router),
+    ]),
+    ...six.flatMap((address) => [
+      element('taken6', [address]),
+      element('taken_target', [address]),
+      element('router6', [macField(mac), address], router),
+    ]),
+    // A link-local one another network may have, too: it is nobody's alone.
+    ...[...six, linkLocal].flatMap((address) => [
+      element('own6', [link, address]),
+      element('own_target', [link, address]),
+    ]),
+  ];
+}
+
+function withoutData({ elements, ...rest }: Element): Element {
+  return { ...rest, elements: elements.map(({ key }) => (key === undefined ? {} : { key })) };
+}

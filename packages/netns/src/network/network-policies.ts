@@ -1,0 +1,151 @@
+import { jointPolicy, type NamePolicy } from '../dns/name-policy.ts';
+import { EgressPolicy } from '../egress/egress-policy.ts';
+import type { EgressOptions } from '../egress/egress-rule.ts';
+import type { EgressPlace } from '../egress/egress-scope.ts';
+import type { Firewall } from '../firewall/firewall.ts';
+import { closePort, linkLocalAddress, pinPort, unpinPort } from '../firewall/port-pins.ts';
+import { get as getLink } from '../link/link.ts';
+import { firewallNetwork } from './network-plan.ts';
+import type { Endpoint, NetworkRecord } from './network-state.ts';
+
+const PACKET_LOG_GROUPS_FROM = 20_000;
+const PACKET_LOG_GROUPS = 40_000;
+
+/** An endpoint whose container has a policy of its own. */
+export type PolicedEndpoint = Endpoint & { readonly egress: EgressOptions };
+
+/** The egress policies of a network: its own, and those of containers on it. */
+export class NetworkPolicies {
+  readonly #firewall: Firewall;
+  readonly #bridge: string;
+  #network: EgressPolicy | undefined;
+  /** By the owner of the endpoint. */
+  #containers = new Map<string, { readonly policy: EgressPolicy; readonly sources: readonly string[] }>();
+  #byAddress = new Map<string, EgressPolicy>();
+
+  constructor(firewall: Firewall, bridge: string) {
+    this.#firewall = firewall;
+    this.#bridge = bridge;
+  }
+
+  /** The network's own. */
+  get ofNetwork(): EgressPolicy | undefined {
+    return this.#network;
+  }
+
+  /** The policy of a container, put in force by whatever process. */
+  ofContainer(owner: string): EgressPolicy | undefined {
+    return this.#containers.get(owner)?.policy;
+  }
+
+  /** What the client at an address may know by name. */
+  for(client: string): NamePolicy | undefined {
+    // A link-local address comes with the name of the bridge.
+    return jointPolicy([this.#byAddress.get(client.split('%')[0]!), this.#network]);
+  }
+
+  /** Puts the network's own policy in force, or takes part in it. */
+  async start(egress: EgressOptions, { isNew }: { isNew: boolean }): Promise<void> {
+    const options = { ...(await this.#place(this.#bridge)), policy: egress };
+    this.#network = isNew ? await EgressPolicy.apply(options) : EgressPolicy.attach(options);
+  }
+
+  /**
+   * Before a container with a policy has its link: nothing comes out of it until the policy is in force.
+   *
+   * @throws UnavailableError the kernel has no rules for ports of bridges
+   */
+  async prepare({ hostLink }: Endpoint, record: NetworkRecord): Promise<void> {
+    await this.#firewall.preparePorts();
+    // What goes between it and its neighbours is routed, also where nothing goes out.
+    this.#firewall.allowForwarding(firewallNetwork(record));
+    closePort(this.#firewall, hostLink);
+  }
+
+  /** Puts a container's policy in force, and opens its port. */
+  async add(endpoint: PolicedEndpoint): Promise<void> {
+    const sources = sourcesOf(endpoint);
+    const place = { ...(await this.#place(endpoint.hostLink)), sources };
+    this.#remember(endpoint.owner, sources, await EgressPolicy.apply({ ...place, policy: endpoint.egress }));
+    const { mac: bridgeMac } = (await getLink(this.#bridge, { netns: this.#firewall.netns }))!;
+    await pinPort(this.#firewall, { ...pinned(endpoint), bridgeMac: bridgeMac! });
+  }
+
+  /** Replaces the rules of a container's policy. */
+  async change(endpoint: PolicedEndpoint, egress: EgressOptions): Promise<void> {
+    // Anew: what is known of it may be from before it had its link.
+    const policy = await this.#attach(endpoint);
+    await policy.change(egress);
+  }
+
+  /** Takes a container's policy off, whose link is gone. Idempotent. */
+  async remove(endpoint: PolicedEndpoint): Promise<void> {
+    const sources = sourcesOf(endpoint);
+    const place = { firewall: this.#firewall, bridge: this.#bridge, sources, logGroup: PACKET_LOG_GROUPS_FROM };
+    const policy = this.ofContainer(endpoint.owner) ?? EgressPolicy.attach({ ...place, policy: endpoint.egress });
+    await policy.remove();
+    unpinPort(this.#firewall, pinned(endpoint));
+    this.#forget(endpoint.owner);
+  }
+
+  /** Knows the policies that are on record, where all processes of the network write. */
+  async follow(record: NetworkRecord, endpoints: readonly Endpoint[]): Promise<void> {
+    if (record.egress && !sameOptions(record.egress, this.#network?.options)) this.#network?.follow(record.egress);
+    const policed = endpoints.filter(isPoliced);
+    const owners = new Set(policed.map(({ owner }) => owner));
+    for (const owner of this.#containers.keys()) if (!owners.has(owner)) this.#forget(owner);
+    for (const endpoint of policed) {
+      const known = this.ofContainer(endpoint.owner);
+      // One whose link is not there yet is being connected by another process: its port is closed.
+      if (!known) await this.#attach(endpoint);
+      else if (!sameOptions(known.options, endpoint.egress)) known.follow(endpoint.egress);
+    }
+  }
+
+  async #attach(endpoint: PolicedEndpoint): Promise<EgressPolicy> {
+    const sources = sourcesOf(endpoint);
+    const place = { ...(await this.#place(endpoint.hostLink)), sources };
+    const policy = EgressPolicy.attach({ ...place, policy: endpoint.egress });
+    this.#remember(endpoint.owner, sources, policy);
+    return policy;
+  }
+
+  /** Its packets are logged to a group of the link's number, which no other has at the same time. */
+  async #place(link: string): Promise<EgressPlace> {
+    const found = await getLink(link, { netns: this.#firewall.netns });
+    const logGroup = PACKET_LOG_GROUPS_FROM + ((found?.index ?? 0) % PACKET_LOG_GROUPS);
+    return { firewall: this.#firewall, bridge: this.#bridge, logGroup };
+  }
+
+  #remember(owner: string, sources: readonly string[], policy: EgressPolicy): void {
+    this.#containers.set(owner, { policy, sources });
+    for (const source of sources) this.#byAddress.set(source, policy);
+  }
+
+  #forget(owner: string): void {
+    for (const source of this.#containers.get(owner)?.sources ?? []) this.#byAddress.delete(source);
+    this.#containers.delete(owner);
+  }
+}
+
+/** Has the container a policy of its own? */
+export function isPoliced(endpoint: Endpoint): endpoint is PolicedEndpoint {
+  return endpoint.egress !== undefined;
+}
+
+/** Where packets of a container come from; asking for names, it may use its link-local address. */
+function sourcesOf(endpoint: Endpoint): string[] {
+  return [...addressesOf(endpoint), linkLocalAddress(endpoint.mac)];
+}
+
+function pinned(endpoint: Endpoint): { port: string; mac: string; addresses: string[] } {
+  return { port: endpoint.hostLink, mac: endpoint.mac, addresses: addressesOf(endpoint) };
+}
+
+function addressesOf({ address, address6 }: Endpoint): string[] {
+  return [address, address6].filter((one) => one !== undefined);
+}
+
+function sameOptions(a: EgressOptions | undefined, b: EgressOptions | undefined): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
