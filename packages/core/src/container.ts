@@ -284,7 +284,8 @@ export class Container implements AsyncDisposable {
 
   /**
    * Changes limits, egress policy, bandwidth or mounts of the running container. Limits and directions not named stay; a
-   * policy is replaced, for connections that begin from now on.
+   * policy is replaced, and connections that the new one forbids are cut: to addresses, and to all names when one was
+   * taken out.
    *
    * @param options.dryRun - only say what would change
    * @returns what changed

@@ -28,6 +28,14 @@ export {
   writeAttributes,
 } from './attributes.ts';
 export { ByteWriter } from './byte-writer.ts';
+export {
+  type ConnectionAddresses,
+  type ConnectionAttributes,
+  type ConnectionProtocol,
+  type ConnectionTuple,
+  connectionPayload,
+  conntrackType,
+} from './conntrack-message.ts';
 export * from './constants/if-link.ts';
 export * from './constants/netlink.ts';
 export * from './constants/nfnetlink.ts';

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,6 +21,7 @@ import {
   client,
   inside,
   lookUp,
+  nsenter,
   ResourceStack,
   serve,
   TCP_CLIENT,
@@ -256,6 +259,38 @@ for (const bridgeNetfilter of [false, true])
   );
 
 rootTest(
+  'a change cuts the connections it forbids, and leaves the others',
+  async () => {
+    await using scope = new ResourceStack();
+    const { outside, upstream, network, member } = await world(scope);
+    upstream.names.add('x', 'named.test', '203.0.113.5');
+    await serve(scope, outside, 'outside', TCP_SERVER);
+    const names = ['named.test', '*.other.test'];
+    const a = await member('a', {
+      egress: { allow: ['198.51.100.2', '198.51.100.3:80/tcp', '2001:db8:1::2', ...names] },
+    });
+    const free = await member('free');
+    await lookUp(a.netns, 'named.test', 'A', gateway);
+    const [two, three, six, named] = await Promise.all(
+      ['198.51.100.2', '198.51.100.3', '2001:db8:1::2', '203.0.113.5'].map((where) => talk(scope, a.netns, where)),
+    );
+    const unpoliced = await talk(scope, free.netns, '198.51.100.2');
+    await network.changeEgressOf('a', { allow: ['198.51.100.3', ...names] });
+    expect(await Promise.all([two!.say(), three!.say(), six!.say(), named!.say(), unpoliced.say()])).toEqual([
+      'ECONNRESET',
+      'heard',
+      'ECONNRESET',
+      'heard',
+      'heard',
+    ]);
+    // Which name a connection is from nobody knows any more, so when one goes all do.
+    await network.changeEgressOf('a', { allow: ['198.51.100.3', '*.other.test'] });
+    expect(await Promise.all([three!.say(), named!.say(), unpoliced.say()])).toEqual(['heard', 'ECONNRESET', 'heard']);
+  },
+  30_000,
+);
+
+rootTest(
   'icc: false holds also for what is sent to the gateway to be routed back',
   async () => {
     await using scope = new ResourceStack();
@@ -285,6 +320,29 @@ rootTest(
   },
   30_000,
 );
+
+/** A connection that stays: `say` sends a line and tells what came of it. */
+async function talk(scope: ResourceStack, netns: NetNamespace, where: string): Promise<{ say(): Promise<string> }> {
+  const program = `const s=require('net').connect({host:process.argv[1],port:80},()=>console.log('up'));s.on('data',()=>console.log('heard'));s.on('error',(e)=>console.log(e.code));process.stdin.on('data',(d)=>s.write(d));`;
+  const child = spawn(...nsenter(netns, process.execPath, '-e', program, where), {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  scope.defer(async () => {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill('SIGKILL');
+      await once(child, 'close');
+    }
+  });
+  const line = async () => String((await once(child.stdout, 'data'))[0]).trim();
+  expect(await line()).toBe('up');
+  return {
+    say() {
+      const heard = line();
+      child.stdin.write('hello\n');
+      return heard;
+    },
+  };
+}
 
 /** What arrives on UDP port 9. */
 async function hearUdp(scope: ResourceStack, netns: NetNamespace): Promise<string[]> {

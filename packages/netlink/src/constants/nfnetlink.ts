@@ -81,3 +81,26 @@ export const NFULA = {
 } as const;
 /** Attributes of a packet log set-up message. */
 export const NFULA_CFG = { CMD: 1, MODE: 2, NLBUFSIZ: 3, TIMEOUT: 4, QTHRESH: 5, FLAGS: 6 } as const;
+/** Messages of connection tracking: `<linux/netfilter/nfnetlink_conntrack.h>`. */
+export const IPCTNL_MSG_CT = { NEW: 0, GET: 1, DELETE: 2 } as const;
+/** Attributes of a connection. */
+export const CTA = {
+  TUPLE_ORIG: 1,
+  TUPLE_REPLY: 2,
+  STATUS: 3,
+  PROTOINFO: 4,
+  HELP: 5,
+  NAT_SRC: 6,
+  TIMEOUT: 7,
+  MARK: 8,
+  COUNTERS_ORIG: 9,
+  COUNTERS_REPLY: 10,
+  USE: 11,
+  ID: 12,
+} as const;
+/** One direction of a connection. */
+export const CTA_TUPLE = { IP: 1, PROTO: 2, ZONE: 3 } as const;
+/** Its addresses. */
+export const CTA_IP = { V4_SRC: 1, V4_DST: 2, V6_SRC: 3, V6_DST: 4 } as const;
+/** Its protocol. */
+export const CTA_PROTO = { NUM: 1, SRC_PORT: 2, DST_PORT: 3 } as const;

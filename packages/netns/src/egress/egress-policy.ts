@@ -1,17 +1,11 @@
 import type { Firewall } from '../firewall/firewall.ts';
 import { applyRuleset } from '../firewall/run-nft.ts';
-import { addressNumber, contains } from '../ipam/subnet.ts';
-import {
-  closedSubnets,
-  type EgressOptions,
-  matchesName,
-  type NameRule,
-  parseEgressRule,
-  type SubnetRule,
-} from './egress-rule.ts';
+import { cutConnections } from './cut-connections.ts';
+import type { EgressOptions } from './egress-rule.ts';
 import { policyScript, removalScript } from './egress-ruleset.ts';
 import { type EgressPlace, type EgressScope, egressScope } from './egress-scope.ts';
 import { OpenedAddresses, type ResolvedAddress } from './opened-addresses.ts';
+import { isIn, PolicyRules } from './policy-rules.ts';
 import { type RefusedConnection, refusedConnections } from './refused-connections.ts';
 
 /**
@@ -24,8 +18,8 @@ import { type RefusedConnection, refusedConnections } from './refused-connection
  * it speaks of what is outside. That of a container is of the addresses its port is pinned to, and speaks of its
  * neighbours too. A connection that both speak of needs the consent of both.
  *
- * It is asked when a connection begins: one that exists goes on. Refused connections are reset or answered with ICMP, and
- * reported.
+ * It is asked when a connection begins: one that exists goes on until the policy is changed. Refused connections are reset
+ * or answered with ICMP, and reported.
  */
 export class EgressPolicy {
   readonly #firewall: Firewall;
@@ -33,8 +27,7 @@ export class EgressPolicy {
   readonly #scope: EgressScope;
   readonly #opened: OpenedAddresses;
   #options: EgressOptions = {};
-  #subnets: readonly SubnetRule[] = [];
-  #names: readonly NameRule[] = [];
+  #rules = new PolicyRules({});
 
   private constructor(place: EgressPlace) {
     this.#firewall = place.firewall;
@@ -50,7 +43,7 @@ export class EgressPolicy {
    */
   static async apply(options: EgressPlace & { readonly policy: EgressOptions }): Promise<EgressPolicy> {
     const policy = new EgressPolicy(options);
-    await policy.change(options.policy);
+    await policy.#putInForce(options.policy);
     return policy;
   }
 
@@ -65,30 +58,36 @@ export class EgressPolicy {
     return this.#options;
   }
 
-  /** Replaces the rules in one transaction; addresses the resolver opened under the old ones are closed. */
+  /**
+   * Replaces the rules in one transaction. Addresses the resolver opened under the old ones are closed, and connections
+   * that the old rules let through and the new do not are cut: to addresses, and to all names when one was taken out.
+   */
   async change(options: EgressOptions): Promise<void> {
-    const { subnets } = readRules(options);
-    const { bridge, logGroup } = this.#place;
-    const otherwise = options.default ?? 'deny';
-    await this.#run(
-      policyScript({ scope: this.#scope, logPrefix: bridge, logGroup, otherwise, subnets }),
-      `set the egress policy of ${this.#scope.label}`,
-    );
-    this.follow(options);
+    const before = this.#rules;
+    await this.#putInForce(options);
+    const after = this.#rules;
+    const namesStay = after.knowsNamesOf(before);
+    const { inside, exempt } = this.#scope;
+    await cutConnections({
+      netns: this.#firewall.netns,
+      from: inside,
+      refused: (connection) =>
+        !isIn(connection.destination, exempt.subnets) &&
+        !after.allowsConnection(connection) &&
+        !(namesStay && !before.allowsConnection(connection)),
+    });
   }
 
   /** Another process changed the policy in the kernel: names are answered by the new one from now on. */
   follow(options: EgressOptions): void {
-    const { subnets, names } = readRules(options);
+    this.#rules = new PolicyRules(options);
     this.#options = options;
-    this.#subnets = subnets;
-    this.#names = names;
     this.#opened.forget();
   }
 
   /** May the resolver answer this name at all? */
   allowsName(name: string): boolean {
-    return this.#options.default === 'allow' || this.#rulesFor(name).length > 0;
+    return this.#rules.otherwise === 'allow' || this.#rules.forName(name).length > 0;
   }
 
   /**
@@ -98,8 +97,8 @@ export class EgressPolicy {
    * @returns the addresses that may be answered
    */
   openResolved(name: string, addresses: readonly ResolvedAddress[]): string[] {
-    const usable = addresses.filter(({ address }) => this.#reachable(address));
-    if (this.#options.default !== 'allow') this.#openFor(name, usable);
+    const usable = addresses.filter(({ address }) => this.#rules.isReachable(address));
+    if (this.#rules.otherwise !== 'allow') this.#openFor(name, usable);
     return usable.map(({ address }) => address);
   }
 
@@ -126,32 +125,22 @@ export class EgressPolicy {
     await this.#run(removalScript(this.#scope), `remove the egress policy of ${this.#scope.label}`);
   }
 
+  async #putInForce(options: EgressOptions): Promise<void> {
+    const rules = new PolicyRules(options);
+    const { bridge, logGroup } = this.#place;
+    await this.#run(
+      policyScript({ scope: this.#scope, logPrefix: bridge, logGroup, rules }),
+      `set the egress policy of ${this.#scope.label}`,
+    );
+    this.follow(options);
+  }
+
   async #run(script: string, doing: string): Promise<void> {
     await applyRuleset(script, doing, { netns: this.#firewall.netns });
   }
 
   #openFor(name: string, addresses: readonly ResolvedAddress[]): void {
-    const rules = this.#rulesFor(name);
+    const rules = this.#rules.forName(name);
     for (const resolved of addresses) for (const rule of rules) this.#opened.open(resolved, rule);
   }
-
-  #rulesFor(name: string): NameRule[] {
-    return this.#names.filter((rule) => matchesName(rule, name));
-  }
-
-  #reachable(address: string): boolean {
-    const family = address.includes(':') ? 'inet6' : 'inet';
-    const number = addressNumber(address);
-    const inside = (subnet: { family: string } & Parameters<typeof contains>[0]): boolean =>
-      subnet.family === family && contains(subnet, number);
-    return !closedSubnets.some(inside) || this.#subnets.some((rule) => inside(rule.subnet));
-  }
-}
-
-function readRules({ allow = [] }: EgressOptions): { subnets: SubnetRule[]; names: NameRule[] } {
-  const rules = allow.map((text, index) => parseEgressRule(text, `egress.allow[${index}]`));
-  return {
-    subnets: rules.filter((rule) => rule.kind === 'subnet'),
-    names: rules.filter((rule) => rule.kind === 'name'),
-  };
 }

@@ -1,7 +1,8 @@
 import { discoveryTypes } from '../firewall/port-ruleset.ts';
 import { type OpenedSetName, TABLE } from '../firewall/ruleset.ts';
-import { closedSubnets, type EgressOptions, type SubnetRule } from './egress-rule.ts';
+import { closedSubnets, type SubnetRule } from './egress-rule.ts';
 import type { EgressScope } from './egress-scope.ts';
+import type { PolicyRules } from './policy-rules.ts';
 
 /* The rules of one policy, as nft reads them. */
 
@@ -10,8 +11,7 @@ export interface EgressRules {
   readonly scope: EgressScope;
   readonly logPrefix: string;
   readonly logGroup: number;
-  readonly otherwise: NonNullable<EgressOptions['default']>;
-  readonly subnets: readonly SubnetRule[];
+  readonly rules: Pick<PolicyRules, 'otherwise' | 'subnets'>;
 }
 
 /** Set of what a policy's resolver has opened. */
@@ -20,18 +20,18 @@ export function openedSet({ id }: EgressScope, version: 4 | 6, ports: 'port' | '
 }
 
 /** Puts a policy in force, or replaces its rules; what was opened is closed. */
-export function policyScript({ scope, logPrefix, logGroup, otherwise, subnets }: EgressRules): string {
+export function policyScript({ scope, logPrefix, logGroup, rules: { otherwise, subnets } }: EgressRules): string {
   const { refuse, egress, guard } = chainNames(scope);
   const opened = (version: 4 | 6, ports: 'port' | 'any') => `@${openedSet(scope, version, ports)} return`;
   const allowed = subnets.map((rule) => `${destination(rule.subnet)} ${limit(rule)}return`);
-  const rules: Readonly<Record<string, readonly string[]>> = {
+  const chains: Readonly<Record<string, readonly string[]>> = {
     [refuse]: [
       `limit rate 1000/second log prefix "${logPrefix}" group ${logGroup} snaplen 128`,
       'meta l4proto tcp reject with tcp reset',
       'reject with icmpx admin-prohibited',
     ],
     [egress]: [
-      ...scope.exempt,
+      scope.exempt.rule,
       `ip daddr . meta l4proto . th dport ${opened(4, 'port')}`,
       `ip daddr ${opened(4, 'any')}`,
       `ip6 daddr . meta l4proto . th dport ${opened(6, 'port')}`,
@@ -49,14 +49,14 @@ export function policyScript({ scope, logPrefix, logGroup, otherwise, subnets }:
       `goto ${refuse}`,
     ],
   };
-  const chains = Object.keys(rules);
+  const names = Object.keys(chains);
   return [
     ...setDeclarations(scope).flatMap(([name, type]) => [
       `add set inet ${TABLE} ${name} { type ${type}; flags timeout; }`,
       `flush set inet ${TABLE} ${name}`,
     ]),
-    ...chains.flatMap((name) => [`add chain inet ${TABLE} ${name}`, `flush chain inet ${TABLE} ${name}`]),
-    ...chains.flatMap((name) => rules[name]!.map((rule) => `add rule inet ${TABLE} ${name} ${rule}`)),
+    ...names.flatMap((name) => [`add chain inet ${TABLE} ${name}`, `flush chain inet ${TABLE} ${name}`]),
+    ...names.flatMap((name) => chains[name]!.map((rule) => `add rule inet ${TABLE} ${name} ${rule}`)),
     ...verdicts(scope, 'add'),
     '',
   ].join('\n');

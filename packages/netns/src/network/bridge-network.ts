@@ -328,14 +328,13 @@ export class BridgeNetwork implements AsyncDisposable {
   }
 
   async #startServices(options: { upstreams: readonly string[] | undefined; isNew: boolean }): Promise<void> {
-    const { egress, internal } = this.record;
-    if (egress) await this.#policies.start(egress, options);
+    await this.#policies.start(this.record, options);
     this.#names = new NameService({
       network: this.name,
       netns: this.#netns,
       state: this.#state,
       listen: this.gateways,
-      upstreams: internal ? [] : options.upstreams,
+      upstreams: this.record.internal ? [] : options.upstreams,
       policyFor: (client) => this.#policies.for(client),
       onRecords: (record, endpoints) => {
         this.#record = record;

@@ -44,9 +44,12 @@ export class NetworkPolicies {
     return jointPolicy([this.#byAddress.get(client.split('%')[0]!), this.#network]);
   }
 
-  /** Puts the network's own policy in force, or takes part in it. */
-  async start(egress: EgressOptions, { isNew }: { isNew: boolean }): Promise<void> {
-    const options = { ...(await this.#place(this.#bridge)), policy: egress };
+  /** Puts the network's own policy in force, or takes part in it, if it has one. */
+  async start(record: NetworkRecord, { isNew }: { isNew: boolean }): Promise<void> {
+    const { egress: policy, subnets: plans } = record;
+    if (!policy) return;
+    const subnets = plans.map(({ subnet }) => subnet);
+    const options = { ...(await this.#place(this.#bridge)), subnets, policy };
     this.#network = isNew ? await EgressPolicy.apply(options) : EgressPolicy.attach(options);
   }
 

@@ -1,0 +1,74 @@
+import {
+  type ConnectionAttributes,
+  connectionPayload,
+  conntrackType,
+  NETLINK,
+  NetlinkError,
+  type NetlinkMessage,
+  type NetlinkSocket,
+} from '@ns/netlink';
+import { protocolOf } from '../firewall/set-elements.ts';
+import type { Subnet } from '../ipam/subnet.ts';
+import { type InNetns, openSocket } from '../namespace-reference.ts';
+import { type Destination, isIn } from './policy-rules.ts';
+
+/** Which connections. */
+export interface CutOptions extends InNetns {
+  /** Begun from here. */
+  readonly from: readonly Subnet[];
+  readonly refused: (destination: Destination) => boolean;
+}
+
+/**
+ * Makes the kernel forget connections: their next packet begins a new one, which the rules are asked about. Needs
+ * CAP_NET_ADMIN, and CONFIG_NF_CT_NETLINK.
+ */
+export async function cutConnections({ netns, from, refused }: CutOptions): Promise<void> {
+  using socket = openSocket(netns, { protocol: NETLINK.NETFILTER });
+  for (const message of await listConnections(socket)) {
+    const { family, attributes } = connectionPayload.decode(message.payload);
+    const ends = endsOf(attributes);
+    if (ends && isIn(ends.source, from) && refused(ends)) cut(socket, family, attributes);
+  }
+}
+
+async function listConnections(socket: NetlinkSocket): Promise<NetlinkMessage[]> {
+  const payload = connectionPayload.encode({});
+  try {
+    // A busy host tracks hundreds of thousands.
+    return await socket.dumpInTurns({ type: conntrackType('GET'), payload, doing: 'list connections' });
+  } catch (error) {
+    // The answer of a kernel that does not know this kind of message.
+    if (!(error instanceof NetlinkError) || error.code !== 'EINVAL') throw error;
+    process.emitWarning('connections that a changed egress policy forbids go on: the kernel does not list them', {
+      code: 'NS_EGRESS_CONNECTIONS',
+      detail: 'Use a kernel with CONFIG_NF_CT_NETLINK',
+    });
+    return [];
+  }
+}
+
+/** Where it comes from, and where it goes after address translation, which is what the rules see. */
+function endsOf({ original, reply }: ConnectionAttributes): (Destination & { source: string }) | undefined {
+  const source = original?.addresses?.source4 ?? original?.addresses?.source6;
+  const destination = reply?.addresses?.source4 ?? reply?.addresses?.source6;
+  if (source === undefined || destination === undefined) return undefined;
+  const { number = 0, sourcePort: port } = reply?.protocol ?? {};
+  return { source, destination, protocol: protocolOf(number), port };
+}
+
+function cut(socket: NetlinkSocket, family: number, { original, id }: ConnectionAttributes): void {
+  try {
+    socket.request({
+      type: conntrackType('DELETE'),
+      payload: connectionPayload.encode({
+        family,
+        attributes: { ...(original && { original }), ...(id !== undefined && { id }) },
+      }),
+      doing: 'cut a connection',
+    });
+  } catch (error) {
+    // It ended by itself.
+    if (!(error instanceof NetlinkError) || error.code !== 'ENOENT') throw error;
+  }
+}
