@@ -22,7 +22,7 @@ export function drawDesign(
     scratch: { reuse: false, covered: false, handOver: true },
     nullFds: [],
     pipeFds: [0, 1, 2],
-    leftovers: { files: [], directories: [], parents: [] },
+    leftovers: { files: [], cgroups: [], parents: [] },
     journal: false,
     ids: undefined,
     fds: {},

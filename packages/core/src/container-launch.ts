@@ -158,8 +158,7 @@ export function leftoversOf(
   spec: ContainerSpec,
 ): Leftovers {
   const { name, log } = spec;
-  const cgroups = [...(cgroup?.paths ?? []), ...(outerCgroup?.paths ?? [])];
-  const outermost = (outerCgroup ?? cgroup)?.paths ?? [];
+  const cgroups = (outerCgroup ?? cgroup)?.paths ?? [];
   const state = join(stateRoot(), 'containers', id);
   return {
     files: [
@@ -169,7 +168,7 @@ export function leftoversOf(
       ...(log && log.directory === undefined ? logFilesOf(locateLog(id, spec)!) : []),
       ...(mounts?.files ?? []),
     ],
-    directories: cgroups,
-    parents: [...outermost.map(dirname), state, dirname(state)],
+    cgroups,
+    parents: [...cgroups.map(dirname), state, dirname(state)],
   };
 }

@@ -105,7 +105,7 @@ function start(
       cgroupFd: join?.cloneInto !== undefined,
       adopt: cgroup === undefined,
       timeoutMs: options.timeout,
-      leftovers: { files: [], directories: cgroup?.paths ?? [], parents: [] },
+      leftovers: { files: [], cgroups: cgroup?.paths ?? [], parents: [] },
       nullFds: options.stdin === 'null' && !options.tty ? [0] : [],
       pipeFds: options.tty ? [] : options.stdin === 'null' ? [1, 2] : [0, 1, 2],
       terminal: options.tty ? { rows: 24, columns: 80 } : undefined,

@@ -46,13 +46,16 @@ export class Explanation {
   }
 }
 
+/** What is between system calls. */
+const untold: ReadonlySet<string> = new Set<TracedCall['name']>(['jumpEqual', 'jumpUnequal', 'copy', 'add']);
+const pseudo: ReadonlySet<string> = new Set([...untold, 'decimal', 'fail']);
+
 /** What a list of steps will do, without doing any of it. Needs no privileges. */
 export function explain(steps: readonly Step[], layout: FdLayout, arch?: string): Explanation {
   const { lowering, trace, stepOf, strings } = traced(steps, layout, arch);
   const calls = lowering.steps.map((): string[] => []);
   trace.forEach((call, index) => {
-    if (call.name !== 'jumpEqual' && call.name !== 'jumpUnequal' && call.name !== 'copy')
-      calls[stepOf[index]!]!.push(formatCall(call, strings));
+    if (!untold.has(call.name)) calls[stepOf[index]!]!.push(formatCall(call, strings));
   });
   return new Explanation(
     lowering.steps.map(({ step, depth }, i) => ({
@@ -86,8 +89,7 @@ export function describeFailure(
 }
 
 function lastSyscall(trace: readonly TracedCall[], before: number): TracedCall {
-  const pseudo = ['jumpEqual', 'jumpUnequal', 'copy', 'decimal', 'fail'];
-  return trace.slice(0, before).findLast(({ name }) => !pseudo.includes(name)) ?? trace[before]!;
+  return trace.slice(0, before).findLast(({ name }) => !pseudo.has(name)) ?? trace[before]!;
 }
 
 function traced(steps: readonly Step[], layout: FdLayout, arch?: string) {

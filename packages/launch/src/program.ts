@@ -14,6 +14,7 @@ const OP = {
   decimal: 0xfff3,
   fail: 0xfff4,
   program: 0xfff5,
+  add: 0xfff6,
 } as const;
 type PseudoOp = keyof typeof OP;
 
@@ -196,9 +197,19 @@ export class Assembler {
     this.jumpIfEqual(0, 0, label);
   }
 
-  /** Copies memory: `length` bytes from one address to another. */
-  copy(to: number, from: number, length: number): void {
+  /** Copies memory: `length` bytes from one address, which a slot may hold, to another. */
+  copy(to: number, from: number | Slot, length: number): void {
     this.#emit('copy', OP.copy, [to, from, length], {});
+  }
+
+  /** Stores the sum of two values, modulo 2⁶⁴. */
+  add(to: Slot, a: Operand, b: Operand): void {
+    this.#emit('add', OP.add, [to.address, a, b], {});
+  }
+
+  /** Stores a value. */
+  set(to: Slot, value: Operand): void {
+    this.add(to, value, 0);
   }
 
   /** Writes a value as decimal digits and a NUL (at most 21 bytes). */

@@ -45,6 +45,7 @@ struct failure {
 #define OP_DECIMAL 0xfff3      /* arg1 as decimal digits and a NUL to arg0 */
 #define OP_FAIL 0xfff4         /* end the program with errno arg0 */
 #define OP_PROGRAM 0xfff5      /* go on with the first instruction of the program in descriptor arg0 */
+#define OP_ADD 0xfff6          /* the sum of arg1 and arg2, 8 bytes, to arg0 */
 
 #if defined(__x86_64__)
 enum { NR_sendto = 44, NR_mmap = 9, NR_exit_group = 231 };
@@ -123,6 +124,9 @@ void _start(void)
 			*to = 0;
 			continue;
 		}
+		case OP_ADD:
+			*(u64 *)a[0] = a[1] + a[2];
+			continue;
 		case OP_PROGRAM:
 			code = map(a[0]);
 			at = 0;

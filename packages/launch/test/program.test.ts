@@ -155,8 +155,13 @@ test('pseudo instructions', () => {
     asm.decimal(to, from);
     asm.fail('EXDEV');
     asm.program(5);
+    asm.add(from, from, -1);
   });
-  expect(instructions.map(({ op }) => op)).toEqual([0xfff2, 0xfff3, 0xfff4, 0xfff5]);
+  expect(instructions.map(({ op }) => op)).toEqual([0xfff2, 0xfff3, 0xfff4, 0xfff5, 0xfff6]);
+  expect(instructions[4]).toMatchObject({
+    indirect: 0b010,
+    args: [BigInt(BASE + 32), BigInt(BASE + 32), 2n ** 64n - 1n, 0n, 0n, 0n],
+  });
   expect(instructions[2]!.args[0]).toBe(BigInt(ERRNO.EXDEV!));
 });
 

@@ -1,51 +1,14 @@
-import {
-  __WALL,
-  AT_FDCWD,
-  AT_REMOVEDIR,
-  CLONE,
-  F,
-  LINUX_CAPABILITY_VERSION_3,
-  MSG,
-  O,
-  PR,
-  SpecError,
-  WNOHANG,
-} from '@ns/libc';
+import { __WALL, AT_FDCWD, CLONE, F, LINUX_CAPABILITY_VERSION_3, MSG, O, PR, SpecError, WNOHANG } from '@ns/libc';
 import type { Lowering, Lowerings, Step } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import type { RecordKind } from '../records.ts';
 import { sendRecord, writeRecord } from '../send-record.ts';
 import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
+import { type IdMaps, waitForIdMaps, writeIdMaps } from './id-maps.ts';
+import { type Leftovers, removeLeftovers } from './leftovers.ts';
 import { type OutputFiles, OutputRelay } from './output-files.ts';
+import { newPipe, type Pipe } from './pipe.ts';
 import { type NamespaceKind, namespaceFlags, POLLIN } from './process.ts';
-
-/** One range of a user namespace's id map. */
-export interface IdRange {
-  readonly container: number;
-  readonly host: number;
-  readonly size: number;
-}
-
-/** Id maps of a new user namespace: user_namespaces(7). */
-export interface IdMaps {
-  readonly uids: readonly IdRange[];
-  readonly gids: readonly IdRange[];
-  /** Without it an ordinary user may not map a gid (CVE-2014-8989). */
-  readonly denySetgroups: boolean;
-  /** Files of cgroups that the child is put into meanwhile: as a user of its new namespace it may not open them. */
-  readonly cgroupProcs?: readonly string[];
-  /** Paths of newuidmap(1) and newgidmap(1), for ranges that an ordinary user was granted. Default: written directly. */
-  readonly helpers?: { readonly uids: string; readonly gids: string };
-}
-
-/** What a monitor removes when its caller has died and cannot. */
-export interface Leftovers {
-  readonly files: readonly string[];
-  /** In this order, each tried until it is no longer busy. */
-  readonly directories: readonly string[];
-  /** Directories that may be in use by others: tried once. */
-  readonly parents: readonly string[];
-}
 
 /** Steps that start and watch processes. */
 export type SupervisionStep =
@@ -275,30 +238,6 @@ function superviseAsMonitor(
   asm.call('exit_group', [0]);
 }
 
-/**
- * Removes what the caller would have removed. A cgroup counts the processes of an ended container for some milliseconds
- * more, so its directory may be busy at first; after a second an alarm ends the monitor.
- */
-function removeLeftovers({ asm }: Lowering, { files, directories, parents }: Leftovers): void {
-  const pause = asm.words([0, 2_000_000]); // struct timespec
-  asm.call('setitimer', [ITIMER_REAL, asm.words([0, 0, 1, 0]), 0]);
-  asm.call('rt_sigprocmask', [SIG_SETMASK, asm.words([-1 - 2 ** (SIGNALS.SIGALRM - 1)]), 0, 8]);
-  for (const file of files) asm.call('unlinkat', [AT_FDCWD, asm.string(file), 0], { tolerate: 'any' });
-  for (const directory of directories) {
-    const [again, failed, gone] = [new Label(), new Label(), new Label()];
-    const result = asm.slot();
-    const name = asm.string(directory);
-    asm.place(again);
-    asm.call('unlinkat', [AT_FDCWD, name, AT_REMOVEDIR], { store: result, tolerate: 'any', otherwise: failed });
-    asm.place(failed);
-    asm.jumpIfUnequal(result, -EBUSY, gone);
-    asm.call('nanosleep', [pause, 0], { tolerate: 'any' });
-    asm.jump(again);
-    asm.place(gone);
-  }
-  for (const parent of parents) asm.call('unlinkat', [AT_FDCWD, asm.string(parent), AT_REMOVEDIR], { tolerate: 'any' });
-}
-
 /** Waits for signals and for orphans, as pid 1. */
 function superviseAsInit(
   to: Lowering,
@@ -397,101 +336,10 @@ function newWitness(to: Lowering): Pipe {
   return pipe;
 }
 
-interface Pipe {
-  readonly read: Slot;
-  readonly write: Slot;
-}
-
-function newPipe({ asm }: Lowering): Pipe {
-  const fds = asm.bytes(8);
-  const [read, write] = [asm.slot(), asm.slot()];
-  asm.call('pipe2', [fds, O.CLOEXEC]);
-  asm.copy(read.address, fds, 4);
-  asm.copy(write.address, fds + 4, 4);
-  return { read, write };
-}
-
-/** Maps are written from outside, by a process whose privileges count, or by helpers that are set-user-ID. */
-function writeIdMaps(to: Lowering, pid: Slot, maps: IdMaps, mapped: Pipe): void {
-  const { asm } = to;
-  const { uids, gids, denySetgroups, helpers, cgroupProcs = [] } = maps;
-  const name = asm.bytes(24);
-  asm.decimal(name, pid);
-  for (const procs of cgroupProcs) {
-    const fd = asm.slot();
-    asm.call('openat', [AT_FDCWD, asm.string(procs), O.WRONLY | O.CLOEXEC | O.NOFOLLOW], { store: fd });
-    asm.call('write', [fd, name, 24]);
-    asm.call('close', [fd]);
-  }
-  if (helpers) {
-    runIdMapHelper(to, helpers.uids, name, uids);
-    runIdMapHelper(to, helpers.gids, name, gids);
-  } else {
-    const [proc, directory] = [asm.slot(), asm.slot()];
-    const directoryFlags = O.PATH | O.DIRECTORY | O.CLOEXEC;
-    asm.call('openat', [AT_FDCWD, asm.string('/proc'), directoryFlags], { store: proc });
-    asm.call('openat', [proc, name, directoryFlags], { store: directory });
-    const write = (file: string, content: string) => {
-      const fd = asm.slot();
-      asm.call('openat', [directory, asm.string(file), O.WRONLY | O.CLOEXEC], { store: fd });
-      asm.call('write', [fd, asm.string(content), content.length]);
-      asm.call('close', [fd]);
-    };
-    const text = (ranges: readonly IdRange[]) =>
-      ranges.map(({ container, host, size }) => `${container} ${host} ${size}\n`).join('');
-    // Before gid_map, after which it is too late.
-    if (denySetgroups) write('setgroups', 'deny');
-    write('uid_map', text(uids));
-    write('gid_map', text(gids));
-  }
-  asm.call('write', [mapped.write, asm.string('.'), 1]);
-}
-
-/** Runs `newuidmap PID container host size …` to its end. */
-function runIdMapHelper({ asm }: Lowering, path: string, pid: number, ranges: readonly IdRange[]): void {
-  const [helper, status] = [asm.slot(), asm.slot()];
-  const [program, again, ended, succeeded] = [new Label(), new Label(), new Label(), new Label()];
-  const numbers = ranges.flatMap(({ container, host, size }) => [container, host, size]);
-  const argv = asm.words([asm.string(path), pid, ...numbers.map((number) => asm.string(String(number))), 0]);
-  // struct clone_args with nothing but the signal that tells of the end
-  asm.call('clone3', [asm.words([0, 0, 0, 0, SIGNALS.SIGCHLD, 0, 0, 0, 0, 0, 0]), 88], { store: helper });
-  asm.jumpIfEqual(helper, 0, program);
-  asm.place(again);
-  asm.call('wait4', [helper, status.address, __WALL, 0], { tolerate: ['EINTR'], otherwise: again });
-  asm.jump(ended);
-
-  asm.place(program);
-  asm.call('rt_sigprocmask', [SIG_SETMASK, asm.bytes(8), 0, 8]);
-  asm.call('execve', [asm.string(path), argv, asm.words([0])]);
-
-  asm.place(ended);
-  asm.jumpIfEqual(status, 0, succeeded, 0xffff);
-  asm.fail('EPERM');
-  asm.place(succeeded);
-}
-
-function waitForIdMaps({ asm }: Lowering, mapped: Pipe, { uids, gids }: IdMaps): void {
-  const [again, go] = [new Label(), new Label()];
-  const received = asm.slot();
-  asm.call('close', [mapped.write]);
-  asm.place(again);
-  asm.call('read', [mapped.read, asm.bytes(8), 1], { store: received, tolerate: ['EINTR'], otherwise: again });
-  asm.jumpIfUnequal(received, 0, go);
-  asm.call('exit_group', [125]);
-  asm.place(go);
-  asm.call('close', [mapped.read]);
-  // Ids of the new namespace: until now we were its overflow user. One that only maps the ids of mounts may have no root.
-  const mapsRoot = (ranges: readonly IdRange[]) => ranges.some(({ container }) => container === 0);
-  if (mapsRoot(gids)) asm.call('setresgid', [0, 0, 0]);
-  if (mapsRoot(uids)) asm.call('setresuid', [0, 0, 0]);
-}
-
 /** POLLIN in `revents` of a struct pollfd that is read as one word. */
 const POLLIN_RETURNED = BigInt(POLLIN) << 48n;
 const CAP_KILL = 5;
 const F_SETOWN = 8; // <fcntl.h>
 const F_SETSIG = 10;
 const O_ASYNC = 0o20000;
-const EBUSY = 16;
-const SIG_SETMASK = 2;
 const ITIMER_REAL = 0;

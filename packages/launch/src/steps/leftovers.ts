@@ -1,0 +1,178 @@
+import { AT_FDCWD, AT_REMOVEDIR, ERRNO, O, S } from '@ns/libc';
+import type { Lowering } from '../lowering.ts';
+import { type Assembler, Label, type Operand, type Slot } from '../program.ts';
+import { SIGNALS } from '../signals.ts';
+
+/** What a monitor removes when its caller has died and cannot. */
+export interface Leftovers {
+  readonly files: readonly string[];
+  /** Directories of cgroups: what still runs in them is killed (since 5.14), and what was made in them goes first. */
+  readonly cgroups: readonly string[];
+  /** Directories that may be in use by others: tried once. */
+  readonly parents: readonly string[];
+}
+
+/** How long a monitor goes on without getting anywhere; then an alarm ends it. */
+const patienceSeconds = 10;
+
+/** Removes what the caller would have removed. */
+export function removeLeftovers({ asm }: Lowering, { files, cgroups, parents }: Leftovers): void {
+  const allButAlarm = asm.words([-1 - 2 ** (SIGNALS.SIGALRM - 1)]);
+  allowTime(asm);
+  asm.call('rt_sigprocmask', [SIG_SETMASK, allButAlarm, 0, 8]);
+  for (const file of files) asm.call('unlinkat', [AT_FDCWD, asm.string(file), 0], { tolerate: 'any' });
+  if (cgroups.length > 0) removeCgroups(asm, cgroups);
+  for (const parent of parents) asm.call('unlinkat', [AT_FDCWD, asm.string(parent), AT_REMOVEDIR], { tolerate: 'any' });
+}
+
+function allowTime(asm: Assembler): void {
+  asm.call('setitimer', [ITIMER_REAL, asm.words([0, 0, patienceSeconds, 0]), 0]);
+}
+
+/** Kills and removes one cgroup after the other: a loop, because on v1 there are many. */
+function removeCgroups(asm: Assembler, cgroups: readonly string[]): void {
+  const [path, root] = [asm.slot(), asm.slot()];
+  const place = asm.slot(asm.words([...cgroups.map((cgroup) => asm.string(cgroup)), 0]));
+  const [next, again, done] = [new Label(), new Label(), new Label()];
+  asm.place(next);
+  asm.copy(path.address, place, 8);
+  asm.jumpIfEqual(path, 0, done);
+  asm.add(place, place, 8);
+  asm.place(again);
+  openDirectory(asm, AT_FDCWD, path, { into: root, otherwise: next });
+  killIn(asm, root);
+  removeBelow(asm, root, next);
+  const removed = asm.slot();
+  asm.call('unlinkat', [AT_FDCWD, path, AT_REMOVEDIR], { store: removed, tolerate: 'any' });
+  asm.jumpIfUnequal(removed, -ERRNO.EBUSY!, next);
+  pause(asm);
+  asm.jump(again);
+  asm.place(done);
+}
+
+/** Whoever survives: in a pid namespace of others there is no init whose end would be his. */
+function killIn(asm: Assembler, cgroup: Slot): void {
+  const file = asm.slot();
+  const cannot = new Label();
+  asm.call('openat', [cgroup, asm.string('cgroup.kill'), O.WRONLY | O.CLOEXEC], {
+    store: file,
+    tolerate: 'any',
+    otherwise: cannot,
+  });
+  asm.call('write', [file, asm.string('1'), 1], { tolerate: 'any' });
+  asm.call('close', [file]);
+  asm.place(cannot);
+}
+
+/**
+ * Removes the cgroups in an open one, and closes it. The deepest go first: down into the first directory there is until
+ * one has none, up to its parent by "..", which removes it, and there it begins anew. So two descriptors and one name are
+ * enough, however deep and however many a container made them and whatever it called them.
+ *
+ * A cgroup counts the processes of an ended container for some milliseconds more, and is busy meanwhile.
+ *
+ * @param gaveUp - where to go on when something cannot be removed by waiting
+ */
+function removeBelow(asm: Assembler, directory: Slot, gaveUp: Label): void {
+  const [parent, depth, isNamed] = [asm.slot(), asm.slot(), asm.slot()];
+  const name = asm.bytes(NAME_SIZE);
+  const [down, bottom, refused, finished] = [new Label(), new Label(), new Label(), new Label()];
+  asm.set(depth, 0);
+  asm.place(down);
+  // The one that was entered is `directory` now, the one that has it was closed.
+  enterFirstChild(asm, { directory, name, none: bottom, failed: refused });
+  asm.add(depth, depth, 1);
+  asm.set(isNamed, 1);
+  asm.jump(down);
+
+  asm.place(bottom);
+  asm.jumpIfEqual(depth, 0, finished);
+  openDirectory(asm, directory, asm.string('..'), { into: parent, otherwise: refused });
+  asm.call('close', [directory]);
+  asm.set(directory, parent);
+  asm.add(depth, depth, -1);
+  // Come up to, not down to: what it is called its parent will say.
+  asm.jumpIfEqual(isNamed, 0, down);
+  asm.set(isNamed, 0);
+  removeChild(asm, directory, name, { done: down, refused });
+
+  asm.place(refused);
+  asm.call('close', [directory]);
+  asm.jump(gaveUp);
+  asm.place(finished);
+  asm.call('close', [directory]);
+}
+
+function removeChild(asm: Assembler, directory: Slot, name: number, to: { done: Label; refused: Label }): void {
+  const result = asm.slot();
+  const [removed, busy] = [new Label(), new Label()];
+  asm.call('unlinkat', [directory, name, AT_REMOVEDIR], { store: result, tolerate: 'any' });
+  asm.jumpIfEqual(result, 0, removed);
+  asm.jumpIfEqual(result, -ERRNO.EBUSY!, busy);
+  // Somebody else may be at it, too.
+  asm.jumpIfEqual(result, -ERRNO.ENOENT!, to.done);
+  asm.jump(to.refused);
+  asm.place(busy);
+  pause(asm);
+  asm.jump(to.done);
+  asm.place(removed);
+  allowTime(asm);
+  asm.jump(to.done);
+}
+
+/** Reads an open directory until there is a directory in it, opens that in its place, and keeps its name. */
+function enterFirstChild(
+  asm: Assembler,
+  { directory, name, none, failed }: { directory: Slot; name: number; none: Label; failed: Label },
+): void {
+  const buffer = asm.bytes(BUFFER_SIZE + DIRENT_SIZE);
+  const entry = asm.bytes(DIRENT_SIZE);
+  const [length, cursor, end, child] = [asm.slot(), asm.slot(), asm.slot(), asm.slot()];
+  const [entryLength, type, start] = [asm.slot(), asm.slot(), asm.slot()];
+  const [read, look] = [new Label(), new Label()];
+  asm.place(read);
+  asm.call('getdents64', [directory, buffer, BUFFER_SIZE], { store: length, tolerate: 'any', otherwise: failed });
+  asm.jumpIfEqual(length, 0, none);
+  asm.set(cursor, buffer);
+  asm.add(end, buffer, length);
+  asm.place(look);
+  asm.jumpIfEqual(cursor, end, read);
+  asm.copy(entry, cursor, DIRENT_SIZE);
+  asm.copy(entryLength.address, entry + DIRENT.length, 2);
+  asm.copy(type.address, entry + DIRENT.type, 1);
+  asm.copy(start.address, entry + DIRENT.name, 3);
+  asm.add(cursor, cursor, entryLength);
+  asm.jumpIfUnequal(type, S.IFDIR >> 12, look);
+  asm.jumpIfEqual(start, DOT, look, 0xffff);
+  asm.jumpIfEqual(start, DOT_DOT, look, 0xffffff);
+  openDirectory(asm, directory, entry + DIRENT.name, { into: child, otherwise: look });
+  asm.copy(name, entry + DIRENT.name, NAME_SIZE);
+  asm.call('close', [directory]);
+  asm.set(directory, child);
+}
+
+function openDirectory(
+  asm: Assembler,
+  at: Operand,
+  path: Operand,
+  { into, otherwise }: { into: Slot; otherwise: Label },
+): void {
+  const flags = O.RDONLY | O.DIRECTORY | O.NOFOLLOW | O.CLOEXEC;
+  asm.call('openat', [at, path, flags], { store: into, tolerate: 'any', otherwise });
+}
+
+function pause(asm: Assembler): void {
+  asm.call('nanosleep', [asm.words([0, 2_000_000]), 0], { tolerate: 'any' }); // struct timespec
+}
+
+const SIG_SETMASK = 2; // <asm-generic/signal-defs.h>
+const ITIMER_REAL = 0; // <sys/time.h>
+/** NAME_MAX and the NUL. */
+const NAME_SIZE = 256;
+/** struct linux_dirent64: getdents64(2). */
+const DIRENT = { length: 16, type: 18, name: 19 } as const;
+const DIRENT_SIZE = DIRENT.name + NAME_SIZE;
+const BUFFER_SIZE = 4096;
+/** "." and ".." with their NULs, as numbers. */
+const DOT = 0x2e;
+const DOT_DOT = 0x2e2e;

@@ -1,0 +1,18 @@
+import { O } from '@ns/libc';
+import type { Lowering } from '../lowering.ts';
+import type { Slot } from '../program.ts';
+
+/** A pipe of this process and those it makes. */
+export interface Pipe {
+  readonly read: Slot;
+  readonly write: Slot;
+}
+
+export function newPipe({ asm }: Lowering): Pipe {
+  const fds = asm.bytes(8);
+  const [read, write] = [asm.slot(), asm.slot()];
+  asm.call('pipe2', [fds, O.CLOEXEC]);
+  asm.copy(read.address, fds, 4);
+  asm.copy(write.address, fds + 4, 4);
+  return { read, write };
+}
