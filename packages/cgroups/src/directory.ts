@@ -108,8 +108,10 @@ export class CgroupDirectory implements Disposable {
   #failure(syscall: string, result: number, file: string, value?: string): Error {
     const path = `${this.path}/${file}`;
     const doing = value === undefined ? `read ${path}` : `write ${JSON.stringify(value)} to ${path}`;
-    // A removed cgroup answers ENODEV, through descriptors opened before too.
-    if (result === -ERRNO.ENODEV! || this.gone) {
+    const hint = value === undefined ? undefined : writeHints[`${file} ${errnoName(result)}`];
+    // A removed cgroup answers ENODEV, through descriptors opened before too, and while it is being removed; a living one
+    // when it is told of a device that there is not.
+    if (this.gone || (result === -ERRNO.ENODEV! && hint === undefined)) {
       return new CgroupGoneError(this.path, doing, new SyscallError(syscall, result, { path }));
     }
     if (result === -ERRNO.EMFILE!) {
@@ -123,7 +125,7 @@ export class CgroupDirectory implements Disposable {
       path,
       doing,
       args: { value },
-      hint: writeHints[`${file} ${errnoName(result)}`],
+      hint,
     });
   }
 
@@ -170,7 +172,16 @@ export class CgroupDirectory implements Disposable {
   }
 }
 
+const noDevice = 'There is no such block device, or it is a partition: limits are those of the whole disk';
+
 const writeHints: Readonly<Record<string, string>> = {
+  'io.max ENODEV': noDevice,
+  'io.latency ENODEV': noDevice,
+  'io.weight ENODEV': noDevice,
+  'blkio.throttle.read_bps_device ENODEV': noDevice,
+  'blkio.throttle.write_bps_device ENODEV': noDevice,
+  'blkio.throttle.read_iops_device ENODEV': noDevice,
+  'blkio.throttle.write_iops_device ENODEV': noDevice,
   'cgroup.procs ESRCH': 'The process does not exist, or not in this pid namespace',
   'cgroup.procs EBUSY':
     'On v2 a cgroup whose controllers are given to children cannot hold processes: add it to a child',

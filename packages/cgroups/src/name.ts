@@ -18,6 +18,8 @@ const expected = 'a relative path of names such as "jobs/42": no empty, "." or h
  */
 export function parseCgroupName(name: unknown, field = 'name'): readonly string[] {
   if (typeof name !== 'string') throw new SpecError(field, expected, name);
+  // Written as UTF-8, halves of characters would all be one and the same.
+  if (/\p{Surrogate}/u.test(name)) throw new SpecError(field, 'text of whole characters', name);
   if (Buffer.byteLength(name) > maxPathBytes) throw new SpecError(field, `at most ${maxPathBytes} bytes`, name);
   const components = name.split('/');
   for (const component of components) {

@@ -1,13 +1,14 @@
 import { fstatSync } from 'node:fs';
+import { AT_REMOVEDIR, unlinkAt } from '@ns/libc';
 import { Directories } from './directories.ts';
 import { CgroupDirectory } from './directory.ts';
 import { type CgroupHost, detectCgroups, type Hierarchy } from './host.ts';
 import { kill } from './kill.ts';
 import { isDead, readOwner } from './owner.ts';
 import { type Parent, type Place, placeIn } from './placement.ts';
-import { childDirectories } from './processes.ts';
 import { remove } from './remove.ts';
-import { openDirectory, removeDirectory } from './tree.ts';
+import { openAgain, openDirectory } from './tree.ts';
+import { walkBelow } from './walk.ts';
 
 /** What {@link pruneCgroups} did. */
 export interface PrunedCgroups {
@@ -52,14 +53,18 @@ export async function pruneCgroups(options: { parent?: Parent; host?: CgroupHost
 }
 
 function orphansBelow(hierarchy: Hierarchy, components: readonly string[]): CgroupDirectory[] {
-  const fd = openDirectory(hierarchy, components);
-  if (!fd) return [];
-  const directory = new CgroupDirectory(hierarchy, components, fd);
-  const owner = readOwner(directory.fd);
-  // What lies beneath an orphan goes with it; what lies beneath a living owner's cgroup is judged by its own mark.
-  if (owner && isDead(owner)) return [directory];
-  const found = childDirectories(directory.fd).flatMap((name) => orphansBelow(hierarchy, [...components, name]));
-  directory[Symbol.dispose]();
+  using top = openDirectory(hierarchy, components);
+  const found: CgroupDirectory[] = [];
+  if (!top) return found;
+  walkBelow(top.fd, {
+    enter(fd, path) {
+      const owner = readOwner(fd);
+      // What lies beneath a living owner's cgroup is judged by its own mark; what lies beneath an orphan goes with it.
+      if (!owner || !isDead(owner)) return true;
+      found.push(new CgroupDirectory(hierarchy, [...components, ...path], openAgain(fd)));
+      return false;
+    },
+  });
   return found;
 }
 
@@ -69,15 +74,17 @@ function orphansBelow(hierarchy: Hierarchy, components: readonly string[]): Cgro
  */
 const unmarkedForMs = 1_000;
 
-/** Parents a crash left behind: unmarked and empty. A creator that loses one to us makes it again. */
+/**
+ * Parents a crash left behind: unmarked and empty. A creator that loses one to us makes it again. What is in a marked one is
+ * its owner's, or of the container to which it was delegated.
+ */
 function removeEmpty(hierarchy: Hierarchy, components: readonly string[]): void {
-  using directory = openDirectory(hierarchy, components);
-  if (!directory) return;
-  for (const name of childDirectories(directory.fd)) {
-    const child = [...components, name];
-    removeEmpty(hierarchy, child);
-    using opened = openDirectory(hierarchy, child);
-    if (!opened || readOwner(opened.fd) || Date.now() - fstatSync(opened.fd).ctimeMs < unmarkedForMs) continue;
-    removeDirectory(directory, name);
-  }
+  using top = openDirectory(hierarchy, components);
+  if (!top) return;
+  walkBelow(top.fd, {
+    enter: (fd) => readOwner(fd) === undefined,
+    leave({ fd, name, parentFd }) {
+      if (Date.now() - fstatSync(fd).ctimeMs >= unmarkedForMs) unlinkAt(parentFd, name, AT_REMOVEDIR);
+    },
+  });
 }

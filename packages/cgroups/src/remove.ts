@@ -1,12 +1,13 @@
-import { ERRNO, SyscallError } from '@ns/libc';
+import { AT_REMOVEDIR, ERRNO, SyscallError, unlinkAt } from '@ns/libc';
 import type { Directories } from './directories.ts';
-import { CgroupDirectory } from './directory.ts';
+import type { CgroupDirectory } from './directory.ts';
 import { CgroupBusyError } from './errors.ts';
 import type { Hierarchy } from './host.ts';
 import { readOwner } from './owner.ts';
-import { childDirectories, processesBelow } from './processes.ts';
+import { processesBelow } from './processes.ts';
 import { openDirectory, removeDirectory } from './tree.ts';
 import { waitForCgroupEvent, waitUntil } from './wait-for.ts';
+import { walkBelow } from './walk.ts';
 
 /** How long removal waits for processes that are about to end. */
 const defaultTimeoutMs = 5_000;
@@ -40,14 +41,7 @@ export async function remove(
 }
 
 function removeChildren(directory: CgroupDirectory): void {
-  for (const name of childDirectories(directory.fd)) {
-    const components = [...directory.components, name];
-    const fd = openDirectory(directory.hierarchy, components);
-    if (!fd) continue;
-    using child = new CgroupDirectory(directory.hierarchy, components, fd);
-    removeChildren(child);
-    child.remove();
-  }
+  walkBelow(directory.fd, { leave: ({ parentFd, name }) => unlinkAt(parentFd, name, AT_REMOVEDIR) });
 }
 
 /** Unmarked parents exist only for their children; rmdir(2) itself refuses those still in use. */

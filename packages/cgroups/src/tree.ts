@@ -1,12 +1,13 @@
 import {
   AT_REMOVEDIR,
+  check,
   closeFd,
   ERRNO,
   fileSystemMagic,
   MAGIC,
   mkdirAt,
   O,
-  type OwnedFd,
+  OwnedFd,
   open,
   openAt,
   openat2,
@@ -51,6 +52,11 @@ export function openDirectory(hierarchy: Hierarchy, components: readonly string[
     if (error instanceof SyscallError && (error.code === 'ENOENT' || error.code === 'ENODEV')) return undefined;
     throw error;
   }
+}
+
+/** A descriptor of one's own for an open directory. */
+export function openAgain(fd: number): OwnedFd {
+  return new OwnedFd(check('openat', openAt(fd, '.', O.RDONLY | O.DIRECTORY)));
 }
 
 /** Makes one directory in an open one. `false` when it was there already. */

@@ -33,6 +33,7 @@ test.each([
   'cgroup.procs',
   'jobs/memory.max',
   'tasks',
+  'half \ud800 a character',
   42,
   undefined,
   null,
