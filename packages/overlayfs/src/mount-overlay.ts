@@ -1,5 +1,4 @@
 import {
-  check,
   cString,
   ERRNO,
   FSCONFIG,
@@ -106,8 +105,7 @@ function create(overlay: Omit<MountOverlayOptions, 'target' | 'mounter'>): Owned
   const source = overlay.source ?? 'overlay';
   try {
     using context = fsopen('overlay');
-    const appends = withMessages(context, doing, () => appendLowers(context, layers, held));
-    if (!appends)
+    if (!takesLayersSingly())
       return overlayByMount2({
         source,
         layers,
@@ -117,6 +115,7 @@ function create(overlay: Omit<MountOverlayOptions, 'target' | 'mounter'>): Owned
         flags: parseMountOptions(overlay.options ?? []).flags,
       });
     return withMessages(context, doing, () => {
+      for (const layer of layers) fsconfig(context.fd, 'lowerdir+', plainPath(layer, held));
       fsconfig(context.fd, 'source', source);
       for (const { key, value } of parameters) fsconfig(context.fd, key, value);
       if (upper !== undefined) fsconfig(context.fd, 'upperdir', plainPath(upper, held));
@@ -129,16 +128,20 @@ function create(overlay: Omit<MountOverlayOptions, 'target' | 'mounter'>): Owned
   }
 }
 
-/** Gives the context its layers one by one; false when this kernel cannot (before 6.8). */
-function appendLowers(context: OwnedFd, layers: readonly DirectoryPlace[], held: ResourceStack): boolean {
-  const key = cString('lowerdir+');
-  for (const [index, layer] of layers.entries()) {
-    const path = plainPath(layer, held);
-    const result = syscall(SYS.fsconfig, context.fd, FSCONFIG.SET_STRING, key.address, cString(path).address, 0);
-    if (index === 0 && result === -ERRNO.EINVAL!) return false;
-    check('fsconfig', result, { path, args: { key: 'lowerdir+' } });
+let layersSingly: boolean | undefined;
+
+/**
+ * Whether overlayfs takes its layers one by one, by `lowerdir+`: since 6.8. Before 6.5 its context takes whatever it is
+ * given, and the mount alone fails. So it is offered a layer that cannot be: who knows the option says that it is not there.
+ */
+function takesLayersSingly(): boolean {
+  if (layersSingly === undefined) {
+    using context = fsopen('overlay');
+    const [key, nowhere] = [cString('lowerdir+'), cString('/proc/self/fd/-1')];
+    const result = syscall(SYS.fsconfig, context.fd, FSCONFIG.SET_STRING, key.address, nowhere.address, 0);
+    layersSingly = result === -ERRNO.ENOENT!;
   }
-  return true;
+  return layersSingly;
 }
 
 /**
