@@ -51,6 +51,8 @@ test('another process finds it, reads its output, runs a command in it, stops an
   const c = await Container.get('web');
   expect(c).toMatchObject({ id, name: 'web', status: 'running' });
   expect(c.pid).toBeGreaterThan(0);
+  // The program has started; when it writes is its business.
+  expect(await eventually(async () => (await lines(c.logs())).split('\n').length > 2, 10_000)).toBe(true);
   expect((await lines(c.logs())).split('\n').sort()).toEqual(['', 'err', 'hello']);
   expect((await c.exec('hostname')).stdout).toBe(`${id.slice(0, 12)}\n`);
   expect((await c.stats()).memory?.currentBytes).toBeGreaterThan(0);

@@ -1,5 +1,5 @@
 import { Container, type ContainerSpec, Wait, type WaitError } from '@ns/core';
-import { needs, notRoot } from '@ns/testing';
+import { needs, notRoot, slowness } from '@ns/testing';
 
 const test = needs(notRoot);
 
@@ -46,7 +46,7 @@ test('the host listening on the port is not the container listening', async () =
 });
 
 test('a timeout shows what was seen and the last output', async () => {
-  await using c = await node(server(80, 503), { wait: Wait.http('/health', { timeout: 1500 }) });
+  await using c = await node(server(80, 503), { wait: Wait.http('/health', { timeout: 1_500 * slowness }) });
   const error = await failure(c);
   expect(error.code).toBe('ERR_NS_WAIT_TIMEOUT');
   expect(error.message).toContain('it answered 503');
