@@ -21,6 +21,7 @@ const hints: readonly (readonly [action: NamespaceAction, errno: string, hint: s
   ['setns', 'EPERM', 'Joining needs CAP_SYS_ADMIN both here and in the user namespace that owns the target'],
   ['setns', 'EUSERS', 'A time namespace can only be joined by a process with one thread'],
   ['pin', 'EEXIST', 'Something is there already; unpin it first, or choose another path'],
+  ['pin', 'ENOENT', 'The directory of the path must exist'],
   ['pin', 'EROFS', 'The file system is read-only; /run is the usual place for pins'],
   [
     'pinMount',
@@ -37,6 +38,9 @@ const hints: readonly (readonly [action: NamespaceAction, errno: string, hint: s
     'EPERM',
     'Unpinning is an unmount: it needs CAP_SYS_ADMIN in the user namespace that owns our mount namespace',
   ],
+  ['unpin', 'EINVAL', 'The pin is locked: a more privileged mount namespace made it, and it must be unpinned there'],
+  ['unpin', 'EBUSY', 'Something else is mounted on the file; unmount that first'],
+  ['unpin', 'EROFS', 'The namespace is unpinned, but its file cannot be removed from a read-only file system'],
   [
     'uidMap',
     'EPERM',

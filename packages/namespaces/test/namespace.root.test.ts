@@ -139,7 +139,58 @@ describe('pins', () => {
     }
     expect(readFileSync(file, 'utf8')).toBe('x');
     expect(() => uts.pin('/')).toThrow(SpecError);
-    expect(() => uts.pin(join(directory, 'no', 'directory'))).toThrow(expect.objectContaining({ code: 'ENOENT' }));
+    expect(() => uts.pin(join(directory, 'no', 'directory'))).toThrow(
+      expect.objectContaining({ code: 'ENOENT', hint: expect.stringContaining('directory') }),
+    );
+  });
+
+  test('a pin that is in use goes all the same, and its users keep the namespace', () => {
+    const path = join(directory, 'busy');
+    using net = Namespace.create('net');
+    net.pin(path);
+    using held = Namespace.open('net', { path });
+    using mount = open(path, O.RDONLY);
+    expect(() => net.pin(path)).toThrow(
+      expect.objectContaining({ code: 'EEXIST', path, hint: expect.stringContaining('unpin') }),
+    );
+    expect(unpin(path)).toBe(true);
+    expect(existsSync(path)).toBe(false);
+    expect(held.enter(() => Object.keys(networkInterfaces()))).toEqual([]);
+    expect(mount.fd).toBeGreaterThan(0);
+    net.pin(path);
+    expect(unpin(path)).toBe(true);
+  });
+
+  test('pins on top of each other all go; a file with content below them stays', () => {
+    const [empty, precious] = ['stacked', 'covered'].map((name) => join(directory, name)) as [string, string];
+    using uts = Namespace.create('uts');
+    uts.pin(empty);
+    writeFileSync(precious, 'x');
+    for (const path of [empty, precious, precious])
+      execFileSync('mount', ['--bind', `/proc/${process.pid}/fd/${uts.fd}`, path]);
+    expect(unpin(empty)).toBe(true);
+    expect(existsSync(empty)).toBe(false);
+    expect(unpin(precious)).toBe(true);
+    expect(readFileSync(precious, 'utf8')).toBe('x');
+    expect(() => unpin(precious)).toThrow(
+      expect.objectContaining({ code: 'ERR_NS_NOT_PINNED', hint: expect.stringContaining('listNamespaces') }),
+    );
+  });
+
+  test('what cannot be unpinned says why', () => {
+    const path = join(directory, 'mounted');
+    writeFileSync(path, '');
+    execFileSync('mount', ['--bind', path, path]);
+    try {
+      expect(() => unpin(path)).toThrow(
+        expect.objectContaining({ code: 'EBUSY', path, hint: expect.stringContaining('unmount') }),
+      );
+    } finally {
+      execFileSync('umount', [path]);
+    }
+    expect(unpin(path)).toBe(true);
+    expect(unpin(join(directory, 'no', 'directory'))).toBe(false);
+    expect(() => unpin(join('/proc/self/status', 'x'))).toThrow(expect.objectContaining({ code: 'ENOTDIR' }));
   });
 
   test('our own mount namespace cannot be pinned in itself; no file is left', () => {
