@@ -1,4 +1,15 @@
-import { allocate, check, ERRNO, ioctl, type Memory, SYS, syscall, UnavailableError } from '@ns/libc';
+import {
+  allocate,
+  check,
+  ERRNO,
+  errnoName,
+  ioctl,
+  type Memory,
+  type OwnedFd,
+  SYS,
+  syscall,
+  UnavailableError,
+} from '@ns/libc';
 
 /** ioctl numbers of a listener, `<linux/seccomp.h>`: direction, size of the argument, '!', number. */
 const IOCTL = {
@@ -29,17 +40,26 @@ export type NotificationReply =
   | { readonly kind: 'continue' }
   | { readonly kind: 'return'; readonly value: bigint }
   | { readonly kind: 'errno'; readonly errno: number }
-  | { readonly kind: 'addFd'; readonly fd: number; readonly newFd: number | undefined; readonly closeOnExec: boolean };
+  | ({ readonly kind: 'addFd' } & FdGift);
+
+/** A descriptor for the process that waits. */
+export interface FdGift {
+  /** Ours, of which it gets a copy. */
+  readonly fd: number;
+  /** The number it shall have there; the lowest free one when absent. */
+  readonly newFd: number | undefined;
+  readonly closeOnExec: boolean;
+}
 
 /** The kernel's side of a notification descriptor: each call is one ioctl(2) and none waits. */
 export class NotificationChannel {
-  readonly #fd: number;
+  readonly #listener: OwnedFd;
   readonly #request: Memory;
   readonly #reply: Memory;
 
   /** @throws UnavailableError before Linux 5.0 */
-  constructor(fd: number) {
-    this.#fd = fd;
+  constructor(listener: OwnedFd) {
+    this.#listener = listener;
     const sizes = allocate(6);
     if (syscall(SYS.seccomp, SECCOMP_GET_NOTIF_SIZES, 0, sizes.address) < 0) {
       throw new UnavailableError(
@@ -56,7 +76,7 @@ export class NotificationChannel {
   /** Whether a notification waits, or every process under the filter has ended. */
   poll(): 'ready' | 'empty' | 'ended' {
     const pollFd = allocate(8);
-    pollFd.bytes.writeInt32LE(this.#fd, 0);
+    pollFd.bytes.writeInt32LE(this.#listener.fd, 0);
     pollFd.bytes.writeInt16LE(POLLIN, 4);
     const noWait = allocate(16);
     check('ppoll', syscall(SYS.ppoll, pollFd.address, 1, noWait.address, 0, 8));
@@ -70,7 +90,7 @@ export class NotificationChannel {
     const { bytes, address } = this.#request;
     // The kernel refuses a struct that is not zeroed.
     bytes.fill(0);
-    const result = ioctl(this.#fd, IOCTL.RECV, address);
+    const result = this.#ioctl(IOCTL.RECV, address);
     if (result === -ERRNO.ENOENT! || result === -ERRNO.EINTR!) return undefined;
     check('ioctl', result, { doing: 'receiving a seccomp notification' });
     return {
@@ -87,7 +107,7 @@ export class NotificationChannel {
   isWaiting(id: bigint): boolean {
     const cookie = allocate(8);
     cookie.bytes.writeBigUInt64LE(id, 0);
-    return ioctl(this.#fd, IOCTL.ID_VALID, cookie.address) === 0;
+    return this.#ioctl(IOCTL.ID_VALID, cookie.address) === 0;
   }
 
   /** @returns false when nobody waits any more: the process died, or a signal ended the call */
@@ -99,7 +119,7 @@ export class NotificationChannel {
     if (reply.kind === 'return') bytes.writeBigInt64LE(BigInt.asIntN(64, reply.value), 8);
     if (reply.kind === 'errno') bytes.writeInt32LE(-reply.errno, 16);
     if (reply.kind === 'continue') bytes.writeUInt32LE(SECCOMP_USER_NOTIF_FLAG_CONTINUE, 20);
-    return answered(ioctl(this.#fd, IOCTL.SEND, address), 'answering a seccomp notification');
+    return answered(this.#ioctl(IOCTL.SEND, address), 'answering a seccomp notification');
   }
 
   /**
@@ -107,24 +127,27 @@ export class NotificationChannel {
    *
    * @returns its number there, or `undefined` when nobody waits any more
    */
-  addFd(
-    id: bigint,
-    fd: number,
-    options: { newFd?: number | undefined; closeOnExec: boolean; flags?: number },
-  ): number | undefined {
+  addFd(id: bigint, { fd, newFd, closeOnExec }: FdGift, flags = 0): number | undefined {
     const request = allocate(24);
     request.bytes.writeBigUInt64LE(id, 0);
-    request.bytes.writeUInt32LE((options.flags ?? 0) | (options.newFd === undefined ? 0 : ADDFD_FLAG.SETFD), 8);
+    request.bytes.writeUInt32LE(flags | (newFd === undefined ? 0 : ADDFD_FLAG.SETFD), 8);
     request.bytes.writeUInt32LE(fd, 12);
-    request.bytes.writeUInt32LE(options.newFd ?? 0, 16);
-    request.bytes.writeUInt32LE(options.closeOnExec ? O_CLOEXEC : 0, 20);
-    const result = ioctl(this.#fd, IOCTL.ADDFD, request.address);
-    return answered(result, 'giving a descriptor to a process (SECCOMP_IOCTL_NOTIF_ADDFD)') ? result : undefined;
+    request.bytes.writeUInt32LE(newFd ?? 0, 16);
+    request.bytes.writeUInt32LE(closeOnExec ? O_CLOEXEC : 0, 20);
+    const result = this.#ioctl(IOCTL.ADDFD, request.address);
+    return answered(result, 'giving a descriptor to a process (SECCOMP_IOCTL_NOTIF_ADDFD)', ADDFD_HINTS)
+      ? result
+      : undefined;
+  }
+
+  /** A handler can outlive the listener, whose number may be another file's by then: nobody waits any more. */
+  #ioctl(request: number, address: number): number {
+    return this.#listener.closed ? -ERRNO.ENOENT! : ioctl(this.#listener.fd, request, address);
   }
 
   /** One step for the kernel, since 5.14: otherwise a signal between adding and answering leaves a descriptor nobody knows of. */
-  #sendFd(id: bigint, { fd, newFd, closeOnExec }: Extract<NotificationReply, { kind: 'addFd' }>): boolean {
-    return this.addFd(id, fd, { newFd, closeOnExec, flags: ADDFD_FLAG.SEND }) !== undefined;
+  #sendFd(id: bigint, gift: FdGift): boolean {
+    return this.addFd(id, gift, ADDFD_FLAG.SEND) !== undefined;
   }
 }
 
@@ -134,9 +157,17 @@ const POLLHUP = 0x010;
 const POLLNVAL = 0x020;
 const O_CLOEXEC = 0o2000000;
 
-function answered(result: number, doing: string): boolean {
-  // ENOENT: the process or its call is gone. EINPROGRESS: it was answered already.
-  if (result === -ERRNO.ENOENT! || result === -ERRNO.EINPROGRESS!) return false;
-  check('ioctl', result, { doing });
+const ADDFD_HINTS: Readonly<Record<string, string>> = {
+  EBADF: 'Either the descriptor to give is not open here, or newFd is above the RLIMIT_NOFILE of the caller',
+  EMFILE: 'The caller has as many descriptors as its RLIMIT_NOFILE allows',
+  EINVAL: 'Answering with a descriptor in one step needs Linux 5.14; giveFd() and return() do it in two since 5.9',
+};
+
+// ENOENT: the process or its call is gone. ESRCH: it went while the kernel was at it. EINPROGRESS: it was answered already.
+const GONE: ReadonlySet<number> = new Set([-ERRNO.ENOENT!, -ERRNO.ESRCH!, -ERRNO.EINPROGRESS!]);
+
+function answered(result: number, doing: string, hints: Readonly<Record<string, string>> = {}): boolean {
+  if (GONE.has(result)) return false;
+  check('ioctl', result, { doing, hint: hints[errnoName(result)] });
   return true;
 }

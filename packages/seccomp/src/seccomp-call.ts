@@ -2,7 +2,7 @@ import { readlinkSync } from 'node:fs';
 import { ERRNO, NsError, SpecError } from '@ns/libc';
 import { abiOf, type SeccompArch } from './architectures.ts';
 import { readCString, readMemory, writeMemory } from './caller-memory.ts';
-import type { Notification, NotificationChannel, NotificationReply } from './notification.ts';
+import type { FdGift, Notification, NotificationChannel, NotificationReply } from './notification.ts';
 import { syscallTable } from './syscall-table.ts';
 
 const PATH_MAX = 4096;
@@ -74,24 +74,27 @@ export class SeccompCall {
    * Answer: the call is not run; a copy of `fd` is put into the caller and its number there returned. Since 5.14. `fd` stays yours.
    *
    * @param options - `newFd`: the number it shall have (what is open there is closed); `closeOnExec`, default true
+   * @throws SpecError when `fd` or `newFd` is no number of a descriptor. A descriptor that is not open, or a caller without room for
+   *   it, becomes EPERM for the caller and a `handlerError` event with a SyscallError: `EBADF`, `EMFILE`
    */
   addFd(
     fd: number | { readonly fd: number },
     options: { newFd?: number; closeOnExec?: boolean } = {},
   ): NotificationReply {
-    const { newFd, closeOnExec = true } = options;
-    return { kind: 'addFd', fd: typeof fd === 'number' ? fd : fd.fd, newFd, closeOnExec };
+    return { kind: 'addFd', ...gift(fd, options) };
   }
 
   /**
    * Puts a copy of `fd` into the caller without answering yet (since 5.9): for calls that return several, such as socketpair.
    *
+   * @param options - as those of {@link addFd}
    * @returns its number in the caller
    * @throws CallerGoneError when the caller no longer waits
+   * @throws SpecError when `fd` or `newFd` is no number of a descriptor
+   * @throws SyscallError `EBADF` when `fd` is not open here or `newFd` too large for the caller, `EMFILE` when the caller has no room
    */
   giveFd(fd: number | { readonly fd: number }, options: { newFd?: number; closeOnExec?: boolean } = {}): number {
-    const { newFd, closeOnExec = true } = options;
-    const number = this.#channel.addFd(this.id, typeof fd === 'number' ? fd : fd.fd, { newFd, closeOnExec });
+    const number = this.#channel.addFd(this.id, gift(fd, options));
     if (number === undefined) throw this.#gone();
     return number;
   }
@@ -195,3 +198,18 @@ export class SeccompCall {
     return value;
   }
 }
+
+/** What {@link SeccompCall.addFd} and {@link SeccompCall.giveFd} were asked to give, checked. */
+function gift(
+  fd: number | { readonly fd: number },
+  { newFd, closeOnExec = true }: { newFd?: number; closeOnExec?: boolean },
+): FdGift {
+  const given = typeof fd === 'number' ? fd : fd.fd;
+  for (const [field, number] of Object.entries({ fd: given, newFd: newFd ?? 0 })) {
+    if (!Number.isInteger(number) || number < 0 || number > INT_MAX)
+      throw new SpecError(field, 'the number of a descriptor', number);
+  }
+  return { fd: given, newFd, closeOnExec };
+}
+
+const INT_MAX = 0x7fffffff;

@@ -55,7 +55,7 @@ export class SeccompNotifier extends EventEmitter<NotifierEvents> implements Dis
     for (const [name, handler] of Object.entries(handlers)) {
       if (typeof handler !== 'function') throw new SpecError(`handlers.${name}`, 'a function', handler);
     }
-    this.#channel = new NotificationChannel(listener.fd);
+    this.#channel = new NotificationChannel(listener);
     this.#listener = listener;
     this.#handlers = new Map(Object.entries(handlers));
     this.#otherwise = otherwise;

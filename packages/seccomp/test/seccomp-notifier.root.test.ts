@@ -176,6 +176,93 @@ real('a caller that dies while its call is handled is noticed', async () => {
   expect(notifier.closed).toBe(true);
 });
 
+real('a descriptor for a caller that is gone goes nowhere, also when the listener has been closed since', async () => {
+  const child = runFiltered(notifying('getppid'), `sc(${GETPPID})`);
+  const fd = openSync('/dev/null', 'r');
+  const listener = await child.listener;
+  const number = listener.fd;
+  const codes: unknown[] = [];
+  const attempt = (call: SeccompCall) => {
+    try {
+      codes.push(call.giveFd(fd));
+    } catch (error) {
+      codes.push((error as { code: string }).code);
+    }
+  };
+  const errors: unknown[] = [];
+  await new Promise<void>((finish) => {
+    const notifier = SeccompNotifier.listen(listener, {
+      getppid: async (call) => {
+        child.process.kill('SIGKILL');
+        const ended = new Promise<void>((resolve) => notifier.once('end', () => resolve()));
+        await child.result;
+        attempt(call);
+        // With its last process the listener ends, and its number may become another file's.
+        await ended;
+        const reused: number[] = [];
+        while (!reused.includes(number)) reused.push(openSync('/dev/null', 'r'));
+        attempt(call);
+        codes.push(call.waiting);
+        reused.forEach(closeSync);
+        setImmediate(finish);
+        return call.addFd(fd);
+      },
+    });
+    notifier.on('handlerError', (error) => errors.push(error));
+  });
+  closeSync(fd);
+  expect(codes).toEqual(['ERR_NS_SECCOMP_CALLER_GONE', 'ERR_NS_SECCOMP_CALLER_GONE', false]);
+  expect(errors).toEqual([]);
+});
+
+real('a descriptor that cannot be given says why', async () => {
+  const found: unknown[] = [];
+  const attempt = (give: () => number) => {
+    try {
+      found.push(give());
+    } catch (error) {
+      const { code, hint, field } = error as { code: string; hint?: string; field?: string };
+      found.push(field ? [code, field] : [code, hint?.split(',')[0]]);
+    }
+  };
+  const { output, errors } = await serve(
+    ['getppid'],
+    `
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))
+print(json.dumps(sc(${GETPPID})))`,
+    {
+      getppid: (call) => {
+        attempt(() => call.giveFd(999_999));
+        attempt(() => call.giveFd(0, { newFd: 30 }));
+        attempt(() => call.giveFd(0, { newFd: -1 }));
+        attempt(() => call.giveFd(Number.NaN));
+        for (;;) {
+          try {
+            call.giveFd(0);
+          } catch (error) {
+            attempt(() => {
+              throw error;
+            });
+            break;
+          }
+        }
+        return call.addFd(0);
+      },
+    },
+  );
+  const either = 'Either the descriptor to give is not open here';
+  expect(found).toEqual([
+    ['EBADF', either],
+    ['EBADF', either],
+    ['ERR_NS_INVALID_SPEC', 'newFd'],
+    ['ERR_NS_INVALID_SPEC', 'fd'],
+    ['EMFILE', 'The caller has as many descriptors as its RLIMIT_NOFILE allows'],
+  ]);
+  expect(output).toBe('EPERM');
+  expect(errors).toEqual([expect.objectContaining({ code: 'EMFILE' })]);
+});
+
 real('no more calls than the bound are in handlers at once, and all are answered', async () => {
   let most = 0;
   let now = 0;
