@@ -78,12 +78,3 @@ export const libc: {
   posix_spawnattr_setsigdefault: lib.func('posix_spawnattr_setsigdefault', 'int', ['void *', 'void *']),
   posix_spawnattr_destroy: lib.func('posix_spawnattr_destroy', 'int', ['void *']),
 };
-
-/**
- * Calls back in the event loop of this thread whenever a descriptor is readable. What the callback throws must not go back
- * through koffi: it stays pending, and the next garbage collection that meets it aborts the process.
- */
-export function pollReadable(fd: number, callback: () => void): { ref(): void; unref(): void; close(): void } {
-  const handle = koffi.node.poll(fd, { readable: true }, callback as never);
-  return handle as unknown as { ref(): void; unref(): void; close(): void };
-}

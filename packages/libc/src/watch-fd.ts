@@ -1,7 +1,8 @@
 import { ERRNO } from './errno.ts';
 import { check } from './errors.ts';
 import { OwnedFd } from './fd.ts';
-import { pollReadable, syscall } from './libc.ts';
+import { syscall } from './libc.ts';
+import { type FdWatch, type LoopHandle, watchFdAlone } from './loop-handle.ts';
 import { allocate } from './memory.ts';
 import { SYS } from './syscalls.ts';
 
@@ -15,13 +16,6 @@ export interface WatchedEvents {
   /** The other side has closed its end, or half of it: EPOLLRDHUP. */
   readonly disconnect?: boolean;
   readonly prioritized?: boolean;
-}
-
-/** A registration made by {@link watchFd}. */
-export interface FdWatch extends Disposable {
-  close(): void;
-  ref(): void;
-  unref(): void;
 }
 
 /** A watch whose events can be changed. */
@@ -65,7 +59,7 @@ interface Watched {
 const watched = new Map<number, Watched>();
 let lastNumber = 0;
 let keepingAlive = 0;
-let set: { readonly epoll: OwnedFd; readonly handle: ReturnType<typeof pollReadable> } | undefined;
+let set: LoopHandle | undefined;
 let idle: NodeJS.Timeout | undefined;
 
 /**
@@ -80,7 +74,7 @@ let idle: NodeJS.Timeout | undefined;
  * @throws SyscallError `EEXIST` when the descriptor is watched already, `EPERM` for a file, which is always ready
  */
 export function watchFd(fd: number, wanted: WatchedEvents, callback: Watched['callback']): EventWatch {
-  const { epoll } = openSet();
+  const epoll = openSet();
   const number = ++lastNumber;
   const register = (operation: number, mask: number) => {
     registration.bytes.writeUInt32LE(mask, 0);
@@ -96,8 +90,8 @@ export function watchFd(fd: number, wanted: WatchedEvents, callback: Watched['ca
     if (wish === alive) return;
     alive = wish;
     keepingAlive += wish ? 1 : -1;
-    if (wish && keepingAlive === 1) set?.handle.ref();
-    if (!wish && keepingAlive === 0) set?.handle.unref();
+    if (wish && keepingAlive === 1) set?.ref();
+    if (!wish && keepingAlive === 0) set?.unref();
   };
   const close = () => {
     if (!open) return;
@@ -130,69 +124,24 @@ function maskOf({ readable, writable, disconnect, prioritized }: WatchedEvents):
   );
 }
 
-/**
- * As {@link watchFd}, for what is readable, with a handle of its own: for descriptors at which looking changes something,
- * such as an epoll set with a PSI trigger. The shared set would look twice.
- */
-export function watchFdAlone(fd: number, callback: () => void): FdWatch {
-  const handle = pollReadable(fd, () => guarded(callback));
-  let open = true;
-  const close = () => {
-    if (!open) return;
-    open = false;
-    alone.delete(close);
-    if (alone.size === 0) process.off('exit', closeAlone);
-    handle.close();
-  };
-  // One listener for all: an eleventh makes Node warn of a leak.
-  if (alone.size === 0) process.on('exit', closeAlone);
-  alone.add(close);
-  return { close, ref: () => open && handle.ref(), unref: () => open && handle.unref(), [Symbol.dispose]: close };
-}
-
-const alone = new Set<() => void>();
-
-function closeAlone(): void {
-  for (const close of [...alone]) close();
-}
-
-/** An exception must not go back through koffi. */
-function guarded(callback: () => void): void {
-  try {
-    callback();
-  } catch (error) {
-    process.nextTick(() => {
-      throw error;
-    });
-  }
-}
-
-function openSet(): NonNullable<typeof set> {
+function openSet(): LoopHandle {
   clearTimeout(idle);
   if (set) return set;
-  const epoll = new OwnedFd(check('epoll_create1', syscall(SYS.epoll_create1, EPOLL_CLOEXEC)));
-  const handle = pollReadable(epoll.fd, deliver);
-  handle.unref();
-  set = { epoll, handle };
-  // An event that comes while Node takes its environment down would be delivered to code that is not there any more, which
-  // ends the process with a core dump. So nothing is watched from 'exit' on.
-  process.on('exit', closeSet);
+  using epoll = new OwnedFd(check('epoll_create1', syscall(SYS.epoll_create1, EPOLL_CLOEXEC)));
+  set = watchFdAlone(epoll.fd, deliver);
+  set.unref();
   return set;
 }
 
 function closeSet(): void {
-  for (const { close } of watched.values()) close();
-  clearTimeout(idle);
-  process.off('exit', closeSet);
-  set?.handle.close();
-  set?.epoll.close();
+  set?.close();
   set = undefined;
 }
 
 /** What is ready, as poll(2) says it and libuv passes it on. More than fits is ready again in the next turn. */
 function deliver(): void {
   if (!set) return;
-  const count = syscall(SYS.epoll_pwait, set.epoll.fd, events.address, MOST_EVENTS, 0, 0, 8);
+  const count = syscall(SYS.epoll_pwait, set.fd, events.address, MOST_EVENTS, 0, 0, 8);
   // Decoded first: a callback may come back here, through a nested loop of its own.
   const ready = Array.from({ length: Math.max(0, count) }, (_, i) => ({
     number: events.bytes.readDoubleLE(i * EVENT_SIZE + DATA_AT),
@@ -205,13 +154,12 @@ function deliver(): void {
     if (failed) watch.close();
     // Nothing but the end: that is what whoever waits for anything wants to know.
     const bits = failed ? 0 : found === EPOLLHUP ? found | watch.wanted : found;
-    guarded(() =>
-      watch.callback(failed ? -ERRNO.EBADF! : 0, {
-        readable: (bits & EPOLLIN) !== 0,
-        writable: (bits & EPOLLOUT) !== 0,
-        disconnect: (bits & EPOLLRDHUP) !== 0,
-        prioritized: (bits & EPOLLPRI) !== 0,
-      }),
-    );
+    // When it throws, what comes after it in the list is ready again in the next turn.
+    watch.callback(failed ? -ERRNO.EBADF! : 0, {
+      readable: (bits & EPOLLIN) !== 0,
+      writable: (bits & EPOLLOUT) !== 0,
+      disconnect: (bits & EPOLLRDHUP) !== 0,
+      prioritized: (bits & EPOLLPRI) !== 0,
+    });
   }
 }
