@@ -1,7 +1,7 @@
 import { readFileSync, readlinkSync } from 'node:fs';
-import { ERRNO, getXattr, SpecError, SyscallError, setXattr } from '@ns/libc';
+import { ERRNO, getXattr, SpecError, SyscallError, setXattr, threadPid } from '@ns/libc';
 
-/** Who a cgroup belongs to: when that process is gone, `prune()` may take the cgroup. */
+/** Who a cgroup belongs to: when that process, or thread of Node, is gone, `prune()` may take the cgroup. */
 export interface Owner {
   readonly pid: number;
   /** Field 22 of `/proc/PID/stat`: with it a reused pid is never mistaken. */
@@ -16,9 +16,9 @@ const attributes = ['user.ns.owner', 'trusted.ns.owner'];
 
 let own: Owner | undefined;
 
-/** The owner record of this process; read once, because `/proc/PID/stat` is costly to make. */
+/** The owner record of this thread, which a worker's process outlives; read once, because `/proc/PID/stat` is costly to make. */
 export function ownOwner(): Owner {
-  own ??= ownerOf(process.pid);
+  own ??= ownerOf(threadPid());
   return own;
 }
 

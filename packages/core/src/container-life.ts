@@ -30,7 +30,7 @@ import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog } from './log-location.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { scratchOptions } from './plan/root-steps.ts';
-import { identifyProcess, type ProcessIdentity } from './process-identity.ts';
+import { identifyProcess, identifySelf, type ProcessIdentity } from './process-identity.ts';
 import { openKept } from './resources.ts';
 import type { Result } from './result.ts';
 import { resolveRoot } from './rootfs.ts';
@@ -73,7 +73,7 @@ export class ContainerLife {
     this.id = found?.id ?? newId();
     this.#spec = spec;
     this.isFound = found !== undefined;
-    this.#owner = found?.owner ?? identifyProcess(process.pid)!;
+    this.#owner = found?.owner ?? identifySelf();
     this.createdAt = found ? new Date(found.createdAt) : new Date();
     this.#maxOutputBytes = parseSize(spec.maxOutput?.bytes ?? defaultMaxOutputBytes, 'maxOutput.bytes');
     this.logs = new LogBuffer(this.#maxOutputBytes);

@@ -2,7 +2,7 @@ import { readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { NsError } from '@ns/libc';
 import { isAbandoned, readStates } from './container-state.ts';
-import { identifyProcess, isAlive } from './process-identity.ts';
+import { identifySelf, isAlive } from './process-identity.ts';
 import { withStateLock } from './state-lock.ts';
 import { stateDirectory, stateRoot } from './state-root.ts';
 
@@ -17,7 +17,7 @@ export function nameLink(name: string): string {
  * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
  */
 export function claimName(name: string, id: string): void {
-  const self = identifyProcess(process.pid)!;
+  const self = identifySelf();
   // Two who find the same dead claim would each take away the other's new one.
   withStateLock(stateDirectory('names'), () => {
     if (isTaken(name)) {

@@ -20,7 +20,7 @@ export interface ContainerState {
   readonly labels: Readonly<Record<string, string>>;
   readonly command: readonly string[];
   readonly createdAt: string;
-  /** The process that made it. */
+  /** The thread of Node that made it. */
   readonly owner: ProcessIdentity;
   readonly monitor: ProcessIdentity | undefined;
   /** First process of the container. */

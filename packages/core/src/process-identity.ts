@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { threadPid } from '@ns/libc';
 
 /** A process and when it started: a pid alone may belong to another one tomorrow. */
 export interface ProcessIdentity {
@@ -17,6 +18,16 @@ export function identifyProcess(pid: number): ProcessIdentity | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Identifies this thread: a worker that is terminated takes its containers along, and its process lives on. */
+export function identifySelf(): ProcessIdentity {
+  return identifyProcess(threadPid())!;
+}
+
+/** Is it this thread, or another of this process? */
+export function isOurs({ pid }: ProcessIdentity): boolean {
+  return existsSync(`/proc/self/task/${pid}`);
 }
 
 /** Is it still that process? */

@@ -2,7 +2,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { VolumeStore } from '@ns/overlayfs';
 import { readStates } from './container-state.ts';
-import { identifyProcess, isAlive, type ProcessIdentity } from './process-identity.ts';
+import { identifySelf, isAlive, type ProcessIdentity } from './process-identity.ts';
 
 /**
  * Where volumes are: `$NS_STATE_ROOT/volumes`, or else `/var/lib/ns/volumes` as root and `$XDG_DATA_HOME/ns/volumes`
@@ -29,7 +29,7 @@ export function volumeStore(): VolumeStore {
  * @param use - for what is mounted later and may be gone earlier
  */
 export function volumeUser(containerId: string, use = 0): string {
-  const self = identifyProcess(process.pid)!;
+  const self = identifySelf();
   return `${containerId}.${self.pid}.${self.startTime}.${use}`;
 }
 

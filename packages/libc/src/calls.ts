@@ -285,6 +285,14 @@ export function tryLock(fd: number): boolean {
 const LOCK_EX = 2; // <sys/file.h>
 const LOCK_NB = 4;
 
+/**
+ * Id of the calling thread: gettid(2). On the main thread it is the process's. `/proc/ID` exists as long as the thread does,
+ * so it tells whether a worker that owned something is still there.
+ */
+export function threadPid(): number {
+  return syscall(SYS.gettid);
+}
+
 /** prctl(2); the result or a negated errno. */
 export function prctl(option: number, a = 0, b = 0, c = 0, d = 0): number {
   return syscall(SYS.prctl, option, a, b, c, d);

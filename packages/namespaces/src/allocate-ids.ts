@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { SpecError } from '@ns/libc';
+import { SpecError, threadPid } from '@ns/libc';
 import { IdAllocationError } from './errors.ts';
 import { findFreeRange, type IdInterval, intersect } from './free-range.ts';
 import { IdMap } from './id-map.ts';
@@ -17,7 +17,7 @@ export interface AllocateIdsOptions {
   readonly id?: string;
   /** How many ids. Default 65536, as images expect up to 65534 (nobody). */
   readonly size?: number;
-  /** Whose death frees the range. Default: this process. */
+  /** Whose death frees the range. Default: this thread of Node. */
   readonly ownerPid?: number;
   /** Where ranges come from. Default: {@link defaultIdPools}. */
   readonly pools?: IdPools;
@@ -73,7 +73,7 @@ function rootPool(ids: 'uid' | 'gid'): IdInterval[] {
  * ```
  */
 export async function allocateIds(options: AllocateIdsOptions): Promise<IdLease> {
-  const { stateDir, id = randomUUID(), size = 65536, ownerPid = process.pid, lockTimeoutMs = 10_000 } = options;
+  const { stateDir, id = randomUUID(), size = 65536, ownerPid = threadPid(), lockTimeoutMs = 10_000 } = options;
   if (!Number.isInteger(size) || size <= 0 || size >= 0xffffffff) throw new SpecError('size', 'a number of ids', size);
   const name = leaseName(id);
   const pools = options.pools ?? defaultIdPools();
@@ -162,7 +162,7 @@ export class IdLease implements AsyncDisposable {
   }
 
   /**
-   * Makes this process the owner again, after the one it was transferred to has died.
+   * Makes this thread the owner again, after the one it was transferred to has died.
    *
    * @throws IdAllocationError `ERR_NS_IDS_EXHAUSTED`: somebody else has the range by now
    */
@@ -176,7 +176,7 @@ export class IdLease implements AsyncDisposable {
         hint: 'Make it anew; what belongs to the old ids can be copied',
       });
     }
-    directory.write(name, { uids: this.uids, gids: this.gids, owner: identify(process.pid) });
+    directory.write(name, { uids: this.uids, gids: this.gids, owner: identify(threadPid()) });
   }
 
   /** Frees the range; the next may have it at once, so let nothing that runs or is stored belong to it. Idempotent. */

@@ -1,6 +1,7 @@
 import { NsError, SpecError } from '@ns/libc';
 import type { EgressOptions, Endpoint } from '@ns/netns';
 import { findState } from '../container-state.ts';
+import { isOurs } from '../process-identity.ts';
 import { liveNetworks } from './live-networks.ts';
 import type { NetworkOptions } from './network-options.ts';
 import { type NetworkAttachment, reservedNames } from './network-spec.ts';
@@ -117,7 +118,7 @@ export class Network implements AsyncDisposable {
   ): Promise<Endpoint> {
     const checked = checkConnectOptions(options);
     const { id, init, spec, owner, status } = findState(typeof container === 'string' ? container : container.id);
-    if (owner.pid !== process.pid || status === 'stopped' || !init)
+    if (!isOurs(owner) || status === 'stopped' || !init)
       throw new NsError(
         'ERR_NS_CONTAINER_NOT_OURS',
         `container ${id.slice(0, 12)} is ${status}, or another process's`,

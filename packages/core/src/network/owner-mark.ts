@@ -1,7 +1,7 @@
 import { readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAbandoned, readStates } from '../container-state.ts';
-import { identifyProcess, isAlive } from '../process-identity.ts';
+import { identifySelf, isAlive } from '../process-identity.ts';
 import { stateDirectory, stateRoot } from '../state-root.ts';
 
 /**
@@ -9,7 +9,7 @@ import { stateDirectory, stateRoot } from '../state-root.ts';
  * has one.
  */
 export function markOwner(id: string): void {
-  const { pid, startTime } = identifyProcess(process.pid)!;
+  const { pid, startTime } = identifySelf();
   stateDirectory('network-owners');
   symlinkSync(`${pid}:${startTime}`, markPath(id));
 }
