@@ -1,4 +1,4 @@
-import { launch, type NamespaceKind, type Step } from '@ns/launch';
+import { helperName, launch, type NamespaceKind, type Step } from '@ns/launch';
 import { O, type OwnedFd, open, ResourceStack } from '@ns/libc';
 import type { RunHandle } from './run-handle.ts';
 
@@ -76,7 +76,7 @@ async function withHelper<T>(
     steps: [
       { op: 'endWithParent', parent: process.pid },
       { op: 'newSession' },
-      { op: 'processName', name: 'ns-mount' },
+      { op: 'processName', name: helperName('ns-mount') },
       // Before a process of the container could look at it (CVE-2016-9962).
       { op: 'notDumpable' },
       // Root makes mounts as root of the host; an ordinary user is one only in the container's user namespace.

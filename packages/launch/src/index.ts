@@ -4,6 +4,7 @@ export { type ExplainedStep, Explanation, explain } from './explain.ts';
 export { type LaunchOptions, launch } from './launch.ts';
 export { type Exit, Launched } from './launched.ts';
 export type { FdLayout, Step } from './lowering.ts';
+export { helperName } from './orphans.ts';
 export { type PreparedOptions, PreparedProgram } from './prepared-program.ts';
 export type { ResourceUsage } from './records.ts';
 export { SIGNALS, signalName } from './signals.ts';

@@ -1,5 +1,6 @@
 import { CLONE, MSG, PR, SOL_SOCKET } from '@ns/libc';
 import { Lowering, PROGRAM_FD } from './lowering.ts';
+import { helperName } from './orphans.ts';
 import { Label, Slot } from './program.ts';
 import { recordKinds } from './records.ts';
 
@@ -30,7 +31,7 @@ export function zygoteProgram(requester: Requester): Buffer {
   const { asm } = to;
   to.lower([
     { op: 'dieWithParent', parent: requester.pid },
-    { op: 'processName', name: 'ns-zygote' },
+    { op: 'processName', name: helperName('ns-zygote') },
     { op: 'notDumpable' },
   ]);
   // Received descriptors get the lowest free numbers: those from 0 on, when there are none but the socket.

@@ -18,6 +18,7 @@ import {
   watchFd,
 } from '@ns/libc';
 import { forgetInheritedState, inheritedState } from './inherited-state.ts';
+import { reapOrphans } from './orphans.ts';
 import { posixSpawn } from './posix-spawn.ts';
 import { SIGNALS } from './signals.ts';
 import { openStage } from './stage-image.ts';
@@ -156,11 +157,13 @@ export function rest(): void {
   idle = undefined;
   starts = 0;
   endZygote();
+  reapOrphans();
   forgetInheritedState();
 }
 
 function tryMake(state: string): Zygote | undefined {
   try {
+    reapOrphans();
     const made = new Zygote(state);
     // The end of a worker is not the end of the process: nobody else would wait for what it leaves.
     if (!isMainThread && !endsWithWorker) process.once('exit', () => zygote?.kill());

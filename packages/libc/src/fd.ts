@@ -1,20 +1,22 @@
 import { check } from './errors.ts';
 import { syscall } from './libc.ts';
 import { SYS } from './syscalls.ts';
+import { bindToThread, closeBound, unbind } from './thread-fd.ts';
 
-const registry = new FinalizationRegistry<number>((fd) => {
-  // A lost OwnedFd is a bug of the holder, but not one that may leak a kernel resource.
-  syscall(SYS.close, fd);
-});
+// A lost OwnedFd is a bug of the holder, but not one that may leak a kernel resource.
+const registry = new FinalizationRegistry<number>(closeBound);
 
-/** A file descriptor with one owner, who closes it. Always close-on-exec. */
+/**
+ * A file descriptor with one owner, who closes it. Always close-on-exec. One of a worker thread is also closed when the
+ * thread ends, however that happens.
+ */
 export class OwnedFd implements Disposable {
   #fd: number;
 
-  /** Takes ownership of `fd`. */
+  /** Takes ownership of `fd`. In a worker thread its number is another from now on. */
   constructor(fd: number) {
-    this.#fd = fd;
-    registry.register(this, fd, this);
+    this.#fd = bindToThread(fd);
+    registry.register(this, this.#fd, this);
   }
 
   /** The number, for a call. Throws when closed. */
@@ -27,12 +29,9 @@ export class OwnedFd implements Disposable {
     return this.#fd < 0;
   }
 
-  /** Gives up ownership: the caller closes the number from now on. */
+  /** Gives up ownership: the caller closes the number that is returned. */
   release(): number {
-    const fd = this.fd;
-    registry.unregister(this);
-    this.#fd = -1;
-    return fd;
+    return unbind(this.#takeNumber());
   }
 
   /** Another descriptor for the same open file. */
@@ -49,11 +48,18 @@ export class OwnedFd implements Disposable {
   close(): void {
     if (this.#fd < 0) return;
     // Linux frees the number even when close reports an error, so there is nothing to retry.
-    syscall(SYS.close, this.release());
+    closeBound(this.#takeNumber());
   }
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #takeNumber(): number {
+    const fd = this.fd;
+    registry.unregister(this);
+    this.#fd = -1;
+    return fd;
   }
 }
 

@@ -2,7 +2,6 @@ import { AsyncResource } from 'node:async_hooks';
 import { createSocket } from 'node:dgram';
 import { AF, O, SOCK } from './constants.ts';
 import { check } from './errors.ts';
-import { OwnedFd } from './fd.ts';
 import { syscall } from './libc.ts';
 import { ResourceStack } from './resource-stack.ts';
 import { SYS } from './syscalls.ts';
@@ -45,14 +44,11 @@ export function watchFdAlone(fd: number, callback: () => void): LoopHandle {
     const socket = createSocket('udp4').on('error', callback);
     rollback.defer(() => socket.close());
     const doing = 'making a handle of the event loop';
-    using placeholder = new OwnedFd(
-      check('socket', syscall(SYS.socket, AF.INET, SOCK.DGRAM | SOCK.CLOEXEC), { doing }),
-    );
+    const placeholder = check('socket', syscall(SYS.socket, AF.INET, SOCK.DGRAM | SOCK.CLOEXEC), { doing });
     // Exclusive: a worker of node:cluster would ask its primary for it.
-    socket.bind({ fd: placeholder.fd, exclusive: true });
-    const taken = placeholder.release();
+    socket.bind({ fd: placeholder, exclusive: true });
     // The loop looks at the number when it next waits, and not before.
-    check('dup3', syscall(SYS.dup3, fd, taken, O.CLOEXEC), { doing });
+    check('dup3', syscall(SYS.dup3, fd, placeholder, O.CLOEXEC), { doing });
     rollback.release();
     let open = true;
     const close = () => {
@@ -60,7 +56,7 @@ export function watchFdAlone(fd: number, callback: () => void): LoopHandle {
       open = false;
     };
     return {
-      fd: taken,
+      fd: placeholder,
       close,
       ref: () => void (open && socket.ref()),
       unref: () => void (open && socket.unref()),

@@ -1,4 +1,4 @@
-import type { NamespaceKind, Step } from '@ns/launch';
+import { helperName, type NamespaceKind, type Step } from '@ns/launch';
 
 /** Whom a program runs as. */
 export interface EnterUser {
@@ -24,7 +24,7 @@ export function enterPlan({ namespaces, user, cwd, argv, env, timeoutMs }: Enter
   return [
     { op: 'dieWithParent', parent: process.pid },
     { op: 'newSession' },
-    { op: 'processName', name: 'ns-enter' },
+    { op: 'processName', name: helperName('ns-enter') },
     // Before the processes there can see this one (CVE-2016-9962).
     { op: 'notDumpable' },
     // All in one call: a user namespace joined first would take the right to join the others, joined last the right to join it.

@@ -1,12 +1,13 @@
-import type {
-  DeviceNode,
-  IdMaps,
-  Leftovers,
-  MountStep,
-  NamespaceKind,
-  OutputFiles,
-  RlimitName,
-  Step,
+import {
+  type DeviceNode,
+  helperName,
+  type IdMaps,
+  type Leftovers,
+  type MountStep,
+  type NamespaceKind,
+  type OutputFiles,
+  type RlimitName,
+  type Step,
 } from '@ns/launch';
 import type { ContainerWarning } from '../container-warning.ts';
 import { deviceLinks, deviceNodes } from '../defaults.ts';
@@ -112,7 +113,7 @@ export function containerPlan(design: ContainerDesign, host: Host): readonly Ste
   return [
     ...(design.dieWithParent ? [{ op: 'endWithParent', parent: process.pid } as const] : []),
     { op: 'newSession' },
-    { op: 'processName', name: 'ns-monitor' },
+    { op: 'processName', name: helperName('ns-monitor') },
     // Before anything of the container can look at us (CVE-2016-9962). Children inherit it.
     ...(namespaces.idMaps ? [] : [{ op: 'notDumpable' } as const]),
     ...namespaces.joined.map(({ kind, fd }): Step => ({ op: 'setns', fd, namespaces: [kind] })),

@@ -1,4 +1,4 @@
-import type { Leftovers, NamespaceKind, Step } from '@ns/launch';
+import { helperName, type Leftovers, type NamespaceKind, type Step } from '@ns/launch';
 import type { Host } from '../host.ts';
 import type { ResolvedUser } from '../user.ts';
 import { type PayloadDesign, payloadSteps } from './container-plan.ts';
@@ -51,7 +51,7 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
   return [
     { op: 'endWithParent', parent: process.pid },
     { op: 'newSession' },
-    { op: 'processName', name: 'ns-exec' },
+    { op: 'processName', name: helperName('ns-exec') },
     // Before the container's processes can see this one (CVE-2016-9962).
     { op: 'notDumpable' },
     // From inside the container's user namespace they could not be entered.

@@ -1,18 +1,24 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
-import { Container, Pool, run } from '../../src/index.ts';
+import { eventually, kernelState, leftSince, processEntries } from '@ns/testing';
+import { Container, Pool, prune, run } from '../../src/index.ts';
 
-/* Terminates COUNT worker threads, one after the other, in the middle of everything they can do with containers. */
+/* Terminates COUNT worker threads, one after the other, in the middle of everything they can do with containers. Prints as JSON
+   what is left. */
 
 const [count = '20', seed = '1'] = process.argv.slice(2);
 
+const command = ['sleep', `600.${process.pid}`];
+
 /** Never ends, and never rests: what it does is cut off at any point. */
-async function forever(act: () => Promise<unknown>): Promise<never> {
+async function forever(act: () => PromiseLike<unknown>): Promise<never> {
   for (;;) await act();
 }
 
 async function busy(): Promise<void> {
-  const container = await Container.create({ command: ['sleep', '600'] });
+  const container = await Container.create({ command });
   await container.start();
   const pool = await Pool.create({ size: 1 });
   parentPort!.postMessage('busy');
@@ -41,18 +47,38 @@ function* random(state: number): Generator<number> {
   }
 }
 
+function isRunning(argv: readonly string[]): boolean {
+  return processEntries().some(({ pid }) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8') === `${argv.join('\0')}\0`;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Makes a zygote, which waits for what dead threads have left. */
+async function startSome(): Promise<void> {
+  for (let i = 0; i < 3; i++) await run('true', [], { limits: { memory: '64MiB' } });
+}
+
+async function terminateOne(afterMs: number): Promise<void> {
+  const worker = new Worker(new URL(import.meta.url));
+  await once(worker, 'message');
+  await delay(afterMs);
+  await worker.terminate();
+}
+
 if (isMainThread) {
+  await startSome();
+  await prune();
+  const before = kernelState();
   const moments = random(Number(seed));
-  for (let i = 0; i < Number(count); i++) {
-    const worker = new Worker(new URL(import.meta.url));
-    worker.on('error', (error) => {
-      throw error;
-    });
-    await new Promise((resolve) => worker.once('message', resolve));
-    await delay(100 * moments.next().value);
-    await worker.terminate();
-  }
-  process.stdout.write(`${JSON.stringify({ terminated: Number(count) })}\n`);
+  for (let i = 0; i < Number(count); i++) await terminateOne(100 * moments.next().value);
+  const ended = await eventually(() => !isRunning(command), 20_000);
+  const { failed } = await prune();
+  await startSome();
+  process.stdout.write(JSON.stringify({ ended, failed, left: await leftSince(before) }));
 } else {
   await busy();
 }

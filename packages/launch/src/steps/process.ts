@@ -101,6 +101,20 @@ export type ProcessStep =
   /** Give the pipes of the standard streams to the payload's user, who may then open /dev/stdout. */
   | { readonly op: 'stdioOwner'; readonly fds: readonly number[]; readonly uid: number; readonly gid: number };
 
+/**
+ * A parent is a thread to the kernel. Of one that has died alone, getppid() does not tell; but its end of the status socket
+ * has been closed with it.
+ */
+function jumpIfParentDied(to: Lowering, parent: number, died: Label): void {
+  const { asm } = to;
+  const [ppid, hungUp] = [asm.slot(), asm.slot()];
+  asm.call('getppid', [], { store: ppid });
+  asm.jumpIfUnequal(ppid, parent, died);
+  const request = asm.words([to.statusFd]); // struct pollfd without events: POLLHUP is told in any case
+  asm.call('ppoll', [request, 1, asm.words([0, 0]), 0, 0], { store: hungUp });
+  asm.jumpIfUnequal(hungUp, 0, died);
+}
+
 export const processLowerings: Lowerings<ProcessStep> = {
   dieWithParent({ parent }, to) {
     const { asm } = to;
@@ -108,9 +122,10 @@ export const processLowerings: Lowerings<ProcessStep> = {
     const alive = new Label();
     // The parent may have died before the request was made: then no signal will ever come.
     if (parent !== undefined) {
-      const ppid = asm.slot();
-      asm.call('getppid', [], { store: ppid });
-      asm.jumpIfEqual(ppid, parent, alive);
+      const died = new Label();
+      jumpIfParentDied(to, parent, died);
+      asm.jump(alive);
+      asm.place(died);
       asm.call('exit_group', [125]);
     } else {
       // In a new pid namespace getppid says 0; the pidfd that the supervisor opened of itself tells the same.
@@ -124,11 +139,13 @@ export const processLowerings: Lowerings<ProcessStep> = {
     asm.place(alive);
   },
 
-  endWithParent({ parent }, { asm }) {
-    const [ppid, self, alive] = [asm.slot(), asm.slot(), new Label()];
+  endWithParent({ parent }, to) {
+    const { asm } = to;
+    const [self, died, alive] = [asm.slot(), new Label(), new Label()];
     asm.call('prctl', [PR.SET_PDEATHSIG, SIGNAL_PARENT_DIED]);
-    asm.call('getppid', [], { store: ppid });
-    asm.jumpIfEqual(ppid, parent, alive);
+    jumpIfParentDied(to, parent, died);
+    asm.jump(alive);
+    asm.place(died);
     // It died before the request was made: say it ourselves. The signal waits, being blocked.
     asm.call('getpid', [], { store: self });
     asm.call('kill', [self, SIGNAL_PARENT_DIED]);
