@@ -24,6 +24,7 @@ import {
 } from '@ns/overlayfs';
 import { type MapOwner, ownersInside, ownersOutside } from './file-owners.ts';
 import { openContainerRoot } from './in-mount-namespace.ts';
+import type { Patience } from './patience.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import type { RunHandle } from './run-handle.ts';
 import type { ContainerSpec, Writable } from './types.ts';
@@ -46,12 +47,12 @@ export interface ContainerOverlay {
 }
 
 /**
- * Whose the files are that are copied.
+ * Whose the files are that are copied, and how long that may take: who loses patience finds some of them copied.
  *
  * `keep`: ids inside the container are those outside. `ignore`: whoever copies makes them, root inside. An owner: his, on the
  * side they are copied to.
  */
-export interface CopyOptions extends Pick<CopyTreeOptions, 'signal'> {
+export interface CopyOptions extends Patience {
   /** Default `keep` as root, `ignore` otherwise. */
   readonly ownership?: 'keep' | 'ignore' | Owner;
 }

@@ -36,7 +36,7 @@ import type { WriteLimit } from './kept-writes.ts';
 import type { LogEntry, LogOptions } from './log-buffer.ts';
 import type { MountSpec } from './mount-spec.ts';
 import { type ContainerPort, liveNetworks, portsOf, updateNetwork } from './network/live-networks.ts';
-import { type Patience, patiently } from './patience.ts';
+import { interruptibly, type Patience, patiently, patientlyMade, splitPatience } from './patience.ts';
 import { type ContainerUpdate, type PlannedChange, plannedMounts, planUpdate } from './planned-changes.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
 import type { Result } from './result.ts';
@@ -46,6 +46,14 @@ import { traceOnly } from './tracing.ts';
 import type { ContainerSpec } from './types.ts';
 import { checkCall } from './validate-calls.ts';
 import { validateExec, validateMount, validateSpec } from './validate-spec.ts';
+
+/** How a container is stopped. */
+export interface StopOptions {
+  /** Milliseconds until it is ended by SIGKILL. Default 10 000. */
+  readonly timeout?: number;
+  /** Default: `stopSignal` of its specification, `'SIGTERM'`. */
+  readonly signal?: NodeJS.Signals;
+}
 
 /**
  * A container that is made, started and looked after step by step. {@link run} is the short way for one command.
@@ -82,20 +90,11 @@ export class Container implements AsyncDisposable {
    */
   static async create(spec: ContainerSpec, options: Patience = {}): Promise<Container> {
     const checked = validateSpec(spec);
-    checkCall('create', options);
+    checkCall('patience', options);
     checkDetachable(checked);
-    options.signal?.throwIfAborted();
     const container = new Container(checked);
-    const made = container.#life.create();
-    try {
-      await patiently('making a container', options, made);
-    } catch (error) {
-      await made.then(
-        () => container.remove({ force: true }),
-        () => {},
-      );
-      throw error;
-    }
+    const remove = () => container.remove({ force: true });
+    await patientlyMade('making a container', options, () => container.#life.create(), remove);
     return container;
   }
 
@@ -179,8 +178,7 @@ export class Container implements AsyncDisposable {
    * @throws WaitError `ERR_NS_WAIT_TIMEOUT`, `ERR_NS_WAIT_FAILED`: it is not ready; it may be running all the same
    */
   async start(patience: Patience = {}): Promise<void> {
-    checkCall('start', patience);
-    return patiently('the start', patience, this.#start());
+    return patiently('the start', checkCall('patience', patience), () => this.#start());
   }
 
   async #start(): Promise<void> {
@@ -197,8 +195,7 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_TIMEOUT`: it had not ended after `timeout` ms; it goes on
    */
   async wait(patience: Patience = {}): Promise<Result> {
-    checkCall('wait', patience);
-    return patiently('waiting for the end', patience, this.#life.wait());
+    return patiently('waiting for the end', checkCall('patience', patience), () => this.#life.wait());
   }
 
   /** Runs a command inside. When it settles, every process it started is gone. */
@@ -232,9 +229,17 @@ export class Container implements AsyncDisposable {
     if (signal === 'SIGKILL') await this.wait().catch(() => {});
   }
 
-  /** Asks the program to end, and ends it after `timeout` ms. Idempotent. */
-  async stop(options: { timeout?: number; signal?: NodeJS.Signals } = {}): Promise<void> {
-    const { timeout = 10_000, signal = this.#life.spec.stopSignal ?? 'SIGTERM' } = checkCall('stop', options);
+  /**
+   * Asks the program to end, and ends it after `options.timeout` ms. Idempotent.
+   *
+   * @param patience - who loses it is told so; the program is ended all the same
+   */
+  async stop(options: StopOptions = {}, patience: Patience = {}): Promise<void> {
+    checkCall('stop', options);
+    return patiently('stopping', checkCall('patience', patience), () => this.#stop(options));
+  }
+
+  async #stop({ timeout = 10_000, signal = this.#life.spec.stopSignal ?? 'SIGTERM' }: StopOptions): Promise<void> {
     await this.#life.holdBack();
     if (!this.#life.isAlive) return;
     const run = this.#life.run!;
@@ -246,18 +251,18 @@ export class Container implements AsyncDisposable {
     clearTimeout(timer);
   }
 
-  /** Stops and starts it again, with the files it had. */
-  async restart(options: { timeout?: number; signal?: NodeJS.Signals } = {}): Promise<void> {
+  /** Stops and starts it again, with the files it had. Once begun it is carried through, also for who lost patience. */
+  async restart(options: StopOptions = {}, patience: Patience = {}): Promise<void> {
     checkCall('restart', options);
-    await this.stop(options);
-    await this.start();
+    return patiently('restarting', checkCall('patience', patience), async () => {
+      await this.#stop(options);
+      await this.#start();
+    });
   }
 
   /** Holds every process still. Who loses patience may find it paused a moment later. */
   async pause(patience: Patience = {}): Promise<void> {
-    checkCall('pause', patience);
-    patience.signal?.throwIfAborted();
-    return patiently('pausing', patience, this.#pause());
+    return patiently('pausing', checkCall('patience', patience), () => this.#pause());
   }
 
   async #pause(): Promise<void> {
@@ -270,9 +275,7 @@ export class Container implements AsyncDisposable {
 
   /** Lets its processes go on. Who loses patience may find it running a moment later. */
   async resume(patience: Patience = {}): Promise<void> {
-    checkCall('resume', patience);
-    patience.signal?.throwIfAborted();
-    return patiently('resuming', patience, this.#resume());
+    return patiently('resuming', checkCall('patience', patience), () => this.#resume());
   }
 
   async #resume(): Promise<void> {
@@ -375,10 +378,15 @@ export class Container implements AsyncDisposable {
    * the host.
    *
    * @param options.select - which paths to accept
+   * @param options.timeout - milliseconds; with `signal`, who loses patience has some of the changes in `target`
    * @throws UnsafePathError a link stands where an accepted change needs a directory
    */
-  apply(target: string, options: ApplyChangesOptions = {}): Promise<AppliedChanges> {
-    return applyContainer(this.#life.overlays, target.replace(/\/+$/, ''), options);
+  async apply(target: string, options: ApplyChangesOptions & Patience = {}): Promise<AppliedChanges> {
+    const { patience, rest } = splitPatience(options);
+    checkCall('patience', patience);
+    return interruptibly('applying changes', patience, (signal) =>
+      applyContainer(this.#life.overlays, target.replace(/\/+$/, ''), { ...rest, signal }),
+    );
   }
 
   /**
@@ -386,9 +394,7 @@ export class Container implements AsyncDisposable {
    * somebody who lost patience: half of the changes would be worth nothing.
    */
   async discard(patience: Patience = {}): Promise<void> {
-    checkCall('discard', patience);
-    patience.signal?.throwIfAborted();
-    return patiently('discarding', patience, this.#discard());
+    return patiently('discarding', checkCall('patience', patience), () => this.#discard());
   }
 
   async #discard(): Promise<void> {
@@ -404,9 +410,7 @@ export class Container implements AsyncDisposable {
    * Once begun it is carried through, also for somebody who lost patience: a layer is whole or not there.
    */
   async commit(store: string, patience: Patience = {}): Promise<StoredLayer> {
-    checkCall('commit', patience);
-    patience.signal?.throwIfAborted();
-    return patiently('the commit', patience, commitContainer(this.#life.overlays, store));
+    return patiently('the commit', checkCall('patience', patience), () => commitContainer(this.#life.overlays, store));
   }
 
   /**
@@ -415,9 +419,9 @@ export class Container implements AsyncDisposable {
    *
    * @throws SpecError `ERR_NS_INVALID_SPEC`: `spec` leaves no place for files to begin with
    */
-  async fork(count = 1, spec: Partial<ContainerSpec> = {}): Promise<Container[]> {
+  async fork(count = 1, spec: Partial<ContainerSpec> = {}, patience: Patience = {}): Promise<Container[]> {
     checkCall('fork', { count });
-    return Promise.all(Array.from({ length: count }, () => this.#fork(spec)));
+    return patientlyMade('forking', checkCall('patience', patience), () => this.#forks(count, spec), removeAll);
   }
 
   /**
@@ -428,11 +432,15 @@ export class Container implements AsyncDisposable {
    * @throws UnavailableError stopped, for an ordinary user
    */
   async copyIn(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
-    checkCall('copyIn', { from, to });
-    return this.#life.atRest(async () => {
-      const root = this.#life.root('copy into it');
-      return copyIntoContainer(root, this.#life.run!.design.namespaces, { ...options, from, to });
-    });
+    checkCall('copy', { from, to });
+    const { patience, rest } = splitPatience(options);
+    checkCall('patience', patience);
+    return interruptibly('copying', patience, (signal) =>
+      this.#life.atRest(async () => {
+        const root = this.#life.root('copy into it');
+        return copyIntoContainer(root, this.#life.run!.design.namespaces, { ...rest, signal, from, to });
+      }),
+    );
   }
 
   /**
@@ -442,11 +450,15 @@ export class Container implements AsyncDisposable {
    * caller's (default otherwise); or an owner on the host
    */
   async copyOut(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
-    checkCall('copyOut', { from, to });
-    return this.#life.atRest(async () => {
-      const root = this.#life.root('copy out of it');
-      return copyOutOfContainer(root, this.#life.run!.design.namespaces, { ...options, from, to });
-    });
+    checkCall('copy', { from, to });
+    const { patience, rest } = splitPatience(options);
+    checkCall('patience', patience);
+    return interruptibly('copying', patience, (signal) =>
+      this.#life.atRest(async () => {
+        const root = this.#life.root('copy out of it');
+        return copyOutOfContainer(root, this.#life.run!.design.namespaces, { ...rest, signal, from, to });
+      }),
+    );
   }
 
   /**
@@ -522,10 +534,14 @@ export class Container implements AsyncDisposable {
    *
    * @throws ContainerStateError `ERR_NS_CONTAINER_RUNNING`: it runs, and `force` was not given
    */
-  async remove(options: { force?: boolean } = {}): Promise<void> {
-    const { force = false } = checkCall('remove', options);
+  async remove(options: { force?: boolean } & Patience = {}): Promise<void> {
+    const { force = false, ...patience } = checkCall('remove', options);
+    return patiently('removing', patience, () => this.#remove(force ? 'always' : 'unless it runs'));
+  }
+
+  async #remove(when: 'always' | 'unless it runs'): Promise<void> {
     if (this.#life.status === 'removed') return this.#life.forget();
-    if (this.#life.isAlive && this.#life.status !== 'created' && !force) {
+    if (this.#life.isAlive && this.#life.status !== 'created' && when === 'unless it runs') {
       throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'remove it', 'Stop it first, or remove({ force: true })');
     }
     await this.#life.holdBack();
@@ -552,9 +568,23 @@ export class Container implements AsyncDisposable {
     else if (!this.#detached) await this.remove({ force: true });
   }
 
+  /** All of them, or none. */
+  async #forks(count: number, changes: Partial<ContainerSpec>): Promise<Container[]> {
+    const forks = await Promise.allSettled(Array.from({ length: count }, () => this.#fork(changes)));
+    const made = forks.flatMap((fork) => (fork.status === 'fulfilled' ? [fork.value] : []));
+    const failed = forks.find((fork) => fork.status === 'rejected');
+    if (!failed) return made;
+    await removeAll(made);
+    throw failed.reason;
+  }
+
   async #fork(changes: Partial<ContainerSpec>): Promise<Container> {
     const fork = new Container(validateSpec({ ...specToFork(this.#life.spec), ...changes }));
     await fork.#life.create(this.#life.overlays);
     return fork;
   }
+}
+
+async function removeAll(containers: readonly Container[]): Promise<void> {
+  await Promise.all(containers.map((container) => container.remove({ force: true })));
 }

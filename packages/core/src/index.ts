@@ -1,6 +1,6 @@
 export { NsError, SpecError, SyscallError, UnavailableError } from '@ns/libc';
 export type { AppliedChanges, Change, CopiedTree, StoredLayer } from '@ns/overlayfs';
-export { Container } from './container.ts';
+export { Container, type StopOptions } from './container.ts';
 export type { ContainerEvent } from './container-event.ts';
 export type { CopyOptions, ExportOptions } from './container-files.ts';
 export type { ContainerFilter, ContainerInfo } from './container-info.ts';

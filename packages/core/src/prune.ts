@@ -49,9 +49,7 @@ const newDirectoryMs = 60_000;
  * ```
  */
 export async function prune(patience: Patience = {}): Promise<Pruned> {
-  checkCall('prune', patience);
-  patience.signal?.throwIfAborted();
-  return patiently('pruning', patience, pruneAll());
+  return patiently('pruning', checkCall('patience', patience), pruneAll);
 }
 
 async function pruneAll(): Promise<Pruned> {

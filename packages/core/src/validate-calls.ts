@@ -20,16 +20,11 @@ const path = v.pipe(
   v.check((value) => value !== '', 'a path'),
 );
 
-/** Of each call that takes options, the options. */
+const patienceEntries = { signal: abortSignal, timeout: v.optional(milliseconds) };
+
+/** Of each call that takes options, the options. `patience` is that of every call that may take long. */
 const calls = {
-  create: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
-  start: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
-  wait: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
-  pause: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
-  resume: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
-  discard: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
-  commit: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
-  prune: v.strictObject({ signal: abortSignal, timeout: v.optional(milliseconds) }),
+  patience: v.strictObject(patienceEntries),
   list: v.strictObject({
     name: v.optional(text('a name')),
     labels: v.optional(dictionary(text('a label'), text('a string'), 'an object of strings')),
@@ -38,7 +33,7 @@ const calls = {
   kill: v.strictObject({ signal: signalName, all: v.optional(boolean) }),
   stop: v.strictObject({ timeout: v.optional(milliseconds), signal: v.optional(signalName) }),
   restart: v.strictObject({ timeout: v.optional(milliseconds), signal: v.optional(signalName) }),
-  remove: v.strictObject({ force: v.optional(boolean) }),
+  remove: v.strictObject({ force: v.optional(boolean), ...patienceEntries }),
   rename: v.strictObject({ name: text('a name') }),
   stats: v.strictObject({ interval: integer(1, 2 ** 31 - 1) }),
   logs: v.strictObject({
@@ -61,8 +56,7 @@ const calls = {
   }),
   updateOptions: v.strictObject({ dryRun: v.optional(boolean) }),
   fork: v.strictObject({ count: integer(1, 10_000) }),
-  copyIn: v.strictObject({ from: path, to: path }),
-  copyOut: v.strictObject({ from: path, to: path }),
+  copy: v.strictObject({ from: path, to: path }),
 } as const;
 
 /**

@@ -1,5 +1,7 @@
 import type { VolumeStatus } from '@ns/overlayfs';
 import { newId } from './design.ts';
+import { type Patience, patiently, patientlyMade } from './patience.ts';
+import { checkCall } from './validate-calls.ts';
 import { validateVolume } from './validate-mounts.ts';
 import { livingUsers, volumeStore } from './volume-store.ts';
 
@@ -55,23 +57,30 @@ export class Volume {
    * @throws SpecError `ERR_NS_INVALID_SPEC`
    * @throws NsError `ERR_NS_VOLUME_EXISTS`
    */
-  static async create(options: VolumeOptions = {}): Promise<Volume> {
+  static async create(options: VolumeOptions = {}, patience: Patience = {}): Promise<Volume> {
     const { name = newId(), labels = {} } = validateVolume(options);
-    return new Volume(await volumeStore().create({ name, labels }));
+    const make = async () => new Volume(await volumeStore().create({ name, labels }));
+    return patientlyMade('making a volume', checkCall('patience', patience), make, (volume) => volume.remove());
   }
 
   /** @throws NsError `ERR_NS_NO_SUCH_VOLUME` */
-  static async get(name: string): Promise<Volume> {
-    return new Volume(await volumeStore().get(name));
+  static async get(name: string, patience: Patience = {}): Promise<Volume> {
+    const find = async () => new Volume(await volumeStore().get(name));
+    return patiently('finding a volume', checkCall('patience', patience), find);
   }
 
   /** All volumes, by name. */
-  static async list(filter: { labels?: Readonly<Record<string, string>> } = {}): Promise<VolumeInfo[]> {
+  static async list(
+    filter: { labels?: Readonly<Record<string, string>> } = {},
+    patience: Patience = {},
+  ): Promise<VolumeInfo[]> {
     const wanted = Object.entries(filter.labels ?? {});
-    const volumes = (await volumeStore().list()).filter(({ labels }) =>
-      wanted.every(([key, value]) => labels[key] === value),
-    );
-    return Promise.all(volumes.map((status) => new Volume(status).inspect()));
+    return patiently('listing volumes', checkCall('patience', patience), async () => {
+      const volumes = (await volumeStore().list()).filter(({ labels }) =>
+        wanted.every(([key, value]) => labels[key] === value),
+      );
+      return Promise.all(volumes.map((status) => new Volume(status).inspect()));
+    });
   }
 
   /**
@@ -79,21 +88,25 @@ export class Volume {
    *
    * @throws NsError `ERR_NS_NO_SUCH_VOLUME`: it was removed
    */
-  async inspect(): Promise<VolumeInfo> {
+  async inspect(patience: Patience = {}): Promise<VolumeInfo> {
     const { name, path, labels, createdAt } = this;
-    return { name, path, labels, createdAt, usedBy: await livingUsers(volumeStore(), name) };
+    const users = () => livingUsers(volumeStore(), name);
+    const usedBy = await patiently('inspecting a volume', checkCall('patience', patience), users);
+    return { name, path, labels, createdAt, usedBy };
   }
 
   /**
-   * Removes it with everything in it. Idempotent.
+   * Removes it with everything in it. Idempotent. Once begun it is carried through, also for somebody who lost patience.
    *
    * @throws NsError `ERR_NS_VOLUME_IN_USE`: a container has it mounted
    */
-  async remove(): Promise<void> {
-    const store = volumeStore();
-    // Those that died without a word do not hold it.
-    await livingUsers(store, this.name).catch(ignoreMissing);
-    await store.remove(this.name);
+  async remove(patience: Patience = {}): Promise<void> {
+    return patiently('removing a volume', checkCall('patience', patience), async () => {
+      const store = volumeStore();
+      // Those that died without a word do not hold it.
+      await livingUsers(store, this.name).catch(ignoreMissing);
+      await store.remove(this.name);
+    });
   }
 }
 

@@ -54,7 +54,7 @@ rootTest('what it makes is our child, and like what we make ourselves', async ()
     expect((await launched.exited).exitCode).toBe(0);
     return output
       .split('\n')
-      .filter((line) => !/^(Pid|PPid|NSpid|NStgid|NSpgid|NSsid|Tgid|FDSize|Vm|Rss|(non)?voluntary)/.test(line));
+      .filter((line) => !/^(Pid|PPid|NSpid|NStgid|NSpgid|NSsid|Tgid|FDSize|Vm|Rss|SigQ|(non)?voluntary)/.test(line));
   };
   const direct = await look({ direct: true });
   await zygote();
@@ -176,5 +176,5 @@ describe('a process that gives up privileges', () => {
 
 rootTest('the zygote of a worker thread ends with it', async () => {
   using script = new NodeScript('short-worker');
-  expect(JSON.parse(await text(script.start([]).stdout))).toEqual({ seen: ['ns-zygote'], left: [] });
+  expect(JSON.parse(await text(script.start([]).stdout))).toEqual({ seen: ['ns-zygote/w'], left: [] });
 });

@@ -1,7 +1,9 @@
 import { NsError, SpecError } from '@ns/libc';
 import type { EgressOptions, Endpoint } from '@ns/netns';
 import { findState } from '../container-state.ts';
+import { type Patience, patiently, patientlyMade } from '../patience.ts';
 import { isOurs } from '../process-identity.ts';
+import { checkCall } from '../validate-calls.ts';
 import { liveNetworks } from './live-networks.ts';
 import type { NetworkOptions } from './network-options.ts';
 import { type NetworkAttachment, reservedNames } from './network-spec.ts';
@@ -79,11 +81,13 @@ export class Network implements AsyncDisposable {
    * @throws NsError `ERR_NS_NETWORK_EXISTS`, `ERR_NS_SUBNET_OVERLAP`, `ERR_NS_NO_FREE_SUBNET`
    * @throws UnavailableError the kernel lacks the driver, or the machine nft
    */
-  static async create(options: NetworkOptions): Promise<Network> {
+  static async create(options: NetworkOptions, patience: Patience = {}): Promise<Network> {
     const checked = checkNetworkOptions(options);
     if (reservedNames.includes(checked.name))
       throw new SpecError('name', `a name other than ${reservedNames.join(', ')}`, checked.name);
-    return new Network(await makeNetwork(checked), { madeHere: true });
+    const make = async () => new Network(await makeNetwork(checked), { madeHere: true });
+    const remove = (network: Network) => network.remove({ force: true });
+    return patientlyMade('making a network', checkCall('patience', patience), make, remove);
   }
 
   /**
@@ -91,19 +95,21 @@ export class Network implements AsyncDisposable {
    *
    * @throws NsError `ERR_NS_NETWORK_NOT_FOUND`
    */
-  static async get(name: string): Promise<Network> {
-    return new Network(await holdNetwork(name), { madeHere: false });
+  static async get(name: string, patience: Patience = {}): Promise<Network> {
+    const open = async () => new Network(await holdNetwork(name), { madeHere: false });
+    return patientlyMade('opening a network', checkCall('patience', patience), open, (network) => network.close());
   }
 
   /** Networks of this state root, whoever made them. */
-  static async list(): Promise<NetworkInfo[]> {
-    const found = await Promise.all(storedNames().map(inspectByName));
+  static async list(patience: Patience = {}): Promise<NetworkInfo[]> {
+    const inspectAll = () => Promise.all(storedNames().map(inspectByName));
+    const found = await patiently('listing networks', checkCall('patience', patience), inspectAll);
     return found.filter((network) => network !== undefined);
   }
 
   /** What it is, and who is on it. */
-  inspect(): Promise<NetworkInfo> {
-    return inspectNetwork(this.#hold);
+  async inspect(patience: Patience = {}): Promise<NetworkInfo> {
+    return patiently('inspecting a network', checkCall('patience', patience), () => inspectNetwork(this.#hold));
   }
 
   /**
@@ -115,8 +121,18 @@ export class Network implements AsyncDisposable {
   async connect(
     container: string | { readonly id: string },
     options: Omit<NetworkAttachment, 'network'> = {},
+    patience: Patience = {},
   ): Promise<Endpoint> {
     const checked = checkConnectOptions(options);
+    const connect = () => this.#connect(container, checked);
+    const disconnect = () => this.disconnect(container);
+    return patientlyMade('connecting', checkCall('patience', patience), connect, disconnect);
+  }
+
+  async #connect(
+    container: string | { readonly id: string },
+    options: Omit<NetworkAttachment, 'network'>,
+  ): Promise<Endpoint> {
     const { id, init, spec, owner, status } = findState(typeof container === 'string' ? container : container.id);
     if (!isOurs(owner) || status === 'stopped' || !init)
       throw new NsError(
@@ -128,38 +144,48 @@ export class Network implements AsyncDisposable {
       );
     const { ContainerNetwork } = await import('./container-network.ts');
     const live = liveNetworks.get(id) ?? (await ContainerNetwork.adopt(id, spec, init.pid));
-    return live.connect({ ...checked, network: this.name });
+    return live.connect({ ...options, network: this.name });
   }
 
   /** Disconnects a container, of whatever process; its link, addresses, ports and names go. Idempotent. */
-  async disconnect(container: string | { readonly id: string }): Promise<void> {
+  async disconnect(container: string | { readonly id: string }, patience: Patience = {}): Promise<void> {
     const id = typeof container === 'string' ? findState(container).id : container.id;
-    const live = liveNetworks.get(id);
-    if (live) await live.disconnect(this.name);
-    else await this.#hold.network.disconnect(id);
+    return patiently('disconnecting', checkCall('patience', patience), async () => {
+      const live = liveNetworks.get(id);
+      if (live) await live.disconnect(this.name);
+      else await this.#hold.network.disconnect(id);
+    });
   }
 
   /** Changes what its containers may connect to, those that run among them. It must have been made with a policy. */
-  async update({ egress }: { readonly egress: EgressOptions }): Promise<void> {
+  async update({ egress }: { readonly egress: EgressOptions }, patience: Patience = {}): Promise<void> {
     const { network } = this.#hold;
     checkNetworkOptions({ ...network.options, egress });
     if (!network.backend.egress)
       throw new NsError('ERR_NS_NO_EGRESS_POLICY', `network '${this.name}' was made without an egress policy`, {
         hint: 'Make it with one, { default: "allow" } at least',
       });
-    await network.backend.changeEgress(egress);
-    replaceOptions({ ...network.options, egress });
+    return patiently('changing a network', checkCall('patience', patience), async () => {
+      await network.backend.changeEgress(egress);
+      replaceOptions({ ...network.options, egress });
+    });
   }
 
   /**
-   * Removes it with its rules and leases. Idempotent. What containers that are gone have left in it is no obstacle.
+   * Removes it with its rules and leases. Idempotent. What containers that are gone have left in it is no obstacle. Once begun
+   * it is carried through, also for somebody who lost patience.
    *
    * @throws NetworkInUseError `ERR_NS_NETWORK_IN_USE`: containers are on it, and `force` was not given
    */
-  async remove({ force = false }: { force?: boolean } = {}): Promise<void> {
+  async remove(options: { force?: boolean } & Patience = {}): Promise<void> {
+    const { force = false, ...patience } = checkCall('remove', options);
+    return patiently('removing a network', patience, () => this.#remove(force ? 'with containers' : 'when empty'));
+  }
+
+  async #remove(how: 'with containers' | 'when empty'): Promise<void> {
     const { network } = this.#hold;
     if (!storedNames().includes(this.name)) return;
-    if (!force) {
+    if (how === 'when empty') {
       await network.backend.prune(goneOwners());
       const containers = (await network.backend.endpoints()).map(({ owner }) => owner);
       if (containers.length > 0) throw new NetworkInUseError(this.name, containers);

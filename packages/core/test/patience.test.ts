@@ -1,0 +1,62 @@
+import { interruptibly, type Patience, patiently, patientlyMade, splitPatience } from '../src/patience.ts';
+
+const never = () => new Promise<never>(() => {});
+const later = <T>(value: T, ms: number) => new Promise<T>((resolve) => setTimeout(resolve, ms, value));
+const reason = new Error('enough');
+
+test('without limits it is as if nobody had asked', async () => {
+  expect(await patiently('it', {}, async () => 1)).toBe(1);
+  await expect(patiently('it', {}, () => Promise.reject(reason))).rejects.toBe(reason);
+});
+
+test('time that is up, and a signal', async () => {
+  const timedOut = { code: 'ERR_NS_TIMEOUT', message: 'the work took more than 5 ms' };
+  await expect(patiently('the work', { timeout: 5 }, never)).rejects.toMatchObject(timedOut);
+  const controller = new AbortController();
+  const waiting = patiently('it', { signal: controller.signal }, never);
+  controller.abort(reason);
+  await expect(waiting).rejects.toBe(reason);
+  expect(await patiently('it', { timeout: 60_000, signal: new AbortController().signal }, () => later(2, 5))).toBe(2);
+});
+
+test('what was given up before is not begun', async () => {
+  let begun = 0;
+  const act = async () => ++begun;
+  for (const wait of [patiently, interruptibly])
+    await expect(wait('it', { signal: AbortSignal.abort(reason) }, act)).rejects.toBe(reason);
+  await expect(patientlyMade('it', { signal: AbortSignal.abort(reason) }, act, act)).rejects.toBe(reason);
+  expect(begun).toBe(0);
+});
+
+test('what is made too late is undone first', async () => {
+  const undone: string[] = [];
+  const undo = async (made: string) => undone.push(made);
+  await expect(patientlyMade('it', { timeout: 1 }, () => later('a thing', 20), undo)).rejects.toThrow('it took more');
+  expect(undone).toEqual(['a thing']);
+  await expect(patientlyMade('it', {}, () => Promise.reject(reason), undo)).rejects.toBe(reason);
+  expect(await patientlyMade('it', { timeout: 60_000 }, async () => 'another', undo)).toBe('another');
+  expect(undone).toEqual(['a thing']);
+});
+
+test('what heeds a signal is told to stop, and waited for', async () => {
+  let ended = false;
+  const heeding = async (signal: AbortSignal) => {
+    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    ended = true;
+    throw signal.reason;
+  };
+  await expect(interruptibly('it', { timeout: 1 }, heeding)).rejects.toMatchObject({ code: 'ERR_NS_TIMEOUT' });
+  expect(ended).toBe(true);
+});
+
+test('patience is told from other options', () => {
+  const { signal } = new AbortController();
+  expect(splitPatience({ force: true, signal, timeout: 5 })).toEqual({
+    patience: { signal, timeout: 5 },
+    rest: { force: true },
+  });
+  expect(splitPatience<Patience & { force: boolean }>({ force: true })).toEqual({
+    patience: {},
+    rest: { force: true },
+  });
+});
