@@ -43,7 +43,7 @@ import type { Result } from './result.ts';
 import { RunningMounts } from './running-mounts.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
 import { traceOnly } from './tracing.ts';
-import type { ContainerSpec } from './types.ts';
+import type { AsBytes, ContainerSpec } from './types.ts';
 import { checkCall } from './validate-calls.ts';
 import { validateExec, validateMount, validateSpec } from './validate-spec.ts';
 
@@ -201,9 +201,17 @@ export class Container implements AsyncDisposable {
   /** Runs a command inside. When it settles, every process it started is gone. */
   exec(
     command: string | readonly string[],
+    args: readonly string[],
+    options: ExecOptions & AsBytes,
+  ): ContainerProcess<Buffer>;
+  exec(command: string | readonly string[], args?: readonly string[], options?: ExecOptions): ContainerProcess;
+  exec(command: string | readonly string[], options: ExecOptions & AsBytes): ContainerProcess<Buffer>;
+  exec(command: string | readonly string[], options: ExecOptions): ContainerProcess;
+  exec(
+    command: string | readonly string[],
     args: readonly string[] | ExecOptions = [],
     options: ExecOptions = {},
-  ): ContainerProcess {
+  ): ContainerProcess<string | Buffer> {
     const given = Array.isArray(command) ? command : [command];
     const argv = [...given, ...(Array.isArray(args) ? (args as string[]) : [])] as string[];
     const chosen = Array.isArray(args) ? options : (args as ExecOptions);

@@ -44,7 +44,11 @@ export interface ExecTarget {
 }
 
 /** Runs a command in a running container. When it settles, every process it started is gone. */
-export function exec(argv: readonly string[], options: ExecOptions, target: () => ExecTarget): ContainerProcess {
+export function exec(
+  argv: readonly string[],
+  options: ExecOptions,
+  target: () => ExecTarget,
+): ContainerProcess<string | Buffer> {
   return new ContainerProcess({ ...options, command: argv }, async (streams) => {
     const cgroup = await target().newCgroup();
     try {

@@ -1,7 +1,7 @@
 import { NsError } from '@ns/libc';
-import type { ContainerProcess } from './container-process.ts';
 import { type PooledRunOptions, PooledSandbox } from './pooled-sandbox.ts';
-import type { ContainerSpec } from './types.ts';
+import type { Result } from './result.ts';
+import type { AsBytes, ContainerSpec } from './types.ts';
 import { validatePoolOptions, validateSpec, validateWaiting } from './validate-spec.ts';
 
 /** What a pool keeps ready. */
@@ -143,11 +143,17 @@ export class Pool implements AsyncDisposable {
    *
    * @throws NsError as {@link acquire}
    */
+  run(
+    command: string | readonly string[],
+    args: readonly string[],
+    options: PooledRunOptions & AsBytes,
+  ): Promise<Result<Buffer>>;
+  run(command: string | readonly string[], args?: readonly string[], options?: PooledRunOptions): Promise<Result>;
   async run(
     command: string | readonly string[],
     args: readonly string[] = [],
     options: PooledRunOptions = {},
-  ): Promise<Awaited<ContainerProcess>> {
+  ): Promise<Result<string | Buffer>> {
     const { signal } = options;
     for (let attempt = 1; ; attempt++) {
       const sandbox = this.#closed || signal ? undefined : this.#take();

@@ -8,7 +8,7 @@ import { ContainerStartError } from './errors.ts';
 import { type ContainerDesign, execStep } from './plan/container-plan.ts';
 import { stepsOfCommand } from './recent-commands.ts';
 import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
-import type { ContainerSpec, RunOptions } from './types.ts';
+import type { AsBytes, ContainerSpec, RunOptions } from './types.ts';
 import { validatePooled } from './validate-spec.ts';
 
 /** Options of a command in a pooled sandbox: what can still be decided when everything else is made. */
@@ -109,9 +109,15 @@ export class PooledSandbox implements AsyncDisposable {
    */
   run(
     command: string | readonly string[],
+    args: readonly string[],
+    options: PooledRunOptions & AsBytes,
+  ): ContainerProcess<Buffer>;
+  run(command: string | readonly string[], args?: readonly string[], options?: PooledRunOptions): ContainerProcess;
+  run(
+    command: string | readonly string[],
     args: readonly string[] = [],
     options: PooledRunOptions = {},
-  ): ContainerProcess {
+  ): ContainerProcess<string | Buffer> {
     const argv = typeof command === 'string' ? [command, ...args] : [...command, ...args];
     const again = this.#used;
     this.#used = true;

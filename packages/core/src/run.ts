@@ -7,7 +7,7 @@ import { newId } from './design.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
 import { startAsBefore } from './recent-starts.ts';
 import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
-import type { ContainerSpec, RunOptions } from './types.ts';
+import type { AsBytes, ContainerSpec, RunOptions } from './types.ts';
 import { validateRun } from './validate-spec.ts';
 
 /**
@@ -27,23 +27,18 @@ import { validateRun } from './validate-spec.ts';
  * const { stdout } = await run('uname', ['-n'], { hostname: 'sandbox' });
  * ```
  */
-export function run(
-  command: string,
-  args: readonly string[],
-  options: RunOptions & { encoding: 'buffer' },
-): ContainerProcess<Buffer>;
+export function run(command: string, args: readonly string[], options: RunOptions & AsBytes): ContainerProcess<Buffer>;
 export function run(command: string, args?: readonly string[], options?: RunOptions): ContainerProcess;
-export function run(command: string, options: RunOptions): ContainerProcess;
 export function run(
-  argv: readonly [string, ...string[]],
-  options: RunOptions & { encoding: 'buffer' },
+  command: string | readonly [string, ...string[]],
+  options: RunOptions & AsBytes,
 ): ContainerProcess<Buffer>;
-export function run(argv: readonly [string, ...string[]], options?: RunOptions): ContainerProcess;
+export function run(command: string | readonly [string, ...string[]], options?: RunOptions): ContainerProcess;
 export function run(
   command: string | readonly [string, ...string[]],
   second: readonly string[] | RunOptions = [],
   third: RunOptions = {},
-): ContainerProcess<string> | ContainerProcess<Buffer> {
+): ContainerProcess<string | Buffer> {
   const args = Array.isArray(second) ? second : [];
   const options = (Array.isArray(second) ? third : second) as RunOptions;
   const argv = typeof command === 'string' ? [command, ...args] : command;
@@ -54,7 +49,7 @@ export function run(
     // A rejection like every other failure of a run; of the options, which may be anything, none is looked at.
     return refusedProcess(error);
   }
-  return new ContainerProcess<string>(spec, (streams) => startOnce(spec, streams));
+  return new ContainerProcess<string | Buffer>(spec, (streams) => startOnce(spec, streams));
 }
 
 /**

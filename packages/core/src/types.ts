@@ -206,8 +206,11 @@ export interface RunOptions
   readonly signal?: AbortSignal;
   /** Throw {@link ProcessFailedError} unless the exit code is 0. */
   readonly check?: boolean;
-  /** `'buffer'`: the result has Buffers. */
-  readonly encoding?: 'utf8' | 'buffer';
+  /** `'buffer'`: the result has Buffers. It is typed so where the type of the options says it. */
+  readonly encoding?: 'utf8' | 'buffer' | undefined;
   /** Keep the output for the result. Default true. */
   readonly buffer?: boolean;
 }
+
+/** Options by which output is typed as Buffers. */
+export type AsBytes = { readonly encoding: 'buffer' };
