@@ -1,5 +1,6 @@
+import { mkdirSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { check, ERRNO, NsError, O, type OwnedFd, open, SYS, syscall } from '@ns/libc';
+import { check, ERRNO, NsError, O, type OwnedFd, open, SYS, SyscallError, statFd, syscall } from '@ns/libc';
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -18,6 +19,34 @@ export async function withFileLock<Result>(
   using file = open(path, O.RDWR | O.CREAT | O.NOFOLLOW, { mode: 0o600 });
   await lock(file, path, Date.now() + timeoutMs);
   return await body();
+}
+
+/**
+ * {@link withFileLock} on a directory, which is made when it is missing. Whoever holds it may remove it: the next one
+ * locks the one that is made then.
+ */
+export async function withDirectoryLock<Result>(
+  path: string,
+  body: () => Result | Promise<Result>,
+  timeoutMs = 10_000,
+): Promise<Result> {
+  for (const deadline = Date.now() + timeoutMs; ; ) {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    using directory = openIfThere(path);
+    if (!directory) continue;
+    await lock(directory, path, deadline);
+    if (statSync(path, { bigint: true, throwIfNoEntry: false })?.ino === BigInt(statFd(directory.fd).ino))
+      return await body();
+  }
+}
+
+function openIfThere(path: string): OwnedFd | undefined {
+  try {
+    return open(path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+  } catch (error) {
+    if (error instanceof SyscallError && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 async function lock(file: OwnedFd, path: string, deadline: number): Promise<void> {

@@ -60,7 +60,8 @@ export type { FdbEntry, FdbSpec, Neighbour, NeighbourSpec, NeighbourState } from
 export * as neighbour from './neighbour.ts';
 export { NetNamespace, type NetNamespaceOptions } from './net-namespace.ts';
 export { NetNamespacePool } from './net-namespace-pool.ts';
-export { BridgeNetwork, type ConnectOptions } from './network/bridge-network.ts';
+export { BridgeNetwork } from './network/bridge-network.ts';
+export type { ConnectOptions } from './network/network-endpoints.ts';
 export type { BridgeNetworkOptions } from './network/network-plan.ts';
 export type { AddressPlan, Endpoint, NetworkRecord } from './network/network-state.ts';
 export { type PortSpec, parsePortSpec } from './ports/port-spec.ts';

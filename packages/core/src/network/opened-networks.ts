@@ -151,6 +151,22 @@ export async function makeNetwork(options: NetworkOptions): Promise<NetworkHold>
   }
 }
 
+/** Removes networks whose process died while it made or removed them. */
+export async function pruneUnfinishedNetworks(): Promise<string[]> {
+  const { BridgeNetwork } = await import('@ns/netns');
+  const names = await BridgeNetwork.pruneUnfinished({ stateRoot: stateRoot() });
+  for (const name of names) await forgetNetwork(name);
+  return names;
+}
+
+/** What is left of a network that is no longer there. */
+export async function forgetNetwork(name: string): Promise<void> {
+  const options = readOptions(name);
+  const { driver } = await drivers[options?.driver ?? 'bridge']();
+  if (options) await driver.removed?.(options);
+  removeOptions(name);
+}
+
 async function hold(name: string, open: () => Promise<OpenedNetwork>): Promise<NetworkHold> {
   const key = `${stateRoot()}\0${name}`;
   const entry = opened.get(key) ?? { network: open(), holders: 0 };

@@ -1,12 +1,12 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { stateRoot } from '../state-root.ts';
-import { isOldClaim, readOptions, removeOptions, storedNames } from './network-store.ts';
+import { isOldClaim, readOptions, storedNames } from './network-store.ts';
 import { goneOwners, unmarkOwner } from './owner-mark.ts';
 
 /** What {@link pruneNetworks} removed. */
 export interface PrunedNetworks {
-  /** Networks that were a container's own, or never finished. */
+  /** Networks that were a container's own, and those whose making or removal was cut short. */
   readonly networks: readonly string[];
   /** Ids of containers that were disconnected. */
   readonly endpoints: readonly string[];
@@ -18,13 +18,14 @@ export const ownerLabel = 'ns.container';
 
 /** Removes what containers that are gone have left: links, addresses, ports, and networks that were theirs alone. */
 export async function pruneNetworks(): Promise<PrunedNetworks> {
-  const networks: string[] = [];
+  const names = storedNames();
+  const { holdNetwork, forgetNetwork, pruneUnfinishedNetworks } = await import('./opened-networks.ts');
+  const networks = names.length > 0 ? await pruneUnfinishedNetworks() : [];
   const endpoints = new Set<string>();
   const failed: { name: string; error: unknown }[] = [];
   const isGone = goneOwners();
-  for (const name of storedNames()) {
+  for (const name of names.filter((one) => !networks.includes(one))) {
     try {
-      const { holdNetwork } = await import('./opened-networks.ts');
       const owner = readOptions(name)?.labels?.[ownerLabel];
       const { network, release } = await holdNetwork(name);
       try {
@@ -37,7 +38,7 @@ export async function pruneNetworks(): Promise<PrunedNetworks> {
       }
     } catch (error) {
       if ((error as { code?: string }).code === 'ERR_NS_NETWORK_NOT_FOUND' && isOldClaim(name)) {
-        removeOptions(name);
+        await forgetNetwork(name);
         networks.push(name);
       } else failed.push({ name, error });
     }

@@ -58,6 +58,11 @@ export class PolicyRules {
   }
 }
 
+/** @throws SpecError for a rule that cannot be read */
+export function checkEgress(options: EgressOptions): void {
+  new PolicyRules(options);
+}
+
 /** Where a connection goes. */
 export interface Destination {
   readonly destination: string;

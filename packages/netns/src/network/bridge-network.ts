@@ -1,5 +1,4 @@
-import { SpecError } from '@ns/libc';
-import { canonicalName } from '../dns/name-table.ts';
+import { NsError, SpecError } from '@ns/libc';
 import type { EgressPolicy } from '../egress/egress-policy.ts';
 import type { EgressOptions } from '../egress/egress-rule.ts';
 import { NetworkExistsError, NetworkNotFoundError } from '../errors.ts';
@@ -9,43 +8,13 @@ import { listClaims, releaseSubnets } from '../ipam/subnet-claims.ts';
 import { remove as removeLink } from '../link/change.ts';
 import { get as getLink } from '../link/link.ts';
 import type { InNetns, NetnsReference } from '../namespace-reference.ts';
-import { NetNamespace } from '../net-namespace.ts';
-import { parsePortSpec } from '../ports/port-spec.ts';
-import { type PublishedPorts, publishPorts } from '../ports/publish-ports.ts';
-import { checkStateName, stateRoot } from '../state-directory.ts';
-import { BridgeSide } from './bridge-side.ts';
+import { checkStateName, removeStateDirectory, stateRoot } from '../state-directory.ts';
 import { buildBridge } from './build-bridge.ts';
 import { NameService } from './name-service.ts';
+import { type ConnectOptions, NetworkEndpoints } from './network-endpoints.ts';
 import { type BridgeNetworkOptions, firewallNetwork, openPool, planNetwork } from './network-plan.ts';
 import { isPoliced, NetworkPolicies } from './network-policies.ts';
-import { digest, type Endpoint, type NetworkRecord, NetworkState } from './network-state.ts';
-import { freeLinkName, LinkNameTakenError, macFor } from './plug-container.ts';
-import { portsInForce } from './ports-in-force.ts';
-
-/** How to connect a container. */
-export interface ConnectOptions {
-  /** Whose end it is: a container's id. */
-  readonly owner: string;
-  /** Network namespace of the container. */
-  readonly netns: NetnsReference;
-  /** Name of the link inside. Default: the first free of eth0, eth1, ... */
-  readonly link?: string;
-  readonly address?: string;
-  readonly address6?: string;
-  /** Default: made from the address, so that neighbours never remember a wrong one. */
-  readonly mac?: string;
-  /** Names others find it by. */
-  readonly names?: readonly string[];
-  /** Make this network the way out. Default true. */
-  readonly defaultRoute?: boolean;
-  /** Published ports in Docker's notation. */
-  readonly ports?: readonly string[];
-  /**
-   * What this container may connect to, its neighbours on the network included. What the network's own policy refuses
-   * stays refused. Needs CONFIG_NF_TABLES_BRIDGE. Left out, what the network may.
-   */
-  readonly egress?: EgressOptions;
-}
+import { type Endpoint, type NetworkRecord, NetworkState } from './network-state.ts';
 
 // Time a process has between claim and record.
 const CLAIM_GRACE_MS = 60_000;
@@ -72,9 +41,8 @@ export class BridgeNetwork implements AsyncDisposable {
   readonly #state: NetworkState;
   readonly #firewall: Firewall;
   readonly #pools: readonly AddressPool[];
-  readonly #published = new Map<string, PublishedPorts>();
   readonly #policies: NetworkPolicies;
-  readonly #bridge: BridgeSide;
+  readonly #endpoints: NetworkEndpoints;
   #names: NameService | undefined;
   #removeOnDispose = false;
 
@@ -86,7 +54,13 @@ export class BridgeNetwork implements AsyncDisposable {
     this.#state = new NetworkState(root);
     this.#pools = record.subnets.map((plan) => openPool(record.name, plan, root));
     this.#policies = new NetworkPolicies(firewall, record.bridge);
-    this.#bridge = new BridgeSide(firewall.netns, record, this.#pools);
+    this.#endpoints = new NetworkEndpoints({
+      record,
+      firewall,
+      state: this.#state,
+      pools: this.#pools,
+      policies: this.#policies,
+    });
   }
 
   /**
@@ -98,22 +72,40 @@ export class BridgeNetwork implements AsyncDisposable {
     const name = checkStateName(options.name);
     const root = options.stateRoot ?? stateRoot();
     const state = new NetworkState(root);
-    if (await state.read(name)) throw new NetworkExistsError(name);
-    const firewall = await Firewall.open({ netns: options.netns });
+    const existing = async () => {
+      const record = await state.read(name);
+      if (record && !record.stage) throw new NetworkExistsError(name);
+      return record;
+    };
+    await existing();
+    return state.exclusively(name, async () => {
+      // What a process has left that died while it made or removed it.
+      const remains = await existing();
+      if (remains) await (await BridgeNetwork.#at(remains, options.netns, root)).#tearDown();
+      return BridgeNetwork.#make(options, state, root);
+    });
+  }
+
+  static async #at(record: NetworkRecord, netns: NetnsReference | undefined, root: string): Promise<BridgeNetwork> {
+    return new BridgeNetwork(record, await Firewall.open({ netns }), root);
+  }
+
+  static async #make(options: BridgeNetworkOptions, state: NetworkState, root: string): Promise<BridgeNetwork> {
     let network: BridgeNetwork | undefined;
     try {
       const record = await planNetwork(options, root);
-      network = new BridgeNetwork(record, firewall, root);
-      // Written first: what a crash leaves half made is found and removed by name.
+      network = await BridgeNetwork.#at(record, options.netns, root);
+      // Written first: what a crash leaves half made is found by it.
+      await state.write({ ...record, stage: 'making' });
+      await buildBridge(record, network.#pools, network.#firewall);
+      await network.#policies.start(record, { isNew: true });
       await state.write(record);
-      await buildBridge(record, network.#pools, firewall);
-      await network.#startServices({ upstreams: options.upstreams, isNew: true });
+      await network.#serveNames(options.upstreams);
       network.#removeOnDispose = true;
       return network;
     } catch (error) {
-      if (network) await network.remove();
-      else await releaseSubnets(name, { stateRoot: root });
-      firewall.close();
+      if (network) await network.#tearDown();
+      else await forget(options.name, state, root);
       throw error;
     }
   }
@@ -128,14 +120,20 @@ export class BridgeNetwork implements AsyncDisposable {
     options: InNetns & { readonly stateRoot?: string; readonly upstreams?: readonly string[] } = {},
   ): Promise<BridgeNetwork> {
     const root = options.stateRoot ?? stateRoot();
-    const record = await new NetworkState(root).read(name);
-    if (!record) throw new NetworkNotFoundError(name);
-    const network = new BridgeNetwork(record, await Firewall.open({ netns: options.netns }), root);
-    // After a reboot the records are there and the bridge is not.
-    const isNew = !(await getLink(record.bridge, { netns: options.netns }));
-    if (isNew) await buildBridge(record, network.#pools, network.#firewall);
-    await network.#startServices({ upstreams: options.upstreams, isNew });
-    return network;
+    const state = new NetworkState(root);
+    if (!(await state.read(name))) throw new NetworkNotFoundError(name);
+    return state.exclusively(name, async () => {
+      const record = await state.read(name);
+      if (!record) state.remove(name);
+      if (!record || record.stage) throw new NetworkNotFoundError(name);
+      const network = await BridgeNetwork.#at(record, options.netns, root);
+      // After a reboot the records are there and the bridge is not.
+      const isNew = !(await getLink(record.bridge, { netns: options.netns }));
+      if (isNew) await buildBridge(record, network.#pools, network.#firewall);
+      await network.#policies.start(record, { isNew });
+      await network.#serveNames(options.upstreams);
+      return network;
+    });
   }
 
   /** Names of all networks. */
@@ -156,6 +154,31 @@ export class BridgeNetwork implements AsyncDisposable {
     }
     for (const name of orphans) await releaseSubnets(name, options);
     return [...orphans];
+  }
+
+  /**
+   * Removes networks whose process died while it made or removed them.
+   *
+   * @returns their names
+   */
+  static async pruneUnfinished(options: InNetns & { readonly stateRoot?: string } = {}): Promise<string[]> {
+    const root = options.stateRoot ?? stateRoot();
+    const state = new NetworkState(root);
+    const isFinished = (record: NetworkRecord | undefined) => record !== undefined && record.stage === undefined;
+    const pruned: string[] = [];
+    for (const name of await state.names()) {
+      if (isFinished(await state.read(name))) continue;
+      const remove = async () => {
+        const record = await state.read(name);
+        if (isFinished(record)) return;
+        if (record) await (await BridgeNetwork.#at(record, options.netns, root)).#tearDown();
+        else await forget(name, state, root);
+        pruned.push(name);
+      };
+      // Whoever holds it lives.
+      await state.exclusively(name, remove, 0).catch(ignoreLocked);
+    }
+    return pruned;
   }
 
   /** What is kept about it. */
@@ -218,68 +241,12 @@ export class BridgeNetwork implements AsyncDisposable {
    * @throws AddressPoolExhaustedError, AddressInUseError, PortInUseError, SpecError
    */
   async connect(options: ConnectOptions): Promise<Endpoint> {
-    const { owner, egress } = options;
-    const names = (options.names ?? []).map((name) => canonicalName(name, 'names'));
-    const ports = (options.ports ?? []).flatMap((text) => parsePortSpec(text));
-    if (this.#state.hasEndpoint(this.name, owner))
-      throw new SpecError('owner', `somebody who is not connected to '${this.name}' yet`, owner);
-    // A namespace that has a socket open already lends it.
-    const borrowed = options.netns instanceof NetNamespace ? options.netns : undefined;
-    const inside = borrowed ?? (await NetNamespace.open(options.netns));
-    try {
-      const { address, address6 } = this.#allocate(options);
-      const mac = options.mac ?? macFor(address ?? address6!, owner);
-      const hostLink = `nsv${digest(this.name, owner).slice(0, 12)}`;
-      const link = options.link ?? 'eth0';
-      let draft: Endpoint = { owner, link, hostLink, mac, address, address6, names, ports: [], egress };
-      this.#state.writeEndpoint(this.name, draft);
-      if (isPoliced(draft)) await this.#policies.prepare(draft, this.record);
-      const wayOut = options.defaultRoute === false || this.record.internal ? [] : this.gateways;
-      try {
-        this.#bridge.plug(draft, inside, wayOut);
-      } catch (error) {
-        if (!(error instanceof LinkNameTakenError)) throw error;
-        // Most containers have one network, so eth0 is tried without asking.
-        if (options.link !== undefined) throw error.cause;
-        draft = { ...draft, link: freeLinkName(inside) };
-        this.#state.writeEndpoint(this.name, draft);
-        this.#bridge.plug(draft, inside, wayOut);
-      }
-      if (isPoliced(draft)) await this.#policies.add(draft);
-      if (ports.length === 0) return draft;
-      const published = await publishPorts({
-        ports,
-        firewall: this.#firewall,
-        ...addressesOf(draft),
-        onReserved: (reserved) => this.#state.writeEndpoint(this.name, { ...draft, ports: reserved }),
-      });
-      this.#published.set(owner, published);
-      return { ...draft, ports: published.ports };
-    } catch (error) {
-      await this.disconnect(owner);
-      throw error;
-    } finally {
-      if (!borrowed) inside.close();
-    }
+    return this.#endpoints.connect(options);
   }
 
   /** Disconnects a container; its link, addresses, ports and names go. Idempotent. */
   async disconnect(owner: string): Promise<void> {
-    const endpoint = this.#state.endpoint(this.name, owner);
-    const published = this.#published.get(owner);
-    this.#published.delete(owner);
-    if (published) await published.close();
-    // Ports that another process published.
-    else if (endpoint && endpoint.ports.length > 0) this.#firewall.unpublish(portsInForce(this.#firewall, endpoint));
-    if (endpoint) await removeLink(endpoint.hostLink, { netns: this.#netns, ifMissing: 'ignore' });
-    if (endpoint && isPoliced(endpoint)) await this.#policies.remove(endpoint);
-    for (const pool of this.#pools) {
-      const address = pool.subnet.family === 'inet' ? endpoint?.address : endpoint?.address6;
-      // Without a record a crash came in between, and only the leases tell.
-      if (address === undefined) pool.releaseOwner(owner);
-      else pool.release(address);
-    }
-    await this.#state.removeEndpoint(this.name, owner);
+    await this.#endpoints.disconnect(owner);
   }
 
   /**
@@ -288,37 +255,23 @@ export class BridgeNetwork implements AsyncDisposable {
    * @param isGone - asked for each owner
    */
   async prune(isGone: (owner: string) => boolean | Promise<boolean>): Promise<string[]> {
-    const owners = new Set([
-      ...(await this.endpoints()).map((endpoint) => endpoint.owner),
-      ...this.#pools.flatMap((pool) => pool.list().map((lease) => lease.owner)),
-    ]);
-    const gone: string[] = [];
-    for (const owner of owners) if (await isGone(owner)) gone.push(owner);
-    for (const owner of gone) await this.disconnect(owner);
-    this.#state.removeDrafts(this.name);
-    for (const pool of this.#pools) pool.removeDrafts();
-    return gone;
+    return this.#endpoints.prune(isGone);
   }
 
   /** Disconnects everybody and removes bridge, rules, leases and records. Idempotent. */
   async remove(): Promise<void> {
-    for (const { owner } of await this.endpoints()) await this.disconnect(owner);
-    await this.egress?.remove();
+    await this.#state.exclusively(this.name, async () => {
+      if (await this.#state.read(this.name)) await this.#tearDown();
+      else this.#state.remove(this.name);
+    });
     await this.close();
-    const firewall = await Firewall.open({ netns: this.#netns });
-    firewall.removeNetwork(firewallNetwork(this.record));
-    firewall.close();
-    await removeLink(this.record.bridge, { netns: this.#netns, ifMissing: 'ignore' });
-    for (const pool of this.#pools) pool.remove();
-    await releaseSubnets(this.name, { stateRoot: this.#root });
-    this.#state.remove(this.name);
   }
 
   /** Stops what runs in this process; the network stays. Idempotent. */
   async close(): Promise<void> {
     await this.#names?.close();
     this.#firewall.close();
-    this.#bridge.close();
+    this.#endpoints.close();
   }
 
   /** {@link BridgeNetwork.remove} of a network that was made here, {@link BridgeNetwork.close} of one that was opened. */
@@ -327,14 +280,26 @@ export class BridgeNetwork implements AsyncDisposable {
     else await this.close();
   }
 
-  async #startServices(options: { upstreams: readonly string[] | undefined; isNew: boolean }): Promise<void> {
-    await this.#policies.start(this.record, options);
+  /** Undoes everything, however much of it there is. */
+  async #tearDown(): Promise<void> {
+    const { name, bridge } = this.record;
+    await this.#state.write({ ...this.record, stage: 'removing' });
+    for (const { owner } of await this.endpoints()) await this.disconnect(owner);
+    await this.#policies.stop(this.record);
+    await this.close();
+    using firewall = await Firewall.open({ netns: this.#netns });
+    firewall.removeNetwork(firewallNetwork(this.record));
+    await removeLink(bridge, { netns: this.#netns, ifMissing: 'ignore' });
+    await forget(name, this.#state, this.#root);
+  }
+
+  async #serveNames(upstreams: readonly string[] | undefined): Promise<void> {
     this.#names = new NameService({
       network: this.name,
       netns: this.#netns,
       state: this.#state,
       listen: this.gateways,
-      upstreams: this.record.internal ? [] : options.upstreams,
+      upstreams: this.record.internal ? [] : upstreams,
       policyFor: (client) => this.#policies.for(client),
       onRecords: (record, endpoints) => {
         this.#record = record;
@@ -343,25 +308,15 @@ export class BridgeNetwork implements AsyncDisposable {
     });
     await this.#names.start();
   }
-
-  #allocate({ owner, address, address6 }: ConnectOptions): {
-    address: string | undefined;
-    address6: string | undefined;
-  } {
-    const take = (family: 'inet' | 'inet6', wanted: string | undefined): string | undefined => {
-      const pool = this.#pools.find((one) => one.subnet.family === family);
-      if (!pool && wanted !== undefined)
-        throw new SpecError(
-          family === 'inet' ? 'address' : 'address6',
-          `nothing: network '${this.name}' has no such subnet`,
-          wanted,
-        );
-      return pool?.allocate(owner, { address: wanted }).address;
-    };
-    return { address: take('inet', address), address6: take('inet6', address6) };
-  }
 }
 
-function addressesOf({ address, address6 }: Endpoint): { address?: string; address6?: string } {
-  return { ...(address === undefined ? {} : { address }), ...(address6 === undefined ? {} : { address6 }) };
+/** The last of a network: its leases go, and its subnets are anybody's again. */
+async function forget(name: string, state: NetworkState, root: string): Promise<void> {
+  removeStateDirectory(root, 'ipam', name);
+  await releaseSubnets(name, { stateRoot: root });
+  state.remove(name);
+}
+
+function ignoreLocked(error: unknown): void {
+  if (!(error instanceof NsError) || error.code !== 'ERR_NS_LOCK_TIMEOUT') throw error;
 }

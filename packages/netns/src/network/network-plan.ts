@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { SpecError } from '@ns/libc';
 import type { EgressOptions } from '../egress/egress-rule.ts';
+import { checkEgress } from '../egress/policy-rules.ts';
 import type { FirewallNetwork } from '../firewall/firewall.ts';
 import { AddressPool } from '../ipam/address-pool.ts';
 import { parseSubnet } from '../ipam/subnet.ts';
@@ -48,6 +49,7 @@ export async function planNetwork(options: BridgeNetworkOptions, root: string): 
     masquerade = true,
     mtu = 1500,
   } = options;
+  if (options.egress) checkEgress(options.egress);
   const four = await claimSubnet({ name, subnet: options.subnet, family: 'inet', netns, stateRoot: root });
   const subnets: AddressPlan[] = [{ subnet: four.text, gateway, range, auxiliaryAddresses }];
   const ipv6 = options.ipv6 ?? (existsSync('/proc/net/if_inet6') ? 'unique-local' : 'none');

@@ -45,12 +45,17 @@ export class NetworkPolicies {
   }
 
   /** Puts the network's own policy in force, or takes part in it, if it has one. */
-  async start(record: NetworkRecord, { isNew }: { isNew: boolean }): Promise<void> {
-    const { egress: policy, subnets: plans } = record;
+  async start({ egress: policy, subnets }: NetworkRecord, { isNew }: { isNew: boolean }): Promise<void> {
     if (!policy) return;
-    const subnets = plans.map(({ subnet }) => subnet);
-    const options = { ...(await this.#place(this.#bridge)), subnets, policy };
-    this.#network = isNew ? await EgressPolicy.apply(options) : EgressPolicy.attach(options);
+    const place = { ...(await this.#place(this.#bridge)), subnets: subnets.map(({ subnet }) => subnet) };
+    this.#network = await EgressPolicy[isNew ? 'apply' : 'attach']({ ...place, policy });
+  }
+
+  /** Takes the network's own policy off. Idempotent. */
+  async stop(record: NetworkRecord): Promise<void> {
+    if (!record.egress) return;
+    const policy = this.#network ?? EgressPolicy.attach({ ...(await this.#place(this.#bridge)), policy: {} });
+    await policy.remove();
   }
 
   /**
@@ -85,7 +90,7 @@ export class NetworkPolicies {
   async remove(endpoint: PolicedEndpoint): Promise<void> {
     const sources = sourcesOf(endpoint);
     const place = { firewall: this.#firewall, bridge: this.#bridge, sources, logGroup: PACKET_LOG_GROUPS_FROM };
-    const policy = this.ofContainer(endpoint.owner) ?? EgressPolicy.attach({ ...place, policy: endpoint.egress });
+    const policy = this.ofContainer(endpoint.owner) ?? EgressPolicy.attach({ ...place, policy: {} });
     await policy.remove();
     unpinPort(this.#firewall, pinned(endpoint));
     this.#forget(endpoint.owner);

@@ -3,6 +3,7 @@ import { existsSync, statSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EgressOptions } from '../egress/egress-rule.ts';
+import { withDirectoryLock } from '../file-lock.ts';
 import type { PublishedPort } from '../firewall/firewall.ts';
 import {
   checkStateName,
@@ -28,6 +29,8 @@ export interface NetworkRecord {
   /** Milliseconds since 1970. */
   readonly created: number;
   readonly labels: Readonly<Record<string, string>>;
+  /** What a process is about to do with it, or was when it died. Left out, the network is there. */
+  readonly stage?: 'making' | 'removing';
 }
 
 /** How the addresses of one subnet are handed out. */
@@ -71,6 +74,15 @@ export class NetworkState {
       .filter((entry) => entry.isDirectory())
       .map((entry) => entry.name)
       .sort();
+  }
+
+  /**
+   * Runs `body` while nobody else makes, opens or removes the network.
+   *
+   * @throws NsError ERR_NS_LOCK_TIMEOUT
+   */
+  exclusively<Result>(name: string, body: () => Promise<Result>, timeoutMs?: number): Promise<Result> {
+    return withDirectoryLock(join(this.#root, 'networks', checkStateName(name)), body, timeoutMs);
   }
 
   async read(name: string): Promise<NetworkRecord | undefined> {

@@ -1,0 +1,182 @@
+import { SpecError } from '@ns/libc';
+import { canonicalName } from '../dns/name-table.ts';
+import type { EgressOptions } from '../egress/egress-rule.ts';
+import { checkEgress } from '../egress/policy-rules.ts';
+import type { Firewall } from '../firewall/firewall.ts';
+import type { AddressPool } from '../ipam/address-pool.ts';
+import { remove as removeLink } from '../link/change.ts';
+import type { NetnsReference } from '../namespace-reference.ts';
+import { NetNamespace } from '../net-namespace.ts';
+import { parsePortSpec } from '../ports/port-spec.ts';
+import { type PublishedPorts, publishPorts } from '../ports/publish-ports.ts';
+import { BridgeSide } from './bridge-side.ts';
+import { isPoliced, type NetworkPolicies } from './network-policies.ts';
+import { digest, type Endpoint, type NetworkRecord, type NetworkState } from './network-state.ts';
+import { freeLinkName, LinkNameTakenError, macFor } from './plug-container.ts';
+import { portsInForce } from './ports-in-force.ts';
+
+/** How to connect a container. */
+export interface ConnectOptions {
+  /** Whose end it is: a container's id. */
+  readonly owner: string;
+  /** Network namespace of the container. */
+  readonly netns: NetnsReference;
+  /** Name of the link inside. Default: the first free of eth0, eth1, ... */
+  readonly link?: string;
+  readonly address?: string;
+  readonly address6?: string;
+  /** Default: made from the address, so that neighbours never remember a wrong one. */
+  readonly mac?: string;
+  /** Names others find it by. */
+  readonly names?: readonly string[];
+  /** Make this network the way out. Default true. */
+  readonly defaultRoute?: boolean;
+  /** Published ports in Docker's notation. */
+  readonly ports?: readonly string[];
+  /**
+   * What this container may connect to, its neighbours on the network included. What the network's own policy refuses
+   * stays refused. Needs CONFIG_NF_TABLES_BRIDGE. Left out, what the network may.
+   */
+  readonly egress?: EgressOptions;
+}
+
+/** What a network's endpoints are made with. */
+export interface NetworkParts {
+  readonly record: NetworkRecord;
+  readonly firewall: Firewall;
+  readonly state: NetworkState;
+  readonly pools: readonly AddressPool[];
+  readonly policies: NetworkPolicies;
+}
+
+/** Containers of a network, as they come and go. */
+export class NetworkEndpoints {
+  readonly #record: NetworkRecord;
+  readonly #firewall: Firewall;
+  readonly #state: NetworkState;
+  readonly #pools: readonly AddressPool[];
+  readonly #policies: NetworkPolicies;
+  readonly #bridge: BridgeSide;
+  // Of this process.
+  readonly #published = new Map<string, PublishedPorts>();
+
+  constructor({ record, firewall, state, pools, policies }: NetworkParts) {
+    this.#record = record;
+    this.#firewall = firewall;
+    this.#state = state;
+    this.#pools = pools;
+    this.#policies = policies;
+    this.#bridge = new BridgeSide(firewall.netns, record, pools);
+  }
+
+  /** When a step fails, those before it are undone. */
+  async connect(options: ConnectOptions): Promise<Endpoint> {
+    const { owner, egress } = options;
+    const names = (options.names ?? []).map((name) => canonicalName(name, 'names'));
+    const ports = (options.ports ?? []).flatMap((text) => parsePortSpec(text));
+    // A rule that cannot be read is said before anything is made.
+    if (egress) checkEgress(egress);
+    if (this.#state.hasEndpoint(this.#record.name, owner))
+      throw new SpecError('owner', `somebody who is not connected to '${this.#record.name}' yet`, owner);
+    // A namespace that has a socket open already lends it.
+    const borrowed = options.netns instanceof NetNamespace ? options.netns : undefined;
+    const inside = borrowed ?? (await NetNamespace.open(options.netns));
+    try {
+      const { address, address6 } = this.#allocate(options);
+      const mac = options.mac ?? macFor(address ?? address6!, owner);
+      const hostLink = `nsv${digest(this.#record.name, owner).slice(0, 12)}`;
+      const link = options.link ?? 'eth0';
+      let draft: Endpoint = { owner, link, hostLink, mac, address, address6, names, ports: [], egress };
+      this.#state.writeEndpoint(this.#record.name, draft);
+      if (isPoliced(draft)) await this.#policies.prepare(draft, this.#record);
+      const wayOut =
+        options.defaultRoute === false || this.#record.internal
+          ? []
+          : this.#pools.flatMap((pool) => pool.gateway ?? []);
+      try {
+        this.#bridge.plug(draft, inside, wayOut);
+      } catch (error) {
+        if (!(error instanceof LinkNameTakenError)) throw error;
+        // Most containers have one network, so eth0 is tried without asking.
+        if (options.link !== undefined) throw error.cause;
+        draft = { ...draft, link: freeLinkName(inside) };
+        this.#state.writeEndpoint(this.#record.name, draft);
+        this.#bridge.plug(draft, inside, wayOut);
+      }
+      if (isPoliced(draft)) await this.#policies.add(draft);
+      if (ports.length === 0) return draft;
+      const published = await publishPorts({
+        ports,
+        firewall: this.#firewall,
+        ...addressesOf(draft),
+        onReserved: (reserved) => this.#state.writeEndpoint(this.#record.name, { ...draft, ports: reserved }),
+      });
+      this.#published.set(owner, published);
+      return { ...draft, ports: published.ports };
+    } catch (error) {
+      await this.disconnect(owner);
+      throw error;
+    } finally {
+      if (!borrowed) inside.close();
+    }
+  }
+
+  /** Idempotent. */
+  async disconnect(owner: string): Promise<void> {
+    const endpoint = this.#state.endpoint(this.#record.name, owner);
+    const published = this.#published.get(owner);
+    this.#published.delete(owner);
+    if (published) await published.close();
+    // Ports that another process published.
+    else if (endpoint && endpoint.ports.length > 0) this.#firewall.unpublish(portsInForce(this.#firewall, endpoint));
+    if (endpoint) await removeLink(endpoint.hostLink, { netns: this.#firewall.netns, ifMissing: 'ignore' });
+    if (endpoint && isPoliced(endpoint)) await this.#policies.remove(endpoint);
+    for (const pool of this.#pools) {
+      const address = pool.subnet.family === 'inet' ? endpoint?.address : endpoint?.address6;
+      // Without a record a crash came in between, and only the leases tell.
+      if (address === undefined) pool.releaseOwner(owner);
+      else pool.release(address);
+    }
+    await this.#state.removeEndpoint(this.#record.name, owner);
+  }
+
+  /** Disconnects owners that are gone; returns them. */
+  async prune(isGone: (owner: string) => boolean | Promise<boolean>): Promise<string[]> {
+    const owners = new Set([
+      ...(await this.#state.endpoints(this.#record.name)).map((endpoint) => endpoint.owner),
+      ...this.#pools.flatMap((pool) => pool.list().map((lease) => lease.owner)),
+    ]);
+    const gone: string[] = [];
+    for (const owner of owners) if (await isGone(owner)) gone.push(owner);
+    for (const owner of gone) await this.disconnect(owner);
+    this.#state.removeDrafts(this.#record.name);
+    for (const pool of this.#pools) pool.removeDrafts();
+    return gone;
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#bridge.close();
+  }
+
+  #allocate({ owner, address, address6 }: ConnectOptions): {
+    address: string | undefined;
+    address6: string | undefined;
+  } {
+    const take = (family: 'inet' | 'inet6', wanted: string | undefined): string | undefined => {
+      const pool = this.#pools.find((one) => one.subnet.family === family);
+      if (!pool && wanted !== undefined)
+        throw new SpecError(
+          family === 'inet' ? 'address' : 'address6',
+          `nothing: network '${this.#record.name}' has no such subnet`,
+          wanted,
+        );
+      return pool?.allocate(owner, { address: wanted }).address;
+    };
+    return { address: take('inet', address), address6: take('inet6', address6) };
+  }
+}
+
+function addressesOf({ address, address6 }: Endpoint): { address?: string; address6?: string } {
+  return { ...(address === undefined ? {} : { address }), ...(address6 === undefined ? {} : { address6 }) };
+}
