@@ -41,16 +41,19 @@ async function applyWrite(
   return { field, ...(ifMissing ?? { why: `this kernel has no ${file}` }) };
 }
 
+/** Another writer of the same cgroup can make both orders wrong; so often it is not chance any more. */
+const attempts = 50;
+
 async function applyEitherOrder(
   [first, second]: readonly [Write, Write],
   writeFile: WriteFile,
 ): Promise<AbsentLimit | undefined> {
-  try {
-    const missing = await applyWrite(first, writeFile);
-    if (missing) return missing;
-  } catch (error) {
-    if (!(error instanceof SyscallError) || error.code !== 'EINVAL') throw error;
-    return (await applyWrite(second, writeFile)) ?? (await applyWrite(first, writeFile));
+  for (let attempt = 1; ; attempt++) {
+    const [before, after] = attempt % 2 === 1 ? [first, second] : [second, first];
+    try {
+      return (await applyWrite(before, writeFile)) ?? (await applyWrite(after, writeFile));
+    } catch (error) {
+      if (!(error instanceof SyscallError) || error.code !== 'EINVAL' || attempt === attempts) throw error;
+    }
   }
-  return applyWrite(second, writeFile);
 }

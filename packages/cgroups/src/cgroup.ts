@@ -154,6 +154,8 @@ export class Cgroup implements AsyncDisposable {
     options: Omit<CreateOptions, 'parent' | 'host'> = {},
   ): Promise<Cgroup> {
     parseCgroupName(name);
+    // Its parents would be made again, without its limits.
+    this.#directories.control.mustExist(`make ${name} in it`);
     const own = { host: this.host, parent: this.#parent, throttles: this.#throttles };
     const inherited = inheritOptions<CgroupDirectory, CreateOptions>(own, limits, options);
     return Cgroup.#create(`${this.name}/${name}`, limits, inherited.options, inherited.throttledIn);
@@ -181,6 +183,7 @@ export class Cgroup implements AsyncDisposable {
    */
   async update(limits: Limits, options: { missing?: MissingPolicy } = {}): Promise<readonly AbsentLimit[]> {
     const requested = parseLimits(limits);
+    this.#directories.control.mustExist('change its limits');
     const missing = await this.#handDown(requested.controllers.map(({ controller }) => controller));
     return applyLimits(this.#directories, requested, missing, 'occupied', options.missing ?? 'error');
   }
@@ -199,7 +202,9 @@ export class Cgroup implements AsyncDisposable {
 
   /** How a new process is born inside. Close what it holds (`using`) once the process is started. */
   joinPlan(): JoinPlan {
-    const { unified } = this.#directories;
+    const { unified, control } = this.#directories;
+    // Another cgroup may have its name.
+    control.mustExist('join it');
     const cloneInto = unified?.duplicateFd();
     return {
       cloneInto,
@@ -282,6 +287,7 @@ export class Cgroup implements AsyncDisposable {
   /** Makes another process the one whose end makes the cgroup prunable. */
   setOwner(pid: number): void {
     const owner = ownerOf(pid);
+    this.#directories.control.mustExist('set its owner');
     for (const directory of this.#directories.all) markOwner(directory.fd, owner);
   }
 
@@ -292,8 +298,9 @@ export class Cgroup implements AsyncDisposable {
     this.#throttledIn?.[Symbol.dispose]();
   }
 
-  /** Kills, removes, closes. */
+  /** Kills, removes, closes. Idempotent; after {@link close} it does nothing. */
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#directories.closed) return;
     await this.kill();
     await this.remove();
     this.close();

@@ -33,6 +33,10 @@ export class Directories implements Disposable {
     return this.unified ?? this.of('freezer') ?? this.all[0]!;
   }
 
+  get closed(): boolean {
+    return this.control.closed;
+  }
+
   [Symbol.dispose](): void {
     for (const directory of this.all) directory[Symbol.dispose]();
   }

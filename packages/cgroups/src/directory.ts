@@ -7,7 +7,7 @@ import {
   writeControlFileAside,
 } from './control-file.ts';
 import { countDescriptor, giveBackDescriptors, takeDescriptor } from './descriptor-budget.ts';
-import { CgroupGoneError } from './errors.ts';
+import { CgroupClosedError, CgroupGoneError } from './errors.ts';
 import type { Controller, Hierarchy } from './host.ts';
 import { absolutePath, isSameDirectory, openDirectory, removeDirectory } from './tree.ts';
 
@@ -21,6 +21,7 @@ export class CgroupDirectory implements Disposable {
   readonly #files = new Map<string, OwnedFd>();
   /** Of those, the ones this kernel does not have, to be asked for once. */
   readonly #absent = new Set<string>();
+  #removed = false;
 
   constructor(hierarchy: Hierarchy, components: readonly string[], directory: OwnedFd) {
     this.hierarchy = hierarchy;
@@ -37,9 +38,24 @@ export class CgroupDirectory implements Disposable {
     return new Set([...this.hierarchy.controllers].filter((name) => names.includes(name)));
   }
 
-  /** Descriptor of the directory; this object stays its owner. */
+  /**
+   * Descriptor of the directory; this object stays its owner.
+   *
+   * @throws CgroupGoneError when it was removed and closed
+   * @throws CgroupClosedError when it was closed
+   */
   get fd(): number {
-    return this.#directory.fd;
+    return this.#opened('use it').fd;
+  }
+
+  #opened(doing: string): OwnedFd {
+    if (!this.closed) return this.#directory;
+    throw this.#removed ? new CgroupGoneError(this.path, doing) : new CgroupClosedError(this.path);
+  }
+
+  /** @throws CgroupGoneError when the cgroup was removed, by whomever */
+  mustExist(doing: string): void {
+    if (this.gone) throw new CgroupGoneError(this.path, doing);
   }
 
   /** Absolute path it was made under. */
@@ -48,7 +64,7 @@ export class CgroupDirectory implements Disposable {
   }
 
   duplicateFd(): OwnedFd {
-    return this.#directory.duplicate();
+    return this.#opened('open it').duplicate();
   }
 
   /** The same directory, to be disposed of by itself. */
@@ -141,7 +157,8 @@ export class CgroupDirectory implements Disposable {
 
   /** Where the directory is now, a rename (possible on v1) considered; `undefined` when it was removed. */
   get currentPath(): string | undefined {
-    const path = readlinkAt(-100, this.#directory.procPath);
+    if (this.closed && this.#removed) return undefined;
+    const path = readlinkAt(-100, this.#opened('look for it').procPath);
     return path === undefined || path.endsWith(' (deleted)') ? undefined : path;
   }
 
@@ -160,6 +177,7 @@ export class CgroupDirectory implements Disposable {
     // Between two removers one finds the name gone, or taken by a newer cgroup that is not ours to remove.
     if (!parent || !isSameDirectory(parent, name, this.#directory)) return 0;
     const result = removeDirectory(parent, name);
+    this.#removed = result === 0;
     return result === -ERRNO.ENOENT! ? 0 : result;
   }
 

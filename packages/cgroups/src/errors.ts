@@ -23,6 +23,18 @@ export class CgroupGoneError extends NsError {
   }
 }
 
+/** The object was closed; the cgroup may be there still. Code `ERR_NS_CGROUP_CLOSED`. */
+export class CgroupClosedError extends NsError {
+  readonly path: string;
+
+  constructor(path: string) {
+    super('ERR_NS_CGROUP_CLOSED', `the object for cgroup ${path} was closed`, {
+      hint: 'Take hold of the cgroup again with Cgroup.open',
+    });
+    this.path = path;
+  }
+}
+
 /**
  * The cgroup cannot be changed or removed because of what is in it: processes that do not die, child cgroups made by
  * others, or processes where cgroup v2 allows only children. Code `ERR_NS_CGROUP_BUSY`.
