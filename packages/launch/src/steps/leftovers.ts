@@ -172,7 +172,8 @@ const NAME_SIZE = 256;
 /** struct linux_dirent64: getdents64(2). */
 const DIRENT = { length: 16, type: 18, name: 19 } as const;
 const DIRENT_SIZE = DIRENT.name + NAME_SIZE;
-const BUFFER_SIZE = 4096;
+/** Room for one entry at least. More would be sent with every program, and is needed by few. */
+const BUFFER_SIZE = 512;
 /** "." and ".." with their NULs, as numbers. */
 const DOT = 0x2e;
 const DOT_DOT = 0x2e2e;
