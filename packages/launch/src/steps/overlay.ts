@@ -36,7 +36,10 @@ export type OverlayStep =
       readonly files: readonly { readonly path: string; readonly content: string }[];
       /** Symbolic links: path to destination. */
       readonly links?: Readonly<Record<string, string>>;
-      /** Which extended attributes the overlay will read: `user` in a user namespace. */
+      /**
+       * Which extended attributes the overlay will read: `user` in a user namespace. A tmpfs keeps those since 6.6; before, what
+       * is below `directories` shows, until something is mounted there.
+       */
       readonly xattr: 'trusted' | 'user';
     }
   /** A union file system as the root, or at `target` inside it. Relative paths name layers in the scratch. */
@@ -68,7 +71,10 @@ export const overlayLowerings: Lowerings<OverlayStep> = {
     for (const parent of parents) directory(parent);
     for (const covered of directories) {
       directory(covered);
-      asm.call('setxattr', [inLayer(covered.path), asm.string(`${xattr}.overlay.opaque`), asm.string('y'), 1, 0]);
+      const opaque = asm.string(`${xattr}.overlay.opaque`);
+      asm.call('setxattr', [inLayer(covered.path), opaque, asm.string('y'), 1, 0], {
+        tolerate: xattr === 'user' ? ['EOPNOTSUPP'] : [],
+      });
     }
     for (const path of absent) asm.call('mknodat', [AT_FDCWD, inLayer(path), S.IFCHR, 0]); // a whiteout
     for (const [path, destination] of Object.entries(links))
