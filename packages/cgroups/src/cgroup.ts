@@ -8,6 +8,7 @@ import { CgroupGoneError } from './errors.ts';
 import { type CgroupEvent, type EventsOptions, Watchers, watchEvents } from './events.ts';
 import { freeze, isFrozen, thaw } from './freeze.ts';
 import { type CgroupHost, type Controller, detectCgroups, type Hierarchy } from './host.ts';
+import { findInTree, joinTree } from './join-tree.ts';
 import { kill } from './kill.ts';
 import { type Limits, parseLimits } from './limits.ts';
 import { makeLeaf } from './make-leaf.ts';
@@ -15,12 +16,19 @@ import { parseCgroupName } from './name.ts';
 import { oomKills } from './oom.ts';
 import { markOwner, ownerOf, ownOwner } from './owner.ts';
 import { type Parent, placeIn } from './placement.ts';
-import { inheritOptions, noController, type PlanOptions, planCgroup } from './plan.ts';
+import {
+  inheritOptions,
+  noController,
+  type PlannedDirectory,
+  type PlanOptions,
+  pathsInAllTrees,
+  planCgroup,
+} from './plan.ts';
 import { processesBelow } from './processes.ts';
 import { remove } from './remove.ts';
 import { type Peaks, readPeaks, readStats, type Stats, type StatsOptions } from './stats.ts';
 import { enableControllers } from './subtree-control.ts';
-import { openDirectory } from './tree.ts';
+import { absolutePath, openDirectory } from './tree.ts';
 
 /** How a cgroup is made. */
 export interface CreateOptions extends PlanOptions {
@@ -56,7 +64,7 @@ export class Cgroup implements AsyncDisposable {
   /** Limits that could not be set, with `missing: 'warn'`. */
   readonly missing: readonly AbsentLimit[];
   readonly #directories: Directories;
-  readonly #given: ReadonlyMap<Hierarchy, number>;
+  readonly #given: Map<Hierarchy, number>;
   readonly #parent: Parent | undefined;
   /** Where processes are throttled together with those of the parent. */
   readonly #throttledIn: CgroupDirectory | undefined;
@@ -166,6 +174,11 @@ export class Cgroup implements AsyncDisposable {
     return this.#inJoinOrder().map((directory) => directory.path);
   }
 
+  /** The same in the trees that it may be taken into by a limit: what to look for when all else is lost. */
+  get possiblePaths(): readonly string[] {
+    return pathsInAllTrees(this.host, this.#parent, parseCgroupName(this.name));
+  }
+
   /** Its directory in each tree, with the tree: for showing them to a container, say. */
   get trees(): readonly { readonly path: string; readonly hierarchy: Hierarchy }[] {
     return this.#inJoinOrder().map(({ path, hierarchy }) => ({ path, hierarchy }));
@@ -177,7 +190,9 @@ export class Cgroup implements AsyncDisposable {
   }
 
   /**
-   * Changes limits; those not named stay. Processes may be running.
+   * Changes limits; those not named stay. Processes may be running. On v1 a limit may take the cgroup into one more tree,
+   * and with it the processes that are in it; what is made in it from then on should be too (`account` of
+   * {@link createChild}).
    *
    * @returns the limits that could not be set, with `missing: 'warn'`
    */
@@ -275,8 +290,9 @@ export class Cgroup implements AsyncDisposable {
    *
    * @throws CgroupBusyError when processes are still there after `timeoutMs` (default 5,000)
    */
-  remove(options: { timeoutMs?: number } = {}): Promise<void> {
-    return remove(this.#directories, this.#given, options.timeoutMs);
+  async remove(options: { timeoutMs?: number } = {}): Promise<void> {
+    this.#findOthers();
+    await remove(this.#directories, this.#given, options.timeoutMs);
   }
 
   /** See {@link delegate}: hands the cgroup over to another user. v2 only. */
@@ -306,6 +322,24 @@ export class Cgroup implements AsyncDisposable {
     this.close();
   }
 
+  #placeIn(hierarchy: Hierarchy): PlannedDirectory {
+    const place = placeIn(hierarchy, this.#parent);
+    this.#given.set(hierarchy, place.given);
+    const name = parseCgroupName(this.name);
+    return { hierarchy, place, name, controllers: [], path: absolutePath(hierarchy, [...place.components, ...name]) };
+  }
+
+  /** Takes hold of the directories in trees that another process has brought the cgroup into. */
+  #findOthers(): void {
+    // As long as this one is there, the name is the same cgroup's everywhere.
+    if (this.host.mode === 'v2' || this.#directories.control.gone) return;
+    for (const hierarchy of this.host.hierarchies) {
+      if (this.#directories.in(hierarchy)) continue;
+      const found = findInTree(this.#placeIn(hierarchy));
+      if (found) this.#directories.add(found);
+    }
+  }
+
   /** Sees to controllers the cgroup was made without; those it cannot have, with the reason. */
   async #handDown(controllers: readonly Controller[]): Promise<ReadonlyMap<Controller, Absence>> {
     const missing = new Map<Controller, Absence>();
@@ -314,7 +348,7 @@ export class Cgroup implements AsyncDisposable {
       const hierarchy = this.host.controllers.get(controller);
       const directory = hierarchy && this.#directories.in(hierarchy);
       if (!hierarchy) missing.set(controller, noController(controller));
-      else if (!directory) missing.set(controller, madeWithout(controller));
+      else if (!directory) await joinTree(this.#directories, this.#placeIn(hierarchy));
       else {
         const parent = directory.components.slice(0, -1);
         for (const [name, absence] of await enableControllers(hierarchy, parent, [controller]))
@@ -348,13 +382,8 @@ interface Made {
   readonly name: string;
   readonly host: CgroupHost;
   readonly directories: Directories;
-  readonly given: ReadonlyMap<Hierarchy, number>;
+  readonly given: Map<Hierarchy, number>;
   readonly missing: readonly AbsentLimit[];
   readonly parent: Parent | undefined;
   readonly throttledIn: CgroupDirectory | undefined;
-}
-
-function madeWithout(controller: Controller): Absence {
-  const fix = `Create it with a limit of ${controller}, or account: ['${controller}']`;
-  return { why: 'the cgroup was made outside of the tree of this controller', fix };
 }

@@ -3,15 +3,25 @@ import type { Controller, Hierarchy } from './host.ts';
 
 /** The directories of one cgroup: one on v2, one per tree in use on v1 and hybrid hosts. */
 export class Directories implements Disposable {
-  readonly all: readonly CgroupDirectory[];
+  #all: readonly CgroupDirectory[];
   #byController: ReadonlyMap<Controller, CgroupDirectory>;
   /** The one in the v2 tree. */
   readonly unified: CgroupDirectory | undefined;
 
   constructor(all: readonly CgroupDirectory[]) {
-    this.all = all;
+    this.#all = all;
     this.unified = all.find((directory) => directory.hierarchy.version === 2);
     this.#byController = directoryByController(all);
+  }
+
+  get all(): readonly CgroupDirectory[] {
+    return this.#all;
+  }
+
+  /** One in another tree. */
+  add(directory: CgroupDirectory): void {
+    this.#all = [...this.#all, directory];
+    this.refresh();
   }
 
   /** Looks again which controllers there are, after more were handed down. */

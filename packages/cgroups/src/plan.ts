@@ -125,6 +125,11 @@ export class CgroupPlan implements PlannedParent<string> {
     return this.trees.map(({ path }) => path);
   }
 
+  /** See {@link Cgroup.possiblePaths}. */
+  get possiblePaths(): readonly string[] {
+    return pathsInAllTrees(this.host, this.parent, parseCgroupName(this.name));
+  }
+
   /** See {@link JoinPlan}: whether the process is born in it, and the files into which it writes itself. */
   get join(): { readonly cloneInto: boolean; readonly procs: readonly string[] } {
     const written = this.trees.filter(({ hierarchy }) => hierarchy.version === 1).map(({ path }) => path);
@@ -177,6 +182,17 @@ function treesFor(
     else trees.set(hierarchy, [...(trees.get(hierarchy) ?? []), controller]);
   }
   return { trees, absent };
+}
+
+/** Where a cgroup of this name is, or would be, in each tree: first in that of v2, where what is in it can be killed. */
+export function pathsInAllTrees(
+  { hierarchies }: CgroupHost,
+  parent: Parent | undefined,
+  name: readonly string[],
+): string[] {
+  return [...hierarchies]
+    .sort((one, other) => other.version - one.version)
+    .map((hierarchy) => absolutePath(hierarchy, [...placeIn(hierarchy, parent).components, ...name]));
 }
 
 /** Why a limit cannot be set on this machine. */

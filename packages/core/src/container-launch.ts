@@ -154,11 +154,14 @@ export function leftoversOf(
     ids,
     mounts,
   }: Pick<StartContext, 'id'> &
-    Partial<Pick<StartContext, 'ids' | 'mounts'> & Record<'cgroup' | 'outerCgroup', Pick<Cgroup, 'paths'> | undefined>>,
+    Partial<
+      Pick<StartContext, 'ids' | 'mounts'> & Record<'cgroup' | 'outerCgroup', Pick<Cgroup, 'possiblePaths'> | undefined>
+    >,
   spec: ContainerSpec,
 ): Leftovers {
   const { name, log } = spec;
-  const cgroups = (outerCgroup ?? cgroup)?.paths ?? [];
+  // An update may take it into more trees.
+  const cgroups = (outerCgroup ?? cgroup)?.possiblePaths ?? [];
   const state = join(stateRoot(), 'containers', id);
   return {
     files: [

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { detectCgroups } from '@ns/cgroups';
-import type { ContainerSpec } from '@ns/core';
+import { Container, type ContainerSpec } from '@ns/core';
 import { eventually, needs, notRoot, processEntries } from '@ns/testing';
 import { cgroupDirectories, remaining, useOwnStateRoot } from './leaves-nothing.ts';
 import { NodeProgram } from './node-program.ts';
@@ -110,4 +110,24 @@ needs(notRoot ?? noKill)('processes that no pid namespace ends', async () => {
   });
   expect(await areGone(directories)).toBe(true);
   expect(processEntries().filter(({ pid, state }) => pids.includes(pid) && state !== 'Z')).toEqual([]);
+});
+
+rootTest('a tree that an update has taken it into', async () => {
+  let directories: string[] = [];
+  const child = owner.start([JSON.stringify({ limits: { memory: '64MiB' } })]);
+  try {
+    const { value } = await createInterface(child.stdout)[Symbol.asyncIterator]().next();
+    const [found] = await Container.list({ status: 'running' });
+    const container = await Container.get(found!.id);
+    expect(container.pid).toBe(Number(value));
+    await container.update({ limits: { pids: 9 } });
+    directories = cgroupDirectories(container.pid!);
+    const inside = await container.exec('sh', ['-c', 'for i in 1 2 3 4 5 6 7 8 9; do sleep 9 & done; wait']);
+    expect(inside.stderr).toMatch(/fork/);
+  } finally {
+    child.kill('SIGKILL');
+  }
+  await once(child, 'exit');
+  expect(directories.some((directory) => /pids|^\/sys\/fs\/cgroup\/ns/.test(directory))).toBe(true);
+  expect(await areGone(directories)).toBe(true);
 });
