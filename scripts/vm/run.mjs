@@ -36,8 +36,8 @@ const quote = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
 function guestCommand() {
   const jest = ['node', '--experimental-vm-modules', '--no-warnings', 'node_modules/jest/bin/jest.js'];
-  // One process: starting Node costs seconds under emulation.
-  const options = ['--selectProjects=root', '--runInBand', '--passWithNoTests'];
+  // One process: starting Node costs seconds under emulation. What a failed test has left must not keep the machine running.
+  const options = ['--selectProjects=root', '--runInBand', '--forceExit', '--passWithNoTests'];
   const report = values.report === undefined ? [] : ['--json', '--outputFile=/dev/ns-report'];
   const tests = [...jest, ...options, ...report, ...positionals].map(quote).join(' ');
   const passed = ['MUST_WORK', 'NS_ALLOWED_SKIPS'].filter((name) => process.env[name] !== undefined);

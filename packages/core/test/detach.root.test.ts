@@ -82,7 +82,8 @@ for (const [script, expected] of [
   test(`how it ended is known to who comes later: ${script}`, async () => {
     const id = await makeDetached(`echo out; sleep 0.2; ${script}`);
     expect(await eventually(() => Boolean(readdirSync(join(root, 'containers', id)).includes('journal')))).toBe(true);
-    await delay(1000);
+    const hasStopped = async () => (await Container.list()).some((one) => one.id === id && one.status === 'stopped');
+    expect(await eventually(hasStopped, 10_000)).toBe(true);
     // Nobody looked after it when it ended. Nobody forgets it either.
     expect((await prune()).containers).toEqual([]);
     expect(await Container.list()).toMatchObject([{ id, status: 'stopped' }]);
