@@ -1,7 +1,6 @@
 import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { Container, prune, run } from '@ns/core';
 import { eventually, needs, notRoot } from '@ns/testing';
 import { NodeProgram } from './node-program.ts';
