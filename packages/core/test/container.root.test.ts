@@ -349,7 +349,7 @@ describe('while it runs', () => {
   });
 
   rootTest('a time limit and an output limit are of the whole container', async () => {
-    await withRunning({ timeout: 200 }, async (container) => {
+    await withRunning({ timeout: 2_000 }, async (container) => {
       expect(await container.wait()).toMatchObject({ reason: 'timeout' });
     });
     await withRunning(
