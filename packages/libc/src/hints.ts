@@ -110,6 +110,13 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
     'The kernel refuses the filter or a flag: likely an action this kernel does not know',
   ],
   ['openat2', 'ELOOP', undefined, 'A symbolic link stands where a plain file or directory must be'],
+  [
+    'openat2',
+    'EXDEV',
+    'execLabel',
+    'Something is mounted in /proc above the attribute file: the label would not take effect',
+  ],
+  ['fstatfs', 'EXDEV', 'execLabel', 'What is mounted at /proc is no procfs: the label would not take effect'],
   ['openat2', 'EXDEV', undefined, 'The path leads outside the root'],
   ['openat2', 'ENOSYS', undefined, 'openat2 needs Linux 5.6'],
 ];

@@ -3,6 +3,7 @@ import type { Lowering, Lowerings } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
 import { SIGNAL_PARENT_DIED, SIGNALS } from '../signals.ts';
+import { writeProc } from './write-proc.ts';
 
 const KEYCTL_JOIN_SESSION_KEYRING = 1; // <linux/keyctl.h>
 const [TIOCSCTTY, TIOCSWINSZ, TIOCSPTLCK, TIOCGPTPEER] = [0x540e, 0x5414, 0x40045431, 0x5441] as const; // <asm-generic/ioctls.h>
@@ -166,7 +167,10 @@ export const processLowerings: Lowerings<ProcessStep> = {
   },
 
   joinCgroup({ procs }, { asm }) {
-    writeFile({ asm }, procs, '0');
+    const file = asm.slot();
+    asm.call('openat', [AT_FDCWD, asm.string(procs), O.WRONLY | O.CLOEXEC | O.NOFOLLOW], { store: file });
+    asm.call('write', [file, asm.string('0'), 1]);
+    asm.call('close', [file]);
   },
 
   unshare({ namespaces }, { asm }) {
@@ -179,7 +183,7 @@ export const processLowerings: Lowerings<ProcessStep> = {
 
   timeOffsets({ monotonicNs, boottimeNs }, { asm }) {
     const offset = (clock: string, ns: number) => `${clock} ${Math.floor(ns / 1e9)} ${((ns % 1e9) + 1e9) % 1e9}\n`;
-    writeFile({ asm }, '/proc/self/timens_offsets', offset('monotonic', monotonicNs) + offset('boottime', boottimeNs));
+    writeProc({ asm }, 'self/timens_offsets', offset('monotonic', monotonicNs) + offset('boottime', boottimeNs));
   },
 
   sessionKeyring({ name }, { asm }) {
@@ -188,7 +192,7 @@ export const processLowerings: Lowerings<ProcessStep> = {
   },
 
   oomScoreAdj({ value }, { asm }) {
-    writeFile({ asm }, '/proc/self/oom_score_adj', String(value));
+    writeProc({ asm }, 'self/oom_score_adj', String(value));
   },
 
   rlimit({ name, soft, hard, required }, { asm }) {
@@ -305,11 +309,3 @@ export const processLowerings: Lowerings<ProcessStep> = {
     for (const fd of fds) asm.call('fchown', [fd, uid, gid], { tolerate: ['EPERM', 'EROFS'] });
   },
 };
-
-/** Writes a short text to a file of procfs or cgroupfs. */
-function writeFile({ asm }: Pick<Lowering, 'asm'>, path: string, text: string): void {
-  const file = asm.slot();
-  asm.call('openat', [AT_FDCWD, asm.string(path), O.WRONLY | O.CLOEXEC | O.NOFOLLOW], { store: file });
-  asm.call('write', [file, asm.string(text), Buffer.byteLength(text)]);
-  asm.call('close', [file]);
-}

@@ -3,6 +3,7 @@ import type { Lowerings } from '../lowering.ts';
 import { Label } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
 import { SIGNALS } from '../signals.ts';
+import { writeProc } from './write-proc.ts';
 
 /** Steps that take privileges away, and the last one: the program itself. */
 export type SecurityStep =
@@ -141,11 +142,10 @@ export const securityLowerings: Lowerings<SecurityStep> = {
     asm.call('landlock_restrict_self', [to.fd(ruleset), flags]);
   },
 
-  execLabel({ file, label }, { asm }) {
-    const attribute = asm.slot();
-    asm.call('openat', [AT_FDCWD, asm.string(file), O.WRONLY | O.CLOEXEC | O.NOFOLLOW], { store: attribute });
-    asm.call('write', [attribute, asm.string(label), Buffer.byteLength(label)]);
-    asm.call('close', [attribute]);
+  execLabel({ file, label }, to) {
+    const [, name] = /^\/proc\/(.+)$/.exec(file) ?? [];
+    if (name === undefined) throw new SpecError('file', 'a file in /proc', file);
+    writeProc(to, name, label);
   },
 
   closeFds(_, to) {
