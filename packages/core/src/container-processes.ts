@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Cgroup, Stats } from '@ns/cgroups';
 import { pidfdOpen, pidfdSendSignal, UnavailableError } from '@ns/libc';
-import { descendantsOf } from './process-list.ts';
+import { descendantsOf, processesAround } from './process-list.ts';
 import type { RunHandle } from './run-handle.ts';
 
 /**
@@ -38,8 +38,10 @@ export async function* statsEvery(
 }
 
 /** Host pids of a container's processes. */
-export async function processIds({ cgroup, launched }: RunHandle): Promise<readonly number[]> {
-  return cgroup ? cgroup.processes() : descendantsOf(launched.pid!);
+export async function processIds({ cgroup, design, launched }: RunHandle): Promise<readonly number[]> {
+  if (cgroup) return cgroup.processes();
+  // In somebody else's pid namespace are somebody else's processes.
+  return design.namespaces.created.includes('pid') ? processesAround(launched.pid!) : descendantsOf(launched.pid!);
 }
 
 /** Sends a signal to a process that may be gone by now. */

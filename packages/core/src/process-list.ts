@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /** A process of a container. */
 export interface ProcessInfo {
@@ -44,12 +44,33 @@ export function describeProcesses(hostPids: readonly number[]): ProcessInfo[] {
   });
 }
 
-/**
- * Host pids of a container's first process and of all below it: for containers without a cgroup. Orphans are its
- * children, so nothing is missed.
- */
+/** Host pids of a process and of all below it. */
 export function descendantsOf(hostPid: number): number[] {
   return [hostPid, ...childrenOf(hostPid).flatMap(descendantsOf)];
+}
+
+/**
+ * Host pids of all processes in the pid namespace of a container, given by its first process: for containers without a cgroup.
+ * Commands that were executed later are nobody's children inside, so each is found by its namespace, and what is below it
+ * by descent, since a process may be in a namespace below or refuse to be looked at.
+ */
+export function processesAround(hostPid: number): number[] {
+  const below = descendantsOf(hostPid);
+  // The first process of an ordinary user's container does not show its namespaces; its program does.
+  const namespace = below.map(pidNamespaceOf).find((name) => name !== undefined);
+  if (namespace === undefined) return below;
+  const others = readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => pid > 0 && pidNamespaceOf(pid) === namespace);
+  return [...new Set([...below, ...others.flatMap(descendantsOf)])];
+}
+
+function pidNamespaceOf(hostPid: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${hostPid}/ns/pid`);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Children of a process: of all its threads, any of which may have made some. Needs CONFIG_PROC_CHILDREN. */

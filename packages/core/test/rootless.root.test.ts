@@ -119,6 +119,10 @@ for (const who of ['withRanges', 'alone'] as const) {
       expect(of('left')).toEqual([]);
     });
 
+    rootlessTest('sees the processes of its commands, without a cgroup to find them by', () => {
+      expect(of('processes of a command')).toEqual({ during: ['sh', 'sleep'], back: true });
+    });
+
     rootlessTest('leaves nothing behind that a command has started, without a cgroup to find it by', () => {
       expect(of('what a command leaves behind')).toEqual({
         ended: 5,

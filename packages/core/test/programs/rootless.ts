@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { Container, NsError, Pool, run } from '../../src/index.ts';
 
 /* What an ordinary user does with the library. Prints one JSON object: {name of the case: what came of it}. */
@@ -103,6 +105,26 @@ await see('container', async () => {
       status: container.status,
       names: processes.map(({ name }) => name),
       listed: listed.map(({ name, status }) => [name, status]),
+    };
+  } finally {
+    await container.remove({ force: true });
+  }
+});
+await see('processes of a command', async () => {
+  const container = await Container.create({ command: ['sleep', '60'] });
+  const commands = async () => (await container.processes()).map(({ command }) => command.join(' '));
+  try {
+    await container.start();
+    const before = await commands();
+    const script = 'sleep 74 & until grep -q ^sleep /proc/$!/cmdline; do sleep 0.02; done; echo ready; wait';
+    const running = container.exec('sh', ['-c', script]);
+    await once(running.stdout, 'data');
+    const during = (await commands()).filter((command) => command.includes('sleep 74'));
+    running.kill('SIGKILL');
+    await running;
+    return {
+      during: during.map((command) => command.split(' ')[0]),
+      back: isDeepStrictEqual(await commands(), before),
     };
   } finally {
     await container.remove({ force: true });
