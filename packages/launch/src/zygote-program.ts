@@ -13,11 +13,16 @@ const SCM_CREDENTIALS = 2;
 const RIGHTS_AT = 32;
 const CONTROL_SIZE = RIGHTS_AT + 16 + 4 * MOST_FDS;
 
+/** <linux/sched.h> */
+const SCHED = { OTHER: 0, BATCH: 3 } as const;
+
 /** Who may send requests: as SCM_CREDENTIALS has it, the process with its real ids. */
 export interface Requester {
   readonly pid: number;
   readonly uid: number;
   readonly gid: number;
+  /** How its thread is scheduled: sched_getscheduler(2). */
+  readonly policy: number;
 }
 
 /**
@@ -34,6 +39,10 @@ export function zygoteProgram(requester: Requester): Buffer {
     { op: 'processName', name: helperName('ns-zygote') },
     { op: 'notDumpable' },
   ]);
+  // Woken by a request, a batch process does not take the processor from the thread that sent it: that thread soon sleeps.
+  const yields = requester.policy === SCHED.OTHER;
+  const priority = asm.words([0]); // struct sched_param
+  if (yields) asm.call('sched_setscheduler', [0, SCHED.BATCH, priority], { tolerate: 'any' });
   // Received descriptors get the lowest free numbers: those from 0 on, when there are none but the socket.
   asm.call('dup3', [to.statusFd, SOCKET_FD, 0]);
   asm.call('close_range', [0, SOCKET_FD - 1, 0]);
@@ -70,6 +79,7 @@ export function zygoteProgram(requester: Requester): Buffer {
 
   asm.place(child);
   asm.call('close', [SOCKET_FD]);
+  if (yields) asm.call('sched_setscheduler', [0, SCHED.OTHER, priority], { tolerate: 'any' });
   // As after execve: the program decides.
   asm.call('prctl', [PR.SET_DUMPABLE, 1]);
   const record = asm.words([recordKinds.spawned, 0]);

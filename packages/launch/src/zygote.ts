@@ -57,7 +57,12 @@ export class Zygote {
     const on = allocate(4);
     on.bytes.writeInt32LE(1);
     check('setsockopt', syscall(SYS.setsockopt, theirs.fd, SOL_SOCKET, SO_PASSCRED, on.address, 4));
-    const requester = { pid: process.pid, uid: process.getuid!(), gid: process.getgid!() };
+    const requester = {
+      pid: process.pid,
+      uid: process.getuid!(),
+      gid: process.getgid!(),
+      policy: syscall(SYS.sched_getscheduler, 0),
+    };
     const program = owned.use(memfd('ns-program', zygoteProgram(requester))).fd;
     this.#pid = posixSpawn(owned.use(openStage()).fd, 'ns-init', [program, program, program, program, theirs.fd]);
     this.#socket = socket;

@@ -44,7 +44,8 @@ rootTest('a first launch does without, and the caller may too', async () => {
 });
 
 rootTest('what it makes is our child, and like what we make ourselves', async () => {
-  const script = 'umask; pwd; id -u; id -G; ls /proc/self/fd; cat /proc/self/status /proc/self/limits';
+  const script =
+    'umask; pwd; id -u; id -G; ls /proc/self/fd; cut -d " " -f 41 /proc/self/stat; cat /proc/self/status /proc/self/limits';
   const look = async (options: Partial<LaunchOptions>) => {
     const launched = launch({ steps: monitoredPlan(['bash', '-c', script]), ...options });
     const monitor = launched.monitorPid;
@@ -89,16 +90,18 @@ rootTest(
     const pid = await zygote();
     process.kill(pid, 'SIGSTOP');
     expect(await eventually(() => processEntries().some((one) => one.pid === pid && one.state === 'T'))).toBe(true);
-    const launched = Array.from({ length: 20 }, () => {
+    const launched = Array.from({ length: 20 }, (_, i) => {
       const fd = openSync(join(directory, 'given'), 'r');
-      const one = launch({ steps: monitoredPlan(['cat', '/proc/self/fd/3']), extraFds: [fd] });
+      const name = `request-${10 + i}`;
+      const steps = monitoredPlan(['sh', '-c', `echo ${name}; cat /proc/self/fd/3`]);
+      const one = launch({ steps, extraFds: [fd], variables: [name] });
       closeSync(fd);
       return one;
     });
     process.kill(pid, 'SIGKILL');
-    for (const one of launched) {
+    for (const [i, one] of launched.entries()) {
       one.stderr!.destroy();
-      expect(await text(one.stdout!)).toBe('what was given\n');
+      expect(await text(one.stdout!)).toBe(`request-${10 + i}\nwhat was given\n`);
       expect(await one.exited).toMatchObject({ exitCode: 0, failure: undefined });
     }
     rmSync(directory, { recursive: true });
