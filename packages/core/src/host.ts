@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { release } from 'node:os';
+import { isDeepStrictEqual } from 'node:util';
 import { AT_FDCWD, S, statAt } from '@ns/libc';
 import { type MountInfo, MountTable } from '@ns/mounts';
 import { hiddenPaths } from './defaults.ts';
@@ -70,7 +71,11 @@ export function readHost(): Host {
   };
   mountTable ??= new MountTable();
   const mounts = mountTable.read();
-  if (known?.mounts !== mounts) known = { mounts, data: dataMounts(mounts) };
+  if (known?.mounts !== mounts) {
+    const data = dataMounts(mounts);
+    // Most mounts that come and go have none: what was made from the others holds.
+    known = { mounts, data: isDeepStrictEqual(data, known?.data) ? known!.data : data };
+  }
   return { ...constant, dataMounts: known.data, topLevel: listTopLevel, stat: statHostFile };
 }
 

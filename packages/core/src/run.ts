@@ -5,10 +5,10 @@ import { launchContainer } from './container-launch.ts';
 import { ContainerProcess, type Running, refusedProcess } from './container-process.ts';
 import { newId } from './design.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
+import { validateRunOnce } from './recent-specs.ts';
 import { startAsBefore } from './recent-starts.ts';
 import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
 import type { AsBytes, ContainerSpec, RunOptions } from './types.ts';
-import { validateRun } from './validate-spec.ts';
 
 /**
  * Runs one command in a container of its own and removes everything afterwards.
@@ -44,7 +44,7 @@ export function run(
   const argv = typeof command === 'string' ? [command, ...args] : command;
   let spec: RunOptions & ContainerSpec;
   try {
-    spec = validateRun({ ...options, command: argv });
+    spec = validateRunOnce({ ...options, command: argv });
   } catch (error) {
     // A rejection like every other failure of a run; of the options, which may be anything, none is looked at.
     return refusedProcess(error);
@@ -63,6 +63,8 @@ export function startOnce(
   notifier?: NotifierOptions,
 ): Running | Promise<Running> {
   const id = newId();
+  const again = notifier ? undefined : startAsBefore(spec, id, streams);
+  if (again) return { ...again, finish: (exit) => readAccounts(exit, undefined) };
   if (!needsResources(spec)) return startWith(noResources, id, spec, streams, notifier);
   return acquireResources(id, spec).then(async (resources) => {
     try {
@@ -102,23 +104,14 @@ function startWith(
 ): Running {
   const park = resources.network instanceof UserContainerNetwork;
   const context = { ...resources, id, streams, notifier, park, keepScratch: false };
-  const { launched, warnings } =
-    (resources === noResources && !notifier && startAsBefore(spec, id, streams)) || launchAnew(spec, context);
+  const { launched, design } = launchContainer(spec, context);
   return {
     launched,
-    warnings,
+    warnings: design.warnings,
     async finish(exit) {
       const ending = await readAccounts(exit, resources.cgroup);
       await resources[Symbol.asyncDispose]();
       return ending;
     },
   };
-}
-
-function launchAnew(
-  spec: ContainerSpec,
-  context: Parameters<typeof launchContainer>[1],
-): Pick<Running, 'launched' | 'warnings'> {
-  const { launched, design } = launchContainer(spec, context);
-  return { launched, warnings: design.warnings };
 }

@@ -389,13 +389,13 @@ function isLandlock(value: unknown): boolean {
 const landlockEnforcement = v.picklist(['named', 'all', 'best-effort'], "one of 'named', 'all', 'best-effort'");
 
 function checked(schema: Schema, input: unknown): unknown {
-  const result = v.safeParse(schema, withoutUndefined(input), { abortEarly: true });
+  const given = typeof input === 'object' && input !== null ? withoutUndefined(input) : input;
+  const result = v.safeParse(schema, given, { abortEarly: true });
   if (result.success) return result.output;
   throw toSpecError(result.issues[0] as SpecIssue, schema as SchemaNode);
 }
 
 /** An option given as `undefined` is an option not given. */
-function withoutUndefined(input: unknown): unknown {
-  if (typeof input !== 'object' || input === null) return input;
+export function withoutUndefined(input: object): object {
   return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
 }
