@@ -1,7 +1,6 @@
 import { eventfd, memfd, type OwnedFd, ResourceStack, SpecError, sendDescriptors, write } from '@ns/libc';
-import type { FdLayout, Step } from './lowering.ts';
+import { assembleProgram, type FdLayout, type Step } from './lowering.ts';
 import { PreparedProgram } from './prepared-program.ts';
-import { assembleProgram } from './recent-programs.ts';
 
 /**
  * What is shared with a process at a `receiveSteps` step: where its program will be, and by what it is told that it is
@@ -36,11 +35,11 @@ export class Continuation implements Disposable {
 }
 
 function programFor(steps: readonly Step[] | PreparedProgram, layout: FdLayout): Buffer {
-  if (!(steps instanceof PreparedProgram)) return assembleProgram(steps, layout, []);
-  const { extra, named } = steps.layout;
-  if (extra !== layout.extra || named.some((name, i) => name !== layout.named[i]))
+  if (!(steps instanceof PreparedProgram)) return assembleProgram(steps, layout);
+  if (steps.variables.length > 0) throw new SpecError('steps', 'a program without variables', steps.variables);
+  if (!steps.isFor(layout))
     throw new SpecError('steps', 'a program prepared for the descriptors of the launch', steps.layout);
-  return steps.bytesFor([]);
+  return steps.bytes;
 }
 
 /** What is added to an eventfd. */

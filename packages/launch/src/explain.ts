@@ -17,6 +17,14 @@ export interface ExplainedStep {
   readonly calls: readonly string[];
 }
 
+/** What a process was launched with. */
+export interface LaunchedSteps {
+  readonly steps: readonly Step[];
+  readonly layout: FdLayout;
+  /** Texts that it was sent for its program. */
+  readonly variables: readonly string[];
+}
+
 /** A plan as data that prints itself. */
 export class Explanation {
   readonly steps: readonly ExplainedStep[];
@@ -52,7 +60,7 @@ const pseudo: ReadonlySet<string> = new Set([...untold, 'decimal', 'fail']);
 
 /** What a list of steps will do, without doing any of it. Needs no privileges. */
 export function explain(steps: readonly Step[], layout: FdLayout, arch?: string): Explanation {
-  const { lowering, trace, stepOf, strings } = traced(steps, layout, arch);
+  const { lowering, trace, stepOf, strings } = traced(steps, layout, { arch });
   const calls = lowering.steps.map((): string[] => []);
   trace.forEach((call, index) => {
     if (!untold.has(call.name)) calls[stepOf[index]!]!.push(formatCall(call, strings));
@@ -70,12 +78,11 @@ export function explain(steps: readonly Step[], layout: FdLayout, arch?: string)
 
 /** The error for an instruction that failed: made by lowering the same steps again, readably this time. */
 export function describeFailure(
-  steps: readonly Step[],
-  layout: FdLayout,
+  { steps, layout, variables }: LaunchedSteps,
   instruction: number,
   errno: number,
 ): SyscallError {
-  const { lowering, trace, stepOf, strings } = traced(steps, layout);
+  const { lowering, trace, stepOf, strings } = traced(steps, layout, { variables });
   const stepIndex = stepOf[instruction] ?? 0;
   const { step } = lowering.steps[stepIndex]!;
   const call = trace[instruction]!;
@@ -92,8 +99,13 @@ function lastSyscall(trace: readonly TracedCall[], before: number): TracedCall {
   return trace.slice(0, before).findLast(({ name }) => !pseudo.has(name)) ?? trace[before]!;
 }
 
-function traced(steps: readonly Step[], layout: FdLayout, arch?: string) {
-  const lowering = new Lowering(layout, { trace: true, ...(arch && { arch }) });
+function traced(
+  steps: readonly Step[],
+  layout: FdLayout,
+  options: { readonly arch?: string | undefined; readonly variables?: readonly string[] },
+) {
+  const { arch, variables = [] } = options;
+  const lowering = new Lowering(layout, { trace: true, variables, ...(arch && { arch }) });
   lowering.lower(steps);
   const { trace, stepOf, strings } = lowering.finish();
   return { lowering, trace: trace!, stepOf, strings: strings! };

@@ -1,6 +1,7 @@
-import { OwnedFd, ResourceStack, SOCK, SYS, socketPair, syscall } from '@ns/libc';
+import { check, MSG, OwnedFd, ResourceStack, SOCK, SYS, socketPair, syscall } from '@ns/libc';
 import { PROGRAM_FD } from './lowering.ts';
 import { posixSpawn } from './posix-spawn.ts';
+import type { ProgramFile } from './program-file.ts';
 import { openStage } from './stage-image.ts';
 import type { StandardStreams } from './standard-streams.ts';
 import { requestProcess } from './zygote.ts';
@@ -14,7 +15,7 @@ export interface Started {
 
 /** The descriptors of a new process. Ours are kept until it exists. */
 export class Inheritance implements Disposable {
-  readonly #program: OwnedFd;
+  readonly #program: ProgramFile;
   readonly #streams: StandardStreams;
   readonly #extra: readonly number[];
   readonly #named: readonly number[];
@@ -25,7 +26,7 @@ export class Inheritance implements Disposable {
    * @param program - ours from now on
    * @param streams - stay the caller's but for what the process inherits
    */
-  constructor(program: OwnedFd, streams: StandardStreams, extra: readonly number[], named: readonly number[]) {
+  constructor(program: ProgramFile, streams: StandardStreams, extra: readonly number[], named: readonly number[]) {
     this.#program = program;
     this.#streams = streams;
     this.#extra = extra;
@@ -39,6 +40,7 @@ export class Inheritance implements Disposable {
     owned.use(theirs);
     using rollback = new ResourceStack();
     rollback.use(status);
+    this.#sendTexts(status);
     const pid = posixSpawn(owned.use(openStage()).fd, 'ns-init', this.#descriptors(theirs.fd));
     rollback.release();
     return { pid, status };
@@ -47,16 +49,25 @@ export class Inheritance implements Disposable {
   /** Lets the zygote start it; undefined when that is not possible. */
   request(): Started | undefined {
     const [status, theirs] = socketPair(SOCK.SEQPACKET);
+    let asked = false;
     try {
-      if (requestProcess(this.#descriptors(theirs.fd), PROGRAM_FD + 1 + this.#extra.length)) {
-        this.#copyBorrowed();
-        return { pid: undefined, status };
-      }
+      this.#sendTexts(status);
+      asked = requestProcess(this.#descriptors(theirs.fd), PROGRAM_FD + 1 + this.#extra.length);
     } finally {
       theirs.close();
+      if (!asked) status.close();
     }
-    status.close();
-    return undefined;
+    if (!asked) return undefined;
+    this.#copyBorrowed();
+    return { pid: undefined, status };
+  }
+
+  /** They are there before the process is. */
+  #sendTexts(status: OwnedFd): void {
+    const { texts } = this.#program;
+    if (!texts) return;
+    const { address, bytes } = texts;
+    check('sendto', syscall(SYS.sendto, status.fd, address, bytes.length, MSG.NOSIGNAL, 0, 0));
   }
 
   /** 0, 1, 2, … of the process: the order that the stage and Lowering expect. */
@@ -80,7 +91,7 @@ export class Inheritance implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#program.close();
+    this.#program[Symbol.dispose]();
     this.#streams.closeInherited();
     this.#copies[Symbol.dispose]();
   }

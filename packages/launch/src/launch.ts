@@ -1,9 +1,10 @@
-import { memfd, ResourceStack, SpecError } from '@ns/libc';
+import { ResourceStack, SpecError } from '@ns/libc';
 import { Inheritance } from './inheritance.ts';
 import { Launched, type Origin } from './launched.ts';
-import type { FdLayout, Step } from './lowering.ts';
+import { assembleProgram, type FdLayout, type Step } from './lowering.ts';
 import { PreparedProgram } from './prepared-program.ts';
-import { assembleProgram } from './recent-programs.ts';
+import { ownProgram, type ProgramFile, sharedProgram } from './program-file.ts';
+import { recentProgram } from './recent-programs.ts';
 import { StandardStreams, type Stdio } from './standard-streams.ts';
 
 /** What {@link launch} needs. */
@@ -52,10 +53,10 @@ export function launch(options: LaunchOptions): Launched {
     direct = false,
     unmountLate = false,
   } = options;
-  const { bytes, origin } = programOf(options, { extra: extraFds.length, named: Object.keys(fds) }, variables);
+  const { program, origin } = programOf(options, { extra: extraFds.length, named: Object.keys(fds) }, variables);
 
   using rollback = new ResourceStack();
-  const program = rollback.use(memfd('ns-program', bytes));
+  rollback.use(program);
   const streams = stdio instanceof StandardStreams ? stdio : new StandardStreams(stdio);
   if (streams !== stdio) rollback.defer(() => streams.destroy());
   const inheritance = rollback.use(new Inheritance(program, streams, extraFds, Object.values(fds)));
@@ -70,16 +71,22 @@ function programOf(
   { steps }: LaunchOptions,
   layout: FdLayout,
   variables: readonly string[],
-): { bytes: Buffer; origin: Origin } {
-  if (!(steps instanceof PreparedProgram))
-    return { bytes: assembleProgram(steps, layout, variables), origin: { steps, layout } };
-  const { extra, named } = steps.layout;
-  if (extra !== layout.extra || named.join() !== layout.named.join())
+): { program: ProgramFile; origin: Origin } {
+  if (!(steps instanceof PreparedProgram)) {
+    const program =
+      variables.length === 0
+        ? ownProgram(assembleProgram(steps, layout))
+        : sharedProgram(recentProgram(steps, layout, variables), variables);
+    return { program, origin: { steps, layout, variables } };
+  }
+  if (!steps.isFor(layout)) {
+    const { extra, named } = steps.layout;
     throw new SpecError(
       'fds',
       `descriptors as it was prepared for: ${extra} extra, and ${named.join(', ')}`,
       layout.named,
     );
-  const origin = { steps: steps.steps, layout, asLaunched: () => steps.stepsFor(variables) };
-  return { bytes: steps.bytesFor(variables), origin };
+  }
+  const origin = { steps: steps.steps, layout, variables, asLaunched: () => steps.stepsFor(variables) };
+  return { program: sharedProgram(steps, variables), origin };
 }

@@ -14,10 +14,10 @@ import {
 } from '@ns/libc';
 import { Continuation } from './continuation.ts';
 import { Deferred } from './deferred.ts';
-import { describeFailure } from './explain.ts';
+import { describeFailure, type LaunchedSteps } from './explain.ts';
 import type { Inheritance, Started } from './inheritance.ts';
 import { holdMountNamespace, unmountLater } from './late-unmount.ts';
-import type { FdLayout, Step } from './lowering.ts';
+import type { Step } from './lowering.ts';
 import { PreparedProgram } from './prepared-program.ts';
 import { receiveRecord } from './receive-record.ts';
 import { decodeUsage, type ResourceUsage, type StageRecord } from './records.ts';
@@ -39,9 +39,7 @@ export interface Exit {
 }
 
 /** What was launched: failures are explained from it. */
-export interface Origin {
-  readonly steps: readonly Step[];
-  readonly layout: FdLayout;
+export interface Origin extends LaunchedSteps {
   /** The steps as this launch had them, where `steps` are those of another with other names. */
   readonly asLaunched?: () => readonly Step[];
 }
@@ -192,7 +190,7 @@ export class Launched {
     if (!this.alive) throw new SyscallError('sendmsg', ERRNO.EPIPE!);
     const { layout } = this.#origin;
     this.#continuation!.send(steps, layout);
-    this.#origin = { steps: steps instanceof PreparedProgram ? steps.steps : steps, layout };
+    this.#origin = { steps: steps instanceof PreparedProgram ? steps.steps : steps, layout, variables: [] };
     this.#continuation![Symbol.dispose]();
   }
 
@@ -369,8 +367,9 @@ export class Launched {
   }
 
   #describeFailure({ index, value }: StageRecord): SyscallError {
-    const { steps, layout, asLaunched } = this.#origin;
-    return describeFailure(asLaunched?.() ?? steps, layout, index, value);
+    const { asLaunched } = this.#origin;
+    const steps = asLaunched?.() ?? this.#origin.steps;
+    return describeFailure({ ...this.#origin, steps }, index, value);
   }
 
   /** A child may speak before its monitor has said that there is one; nobody shall hear of it before. */

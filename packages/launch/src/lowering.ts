@@ -5,6 +5,7 @@ import { type MountStep, mountLowerings } from './steps/mount.ts';
 import { type ProcessStep, processLowerings } from './steps/process.ts';
 import { type SecurityStep, securityLowerings } from './steps/security.ts';
 import { type SupervisionStep, supervisionLowerings } from './steps/supervision.ts';
+import { VariableTexts } from './variable-texts.ts';
 
 /** One intent in the setup of a process. The union is discriminated by `op`. */
 export type Step = ProcessStep | MountStep | DetachedMountStep | SecurityStep | SupervisionStep;
@@ -46,12 +47,18 @@ export class Lowering {
   readonly asm: Assembler;
   readonly layout: FdLayout;
   readonly steps: NumberedStep[] = [];
+  /** Which of the variables the process receives, piece by piece; known when finished. */
+  texts: readonly number[] = [];
   readonly #handles = new Map<string, Slot>();
+  readonly #variables: VariableTexts | undefined;
   #depth = 0;
 
-  constructor(layout: FdLayout, options: { arch?: string; trace?: boolean } = {}) {
+  /** @param options.variables - texts that the process receives from its launch, for those that stand in the steps */
+  constructor(layout: FdLayout, options: { arch?: string; trace?: boolean; variables?: readonly string[] } = {}) {
+    const { variables = [] } = options;
     this.asm = new Assembler(options);
     this.layout = layout;
+    if (variables.length > 0) this.#variables = new VariableTexts(this.asm, this.statusFd, variables);
     // The dup2 of posix_spawn took close-on-exec away. A payload that held the status socket could forge its own end.
     this.asm.call('close_range', [this.statusFd, 0xffffffff, CLOSE_RANGE_CLOEXEC]);
   }
@@ -108,6 +115,14 @@ export class Lowering {
   }
 
   finish(): Program {
+    if (this.#variables) this.texts = this.#variables.place();
     return this.asm.finish(this.statusFd);
   }
+}
+
+/** The bytes of a program for one launch. */
+export function assembleProgram(steps: readonly Step[], layout: FdLayout): Buffer {
+  const lowering = new Lowering(layout);
+  lowering.lower(steps);
+  return lowering.finish().bytes;
 }

@@ -1,4 +1,4 @@
-import { SpecError } from '@ns/libc';
+import { allocate, type Memory, SpecError } from '@ns/libc';
 import { type FdLayout, Lowering, type Step } from './lowering.ts';
 
 /** By what launches of a prepared program differ. */
@@ -33,31 +33,28 @@ export interface PreparedOptions {
  */
 export class PreparedProgram {
   readonly #steps: readonly Step[];
-  readonly #layout: FdLayout;
-  readonly #variables: readonly string[];
-  readonly #bytes: Buffer;
-  /** Where in the bytes which variable stands. */
-  readonly #places: readonly { readonly at: number; readonly variable: number }[];
+  /** Which descriptors it was prepared for. */
+  readonly layout: FdLayout;
+  /** Those that it was prepared with. */
+  readonly variables: readonly string[];
+  /** For a file that launches share; a process changes its own copy. */
+  readonly bytes: Buffer;
+  /** Of which variable each piece of the message is that a process receives. */
+  readonly #pieces: readonly number[];
+  readonly #message: Memory;
 
-  /** @throws SpecError for steps that cannot be right */
+  /** @throws SpecError for steps that cannot be right, and for variables in more than 1024 places */
   constructor(steps: readonly Step[], options: PreparedOptions = {}) {
     const { fds = [], extraFds = 0, variables = [] } = options;
-    this.#layout = { extra: extraFds, named: [...fds] };
-    this.#variables = [...variables];
-    const lowering = new Lowering(this.#layout);
+    this.layout = { extra: extraFds, named: [...fds] };
+    this.variables = [...variables];
+    const lowering = new Lowering(this.layout, { variables });
     lowering.lower(steps);
-    this.#bytes = lowering.finish().bytes;
+    this.bytes = lowering.finish().bytes;
     // A copy: the caller's may change.
     this.#steps = structuredClone(steps);
-    this.#places = findAll(this.#bytes, variables);
-  }
-
-  get size(): number {
-    return this.#bytes.length;
-  }
-
-  get layout(): FdLayout {
-    return this.#layout;
+    this.#pieces = lowering.texts;
+    this.#message = allocate(this.#pieces.reduce((size, text) => size + Buffer.byteLength(variables[text]!), 0));
   }
 
   /** As it was prepared. */
@@ -65,23 +62,30 @@ export class PreparedProgram {
     return this.#steps;
   }
 
+  /** Was it prepared for these descriptors? There may be more names, to which no step refers. */
+  isFor({ extra, named }: FdLayout): boolean {
+    return extra === this.layout.extra && this.layout.named.every((name, i) => name === named[i]);
+  }
+
   /** Would the same have been made of these? */
   isOf(steps: readonly Step[], layout: FdLayout, variables: readonly string[]): boolean {
     if (!this.#fits(variables)) return false;
     const rename = (text: string) => this.#rename(text, variables);
-    return isSame(this.#layout, layout, rename) && isSame(this.#steps, steps, rename);
+    return isSame(this.layout, layout, rename) && isSame(this.#steps, steps, rename);
   }
 
   /**
-   * The program of one launch: valid until the next call.
+   * What the process of one launch receives first, if it waits for anything: valid until the next call.
    *
    * @throws SpecError for variables of other lengths
    */
-  bytesFor(variables: readonly string[]): Buffer {
+  textsFor(variables: readonly string[]): Memory | undefined {
     if (!this.#fits(variables) || variables.some((text) => text.includes('\0')))
       throw new SpecError('variables', 'texts as long as those it was prepared with', variables);
-    for (const { at, variable } of this.#places) this.#bytes.write(variables[variable]!, at);
-    return this.#bytes;
+    if (variables.length === 0) return undefined;
+    let at = 0;
+    for (const text of this.#pieces) at += this.#message.bytes.write(variables[text]!, at);
+    return this.#message;
   }
 
   /** The steps of one launch, to explain them by. */
@@ -90,7 +94,7 @@ export class PreparedProgram {
   }
 
   #fits(variables: readonly string[]): boolean {
-    const known = this.#variables;
+    const known = this.variables;
     return (
       known.length === variables.length &&
       known.every((text, i) => Buffer.byteLength(text) === Buffer.byteLength(variables[i]!))
@@ -98,7 +102,7 @@ export class PreparedProgram {
   }
 
   #rename(text: string, variables: readonly string[]): string {
-    return this.#variables.reduce((changed, old, i) => changed.replaceAll(old, variables[i]!), text);
+    return this.variables.reduce((changed, old, i) => changed.replaceAll(old, variables[i]!), text);
   }
 }
 
@@ -126,19 +130,4 @@ function renamed(value: unknown, rename: (text: string) => string): unknown {
   if (typeof value !== 'object' || !value || value instanceof Uint8Array) return value;
   if (Array.isArray(value)) return value.map((item) => renamed(item, rename));
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, renamed(item, rename)]));
-}
-
-/** Every place of every variable among the program's strings. */
-function findAll(bytes: Buffer, variables: readonly string[]): { at: number; variable: number }[] {
-  const places: { at: number; variable: number }[] = [];
-  const taken = new Set<number>();
-  variables.forEach((text, variable) => {
-    for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + text.length)) {
-      // A short id also begins the long one, which was first.
-      if (taken.has(at)) continue;
-      taken.add(at);
-      places.push({ at, variable });
-    }
-  });
-  return places;
 }

@@ -166,6 +166,20 @@ export class Assembler {
     return BASE + at;
   }
 
+  /** Changes words that are there. */
+  setWords(address: number, values: readonly number[]): void {
+    for (let i = 0; i < values.length; i++) this.#data.writeWord(address - BASE + i * 8, values[i]!);
+  }
+
+  /** Addresses at which a text stands so far. */
+  find(text: string): number[] {
+    const found: number[] = [];
+    const data = this.#data.bytes.subarray(0, this.#dataEnd);
+    const length = Buffer.byteLength(text);
+    for (let at = data.indexOf(text); at >= 0; at = data.indexOf(text, at + length)) found.push(BASE + at);
+    return found;
+  }
+
   /** A new variable, 0 at first. */
   slot(initial = 0): Slot {
     return new Slot(this.words([initial]));

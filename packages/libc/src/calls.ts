@@ -58,18 +58,21 @@ export function openat2(
   }
 }
 
+/** Where the kernel puts two descriptors. */
+const pair = allocate(8);
+const first = () => new OwnedFd(pair.bytes.readInt32LE(0));
+const second = () => new OwnedFd(pair.bytes.readInt32LE(4));
+
 /** pipe2(2). */
 export function pipe(flags = 0): { read: OwnedFd; write: OwnedFd } {
-  const fds = new Int32Array(2);
-  check('pipe2', syscall(SYS.pipe2, addressOf(fds), flags | O.CLOEXEC));
-  return { read: new OwnedFd(fds[0]!), write: new OwnedFd(fds[1]!) };
+  check('pipe2', syscall(SYS.pipe2, pair.address, flags | O.CLOEXEC));
+  return { read: first(), write: second() };
 }
 
 /** socketpair(2) of AF_UNIX. */
 export function socketPair(type: number): [OwnedFd, OwnedFd] {
-  const fds = new Int32Array(2);
-  check('socketpair', syscall(SYS.socketpair, AF.UNIX, type | SOCK.CLOEXEC, 0, addressOf(fds)));
-  return [new OwnedFd(fds[0]!), new OwnedFd(fds[1]!)];
+  check('socketpair', syscall(SYS.socketpair, AF.UNIX, type | SOCK.CLOEXEC, 0, pair.address));
+  return [first(), second()];
 }
 
 /** read(2) into `bytes`; the number of bytes, or a negated errno. */
