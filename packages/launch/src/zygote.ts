@@ -107,7 +107,7 @@ export class Zygote {
   kill(): void {
     this.#socket.close();
     syscall(SYS.kill, this.#pid, SIGNALS.SIGKILL);
-    for (let attempt = 0; attempt < 1000 && !this.#isReaped(); attempt++) syscall(SYS.sched_yield);
+    while (syscall(SYS.wait4, this.#pid, 0, 0, 0) === -ERRNO.EINTR!);
   }
 
   #isReaped(): boolean {
