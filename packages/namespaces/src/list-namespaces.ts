@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import type { NamespaceKind } from '@ns/launch';
-import { NsError, O, open, readDirectory, readlinkAt } from '@ns/libc';
+import { NsError, O, open, readDirectory, readlinkAt, SpecError } from '@ns/libc';
 import { type NamespaceKindName, namespaceKind, namespaceKinds } from './kinds.ts';
 import { listPins } from './list-pins.ts';
 import { Namespace, type NamespaceId } from './namespace.ts';
@@ -34,6 +34,9 @@ export interface NamespaceInfo {
  * ```
  */
 export function listNamespaces(options: { readonly kinds?: readonly NamespaceKindName[] } = {}): NamespaceInfo[] {
+  if (typeof options !== 'object' || options === null) throw new SpecError('options', 'an object', options);
+  if (options.kinds !== undefined && !Array.isArray(options.kinds))
+    throw new SpecError('kinds', 'a list of kinds of namespaces', options.kinds);
   const kinds = options.kinds?.map((kind, index) => namespaceKind(kind, `kinds[${index}]`)) ?? namespaceKinds;
   const found = new Map<string, Found>();
   const at = (kind: NamespaceKind, inode: number): Found => {

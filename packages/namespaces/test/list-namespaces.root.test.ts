@@ -68,6 +68,18 @@ test('processes, owner and parent are the kernel’s', async () => {
   expect([net?.owner, net?.parent]).toEqual([user?.id.inode, undefined]);
 });
 
+test('options that are none are refused by name', () => {
+  for (const [options, field] of [
+    [null, 'options'],
+    [{ kinds: 'net' }, 'kinds'],
+    [{ kinds: ['nett'] }, 'kinds[0]'],
+  ] as const) {
+    expect(() => listNamespaces(options as never)).toThrow(
+      expect.objectContaining({ code: 'ERR_NS_INVALID_SPEC', field }),
+    );
+  }
+});
+
 test('a pinned namespace without processes is listed with its path', () => {
   const directory = mkdtempSync(join(tmpdir(), 'ns-pins-'));
   const path = join(directory, 'a net');

@@ -1,4 +1,5 @@
 import { ERRNO, errnoName, SpecError } from '@ns/libc';
+import { didYouMean } from './did-you-mean.ts';
 
 /** Return values of a filter, `<linux/seccomp.h>`: the action in the upper half, its data in the lower. */
 export const SECCOMP_RET = {
@@ -48,7 +49,10 @@ export type Decision =
 /** The filter return value of an action of a profile. `errnoRet` counts for ERRNO and TRACE only, and is EPERM by default. */
 export function actionValue(action: unknown, errnoRet: unknown, field: string, errnoField: string): number {
   const value = byScmpName.get(action as string);
-  if (value === undefined) throw new SpecError(field, `one of ${[...byScmpName.keys()].join(', ')}`, action);
+  if (value === undefined) {
+    const names = [...byScmpName.keys()];
+    throw new SpecError(field, `one of ${names.join(', ')}`, action, didYouMean(action, 'SCMP_ACT_', names));
+  }
   if (value !== SECCOMP_RET.ERRNO && value !== SECCOMP_RET.TRACE) return value;
   if (errnoRet === undefined || errnoRet === null) return value | ERRNO.EPERM!;
   // The kernel cuts an errno off at MAX_ERRNO, TRACE's data at 16 bits.

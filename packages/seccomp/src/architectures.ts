@@ -1,4 +1,4 @@
-import { SpecError } from '@ns/libc';
+import { nearest, SpecError } from '@ns/libc';
 import type { tables } from './generated/syscall-tables.ts';
 
 const EM = {
@@ -111,8 +111,10 @@ const byAlias = new Map(
 export function parseArch(name: unknown, field: string): SeccompArch {
   const text = typeof name === 'string' ? name : '';
   const arch = byAlias.get(text.startsWith('SCMP_ARCH_') ? text.slice('SCMP_ARCH_'.length).toLowerCase() : text);
-  if (!arch) throw new SpecError(field, `an architecture (${Object.keys(rows).join(', ')}, or SCMP_ARCH_...)`, name);
-  return arch;
+  if (arch) return arch;
+  const near = nearest(text.replace('SCMP_ARCH_', ''), [...byAlias.keys()]);
+  const expected = `an architecture (${Object.keys(rows).join(', ')}, or SCMP_ARCH_...)`;
+  throw new SpecError(field, expected, name, near && `Did you mean ${near}?`);
 }
 
 /** The ABI of a call as the kernel shows it. x86_64 and x32 are one architecture there, told apart by bit 30 of the number. */

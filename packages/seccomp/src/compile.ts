@@ -6,7 +6,7 @@ import { compiledBefore } from './compiled-before.ts';
 import { attachFilterMethods, type SeccompFilter } from './filter.ts';
 import { numberRanges } from './number-ranges.ts';
 import type { SeccompProfile } from './profile.ts';
-import { resolveTarget } from './resolve-target.ts';
+import { checkOptions, resolveTarget } from './resolve-target.ts';
 import { buildRuleTable, type RuleTable } from './rule-table.ts';
 import { search } from './search.ts';
 import { selectArchitectures, selectRules, type Target } from './select-rules.ts';
@@ -53,6 +53,7 @@ export interface ResolvedProfile {
  * ```
  */
 export function compile(profile: SeccompProfile, options: CompileOptions = {}): SeccompFilter {
+  checkOptions(options);
   return compiledBefore(profile, options) ?? compileAnew(profile, options);
 }
 

@@ -3,6 +3,7 @@ import { abiOf, architectures, type SeccompArch } from './architectures.ts';
 import { type CompileOptions, resolveProfile } from './compile.ts';
 import { type SimulatedCall, toSeccompData } from './filter.ts';
 import type { ProfileRule, SeccompProfile } from './profile.ts';
+import { checkOptions } from './resolve-target.ts';
 import { type ConditionalRule, isNewer, type RuleTable } from './rule-table.ts';
 import type { ArgumentCheck } from './validate-profile.ts';
 
@@ -41,6 +42,7 @@ export function explain(
   call: string | SimulatedCall,
   options: CompileOptions = {},
 ): Explanation {
+  checkOptions(options);
   const described = typeof call === 'string' ? { syscall: call } : call;
   const { valid, target, tables, newerResult } = resolveProfile(profile, options);
   const { nr, arch: audit, args } = toSeccompData(described, target.arch);

@@ -58,6 +58,10 @@ export function attachFilterMethods(program: Buffer, facts: FilterFacts): Seccom
 
 /** `struct seccomp_data` of a call that somebody describes in words. */
 export function toSeccompData(call: SimulatedCall, native: SeccompArch): { nr: number; arch: number; args: bigint[] } {
+  if (typeof call !== 'object' || call === null)
+    throw new SpecError('call', "an object such as { syscall: 'mount', args: [] }", call);
+  if (call.args !== undefined && !Array.isArray(call.args))
+    throw new SpecError('call.args', 'a list of arguments', call.args);
   const arch = call.arch === undefined ? native : parseArch(call.arch, 'call.arch');
   const nr = typeof call.syscall === 'number' ? call.syscall : syscallTable(arch).numbers.get(call.syscall);
   if (nr === undefined || !Number.isInteger(nr))

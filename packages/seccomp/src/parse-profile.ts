@@ -11,6 +11,9 @@ const MAX_PROFILE_BYTES = 4 << 20;
  * @throws SpecError when the text is not JSON, or larger than 4 MiB
  */
 export function parseProfile(json: string): SeccompProfile {
+  if (typeof json !== 'string') {
+    throw new SpecError('seccomp', 'the text of a profile', json, 'An object needs no parsing: give it to compile');
+  }
   if (json.length > MAX_PROFILE_BYTES)
     throw new SpecError('seccomp', `at most ${MAX_PROFILE_BYTES} bytes of JSON`, json.length);
   // Strings are matched first so that digits inside them stay as they are.

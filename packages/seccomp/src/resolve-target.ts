@@ -4,6 +4,14 @@ import { parseArch } from './architectures.ts';
 import type { CompileOptions } from './compile.ts';
 import { parseKernelVersion, type Target } from './select-rules.ts';
 
+/** Checks that there are options, and of the kinds that are not looked at elsewhere. */
+export function checkOptions(options: CompileOptions): void {
+  if (typeof options !== 'object' || options === null) throw new SpecError('options', 'an object', options);
+  const { newerSyscalls } = options;
+  if (newerSyscalls !== undefined && newerSyscalls !== 'enosys' && newerSyscalls !== 'default-action')
+    throw new SpecError('newerSyscalls', "'enosys' or 'default-action'", newerSyscalls);
+}
+
 /** Checks whom a profile is compiled for. */
 export function resolveTarget({ arch, capabilities, kernelVersion }: CompileOptions): Target {
   return {
@@ -14,6 +22,9 @@ export function resolveTarget({ arch, capabilities, kernelVersion }: CompileOpti
 }
 
 function capabilitySet(capabilities: Iterable<string>): Set<string> {
+  // The letters of a text could be iterated over.
+  if (typeof capabilities !== 'object' || !(Symbol.iterator in capabilities))
+    throw new SpecError('capabilities', 'a list of names such as CAP_CHOWN', capabilities);
   const set = new Set<string>();
   for (const name of capabilities) {
     // Numbers stand for capabilities newer than the names.

@@ -66,10 +66,13 @@ export class SeccompNotifier extends EventEmitter<NotifierEvents> implements Dis
    * Starts serving.
    *
    * @param listener - the notification descriptor; the notifier owns it from now on, and closes it also when this throws
-   * @throws SpecError for a handler that is no function
+   * @throws SpecError for a listener that is no descriptor, and for a handler that is no function
    * @throws UnavailableError before Linux 5.0
    */
   static listen(listener: OwnedFd | number, handlers: SeccompHandlers, options: NotifierOptions = {}): SeccompNotifier {
+    const given: unknown = typeof listener === 'number' ? listener : listener?.fd;
+    if (!Number.isInteger(given) || (given as number) < 0)
+      throw new SpecError('listener', 'an OwnedFd or the number of a descriptor', listener);
     const owned = typeof listener === 'number' ? new OwnedFd(listener) : listener;
     try {
       const notifier = new SeccompNotifier(owned, handlers, options);

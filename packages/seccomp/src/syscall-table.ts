@@ -1,4 +1,4 @@
-import { architectures, type SeccompArch } from './architectures.ts';
+import { architectures, parseArch, type SeccompArch } from './architectures.ts';
 import { tables, tablesVersion } from './generated/syscall-tables.ts';
 
 /** The kernel version the tables of system call numbers were taken from. */
@@ -42,9 +42,13 @@ export function syscallTable(arch: SeccompArch): SyscallTable {
   return table;
 }
 
-/** Names of all system calls of an ABI, in the order of their numbers. */
+/**
+ * Names of all system calls of an ABI, in the order of their numbers.
+ *
+ * @throws SpecError for an ABI that is none
+ */
 export function syscallNames(arch: SeccompArch): string[] {
-  return [...syscallTable(arch).names.values()];
+  return [...syscallTable(parseArch(arch, 'arch')).names.values()];
 }
 
 // net/socket.c and ipc/syscall.c: the first argument of the multiplexer that means the call.

@@ -1,6 +1,7 @@
 import { ERRNO, SpecError } from '@ns/libc';
 import { actionValue, SECCOMP_RET } from './actions.ts';
 import { parseArch, type SeccompArch } from './architectures.ts';
+import { didYouMean } from './did-you-mean.ts';
 import type { ProfileCondition, ScmpOperator } from './profile.ts';
 
 /** A condition on an argument: `op` against `value`, after `mask` for MASKED_EQ. */
@@ -50,7 +51,7 @@ const PROFILE_FLAGS = new Map<unknown, number>([
   ['SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV', SECCOMP_FILTER_FLAG.WAIT_KILLABLE_RECV],
 ]);
 
-const OPERATORS: ReadonlySet<unknown> = new Set<ScmpOperator>([
+const OPERATORS: ReadonlySet<string> = new Set<ScmpOperator>([
   'SCMP_CMP_NE',
   'SCMP_CMP_LT',
   'SCMP_CMP_LE',
@@ -69,6 +70,9 @@ const U64 = (1n << 64n) - 1n;
 
 /** Checks a profile that may come from anywhere. */
 export function validateProfile(profile: unknown): ValidProfile {
+  if (typeof profile === 'string') {
+    throw new SpecError('seccomp', 'an object', profile, 'Read the text of a profile with parseProfile first');
+  }
   const top = record(profile, 'seccomp');
   const defaultErrno = errnoOf(top.defaultErrno, top.defaultErrnoRet, 'seccomp.defaultErrno');
   const defaultResult = actionValue(
@@ -163,7 +167,10 @@ function validateCheck(value: unknown, field: string): ArgumentCheck {
   if (typeof index !== 'number' || !Number.isInteger(index) || index < 0 || index > 5) {
     throw new SpecError(`${field}.index`, 'an argument from 0 to 5', index);
   }
-  if (!OPERATORS.has(op)) throw new SpecError(`${field}.op`, `one of ${[...OPERATORS].join(', ')}`, op);
+  if (typeof op !== 'string' || !OPERATORS.has(op)) {
+    const hint = didYouMean(op, 'SCMP_CMP_', OPERATORS);
+    throw new SpecError(`${field}.op`, `one of ${[...OPERATORS].join(', ')}`, op, hint);
+  }
   const operand = unsigned64(first, `${field}.value`);
   const second = valueTwo === undefined || valueTwo === null ? 0n : unsigned64(valueTwo, `${field}.valueTwo`);
   return op === 'SCMP_CMP_MASKED_EQ'

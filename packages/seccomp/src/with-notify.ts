@@ -7,10 +7,12 @@ import type { SeccompProfile } from './profile.ts';
  * The process that installs the filter must be able to hand over the listener: `sendmsg`, `write` and `close` had better not be
  * named when it sends the descriptor itself, as `@ns/launch` does.
  *
- * @throws SpecError when there is no name
+ * @throws SpecError when there is no profile or no name
  */
 export function withNotify(profile: SeccompProfile, names: readonly string[]): SeccompProfile {
-  if (names.length === 0) throw new SpecError('names', 'at least one system call', names);
+  if (typeof profile !== 'object' || profile === null) throw new SpecError('seccomp', 'an object', profile);
+  if (!Array.isArray(names) || names.length === 0)
+    throw new SpecError('names', 'a list of at least one system call', names);
   // The first rule without conditions decides alone.
   return { ...profile, syscalls: [{ names, action: 'SCMP_ACT_NOTIFY' }, ...(profile.syscalls ?? [])] };
 }

@@ -1,6 +1,15 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { SYS } from '@ns/libc';
-import { compile, explain, parseProfile, profiles, type SeccompProfile, syscallNames } from '@ns/seccomp';
+import {
+  compile,
+  explain,
+  parseProfile,
+  profiles,
+  SeccompNotifier,
+  type SeccompProfile,
+  syscallNames,
+  withNotify,
+} from '@ns/seccomp';
 import { needs } from '@ns/testing';
 import { architectures, type SeccompArch } from '../src/architectures.ts';
 import { syscallTable } from '../src/syscall-table.ts';
@@ -345,6 +354,41 @@ describe('what is not a profile', () => {
     expect(() => compile(deny).evaluate({ syscall: 'raed' })).toThrow(
       expect.objectContaining({ field: 'call.syscall' }),
     );
+  });
+
+  test('what was likely meant is said', () => {
+    const hintOf = (profile: unknown) => {
+      try {
+        compile(profile as SeccompProfile, x86_64);
+      } catch (error) {
+        return (error as { hint?: string }).hint;
+      }
+      return 'taken';
+    };
+    expect(hintOf({ defaultAction: 'ALLOW' })).toBe('Did you mean SCMP_ACT_ALLOW?');
+    expect(hintOf({ ...deny, syscalls: [{ ...rule, action: 'scmp_act_erno' }] })).toBe('Did you mean SCMP_ACT_ERRNO?');
+    expect(hintOf(withArg({ op: 'MASKEDEQ' }))).toBe('Did you mean SCMP_CMP_MASKED_EQ?');
+    expect(hintOf({ ...deny, architectures: ['x86-64'] })).toBe('Did you mean x86_64?');
+    expect(hintOf('{}')).toContain('parseProfile');
+    expect(hintOf({ defaultAction: 'whatever else' })).toBeUndefined();
+  });
+
+  test.each<[string, () => unknown, string]>([
+    ['no options', () => compile(deny, null as never), 'options'],
+    ['capabilities as text', () => compile(deny, { capabilities: 'CAP_CHOWN' }), 'capabilities'],
+    ['a number of capabilities', () => compile(deny, { capabilities: 5 as never }), 'capabilities'],
+    ['another rule', () => compile(deny, { newerSyscalls: 'allow' as never }), 'newerSyscalls'],
+    ['no text', () => parseProfile(deny as never), 'seccomp'],
+    ['no call', () => compile(deny).evaluate(undefined as never), 'call'],
+    ['no list of arguments', () => compile(deny).evaluate({ syscall: 'read', args: 1 as never }), 'call.args'],
+    ['nothing to explain', () => explain(deny, null as never), 'call'],
+    ['a name alone', () => withNotify(deny, 'mkdirat' as never), 'names'],
+    ['no profile', () => withNotify(null as never, ['mkdirat']), 'seccomp'],
+    ['no listener', () => SeccompNotifier.listen(null as never, {}), 'listener'],
+    ['a closed listener', () => SeccompNotifier.listen(-1, {}), 'listener'],
+    ['names of nothing', () => syscallNames('vax' as never), 'arch'],
+  ])('%s', (_, attempt, field) => {
+    expect(attempt).toThrow(expect.objectContaining({ code: 'ERR_NS_INVALID_SPEC', field }));
   });
 
   test('a hostile size costs no time', () => {
