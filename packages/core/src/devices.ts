@@ -10,7 +10,7 @@ import type { DeviceSpec } from './types.ts';
  */
 export function resolveDevice(device: string | DeviceSpec, index: number): DeviceNode {
   const { path, target = path } = typeof device === 'string' ? { path: device } : device;
-  const field = `devices.${index}`;
+  const field = `devices[${index}]`;
   if (!target.startsWith('/dev/')) throw new SpecError(`${field}.target`, 'a path below /dev', target);
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (!stat?.isCharacterDevice() && !stat?.isBlockDevice()) {

@@ -37,7 +37,7 @@ export function resolveMount(mount: MountSpec, index: number, context: MountCont
       return { op: 'file', target, content: Buffer.from(content), mode, uid, gid };
     }
     default: {
-      const { attributes, propagation } = readMountOptions(mount, `mounts.${index}.options`);
+      const { attributes, propagation } = readMountOptions(mount, `mounts[${index}].options`);
       const { path, type, recursive, handle } = mountSource(mount, index, context);
       const chosen = (mount.type === 'volume' ? undefined : mount.propagation) ?? propagation;
       return {
@@ -64,7 +64,7 @@ export function mountSource(
   index: number,
   { ids, canCloneMounts }: MountContext,
 ): MountSource {
-  const field = `mounts.${index}`;
+  const field = `mounts[${index}]`;
   const { recursive, keepsOwner, data } = readMountOptions(mount, `${field}.options`);
   const [unknown] = Object.keys(data);
   if (unknown !== undefined) throw new SpecError(`${field}.options`, 'options of a bind', unknown);
@@ -86,20 +86,20 @@ export function mountSource(
     type: !stat || stat.isDirectory() ? 'directory' : 'file',
     recursive: isVolume ? false : (mount.recursive ?? recursive ?? true),
     maps,
-    handle: detached ? `${label}${maps ? ' with mapped ids' : ''} (mounts.${index})` : undefined,
+    handle: detached ? `${label}${maps ? ' with mapped ids' : ''} (mounts[${index}])` : undefined,
   };
 }
 
 function tmpfsStep(mount: TmpfsMountSpec, index: number): MountStep {
   const { target, size, mode = 0o1777 } = mount;
-  const { attributes, data } = readMountOptions(mount, `mounts.${index}.options`);
+  const { attributes, data } = readMountOptions(mount, `mounts[${index}].options`);
   return {
     op: 'mount',
     type: 'tmpfs',
     target,
     options: {
       mode: mode.toString(8),
-      ...(size !== undefined && { size: String(parseSize(size, `mounts.${index}.size`)) }),
+      ...(size !== undefined && { size: String(parseSize(size, `mounts[${index}].size`)) }),
       ...data,
     },
     attributes,

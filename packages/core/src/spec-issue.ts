@@ -27,10 +27,18 @@ export interface SchemaNode {
   readonly options?: readonly unknown[];
 }
 
+/** Keys of objects, and indices of arrays as numbers. */
+type FieldPath = readonly (string | number)[];
+
+/** A path as it is written in TypeScript: `mounts[0].target`. */
+export function fieldAt(path: FieldPath): string {
+  return path.map((key, depth) => (typeof key === 'number' ? `[${key}]` : depth === 0 ? key : `.${key}`)).join('');
+}
+
 /** Says in our words what is wrong: the field, what it may be, and for an unknown key the nearest one that exists. */
 export function toSpecError(issue: SpecIssue, schema: SchemaNode): SpecError {
-  const path = (issue.path ?? []).map(({ key }) => String(key));
-  const field = path.join('.') || 'spec';
+  const path = (issue.path ?? []).map(({ key }) => (typeof key === 'number' ? key : String(key)));
+  const field = fieldAt(path) || 'spec';
   if (issue.expected === 'never') return unknownKey(path, schema);
   // A misspelt key is why another one is missing, or why no alternative fits.
   const misspelt =
@@ -51,23 +59,23 @@ export function toSpecError(issue: SpecIssue, schema: SchemaNode): SpecError {
 }
 
 /** Path of the first key of an object that nothing allows there. */
-function findUnknownKey(object: unknown, path: readonly string[], schema: SchemaNode): string[] | undefined {
+function findUnknownKey(object: unknown, path: FieldPath, schema: SchemaNode): (string | number)[] | undefined {
   const known = keysAt(path, schema);
   if (!isPlainObject(object) || known.length === 0) return undefined;
   const unknown = Object.keys(object).find((key) => !known.includes(key));
   return unknown === undefined ? undefined : [...path, unknown];
 }
 
-function unknownKey(path: readonly string[], schema: SchemaNode): SpecError {
+function unknownKey(path: FieldPath, schema: SchemaNode): SpecError {
   const meant = suggestion(path, schema);
   const known = keysAt(path.slice(0, -1), schema);
   const hint = meant ? `Did you mean '${meant}'?` : `Known here: ${[...new Set(known)].toSorted().join(', ')}`;
-  return new SpecError(path.join('.'), 'a known option', path.at(-1), hint);
+  return new SpecError(fieldAt(path), 'a known option', path.at(-1), hint);
 }
 
 /** A key of the same object, or one further down: `memory` is meant for `limits.memory`. */
-function suggestion(path: readonly string[], schema: SchemaNode): string | undefined {
-  const key = path.at(-1)!;
+function suggestion(path: FieldPath, schema: SchemaNode): string | undefined {
+  const key = String(path.at(-1));
   const beside = keysAt(path.slice(0, -1), schema);
   const below = beside.flatMap((parent) =>
     keysAt([...path.slice(0, -1), parent], schema).map((child) => ({ child, path: `${parent}.${child}` })),
@@ -97,12 +105,12 @@ function nearestAlternative(alternatives: readonly SpecIssue[]): SpecIssue | und
 }
 
 /** Keys of the object at a path, of all its alternatives. */
-function keysAt(path: readonly string[], schema: SchemaNode): string[] {
+function keysAt(path: FieldPath, schema: SchemaNode): string[] {
   return nodesAt(path, schema).flatMap(({ entries }) => Object.keys(entries ?? {}));
 }
 
 /** What may stand at a path, in words. */
-function wantedAt(path: readonly string[], schema: SchemaNode): string | undefined {
+function wantedAt(path: FieldPath, schema: SchemaNode): string | undefined {
   const nodes = nodesAt(path.slice(0, -1), schema).map(({ entries }) => entries?.[path.at(-1)!]);
   return nodes
     .filter(isNode)
@@ -110,7 +118,7 @@ function wantedAt(path: readonly string[], schema: SchemaNode): string | undefin
     .find((message) => typeof message === 'string');
 }
 
-function nodesAt(path: readonly string[], schema: SchemaNode): SchemaNode[] {
+function nodesAt(path: FieldPath, schema: SchemaNode): SchemaNode[] {
   return path.reduce<SchemaNode[]>(
     (nodes, key) => nodes.flatMap(({ entries, item }) => [entries?.[key], item].filter(isNode).flatMap(alternativesOf)),
     alternativesOf(schema),

@@ -50,7 +50,7 @@ describe('owner', () => {
     const source = projectOf1000('explained');
     const explain = (user: string) =>
       String(Container.explain({ command: ['true'], user, mounts: [{ source, target: '/mnt', owner: 'container' }] }));
-    expect(explain('0')).toContain(`bind ${source} with mapped ids (mounts.0) to /mnt`);
+    expect(explain('0')).toContain(`bind ${source} with mapped ids (mounts[0]) to /mnt`);
     expect(explain('1000:1001')).toContain(`bind ${source} to /mnt`);
   });
 
@@ -117,13 +117,13 @@ describe('options', () => {
   });
 
   for (const [mount, field] of [
-    [{ source: '/usr', target: '/mnt', options: ['size=1m'] }, 'mounts.0.options'],
-    [{ source: '/usr', target: '/mnt', options: ['remount'] }, 'mounts.0.options'],
-    [{ type: 'tmpfs', target: '/mnt', options: ['tmpcopyup'] }, 'mounts.0.options'],
-    [{ type: 'volume', source: '../up', target: '/mnt' }, 'mounts.0.source'],
-    [{ source: '/usr', target: '/mnt', owner: 'me' }, 'mounts.0.owner'],
-    [{ source: '/usr', target: '/proc/kcore' }, 'mounts.0.target'],
-    [{ type: 'file', target: '/mnt/x', content: 7 }, 'mounts.0.content'],
+    [{ source: '/usr', target: '/mnt', options: ['size=1m'] }, 'mounts[0].options'],
+    [{ source: '/usr', target: '/mnt', options: ['remount'] }, 'mounts[0].options'],
+    [{ type: 'tmpfs', target: '/mnt', options: ['tmpcopyup'] }, 'mounts[0].options'],
+    [{ type: 'volume', source: '../up', target: '/mnt' }, 'mounts[0].source'],
+    [{ source: '/usr', target: '/mnt', owner: 'me' }, 'mounts[0].owner'],
+    [{ source: '/usr', target: '/proc/kcore' }, 'mounts[0].target'],
+    [{ type: 'file', target: '/mnt/x', content: 7 }, 'mounts[0].content'],
   ] as const) {
     test(`${JSON.stringify(mount)} is refused`, async () => {
       await expect(run('true', { mounts: [mount as never] })).rejects.toMatchObject({

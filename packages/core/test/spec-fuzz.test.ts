@@ -80,7 +80,7 @@ test.each([
   ['hostname', { hostname: 'a\n10.0.0.1 example.org' }],
   ['onSyscall.mkdirr', { onSyscall: { mkdirr: () => undefined } }],
   ['landlock.enforce', { landlock: { files: {}, enforce: 'strictly' } }],
-  ['pressure.0.resource', { pressure: [{ resource: 'disk', stallMs: 1, windowMs: 2 }] }],
+  ['pressure[0].resource', { pressure: [{ resource: 'disk', stallMs: 1, windowMs: 2 }] }],
 ])('%s is named as the caller wrote it', (field, spec) => {
   expect(errorOf(() => validateSpec({ command: ['true'], ...spec }))).toMatchObject({ field });
 });

@@ -108,6 +108,6 @@ test('a view of the host fills no volume with what the host has there', async ()
 
 test('the plan shows it without anything being made', () => {
   const text = String(Container.explain({ command: ['true'], mounts: [volume('none-such', '/mnt')] }));
-  expect(text).toContain('bind volume none-such (mounts.0) to /mnt');
+  expect(text).toContain('bind volume none-such (mounts[0]) to /mnt');
   expect(existsSync(join(dir, 'state/volumes/none-such'))).toBe(false);
 });

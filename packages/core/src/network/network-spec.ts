@@ -130,8 +130,8 @@ function attachmentsOf(network: NetworkSpec['network']): NetworkAttachment[] {
   );
   const names = attachments.map((attachment) => attachment.network);
   for (const [index, name] of names.entries()) {
-    if (reservedNames.includes(name)) throw new SpecError(`network.${index}`, 'the name of a network', name);
-    if (names.indexOf(name) !== index) throw new SpecError(`network.${index}`, 'each network once', name);
+    if (reservedNames.includes(name)) throw new SpecError(`network[${index}]`, 'the name of a network', name);
+    if (names.indexOf(name) !== index) throw new SpecError(`network[${index}]`, 'each network once', name);
   }
   return attachments;
 }
