@@ -27,6 +27,13 @@ export class ProcessFailedError<Output extends string | Buffer = string> extends
   }
 }
 
+/** By what has failed: hints in the words of a specification. */
+const startHints: Readonly<Record<string, string>> = {
+  'clone3 EAGAIN':
+    'A process limit was reached: limits.pids, which counts the init too (allow 2 at least, or make the command the first process with init: false), or sysctl kernel.pid_max, or RLIMIT_NPROC',
+  EMFILE: 'The setup needs some fifty descriptors: raise the limit of this process (ulimit -Hn)',
+};
+
 /** A container that could not be made or started. `cause` is the system call that failed, with its step. Code `ERR_NS_CONTAINER_START`. */
 export class ContainerStartError extends NsError {
   /** errno name of the failed call. */
@@ -45,7 +52,8 @@ export class ContainerStartError extends NsError {
         : 'ERR_NS_COMMAND_NOT_EXECUTABLE';
     // The message of every error ends with its hint; it is not to stand there twice.
     const what = cause.hint === undefined ? cause.message : cause.message.slice(0, -`. ${cause.hint}`.length);
-    super(code, `the container could not be started: ${what}`, { cause, hint: cause.hint });
+    const hint = startHints[`${cause.syscall} ${cause.code}`] ?? startHints[cause.code] ?? cause.hint;
+    super(code, `the container could not be started: ${what}`, { cause, hint });
     this.errnoCode = cause.code;
     this.exitCode = !command ? 125 : isNotFound(cause) ? 127 : 126;
     this.step = cause.step;

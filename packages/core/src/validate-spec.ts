@@ -323,6 +323,15 @@ const notInTemplates: Readonly<Record<string, string>> = {
   wait: 'A sandbox runs one command, once',
 };
 
+/** A sandbox waits as its program will be, and what to run comes to it with a descriptor. */
+function checkPooledFiles({ nofile }: Readonly<Record<string, unknown>>): void {
+  const soft = isPlainObject(nofile) ? (nofile as { soft?: unknown }).soft : nofile;
+  if (typeof soft === 'number' && soft < LEAST_POOLED_FILES)
+    throw new SpecError('template.rlimits.nofile', `${LEAST_POOLED_FILES} or more`, soft, 'Use run(), or a container');
+}
+
+const LEAST_POOLED_FILES = 64;
+
 /** Checks options of a pool; of the template the specification made from it is checked. Throws as {@link validateSpec}. */
 export function validatePoolOptions<Options extends object>(options: Options): Options {
   const valid = checked(poolSchema, options) as Options & { readonly template?: Readonly<Record<string, unknown>> };
@@ -330,6 +339,7 @@ export function validatePoolOptions<Options extends object>(options: Options): O
     const received = valid.template?.[field];
     if (received !== undefined) throw new SpecError(`template.${field}`, 'nothing', received, hint);
   }
+  checkPooledFiles({ ...(valid.template?.ulimits as object), ...(valid.template?.rlimits as object) });
   if (valid.template?.network === 'user') {
     throw new SpecError(
       'template.network',

@@ -228,3 +228,13 @@ describe('abort', () => {
     expect(result).toMatchObject({ reason: 'exit', exitCode: 0, stdout: 'done\n' });
   });
 });
+
+rootTest('one process is too few for an init and a command, and the error says so', async () => {
+  const limits = { pids: 1 };
+  await expect(run('true', [], { limits })).rejects.toMatchObject({
+    code: 'ERR_NS_CONTAINER_START',
+    errnoCode: 'EAGAIN',
+    hint: expect.stringMatching(/limits\.pids, which counts the init.*init: false/),
+  });
+  expect(await run('true', [], { limits, init: false })).toMatchObject({ exitCode: 0 });
+});

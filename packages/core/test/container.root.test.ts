@@ -1,7 +1,7 @@
 import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventually, needs, notRoot, processesInNamespace } from '@ns/testing';
-import { Container, type ContainerEvent } from '../src/index.ts';
+import { Container, type ContainerEvent, Pool, run } from '../src/index.ts';
 import { cgroupDirectories, leavesNothing, remaining, useOwnStateRoot } from './leaves-nothing.ts';
 
 /* A container over its whole life, and commands inside. */
@@ -134,6 +134,27 @@ describe('its life', () => {
 });
 
 describe('exec', () => {
+  rootTest('has the resource limits and the OOM score of the container', async () => {
+    const limits = { rlimits: { nofile: { soft: 64, hard: 128 } }, oomScoreAdj: 500 };
+    await using container = await Container.create({ command: ['sleep', '60'], ...limits });
+    await container.start();
+    const script = 'ulimit -n; ulimit -Hn; cat /proc/self/oom_score_adj';
+    for (const options of [{}, { user: '1000' }])
+      expect((await inside(container, script, options)).stdout).toBe('64\n128\n500\n');
+  });
+
+  rootTest("limits that the setup could not live with are the program's alone", async () => {
+    const rlimits = { nofile: 5, fsize: 0 };
+    await using container = await Container.create({ command: ['sleep', '60'], rlimits });
+    await container.start();
+    expect((await inside(container, 'ulimit -n')).stdout).toBe('5\n');
+    expect((await run('sh', ['-c', 'ulimit -n'], { rlimits })).stdout).toBe('5\n');
+    // A sandbox of a pool has the program's limits when it hears of the program.
+    await expect(Pool.create({ template: { rlimits } })).rejects.toMatchObject({ field: 'template.rlimits.nofile' });
+    await using pool = await Pool.create({ size: 1, template: { rlimits: { nofile: 64 } } });
+    expect((await pool.run('sh', ['-c', 'ulimit -n'])).stdout).toBe('64\n');
+  });
+
   rootTest("without input it reads the container's own /dev/null, not the host's", () =>
     withRunning({}, async (container) => {
       const { stdout } = await container.exec('stat', ['-L', '-c', '%d %t:%T', '/proc/self/fd/0'], { stdin: 'null' });

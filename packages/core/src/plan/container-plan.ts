@@ -28,6 +28,13 @@ export interface PayloadDesign {
   readonly env: readonly string[];
   readonly user: ResolvedUser;
   readonly umask: number;
+  readonly rlimits: readonly {
+    readonly name: RlimitName;
+    readonly soft: number;
+    readonly hard: number;
+    readonly required: boolean;
+  }[];
+  readonly oomScoreAdj: number | undefined;
   readonly capabilities: bigint;
   readonly noNewPrivileges: boolean;
   readonly seccomp: { readonly filter: Uint8Array; readonly flags: number; readonly listener: boolean } | undefined;
@@ -57,13 +64,6 @@ export interface ContainerDesign extends PayloadDesign {
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
   readonly sysctls: readonly { readonly key: string; readonly value: string; readonly required: boolean }[];
-  readonly rlimits: readonly {
-    readonly name: RlimitName;
-    readonly soft: number;
-    readonly hard: number;
-    readonly required: boolean;
-  }[];
-  readonly oomScoreAdj: number | undefined;
   /** cgroup v1: files the process writes itself into. */
   readonly cgroupProcs: readonly string[];
   /** cgroup v2: the process is born there. */
@@ -148,8 +148,7 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     { op: 'processName', name: 'ns-init' },
     { op: 'newSession' },
     ...(namespaces.idMaps ? [] : design.cgroupProcs.map((procs): Step => ({ op: 'joinCgroup', procs }))),
-    ...(design.oomScoreAdj === undefined ? [] : [{ op: 'oomScoreAdj', value: design.oomScoreAdj } as const]),
-    ...design.rlimits.map((limit): Step => ({ op: 'rlimit', ...limit })),
+    ...oomScoreSteps(design),
     // After joining: the namespace's root is the cgroup one is in when it is made.
     ...(isNew('cgroup') ? [{ op: 'unshare', namespaces: ['cgroup'] } as const] : []),
     { op: 'sessionKeyring', name: `_ses.${design.id}` },
@@ -271,6 +270,11 @@ function fileSystemSteps(design: ContainerDesign): Step[] {
   ];
 }
 
+/** Through the host's procfs. */
+export function oomScoreSteps({ oomScoreAdj }: Pick<PayloadDesign, 'oomScoreAdj'>): Step[] {
+  return oomScoreAdj === undefined ? [] : [{ op: 'oomScoreAdj', value: oomScoreAdj }];
+}
+
 /** From here on privileges only go away. */
 export function payloadSteps(design: PayloadDesign, host: Host): Step[] {
   const { user, seccomp, capabilities } = design;
@@ -279,6 +283,8 @@ export function payloadSteps(design: PayloadDesign, host: Host): Step[] {
     ...(design.execLabel ? [{ op: 'execLabel', ...design.execLabel } as const] : []),
     // Without no_new_privs loading a filter takes CAP_SYS_ADMIN, which goes away next.
     ...(design.noNewPrivileges ? [] : filter),
+    // Not before: the setup may need more than the program is allowed. Not after: raising a limit takes CAP_SYS_RESOURCE.
+    ...design.rlimits.map((limit): Step => ({ op: 'rlimit', ...limit })),
     { op: 'boundingSet', keep: capabilities, lastCapability: host.lastCapability },
     {
       op: 'credentials',

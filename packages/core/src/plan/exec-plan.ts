@@ -1,7 +1,7 @@
 import { helperName, type Leftovers, type NamespaceKind, type Step } from '@ns/launch';
 import type { Host } from '../host.ts';
 import type { ResolvedUser } from '../user.ts';
-import { type PayloadDesign, payloadSteps } from './container-plan.ts';
+import { oomScoreSteps, type PayloadDesign, payloadSteps } from './container-plan.ts';
 
 /** A command to run in a container that runs already. */
 export interface ExecDesign extends PayloadDesign {
@@ -67,6 +67,7 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
       child: [
         { op: 'dieWithParent' },
         ...design.cgroupProcs.map((procs): Step => ({ op: 'joinCgroup', procs })),
+        ...oomScoreSteps(design),
         { op: 'newSession' },
         // Only from inside its cgroup: where cgroups are delegated, one may not enter them from outside the namespace.
         ...setnsSteps(cgroup),
