@@ -1,0 +1,52 @@
+import { needs, notRoot } from '@ns/testing';
+import { featureTrials } from '../src/probe.ts';
+import { NodeProgram } from './node-program.ts';
+
+/* `npx @ns/core doctor` as somebody types it. */
+
+const rootTest = needs(notRoot);
+const features = Object.values(featureTrials).flatMap((trials) => Object.keys(trials));
+let doctor: NodeProgram;
+beforeAll(() => {
+  doctor = new NodeProgram('doctor');
+});
+afterAll(() => doctor[Symbol.dispose]());
+
+rootTest('prints a table, without colours where no terminal is', async () => {
+  for (const args of [[], ['doctor']]) {
+    const { stdout, ...end } = await doctor.run(args);
+    expect(end).toEqual({ exitCode: 0, signal: null, stderr: '' });
+    expect(stdout).toMatch(/^Linux \S+, Node v\d+.*, uid 0\n/);
+    for (const feature of features) expect(stdout).toMatch(new RegExp(`^  (yes|no |NO )  ${feature}\\b`, 'm'));
+    expect(stdout).toMatch(/\nContainers can run here\.\n$/);
+    expect(stdout).not.toContain('\x1b');
+  }
+});
+
+rootTest('prints JSON for programs', async () => {
+  const { stdout, exitCode } = await doctor.run(['--json']);
+  expect(exitCode).toBe(0);
+  const capabilities = JSON.parse(stdout);
+  expect(Object.keys(capabilities).toSorted()).toEqual(features.toSorted());
+  expect(capabilities.overlay).toEqual({ ok: true });
+});
+
+rootTest('tells an ordinary user what to do about what is missing', async () => {
+  const { stdout, stderr, exitCode } = await doctor.run([], { uid: 65534, gid: 65534 });
+  expect(stderr).toBe('');
+  expect(stdout).toMatch(/, uid 65534\n/);
+  const missing = stdout.match(/^Containers need: (.*)\.$/m)?.[1]?.split(', ');
+  expect(exitCode).toBe(missing ? 1 : 0);
+  // Each with its reason.
+  for (const feature of missing ?? []) expect(stdout).toMatch(new RegExp(`^  NO   ${feature} +\\S`, 'm'));
+});
+
+rootTest('explains itself, also to who mistypes', async () => {
+  expect(await doctor.run(['--help'])).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^Usage: /) });
+  for (const args of [['--jsno'], ['doktor'], ['doctor', 'now']])
+    expect(await doctor.run(args)).toMatchObject({
+      exitCode: 2,
+      stdout: '',
+      stderr: expect.stringMatching(/^Usage: /),
+    });
+});
