@@ -47,7 +47,6 @@ export class OwnedFd implements Disposable {
   /** Idempotent. */
   close(): void {
     if (this.#fd < 0) return;
-    // Linux frees the number even when close reports an error, so there is nothing to retry.
     closeBound(this.#takeNumber());
   }
 

@@ -46,6 +46,13 @@ export function unbind(fd: number): number {
 
 /** Closes a bound descriptor. */
 export function closeBound(fd: number): void {
-  if (isMainThread) syscall(SYS.close, fd);
-  else closeSync(fd);
+  if (isMainThread) {
+    syscall(SYS.close, fd);
+    return;
+  }
+  try {
+    closeSync(fd);
+  } catch {
+    // Linux frees the number even when close reports an error, so there is nothing to retry.
+  }
 }
