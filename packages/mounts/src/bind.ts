@@ -29,7 +29,14 @@ export interface BindOptions {
 
 const MS_REC = 16384;
 
-/** The bind of {@link bindMount}, attached nowhere yet. */
+/**
+ * The bind of {@link bindMount}, attached nowhere yet: open_tree(2) and mount_setattr(2), since 5.12. Needs CAP_SYS_ADMIN in the user
+ * namespace that owns our mount namespace.
+ *
+ * @returns the detached mount, which goes with its descriptor unless it is attached
+ * @throws SpecError for an unknown option
+ * @throws SyscallError `ENOENT`, `EPERM`, `EINVAL`
+ */
 export function createBind(source: Place, bind: BindOptions = {}): OwnedFd {
   const keys: unknown = bind; // the assertion would take the types of the fields away
   onlyKnownKeys(keys, ['recursive', 'readonly', 'options', 'propagation', 'userNamespace'], '');

@@ -13,7 +13,11 @@ export const propagationTypes = {
 /** `shared`, or `rshared` for a mount and all below it. */
 export type Propagation = keyof typeof propagationTypes | `r${keyof typeof propagationTypes}`;
 
-/** The MS_* bits of a propagation name, MS_REC included. */
+/**
+ * The MS_* bits of a propagation name, MS_REC included.
+ *
+ * @throws SpecError for a name that is none
+ */
 export function propagationBits(propagation: Propagation): number {
   const recursive = !Object.hasOwn(propagationTypes, propagation);
   const name = recursive ? propagation.slice(1) : propagation;

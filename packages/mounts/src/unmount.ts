@@ -44,7 +44,13 @@ export function unmount(place: Place, mode: UnmountMode = 'strict'): boolean {
   return true;
 }
 
-/** Unmounts everything at and below a path, deepest and newest first. Returns how many mounts there were. */
+/**
+ * Unmounts everything at and below a path, deepest and newest first: umount2(2) for each line of mountinfo. Needs CAP_SYS_ADMIN.
+ *
+ * @returns how many mounts there were
+ * @throws SyscallError for a mount that remains: `EPERM`, `EINVAL` when a more privileged namespace made it, `EBUSY`; of several an
+ *   AggregateError, after all others are gone
+ */
 export function unmountAll(path: string, mode: UnmountMode = 'detach'): number {
   let count = 0;
   const failures: unknown[] = [];

@@ -27,6 +27,7 @@ export interface NamespaceInfo {
  *
  * @param options - `kinds`: only these. Default: all eight
  * @returns by kind in the order of {@link namespaceKinds}, then by inode
+ * @throws SpecError for an unknown kind
  *
  * @example
  * ```ts

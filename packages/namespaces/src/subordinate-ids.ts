@@ -33,7 +33,11 @@ export interface SubordinateUser {
   readonly uid: number;
 }
 
-/** All of `/etc/subuid` (`'uid'`) or `/etc/subgid` (`'gid'`); nothing when the file does not exist. */
+/**
+ * All of `/etc/subuid` (`'uid'`) or `/etc/subgid` (`'gid'`); nothing when the file does not exist. Needs no privilege.
+ *
+ * @throws SyscallError when the file is there and cannot be read: `EACCES`
+ */
 export function readSubordinateIds(ids: 'uid' | 'gid'): SubordinateRange[] {
   try {
     using file = open(`/etc/sub${ids}`, O.RDONLY);
