@@ -1,9 +1,11 @@
-import { Container, Network } from '@ns/core';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Container, Network, prune } from '@ns/core';
 import { link, NetNamespace, neighbour } from '@ns/netns';
 import { needs, notRoot } from '@ns/testing';
 import { get, idle, serve, useOwnHost } from './network-host.ts';
 
-useOwnHost();
+const { stateRoot } = useOwnHost();
 
 /** Why links of a kind cannot be made here; undefined when they can. */
 async function missing(kind: 'macvlan' | 'ipvlan' | 'vxlan'): Promise<string | undefined> {
@@ -78,6 +80,27 @@ needs(await missing('vxlan'))('vxlan: a tunnel with its peers in the bridge', as
   await a.remove({ force: true });
   await network.remove();
   expect((await link.list()).map(({ name }) => name)).toEqual(['lo']);
+});
+
+needs(await missing('vxlan'))('an overlay whose process died while it removed it: prune goes on', async () => {
+  const network = await Network.create({
+    name: 'half',
+    driver: 'vxlan',
+    subnet: '10.60.0.0/16',
+    ipv6: false,
+    vni: 78,
+    local: '127.0.0.1',
+    peers: [],
+    dns: [],
+  });
+  await network.close();
+  // What a process writes first, and the next one finds.
+  const file = join(stateRoot, 'networks', 'half', 'network.json');
+  writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), stage: 'removing' }));
+  await expect(Network.get('half')).rejects.toMatchObject({ code: 'ERR_NS_NETWORK_NOT_FOUND' });
+  expect(await prune()).toMatchObject({ networks: ['half'], failed: [] });
+  expect((await link.list()).map(({ name }) => name)).toEqual(['lo']);
+  expect(await Network.list()).toEqual([]);
 });
 
 needs(notRoot)('what a driver needs is said, and what the kernel lacks', async () => {

@@ -117,23 +117,83 @@ rootTest(
 );
 
 rootTest(
-  'without nftables the userland proxy does it',
+  'without nftables the userland proxy does it: from outside, neighbours, itself and localhost, in both versions',
   async () => {
     await using scope = new ResourceStack();
-    const { host, outside, b } = await scene(scope);
+    const { host, outside, a, b } = await scene(scope);
+    await Firewall.remove({ netns: host });
     await serve(scope, b, 'b', TCP_SERVER);
     await serve(scope, b, 'b', UDP_SERVER);
     await using published = await publishPorts({
-      ports: [...parsePortSpec('8080:80'), ...parsePortSpec('5353:5353/udp')],
+      ports: [...parsePortSpec('0:80'), ...parsePortSpec('0:5353/udp')],
       address: '10.88.1.3',
+      address6: 'fd00:1::3',
       netns: host,
     });
     expect(published.ports).toHaveLength(4);
-    expect(await client(outside, TCP_CLIENT, '198.51.100.1', 8080)).toBe('b saw ::ffff:10.88.1.1 hello');
-    expect(await client(outside, TCP_CLIENT, '2001:db8:1::1', 8080)).toBe('b saw ::ffff:10.88.1.1 hello');
-    expect(await client(outside, UDP_CLIENT, '198.51.100.1', 5353)).toBe('b heard hello');
+    const [tcp, udp] = (['tcp', 'udp'] as const).map((protocol) => {
+      const numbers = published.ports.filter((one) => one.protocol === protocol).map((one) => one.hostPort);
+      expect(new Set(numbers).size).toBe(1);
+      return numbers[0]!;
+    });
+    expect(inside(host, 'ss', '-Hnltu').match(new RegExp(`:(${tcp}|${udp}) `, 'g'))).toHaveLength(4);
+    for (const [from, address, seen] of [
+      [outside, '198.51.100.1', '::ffff:10.88.1.1'],
+      [outside, '2001:db8:1::1', 'fd00:1::1'],
+      [a, '198.51.100.1', '::ffff:10.88.1.1'],
+      [b, '198.51.100.1', '::ffff:10.88.1.1'],
+      [b, '2001:db8:1::1', 'fd00:1::1'],
+      [host, '127.0.0.1', '::ffff:10.88.1.1'],
+      [host, '::1', 'fd00:1::1'],
+      [host, '198.51.100.1', '::ffff:10.88.1.1'],
+    ] as const) {
+      const got = [await client(from, TCP_CLIENT, address, tcp!), await client(from, UDP_CLIENT, address, udp!)];
+      expect({ address, got }).toEqual({ address, got: [`b saw ${seen} hello`, 'b heard hello'] });
+    }
+    await published.close();
+    expect(await client(host, TCP_CLIENT, '127.0.0.1', tcp!)).toBe('ECONNREFUSED');
+    expect(inside(host, 'ss', '-Hnltu')).not.toMatch(new RegExp(`:(${tcp}|${udp}) `));
   },
-  30_000,
+  60_000,
+);
+
+rootTest(
+  'the userland proxy: one version for the other, host addresses, ranges, all or nothing',
+  async () => {
+    await using scope = new ResourceStack();
+    const { host, outside, b } = await scene(scope);
+    await Firewall.remove({ netns: host });
+    await serve(scope, b, 'b', TCP_SERVER);
+    const publish = (spec: string, at: { address?: string; address6?: string } = { address: '10.88.1.3' }) =>
+      publishPorts({ ports: parsePortSpec(spec), netns: host, ...at });
+    await using _four = await publish('8080:80');
+    await using _six = await publish('8081:80', { address6: 'fd00:1::3' });
+    expect(await client(outside, TCP_CLIENT, '2001:db8:1::1', 8080)).toBe('b saw ::ffff:10.88.1.1 hello');
+    expect(await client(outside, TCP_CLIENT, '198.51.100.1', 8081)).toBe('b saw fd00:1::1 hello');
+    await using local = await publish('127.0.0.1:7000-7010:80');
+    await using next = await publish('127.0.0.1:7000-7010:80');
+    expect([local, next].map(({ ports }) => ports.map(({ hostPort }) => hostPort))).toEqual([[7000], [7001]]);
+    expect(await client(host, TCP_CLIENT, '127.0.0.1', 7001)).toMatch(/^b saw/);
+    expect(await client(outside, TCP_CLIENT, '198.51.100.1', 7001)).toBe('ECONNREFUSED');
+    await using local6 = await publish('[::1]:7002:80', { address6: 'fd00:1::3' });
+    expect(local6.ports).toMatchObject([{ hostAddress: '::1', hostPort: 7002 }]);
+    expect(await client(host, TCP_CLIENT, '::1', 7002)).toBe('b saw fd00:1::1 hello');
+    expect(await client(host, TCP_CLIENT, '127.0.0.1', 7002)).toBe('ECONNREFUSED');
+    await using range = await publish('9000-9002:80-82');
+    expect(range.ports.filter(({ hostAddress }) => hostAddress === '0.0.0.0').map((one) => one.port)).toEqual([
+      80, 81, 82,
+    ]);
+    const bound = inside(host, 'ss', '-Hnlt');
+    await expect(
+      publish('9005:80').then((held) => scope.use(held) && publish('9003-9005:80-82')),
+    ).rejects.toMatchObject({
+      code: 'ERR_NS_PORT_IN_USE',
+    });
+    const after = inside(host, 'ss', '-Hnlt');
+    expect(after).not.toMatch(/:900[34] /);
+    expect(bound).not.toMatch(/:9005 /);
+  },
+  60_000,
 );
 
 rootTest(
