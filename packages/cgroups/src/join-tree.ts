@@ -1,4 +1,4 @@
-import { ERRNO, SyscallError } from '@ns/libc';
+import { SyscallError } from '@ns/libc';
 import type { Directories } from './directories.ts';
 import { CgroupDirectory } from './directory.ts';
 import { CgroupBusyError, CgroupExistsError } from './errors.ts';
@@ -56,6 +56,6 @@ async function moveOne(pid: number, to: CgroupDirectory): Promise<void> {
     await to.writeAside('cgroup.procs', String(pid));
   } catch (error) {
     // It has ended.
-    if (!(error instanceof SyscallError && error.errno === ERRNO.ESRCH!)) throw error;
+    if (!(error instanceof SyscallError && error.code === 'ESRCH')) throw error;
   }
 }
