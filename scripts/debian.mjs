@@ -18,6 +18,7 @@ const packages = [
   ['btrfs-progs', 'mkfs.btrfs, for the driver that makes snapshots'],
   ['fuse-overlayfs', 'the overlay driver for kernels that refuse others'],
   ['dbus-daemon', 'a message bus of its own, to play systemd for delegated cgroups'],
+  ['criu', 'writes processes down and makes them again, for checkpoints'],
   ['strace', 'shows which system calls a process really made'],
   ['tmux', 'a terminal at which the interactive shell is tried'],
   ['postgresql', 'the database of the example of a test harness'],

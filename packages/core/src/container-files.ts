@@ -171,13 +171,16 @@ export function commitContainer(overlays: readonly ContainerOverlay[], store: st
   return commit(upper, store, inside ? { mapOwner: inside } : {});
 }
 
+/** Upper layers that another scratch begins with. */
+export type FirstFiles = Pick<ContainerOverlay, 'upper' | 'scratchName' | 'inside'>;
+
 /**
  * Puts a copy of all changes into another container's scratch.
  *
  * @param outside - owners there, of those inside
  */
 export async function snapshotContainer(
-  overlays: readonly ContainerOverlay[],
+  overlays: readonly FirstFiles[],
   scratch: string,
   outside: MapOwner | undefined,
 ): Promise<void> {

@@ -5,6 +5,7 @@ import { type OwnedFd, ResourceStack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { type NotifierOptions, type SeccompHandlers, SeccompNotifier } from '@ns/seccomp';
 import { viewCgroup } from './cgroup-view.ts';
+import type { Restoration } from './checkpoint/restoration.ts';
 import { nameLink } from './container-names.ts';
 import { designContainer } from './design.ts';
 import { readHost } from './host.ts';
@@ -37,6 +38,8 @@ export interface StartContext {
   readonly park: boolean;
   /** Wait just before the program for the caller to say which. */
   readonly programLater?: boolean;
+  /** A checkpoint that it begins with. */
+  readonly restoration?: Restoration | undefined;
   /** Scratch file system of the start before. */
   readonly scratch?: Scratch | undefined;
   /** How calls are served that no handler of the specification is for. */
@@ -64,7 +67,8 @@ export function launchContainer(
   if (context.scratch) fds.scratch = context.scratch.fd.fd;
   if (context.journal) fds.journal = context.journal.fd;
   const logFiles = context.streams instanceof LogFiles ? context.streams : undefined;
-  Object.assign(fds, logFiles?.fds);
+  const forCriu = context.restoration?.inherit(context.streams, owner);
+  Object.assign(fds, logFiles?.fds, forCriu?.named);
   const host = readHost();
   const noInput = spec.stdin === 'null';
   const design = designContainer(
@@ -97,11 +101,12 @@ export function launchContainer(
     },
     host,
   );
-  const steps = containerPlan(design, host);
+  const steps = context.restoration?.plan(design, host) ?? containerPlan(design, host);
   const variables = [context.id, context.id.slice(0, 12)];
   const launched = launch({
     steps,
     stdio: context.streams,
+    extraFds: forCriu?.extraFds ?? [],
     fds,
     variables,
     unmountLate: mayUnmountLate(context, design),
@@ -109,7 +114,11 @@ export function launchContainer(
   const { onSyscall } = spec;
   connectTerminal(launched, context.streams);
   if (onSyscall || context.notifier) serveSystemCalls(launched, onSyscall ?? {}, context.notifier);
-  return { launched, design, plan: { steps, layout: { extra: 0, named: Object.keys(fds) } } };
+  return {
+    launched,
+    design,
+    plan: { steps, layout: { extra: forCriu?.extraFds.length ?? 0, named: Object.keys(fds) } },
+  };
 }
 
 /** Does nobody but the container know what is mounted in it? Then it does not matter when it is taken apart. */

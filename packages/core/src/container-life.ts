@@ -3,9 +3,17 @@ import { SpecError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { AdoptedRun } from './adopted-run.ts';
 import { watchContainerCgroup } from './cgroup-watch.ts';
+import type { DumpOptions } from './checkpoint/dump.ts';
+import type { Restoration } from './checkpoint/restoration.ts';
 import { createExecCgroup } from './container-cgroup.ts';
 import type { ContainerEvent } from './container-event.ts';
-import { type ContainerOverlay, type ContainerRoot, overlaysOf, snapshotContainer } from './container-files.ts';
+import {
+  type ContainerOverlay,
+  type ContainerRoot,
+  type FirstFiles,
+  overlaysOf,
+  snapshotContainer,
+} from './container-files.ts';
 import { claimName, releaseName } from './container-names.ts';
 import { feedInput } from './container-process.ts';
 import { ContainerRun } from './container-run.ts';
@@ -154,16 +162,18 @@ export class ContainerLife {
   }
 
   /**
-   * Makes it for the first time, with the changes of another one if they are given. Leaves nothing when it fails.
+   * Makes it for the first time. Leaves nothing when it fails.
+   *
+   * @param beginning - the changes of another one that it begins with; and the checkpoint that its processes are in
    *
    * @throws SpecError `ERR_NS_INVALID_SPEC`: it has no place for files to begin with
    */
-  async create(files?: readonly ContainerOverlay[]): Promise<void> {
+  async create(beginning: Beginning = {}): Promise<void> {
     const { name } = this.#spec;
     if (name !== undefined) claimName(name, this.id);
     try {
       this.#ids = wantsIdLease(this.#spec) ? await leaseIds(this.id) : undefined;
-      await traced('create', this.trace, () => this.#prepare(files));
+      await traced('create', this.trace, () => this.#prepare(beginning));
     } catch (error) {
       this.#kept?.[Symbol.dispose]();
       await this.#ids?.release();
@@ -262,6 +272,33 @@ export class ContainerLife {
       ...(egress && { egress }),
       ...(bandwidth && { bandwidth }),
     };
+  }
+
+  /** Makes it, with processes that are somewhere in the middle. Leaves nothing when it fails. */
+  async restore(restoration: Restoration): Promise<void> {
+    try {
+      await this.create({ files: restoration.files, restoration });
+    } finally {
+      restoration[Symbol.dispose]();
+    }
+    await this.begin();
+  }
+
+  /**
+   * Writes processes and files into a directory.
+   *
+   * @throws UnavailableError, CheckpointError
+   */
+  async checkpoint(options: DumpOptions): Promise<void> {
+    this.running('checkpoint it');
+    // Loaded late: few ask for it.
+    const { checkpointContainer } = await import('./checkpoint/checkpoint-container.ts');
+    await this.exclusive(async () => {
+      const run = this.running('checkpoint it');
+      const container = { spec: this.#spec, run, overlays: this.overlays, beforeEnd: () => this.holdBack() };
+      await checkpointContainer(container, options);
+    });
+    if (!options.leaveRunning) await this.wait();
   }
 
   /** Ends it and forgets it. */
@@ -371,14 +408,15 @@ export class ContainerLife {
     throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'start it');
   }
 
-  async #prepare(files?: readonly ContainerOverlay[]): Promise<void> {
+  async #prepare({ files = [], restoration }: Beginning = {}): Promise<void> {
     stateDirectory('containers', this.id);
     this.logs.reopen();
     // An image is mounted once at a time, and for the next start anew.
     this.#kept?.[Symbol.dispose]();
     this.#kept = undefined;
     this.#kept = await openKept(this.#spec, this.#ids);
-    const before = files ? await forkScratch(this.#spec, this.#ids, files) : this.#scratch;
+    const forked = files.length > 0;
+    const before = forked ? await forkScratch(this.#spec, this.#ids, files) : this.#scratch;
     try {
       const run = await ContainerRun.prepare(this.#spec, {
         id: this.id,
@@ -387,11 +425,12 @@ export class ContainerLife {
         scratch: before,
         ids: this.#ids,
         kept: this.#kept,
+        restoration,
       });
       this.#scratch = { fd: await run.launched.scratch, covered: true };
       this.#run = run;
     } finally {
-      if (before !== undefined && (files || before !== this.#scratch)) before.fd.close();
+      if (before !== undefined && (forked || before !== this.#scratch)) before.fd.close();
     }
     const run = this.#run;
     liveNetworks.get(this.id)?.began(run.launched.pid!, (refused) => this.events.emit({ type: 'egress', ...refused }));
@@ -453,14 +492,16 @@ export class ContainerLife {
   }
 }
 
+/** What a container that is made has of an earlier one. */
+export interface Beginning {
+  readonly files?: readonly FirstFiles[];
+  readonly restoration?: Restoration;
+}
+
 const onlyItsMaker = 'Only the process that made it can';
 
 /** The scratch of a container that begins with the changes of another one. */
-function forkScratch(
-  spec: ContainerSpec,
-  ids: IdLease | undefined,
-  files: readonly ContainerOverlay[],
-): Promise<Scratch> {
+function forkScratch(spec: ContainerSpec, ids: IdLease | undefined, files: readonly FirstFiles[]): Promise<Scratch> {
   const root = resolveRoot(spec);
   if (
     root.writable === 'none' ||

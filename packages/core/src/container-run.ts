@@ -1,6 +1,7 @@
 import type { Cgroup } from '@ns/cgroups';
 import type { Launched, StandardStreams } from '@ns/launch';
 import type { IdLease } from '@ns/namespaces';
+import type { Restoration } from './checkpoint/restoration.ts';
 import {
   createCommandCgroup,
   createDelegatedCgroup,
@@ -65,7 +66,7 @@ export class ContainerRun implements RunHandle {
   }
 
   /**
-   * Prepares a container up to the moment before its program.
+   * Prepares a container up to the moment before its program; with a restoration, the program goes on where it was.
    *
    * @throws ContainerStartError when a step of the setup fails
    */
@@ -79,9 +80,10 @@ export class ContainerRun implements RunHandle {
       /** These stay the caller's. */
       ids: IdLease | undefined;
       kept: OpenedWrites | undefined;
+      restoration?: Restoration | undefined;
     },
   ): Promise<ContainerRun> {
-    const { id, logs, maxOutputBytes, scratch } = context;
+    const { id, logs, maxOutputBytes, scratch, restoration } = context;
     const resources = await acquireResources(id, spec, context);
     const { cgroup, ids, kept, mounts, network } = resources;
     const detachable = isDetachable(spec);
@@ -102,6 +104,7 @@ export class ContainerRun implements RunHandle {
         network,
         journal,
         park: true,
+        restoration,
         scratch,
         keepScratch: true,
       });
@@ -114,7 +117,7 @@ export class ContainerRun implements RunHandle {
       keepOutput(streams, logs, detachable ? undefined : locateLog(id, spec));
       const collected = Promise.all([output.collect(streams.stdout!, 1), output.collect(streams.stderr!, 2)]);
       run = new ContainerRun({ design, plan, streams, launched, cgroup, payload, resources, output, collected });
-      await launched.ready;
+      await (restoration ? restoration.settle(launched) : launched.ready);
       if (network instanceof UserContainerNetwork) await run.#connect(network);
       if (detachable) await handOver(launched.monitorPid, [cgroup, payload], ids);
       return run;
@@ -123,8 +126,11 @@ export class ContainerRun implements RunHandle {
         (handedOver) => handedOver.close(),
         () => {},
       );
-      // The result knows which step it was, and frees everything.
-      if (run) await run.result;
+      // The result knows which step it was, if it was one, and frees everything.
+      if (run) {
+        await run.result;
+        throw error;
+      }
       await payload?.[Symbol.asyncDispose]();
       streams.destroy();
       await resources[Symbol.asyncDispose]();

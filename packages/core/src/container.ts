@@ -5,6 +5,7 @@ import type { Endpoint } from '@ns/netns';
 import type { AppliedChanges, ApplyChangesOptions, Change, CopiedTree, StoredLayer } from '@ns/overlayfs';
 import { AttachedStream } from './attached-stream.ts';
 import { explainPlan, explainSpec } from './blueprint.ts';
+import type { CheckpointOptions, RestoreOptions } from './checkpoint/options.ts';
 import { cgroupLimits } from './container-cgroup.ts';
 import type { ContainerEvent } from './container-event.ts';
 import {
@@ -95,6 +96,36 @@ export class Container implements AsyncDisposable {
     const container = new Container(checked);
     const remove = () => container.remove({ force: true });
     await patientlyMade('making a container', options, () => container.#life.create(), remove);
+    return container;
+  }
+
+  /**
+   * Makes a container of a checkpoint, in this process or another, any number of times: its processes go on where they
+   * were, as the same users with the same privileges and limits, in a container with an id of its own. What they write
+   * from now on comes out here. It settles when they run.
+   *
+   * Needs root and CRIU of the version that made the checkpoint, or a later one; and below the container's own files the
+   * same ones as then.
+   *
+   * @param options.directory - the checkpoint's; it stays as it is
+   * @param options.name - default the one it had
+   * @throws UnavailableError for an ordinary user, without CRIU, or where `criu check` fails
+   * @throws CheckpointError `ERR_NS_RESTORE_FAILED`: CRIU gave up; nothing is left behind
+   * @throws NsError `ERR_NS_CHECKPOINT_NOT_FOUND`, `ERR_NS_CHECKPOINT_UNSAFE`, `ERR_NS_CONTAINER_EXISTS`
+   *
+   * @example
+   * ```ts
+   * await using c = await Container.restore({ directory: '/var/lib/checkpoints/warm' });
+   * const { exitCode } = await c.wait();
+   * ```
+   */
+  static async restore(options: RestoreOptions): Promise<Container> {
+    const { directory, name } = checkCall('restore', options);
+    const { openCheckpoint } = await import('./checkpoint/checkpoint-container.ts');
+    const restoration = await openCheckpoint(directory);
+    const container = new Container(validateSpec({ ...restoration.spec, ...(name !== undefined && { name }) }));
+    const remove = () => container.remove({ force: true });
+    await patientlyMade('restoring a container', options, () => container.#life.restore(restoration), remove);
     return container;
   }
 
@@ -422,6 +453,26 @@ export class Container implements AsyncDisposable {
   }
 
   /**
+   * Writes its processes, with all their memory, and its files into a directory, and ends it: {@link Container.restore} makes
+   * a container of that. Commands of `exec` are not in it. When it fails, the container goes on as before. Once begun it is
+   * carried through, also for somebody who lost patience.
+   *
+   * For a container without a network, terminal, user namespace, or place to write that is not its own. CRIU does it
+   * (criu(8), ptrace(2)): the directory then holds what the processes had in memory, secrets too, readable for root alone.
+   *
+   * @param options.directory - absolute; made when it is not there, and empty
+   * @param options.leaveRunning - let it go on. Default: it ends, as by SIGKILL
+   * @param options.tcpEstablished - with connections inside the container. Default: one is a reason to fail
+   * @param options.fileLocks - with locks that its processes hold. Default: one is a reason to fail
+   * @throws UnavailableError for an ordinary user, without CRIU, or where `criu check` fails
+   * @throws CheckpointError `ERR_NS_CHECKPOINT_FAILED`, with CRIU's log
+   * @throws NsError `ERR_NS_NOT_CHECKPOINTABLE`, `ERR_NS_CHECKPOINT_EXISTS`
+   */
+  async checkpoint(options: CheckpointOptions): Promise<void> {
+    return patiently('the checkpoint', checkCall('checkpoint', options), () => this.#life.checkpoint(options));
+  }
+
+  /**
    * Makes `count` containers that begin with the files this one has now, also those of its own ids and of a directory that
    * keeps writes; they write to memory unless `spec` says otherwise. Pause or stop it meanwhile.
    *
@@ -588,7 +639,7 @@ export class Container implements AsyncDisposable {
 
   async #fork(changes: Partial<ContainerSpec>): Promise<Container> {
     const fork = new Container(validateSpec({ ...specToFork(this.#life.spec), ...changes }));
-    await fork.#life.create(this.#life.overlays);
+    await fork.#life.create({ files: this.#life.overlays });
     return fork;
   }
 }

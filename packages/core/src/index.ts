@@ -1,5 +1,7 @@
 export { NsError, SpecError, SyscallError, UnavailableError } from '@ns/libc';
 export type { AppliedChanges, Change, CopiedTree, StoredLayer } from '@ns/overlayfs';
+export { CheckpointError } from './checkpoint/checkpoint-error.ts';
+export type { CheckpointOptions, RestoreOptions } from './checkpoint/options.ts';
 export { Container, type StopOptions } from './container.ts';
 export type { ContainerEvent } from './container-event.ts';
 export type { CopyOptions, ExportOptions } from './container-files.ts';

@@ -20,11 +20,28 @@ const path = v.pipe(
   v.check((value) => value !== '', 'a path'),
 );
 
+const absolutePath = v.pipe(
+  path,
+  v.check((value) => value.startsWith('/'), 'an absolute path'),
+);
+
 const patienceEntries = { signal: abortSignal, timeout: v.optional(milliseconds) };
 
 /** Of each call that takes options, the options. `patience` is that of every call that may take long. */
 const calls = {
   patience: v.strictObject(patienceEntries),
+  checkpoint: v.strictObject({
+    directory: absolutePath,
+    leaveRunning: v.optional(boolean),
+    tcpEstablished: v.optional(boolean),
+    fileLocks: v.optional(boolean),
+    ...patienceEntries,
+  }),
+  restore: v.strictObject({
+    directory: absolutePath,
+    name: v.optional(text('a name')),
+    ...patienceEntries,
+  }),
   list: v.strictObject({
     name: v.optional(text('a name')),
     labels: v.optional(dictionary(text('a label'), text('a string'), 'an object of strings')),

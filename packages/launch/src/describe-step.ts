@@ -61,6 +61,7 @@ const descriptions: Descriptions = {
   readonlyPaths: ({ paths }) => `make ${list(paths, 20)} read-only`,
   readonlyRoot: () => 'make the root read-only',
   pivotRoot: () => 'make the root "/" and let go of the old one',
+  stageRoot: () => 'put the root where CRIU finds it, beside a place for what it makes itself',
   attachLayer: ({ source, name, idsMapped }) =>
     `attach ${source}${idsMapped ? ', its ids mapped,' : ''} in the scratch as ${name}`,
   openRoot: () => 'resolve targets in the root of the namespace that was entered',

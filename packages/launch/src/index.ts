@@ -8,6 +8,7 @@ export { helperName } from './orphans.ts';
 export { type PreparedOptions, PreparedProgram } from './prepared-program.ts';
 export type { ResourceUsage } from './records.ts';
 export { SIGNALS, signalName } from './signals.ts';
+export { openStage } from './stage-image.ts';
 export { StandardStreams, type Stdio } from './standard-streams.ts';
 export type { DetachedMountStep } from './steps/detached-mount.ts';
 export type { DeviceNode } from './steps/dev.ts';

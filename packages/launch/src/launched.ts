@@ -73,6 +73,7 @@ export class Launched {
   readonly #scratch = new Deferred<OwnedFd>();
   readonly #namespaces = new Map<NamespaceKind, OwnedFd>();
   readonly #early: (() => void)[] = [];
+  #goWord = goWord;
   #continuation: Continuation | undefined;
   #mounts: OwnedFd | undefined;
   #failure: SyscallError | undefined;
@@ -215,10 +216,25 @@ export class Launched {
     this.streams.unref();
   }
 
-  /** Lets a parked process go on. */
+  /** Lets a parked process go on, or tells a restorer whom to look after. */
   go(): void {
     // When it is gone without our knowing yet, exited will tell.
-    if (!this.#status.closed) syscall(SYS.write, this.#status.fd, goWord.address, 1);
+    if (!this.#status.closed) syscall(SYS.write, this.#status.fd, this.#goWord.address, this.#goWord.bytes.length);
+  }
+
+  /**
+   * Says which process it was that CRIU restored under a `restorer`: the first process from now on. The restorer hears of
+   * it by {@link go}.
+   *
+   * @param process - as the caller sees it; the pidfd is ours from now on
+   * @param pidThere - its pid as the restorer sees it
+   */
+  restored({ pid, pidfd }: { pid: number; pidfd: OwnedFd }, pidThere: number): void {
+    this.pidfd?.close();
+    this.pid = pid;
+    this.pidfd = pidfd;
+    this.#goWord = allocate(8);
+    this.#goWord.bytes.writeBigInt64LE(BigInt(pidThere));
   }
 
   /**

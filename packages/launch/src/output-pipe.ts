@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { allocate, check, ERRNO, type FdWatch, type OwnedFd, pipe, SYS, syscall, watchFd } from '@ns/libc';
 import { Deferred } from './deferred.ts';
@@ -17,6 +18,8 @@ const READS_IN_A_ROW = 8;
  */
 export class OutputPipe implements Disposable {
   readonly #reader: OwnedFd;
+  /** Its number, also when a stream has it. */
+  readonly #readerFd: number;
   readonly #writer: OwnedFd;
   readonly #keepsWriter: boolean;
   #inherited = false;
@@ -30,6 +33,7 @@ export class OutputPipe implements Disposable {
   constructor({ forCollecting }: { forCollecting: boolean }) {
     const { read, write } = pipe();
     this.#reader = read;
+    this.#readerFd = read.fd;
     this.#writer = write;
     this.#keepsWriter = forCollecting;
   }
@@ -37,6 +41,12 @@ export class OutputPipe implements Disposable {
   /** The process's end. */
   get inherited(): number {
     return this.#writer.fd;
+  }
+
+  /** Which pipe it is: its inode, as `/proc/PID/fd` names it. Undefined when our end is closed. */
+  get inode(): number | undefined {
+    const open = this.#stream ? !this.#stream.destroyed : !this.#reader.closed;
+    return open ? fstatSync(this.#readerFd).ino : undefined;
   }
 
   /** A stream of what comes from now on. Holds its descriptor until it was read to its end or destroyed. */

@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { O, type OwnedFd, open, pipe, ResourceStack } from '@ns/libc';
@@ -18,6 +19,8 @@ export class StandardStreams {
   readonly borrowed: readonly number[];
   readonly #inherited: ResourceStack;
   #stdinEnd: OwnedFd | undefined;
+  /** Its number, also when a stream has it. */
+  #stdinFd = -1;
   #stdin: Socket | undefined;
   readonly #outputs: readonly (OutputPipe | undefined)[];
 
@@ -40,6 +43,7 @@ export class StandardStreams {
       }
       const { read, write } = pipe();
       this.#stdinEnd = rollback.use(write);
+      this.#stdinFd = write.fd;
       return inherited.use(read).fd;
     });
     rollback.release();
@@ -89,6 +93,16 @@ export class StandardStreams {
     if (this.#stdin) return;
     this.#stdinEnd?.close();
     this.#stdinEnd = undefined;
+  }
+
+  /** The pipes of the process's 0, 1 and 2 by inode, as `/proc/PID/fd` names them; undefined for one that is none of ours. */
+  get pipes(): readonly (number | undefined)[] {
+    return [this.#stdinInode, ...[0, 1].map((index) => this.#outputs[index]?.inode)];
+  }
+
+  get #stdinInode(): number | undefined {
+    const open = this.#stdin ? !this.#stdin.destroyed : this.#stdinEnd && !this.#stdinEnd.closed;
+    return open ? fstatSync(this.#stdinFd).ino : undefined;
   }
 
   /** Lets go of what the process has inherited by now, or never will. Idempotent. */

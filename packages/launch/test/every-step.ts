@@ -76,6 +76,7 @@ export const everyStep: { readonly [Op in Step['op']]: Extract<Step, { op: Op }>
   readonlyPaths: { op: 'readonlyPaths', paths: ['/proc/sys'] },
   readonlyRoot: { op: 'readonlyRoot' },
   pivotRoot: { op: 'pivotRoot' },
+  stageRoot: { op: 'stageRoot' },
   attachLayer: { op: 'attachLayer', mount: 'rules', name: 'layer-0', source: '/srv/layer' },
   openRoot: { op: 'openRoot' },
   handOver: { op: 'handOver', handle: 'root' },

@@ -73,7 +73,7 @@ export interface ContainerDesign extends PayloadDesign {
   readonly timeoutMs: number | undefined;
   readonly dieWithParent: boolean;
   readonly leftovers: Leftovers;
-  /** Monitor and init write the end into the descriptor `journal`. */
+  /** The monitor writes the end into the descriptor `journal`. */
   readonly journal: boolean;
   /** Where the monitor puts what the program writes. */
   readonly output: OutputFiles | undefined;
@@ -199,7 +199,6 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
             op: 'clone',
             supervisor: 'init',
             namespaces: [],
-            ...(design.journal && { journal: 'journal' }),
             child: [
               { op: 'newSession' },
               ...terminalSteps(design),

@@ -8,10 +8,11 @@ export interface Pipe {
   readonly write: Slot;
 }
 
-export function newPipe({ asm }: Lowering): Pipe {
+/** @param flags - besides close-on-exec */
+export function newPipe({ asm }: Lowering, flags = 0): Pipe {
   const fds = asm.bytes(8);
   const [read, write] = [asm.slot(), asm.slot()];
-  asm.call('pipe2', [fds, O.CLOEXEC]);
+  asm.call('pipe2', [fds, O.CLOEXEC | flags]);
   asm.copy(read.address, fds, 4);
   asm.copy(write.address, fds + 4, 4);
   return { read, write };

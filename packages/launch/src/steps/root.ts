@@ -9,6 +9,7 @@ import {
   OPEN_TREE_CLONE,
 } from '@ns/libc';
 import type { Lowerings } from '../lowering.ts';
+import type { Operand } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
 import { attach } from './attach.ts';
 import { bits, type MountAttribute, setAttributes } from './mount-attributes.ts';
@@ -38,7 +39,12 @@ export type RootStep =
   /** The root mount itself becomes read-only. */
   | { readonly op: 'readonlyRoot' }
   /** The root becomes "/", the old root is gone. */
-  | { readonly op: 'pivotRoot' };
+  | { readonly op: 'pivotRoot' }
+  /**
+   * The root becomes `/tmp/root`, in a tmpfs that hides the host's /tmp from this mount namespace; `/tmp/empty` is the empty
+   * directory that masks are made of. /proc is that of this pid namespace. For CRIU, which makes its own mounts below /tmp.
+   */
+  | { readonly op: 'stageRoot' };
 
 export const rootLowerings: Lowerings<RootStep> = {
   mountScratch({ options, reuse, handOver }, to) {
@@ -103,5 +109,23 @@ export const rootLowerings: Lowerings<RootStep> = {
     asm.call('pivot_root', [dot, dot]);
     asm.call('umount2', [dot, MNT_DETACH]);
     asm.call('chdir', [asm.string('/')]);
+  },
+
+  stageRoot(_, to) {
+    const { asm } = to;
+    const [temporary, proc, empty] = [asm.slot(), asm.slot(), asm.slot()];
+    const place = (mount: Operand, path: string) =>
+      asm.call('move_mount', [mount, asm.string(''), AT_FDCWD, asm.string(path), MOVE_MOUNT.F_EMPTY_PATH]);
+    newMount(to, 'tmpfs', { mode: '700' }, MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV, temporary);
+    place(temporary, '/tmp');
+    for (const name of ['root', 'empty', 'scratch']) asm.call('mkdirat', [temporary, asm.string(name), 0o755]);
+    place(to.handle('root'), '/tmp/root');
+    // Over "/" it would be what CRIU unmounts there when it leaves.
+    place(to.handle('scratch'), '/tmp/scratch');
+    asm.call('open_tree', [temporary, asm.string('empty'), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC], { store: empty });
+    setAttributes(to, empty, MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC, false);
+    place(empty, '/tmp/empty');
+    newMount(to, 'proc', {}, MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC, proc);
+    place(proc, '/proc');
   },
 };

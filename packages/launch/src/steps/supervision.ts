@@ -9,6 +9,8 @@ import { type Leftovers, removeLeftovers } from './leftovers.ts';
 import { type OutputFiles, OutputRelay } from './output-files.ts';
 import { newPipe, type Pipe } from './pipe.ts';
 import { type NamespaceKind, namespaceFlags, POLLIN } from './process.ts';
+import { superviseAsRestorer } from './restorer.ts';
+import { type Child, closeAllBut, forwardSignal, readEnding, waitForSignal, writeEnding } from './watched-child.ts';
 
 /** Steps that start and watch processes. */
 export type SupervisionStep =
@@ -20,10 +22,14 @@ export type SupervisionStep =
    * child does; the kernel then ends everything else in the pid namespace. With `adopt` it need not be pid 1: what its child
    * leaves behind becomes its own (PR_SET_CHILD_SUBREAPER), and it ends when nothing is left. The caller, who learns of the
    * child's end by `payloadEnded`, is the one to end the rest.
+   *
+   * A `restorer` is pid 1 of a pid namespace around that of a container whose child is CRIU: when CRIU has ended well, what
+   * it restored is the restorer's child. It then reports `ready`, receives its pid from the caller as 8 bytes, and is to
+   * it what a monitor is to its child. When CRIU fails it ends, and all that was made with it.
    */
   | {
       readonly op: 'clone';
-      readonly supervisor: 'monitor' | 'init';
+      readonly supervisor: 'monitor' | 'init' | 'restorer';
       readonly namespaces: readonly NamespaceKind[];
       readonly child: readonly Step[];
       /** For an `init`: also wait for what the child leaves behind. */
@@ -38,6 +44,8 @@ export type SupervisionStep =
       readonly output?: OutputFiles;
       /** Id maps of a new user namespace, written by the monitor. */
       readonly idMaps?: IdMaps;
+      /** For a `restorer`: the descriptor from which to read what a restored init says of its program's end. */
+      readonly ending?: string;
     }
   /** Tell the caller that everything is prepared and wait for the word to go on; end when the caller is gone. */
   | { readonly op: 'park' }
@@ -75,21 +83,25 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     const flags = base + namespaces + (step.intoCgroup ? CLONE.INTO_CGROUP : 0);
     const cgroup = step.intoCgroup ? to.fd(step.intoCgroup) : 0;
     const args = asm.words([flags, monitor ? pidfd.address : 0, 0, 0, SIGNALS.SIGCHLD, 0, 0, 0, 0, 0, cgroup]);
-    const witness = monitor && !step.child.some(({ op }) => op === 'clone') ? newWitness(to) : undefined;
+    const below = step.child.find((inner) => inner.op === 'clone');
+    const witness = monitor && !below ? newWitness(to) : undefined;
+    // One that adopts tells the caller himself, at once.
+    const ending = monitor && below && !below.adopt ? newPipe(to, O.NONBLOCK) : undefined;
     asm.call('clone3', [args, 88], { store: pid });
     asm.jumpIfEqual(pid, 0, child);
 
-    if (witness) asm.call('dup3', [witness.read, to.witnessFd, O.CLOEXEC]);
+    const told = witness ?? ending;
+    if (told) asm.call('dup3', [told.read, to.witnessFd, O.CLOEXEC]);
     if (mapped && step.idMaps) writeIdMaps(to, pid, step.idMaps, mapped);
-    const below = step.child.find(({ op }) => op === 'clone');
     const stop = below ? SIGNAL_STOP_CHILD : SIGNALS.SIGSTOP;
     // One that adopts stays until the rest has been ended, too.
-    const kill = below?.op === 'clone' && below.adopt ? SIGNAL_KILL_CHILD : SIGNALS.SIGKILL;
-    if (monitor) superviseAsMonitor(to, { pid, pidfd, stop, kill, witnessed: witness !== undefined }, step);
+    const kill = below?.adopt ? SIGNAL_KILL_CHILD : SIGNALS.SIGKILL;
+    if (monitor) superviseAsMonitor(to, { pid, pidfd, stop, kill, witness, ending }, step);
+    else if (step.supervisor === 'restorer') superviseAsRestorer(to, pid, step);
     else superviseAsInit(to, { pid, stop, kill }, step);
 
     asm.place(child);
-    if (witness) asm.call('dup3', [witness.write, to.witnessFd, O.CLOEXEC]);
+    if (told) asm.call('dup3', [told.write, to.witnessFd, O.CLOEXEC]);
     if (mapped && step.idMaps) waitForIdMaps(to, mapped, step.idMaps);
     to.lowerChild(step.child);
   },
@@ -154,15 +166,6 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
   },
 };
 
-/** A child that is watched. */
-interface Child {
-  readonly pid: Slot;
-  /** What it is sent for SIGNAL_STOP_CHILD: the same again when it is an init itself. */
-  readonly stop: number;
-  /** And for SIGNAL_KILL_CHILD. */
-  readonly kill: number;
-}
-
 /** A pidfd of this process, by which its child learns whether it is still there. */
 function openSelf(to: Lowering): void {
   const { asm } = to;
@@ -174,13 +177,22 @@ function openSelf(to: Lowering): void {
 /** Waits for signals and the child's end, outside the container. */
 function superviseAsMonitor(
   to: Lowering,
-  { pid, pidfd, stop, kill, witnessed }: Child & { pidfd: Slot; witnessed: boolean },
+  {
+    pid,
+    pidfd,
+    stop,
+    kill,
+    witness,
+    ending,
+  }: Child & { pidfd: Slot; witness: Pipe | undefined; ending: Pipe | undefined },
   { timeoutMs, leftovers, journal, output }: Extract<SupervisionStep, { op: 'clone' }>,
 ): void {
   const { asm } = to;
   sendRecord(to, { kind: 'started', value: pid }, pidfd);
-  closeAllButReports(to, journal, [
-    ...(witnessed ? [to.witnessFd] : []),
+  closeAllBut(to, [
+    to.statusFd,
+    ...(journal === undefined ? [] : [to.fd(journal)]),
+    ...(witness || ending ? [to.witnessFd] : []),
     ...(output ? OutputRelay.descriptors(to, output) : []),
   ]);
   const relay = output && new OutputRelay(to, output);
@@ -231,6 +243,12 @@ function superviseAsMonitor(
   asm.jumpIfEqual(reaped, 0, next);
   // Whoever hears of the end finds everything in the files.
   relay?.drain();
+  if (ending) {
+    const [said, silent] = [asm.slot(), new Label()];
+    readEnding(to, to.witnessFd, said, silent);
+    report(to, { kind: 'payloadExit', value: said }, journal);
+    asm.place(silent);
+  }
   report(to, { kind: 'exit', value: new Slot(status), usage }, journal);
   asm.jumpIfEqual(orphaned, 0, finished);
   if (leftovers) removeLeftovers(to, leftovers);
@@ -242,11 +260,13 @@ function superviseAsMonitor(
 function superviseAsInit(
   to: Lowering,
   { pid, stop, kill }: Child,
-  { journal, adopt }: Extract<SupervisionStep, { op: 'clone' }>,
+  { adopt }: Extract<SupervisionStep, { op: 'clone' }>,
 ): void {
   const { asm } = to;
   sendRecord(to, { kind: 'executing', value: pid });
-  closeAllButReports(to, journal);
+  // Nothing but a pipe to the monitor, unless the caller is to be told at once: what CRIU shall restore has no other ends
+  // in the world.
+  closeAllBut(to, [adopt ? to.statusFd : to.witnessFd]);
   // Signalling a payload that runs as another user is all that is left to do.
   asm.call('prctl', [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
   const killOnly = 1 << CAP_KILL;
@@ -272,9 +292,11 @@ function superviseAsInit(
   asm.jumpIfEqual(reaped, 0, next);
   asm.jumpIfUnequal(reaped, pid, reap);
   // An exit code we pass on ourselves; a signal a pid 1 cannot die of.
-  if (!adopt) asm.jumpIfEqual(new Slot(status), 0, exited, 0x7f);
-  report(to, { kind: 'payloadExit', value: new Slot(status) }, journal);
-  if (adopt) {
+  if (!adopt) {
+    asm.jumpIfEqual(new Slot(status), 0, exited, 0x7f);
+    writeEnding(to, to.witnessFd, status);
+  } else {
+    sendRecord(to, { kind: 'payloadExit', value: new Slot(status) });
     const others = new Label();
     asm.place(others);
     asm.call('wait4', [-1, 0, __WALL, 0], { tolerate: ['ECHILD', 'EINTR'], otherwise: exited });
@@ -286,42 +308,10 @@ function superviseAsInit(
   asm.call('exit_group', [code]);
 }
 
-/** The next signal to arrive. All are blocked since the stage was spawned, so none is lost. */
-function waitForSignal({ asm }: Lowering, next: Label): Slot {
-  const signal = asm.slot();
-  asm.place(next);
-  asm.call('rt_sigtimedwait', [asm.words([-1]), 0, 0, 8], { store: signal, tolerate: ['EINTR'], otherwise: next });
-  return signal;
-}
-
-function forwardSignal({ asm }: Lowering, signal: Slot, { pid, stop, kill }: Child): void {
-  const [send, notStop] = [new Label(), new Label()];
-  asm.jumpIfUnequal(signal, SIGNAL_STOP_CHILD, notStop);
-  asm.copy(signal.address, asm.words([stop]), 8);
-  asm.jump(send);
-  asm.place(notStop);
-  asm.jumpIfUnequal(signal, SIGNAL_KILL_CHILD, send);
-  asm.copy(signal.address, asm.words([kill]), 8);
-  asm.place(send);
-  // Unreaped, the child's pid cannot have been given to another process.
-  asm.call('kill', [pid, signal], { tolerate: 'any' });
-}
-
 /** Tells the caller, and the journal when there is one. */
 function report(to: Lowering, record: Parameters<typeof sendRecord>[1], journal: string | undefined): void {
   sendRecord(to, record);
   if (journal !== undefined) writeRecord(to, record, to.fd(journal));
-}
-
-/** The streams end when the last process of the container closes them, not when we do. */
-function closeAllButReports(to: Lowering, journal: string | undefined, others: readonly number[] = []): void {
-  const kept = [to.statusFd, ...others, ...(journal === undefined ? [] : [to.fd(journal)])].sort((a, b) => a - b);
-  let from = 0;
-  for (const fd of kept) {
-    if (fd > from) to.asm.call('close_range', [from, fd - 1, 0]);
-    from = fd + 1;
-  }
-  to.asm.call('close_range', [from, 0xffffffff, 0]);
 }
 
 /** A pipe whose writing end the child keeps until execve closes it, upon which the kernel signals this process: fcntl(2), F_SETSIG. */

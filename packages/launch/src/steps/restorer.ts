@@ -1,0 +1,74 @@
+import { __WALL, WNOHANG } from '@ns/libc';
+import type { Lowering } from '../lowering.ts';
+import { Label, Slot } from '../program.ts';
+import { sendRecord } from '../send-record.ts';
+import { SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
+import type { SupervisionStep } from './supervision.ts';
+import { closeAllBut, forwardSignal, readEnding, waitForSignal, writeEnding } from './watched-child.ts';
+
+/**
+ * Waits for CRIU, then for what it restored beside itself (`--restore-sibling`): our child, too. As pid 1 we take all of it
+ * with us, whatever CRIU was at: killed halfway, it leaves processes that wait for it for ever.
+ */
+export function superviseAsRestorer(
+  to: Lowering,
+  criu: Slot,
+  { ending }: Extract<SupervisionStep, { op: 'clone' }>,
+): void {
+  const { asm } = to;
+  sendRecord(to, { kind: 'executing', value: criu });
+  const said = ending === undefined ? [] : [to.fd(ending)];
+  closeAllBut(to, [to.statusFd, to.witnessFd, ...said]);
+  const status = asm.bytes(8);
+  const root = waitForCriu(to, criu, status);
+
+  const [next, reap, ended, silent] = [new Label(), new Label(), new Label(), new Label()];
+  // It may have ended by now, and the signal that told so is spent.
+  asm.jump(reap);
+  const signal = waitForSignal(to, next);
+  asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
+  forwardSignal(to, signal, {
+    pid: root,
+    stop: ending === undefined ? SIGNALS.SIGSTOP : SIGNAL_STOP_CHILD,
+    kill: SIGNALS.SIGKILL,
+  });
+  asm.jump(next);
+
+  asm.place(reap);
+  const reaped = asm.slot();
+  asm.call('wait4', [root, status, WNOHANG | __WALL, 0], { store: reaped, tolerate: ['ECHILD'], otherwise: ended });
+  asm.jumpIfEqual(reaped, 0, next);
+  asm.place(ended);
+  for (const pipe of said) readEnding(to, pipe, new Slot(status), silent);
+  asm.place(silent);
+  const passOn = new Label();
+  asm.jumpIfEqual(new Slot(status), 0, passOn, 0x7f);
+  writeEnding(to, to.witnessFd, status);
+  asm.place(passOn);
+  const code = asm.slot();
+  asm.copy(code.address, status + 1, 1);
+  asm.call('exit_group', [code]);
+}
+
+/** @returns the pid of what it restored, as the caller says */
+function waitForCriu(to: Lowering, criu: Slot, status: number): Slot {
+  const { asm, statusFd } = to;
+  const [again, asked, restored, told] = [new Label(), new Label(), new Label(), new Label()];
+  asm.place(again);
+  asm.call('wait4', [criu, status, __WALL, 0], { tolerate: ['EINTR'], otherwise: again });
+  asm.jumpIfEqual(new Slot(status), 0, restored, 0xffff);
+  asm.call('exit_group', [125]);
+  asm.place(restored);
+  sendRecord(to, { kind: 'ready' });
+  const [received, root] = [asm.slot(), asm.slot()];
+  asm.place(asked);
+  asm.call('recvfrom', [statusFd, root.address, 8, 0, 0, 0], {
+    store: received,
+    tolerate: ['EINTR'],
+    otherwise: asked,
+  });
+  asm.jumpIfEqual(received, 8, told);
+  asm.call('exit_group', [125]);
+  asm.place(told);
+  return root;
+}

@@ -1,0 +1,60 @@
+import type { Lowering } from '../lowering.ts';
+import { Label, type Slot } from '../program.ts';
+import { SIGNAL_KILL_CHILD, SIGNAL_STOP_CHILD } from '../signals.ts';
+
+/** A child that is watched. */
+export interface Child {
+  readonly pid: Slot;
+  /** What it is sent for SIGNAL_STOP_CHILD: the same again when it is an init itself. */
+  readonly stop: number;
+  /** And for SIGNAL_KILL_CHILD. */
+  readonly kill: number;
+}
+
+/** The next signal to arrive. All are blocked since the stage was spawned, so none is lost. */
+export function waitForSignal({ asm }: Lowering, next: Label): Slot {
+  const signal = asm.slot();
+  asm.place(next);
+  asm.call('rt_sigtimedwait', [asm.words([-1]), 0, 0, 8], { store: signal, tolerate: ['EINTR'], otherwise: next });
+  return signal;
+}
+
+/** Passes a signal on to the child. */
+export function forwardSignal({ asm }: Lowering, signal: Slot, { pid, stop, kill }: Child): void {
+  const [send, notStop] = [new Label(), new Label()];
+  asm.jumpIfUnequal(signal, SIGNAL_STOP_CHILD, notStop);
+  asm.copy(signal.address, asm.words([stop]), 8);
+  asm.jump(send);
+  asm.place(notStop);
+  asm.jumpIfUnequal(signal, SIGNAL_KILL_CHILD, send);
+  asm.copy(signal.address, asm.words([kill]), 8);
+  asm.place(send);
+  // Unreaped, the child's pid cannot have been given to another process.
+  asm.call('kill', [pid, signal], { tolerate: 'any' });
+}
+
+/** The streams end when the last process of the container closes them, not when we do. */
+export function closeAllBut({ asm }: Lowering, kept: readonly number[]): void {
+  let from = 0;
+  for (const fd of [...kept].sort((a, b) => a - b)) {
+    if (fd > from) asm.call('close_range', [from, fd - 1, 0]);
+    from = fd + 1;
+  }
+  asm.call('close_range', [from, 0xffffffff, 0]);
+}
+
+/** Says how the program ended, into the pipe that {@link readEnding} reads. */
+export function writeEnding({ asm }: Lowering, pipe: number, status: number): void {
+  asm.call('write', [pipe, status, 8], { tolerate: 'any' });
+}
+
+/**
+ * What an init said of the end of its program, which its own end cannot tell: no pid 1 dies of a signal.
+ *
+ * @param store - keeps its value when the init has said nothing
+ */
+export function readEnding({ asm }: Lowering, pipe: number, store: Slot, otherwise: Label): void {
+  const size = asm.slot();
+  asm.call('read', [pipe, store.address, 8], { store: size, tolerate: 'any', otherwise });
+  asm.jumpIfEqual(size, 0, otherwise);
+}
