@@ -51,7 +51,7 @@ describe('the plan that is shown', () => {
 
   for (const [what, options, missing] of [
     ['limits', { limits }, undefined],
-    ['limits of cpu time and io', { limits: { cpus: 0.5, blkioWeight: 500, missing: 'warn' } }, undefined],
+    ['limits of cpu time', { limits: { cpus: 0.5, cpuShares: 512 } }, undefined],
     ['no limits', {}, undefined],
     ['a cgroup to manage', { limits, cgroupAccess: 'delegated' }, notV2],
   ] as const) {
