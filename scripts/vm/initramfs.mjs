@@ -13,6 +13,8 @@ const bootModules = [
   'overlay',
   'crc32c_generic',
   'ext4',
+  // Makes /dev/loop-control, as every machine has it.
+  'loop',
 ];
 
 const directories = ['bin', 'dev', 'proc', 'sys', 'modules', 'host', 'scratch', 'root'];

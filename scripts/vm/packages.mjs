@@ -7,6 +7,7 @@ const packages = [
   ['busybox-static', '/bin/busybox', 'is the init of the initramfs and its module loader'],
   ['xz-utils', '/usr/bin/xz', 'unpacks compressed kernel modules'],
   ['e2fsprogs', '/sbin/mkfs.ext4', 'formats the disk of the tests'],
+  ['xfsprogs', '/sbin/mkfs.xfs', 'formats the other file system with project quota'],
   ['apparmor', '/sbin/apparmor_parser', 'loads profiles inside the machine'],
   ['secilc', '/usr/bin/secilc', 'compiles the policy of SELinux tests'],
 ];

@@ -58,7 +58,7 @@ export function layersOfKept({ dir }: KeptWrites): { upper: string; work: string
  * @throws NsError `ERR_NS_IN_USE`: it is in an image, and another container has that
  */
 export async function openKeptWrites(kept: KeptWrites, idMaps: IdMaps | undefined): Promise<OpenedWrites> {
-  const sized = kept.size === undefined ? undefined : await sizedDirectory(kept, kept.size);
+  const sized = kept.size === undefined ? undefined : await sizedDirectory(kept, kept.size, idMaps !== undefined);
   const path = sized?.path ?? join(kept.dir, 'data');
   let mount = sized?.mount;
   try {
@@ -114,23 +114,30 @@ export async function mapIds(mount: OwnedFd, idMaps: IdMaps, dir: string): Promi
   }
 }
 
-async function sizedDirectory({ dir, inodes }: KeptWrites, size: Size): Promise<SizedDirectory> {
+async function sizedDirectory({ dir, inodes }: KeptWrites, size: Size, ownIds: boolean): Promise<SizedDirectory> {
   const sizeBytes = parseSize(size, 'writable.size');
   if (existsSync(join(dir, 'size.json'))) {
     const known = await openSizedDirectory(dir);
+    // A root of the host's own ids would take its files out of the project.
+    if (known.method === 'project-quota' && !ownIds)
+      throw new UnavailableError(
+        `${dir} for a container without ids of its own`,
+        'its size is a project quota, which does not bind such a container',
+        "Use idMap: 'auto', or another directory",
+      );
     if (known.sizeBytes === sizeBytes && known.inodes === inodes) return known;
     known.close();
     const field = known.sizeBytes === sizeBytes ? 'inodes' : 'size';
     throw new SpecError(`writable.${field}`, 'what it was made with', field === 'size' ? sizeBytes : inodes);
   }
   try {
-    return await createSizedDirectory(dir, sizeBytes, inodes === undefined ? {} : { inodes });
+    return await createSizedDirectory(dir, sizeBytes, { ownIds, ...(inodes !== undefined && { inodes }) });
   } catch (error) {
     if (!(error instanceof UnavailableError)) throw error;
     throw new UnavailableError(
       `a size limit for ${dir}`,
       error.message,
-      'Use ext4 or xfs with project quota, btrfs with quota, loop devices and e2fsprogs as root, or { size } without a directory',
+      "Use loop devices and e2fsprogs as root, btrfs with quota, ext4 or xfs with project quota and idMap: 'auto', or { size } without a directory",
     );
   }
 }

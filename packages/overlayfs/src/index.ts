@@ -23,7 +23,13 @@ export { createOverlay, MAX_LOWER_LAYERS, type MountOverlayOptions, mountOverlay
 export { OverlayDriver } from './overlay-driver.ts';
 export { OverlayMount } from './overlay-mount.ts';
 export { type OverlayOptions, type OverlayParameter, overlayParameters } from './overlay-options.ts';
-export { createSizedDirectory, openSizedDirectory, type SizedDirectory, type SizeMethod } from './sized-directory.ts';
+export {
+  createSizedDirectory,
+  openSizedDirectory,
+  type SizedDirectory,
+  type SizedDirectoryOptions,
+  type SizeMethod,
+} from './sized-directory.ts';
 export { type Fork, forkUpper, snapshot } from './snapshot.ts';
 export type { StorageDriver, StorageDriverName, WritableRoot, WritableRootSpec } from './storage-driver.ts';
 export { diffStream, type Owner, stackStream, type TarOptions, treeStream } from './tar-stream.ts';

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { O, type OwnedFd, open, SpecError, UnavailableError } from '@ns/libc';
 import { createMount } from '@ns/mounts';
 import { createSubvolume, destroySubvolume, isBtrfs, limitSubvolume } from './btrfs-subvolume.ts';
+import { checkKeys } from './check-keys.ts';
 import { createLoopImage, mountLoopImage } from './loop-image.ts';
 import { limitProject } from './project-quota.ts';
 
@@ -86,29 +87,43 @@ const methods: Readonly<Record<SizeMethod, Method>> = {
   },
 };
 
-const lasting: readonly SizeMethod[] = ['project-quota', 'btrfs-qgroup', 'loop-image'];
+/** What bounds everybody. */
+const lasting: readonly SizeMethod[] = ['btrfs-qgroup', 'loop-image'];
+
+/** How {@link createSizedDirectory} bounds a directory. */
+export interface SizedDirectoryOptions {
+  /** How many files it holds at most, which a quota group of btrfs cannot say. */
+  readonly inodes?: number;
+  /**
+   * Whoever writes to it is in a user namespace other than the initial one. Only such writers are bound by project quota:
+   * in the initial one the owner of a file may take it out of its project. Default false.
+   */
+  readonly ownIds?: boolean;
+  /** Ways to try, in this order, whoever writes. Default: project quota with `ownIds`, a quota group of btrfs, a loop image. */
+  readonly methods?: readonly SizeMethod[];
+}
 
 /**
  * Makes a directory of a bounded size by whatever the host offers: project quota of ext4 and xfs, a quota group of btrfs, an
  * image file on a loop device. `tmpfs` (memory, and gone when closed) only when it is asked for. Needs CAP_SYS_ADMIN.
  *
  * @param home - a directory to make; it holds what is needed to open it again
- * @param options - `inodes`: how many files it holds at most, which a quota group cannot say
  * @throws UnavailableError why none of the ways is open here
  */
 export async function createSizedDirectory(
   home: string,
   sizeBytes: number,
-  options: { methods?: readonly SizeMethod[]; inodes?: number } = {},
+  options: SizedDirectoryOptions = {},
 ): Promise<SizedDirectory> {
-  const { inodes } = options;
+  checkKeys(options, ['inodes', 'ownIds', 'methods']);
+  const { inodes, ownIds = false } = options;
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0)
     throw new SpecError('size', 'a positive number of bytes', sizeBytes);
   if (inodes !== undefined && (!Number.isSafeInteger(inodes) || inodes <= 0))
     throw new SpecError('inodes', 'a positive number of files', inodes);
   const bounds: Bounds = { sizeBytes, ...(inodes !== undefined && { inodes }) };
   const refusals: string[] = [];
-  for (const method of options.methods ?? lasting) {
+  for (const method of options.methods ?? (ownIds ? ['project-quota' as const, ...lasting] : lasting)) {
     await mkdir(home, { recursive: true, mode: 0o700 });
     try {
       await methods[method].create(home, bounds);
