@@ -46,8 +46,8 @@ export type Writable =
   /**
    * A directory of the host, made when it is missing, that keeps what is written from one container to the next, owned by the
    * ids that are inside. With `size` no more than that fits in, and with `inodes` no more files (ENOSPC or EDQUOT), by whatever
-   * the host offers: project quota of ext4 and xfs, a quota group of btrfs, an image file on a loop device, which one
-   * container at a time can have. `container.writeLimit` says which.
+   * the host offers: project quota of ext4 and xfs (with `idMap`: a container without ids of its own could leave it), a quota
+   * group of btrfs, an image file on a loop device, which one container at a time can have. `container.writeLimit` says which.
    */
   | { readonly dir: string; readonly size?: Size; readonly inodes?: number }
   /** The same without a directory to keep: a tmpfs. */

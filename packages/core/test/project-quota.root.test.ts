@@ -105,8 +105,8 @@ for (const type of ['ext4', 'xfs'] as const) {
       using disk = new QuotaDisk(type);
       for (const options of [{}, { capabilities: { add: ['SYS_RESOURCE'] } }, { privileged: true }]) {
         const spec = { rootfs: disk.layer, writable: { dir: join(disk.mountPoint, 'kept'), size: SIZE }, ...options };
-        const { stderr } = await run('/bin/sh', ['-c', evade], spec);
-        expect(stderr).toMatch(/No space left/);
+        await run('/bin/sh', ['-c', evade], spec);
+        expect(usage(join(disk.mountPoint, 'kept'))).toBeLessThan(SIZE + 2 ** 20);
         await using container = await Container.create({ command: ['true'], ...spec });
         expect(container.writeLimit).toEqual({ method: 'loop-image', sizeBytes: SIZE });
       }

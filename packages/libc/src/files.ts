@@ -166,6 +166,11 @@ export function chownAt(dirFd: number, name: string, uid: number, gid: number): 
   return syscall(SYS.fchownat, dirFd, place(name), uid, gid, AT_SYMLINK_NOFOLLOW | (name === '' ? AT_EMPTY_PATH : 0));
 }
 
+/** fchown(2) of an open descriptor (not an O_PATH one). Result. */
+export function chownFd(fd: number, uid: number, gid: number): number {
+  return syscall(SYS.fchown, fd, uid, gid);
+}
+
 /** fchmod(2) of an open descriptor (not an O_PATH one). Result. */
 export function chmodFd(fd: number, mode: number): number {
   return syscall(SYS.fchmod, fd, mode);
@@ -187,7 +192,7 @@ export function chmodAt(dirFd: number, name: string, mode: number): number {
   return viaProc;
 }
 
-/** utimensat(2) with nanoseconds, never following a link; of the descriptor itself for an empty name (since 5.8). Result. */
+/** utimensat(2) with nanoseconds, never following a link; of the descriptor itself (not an O_PATH one) for an empty name. Result. */
 export function utimesAt(
   dirFd: number,
   name: string,
@@ -200,8 +205,9 @@ export function utimesAt(
   return syscall(
     SYS.utimensat,
     dirFd,
-    place(name),
+    // Without a name it is futimens(3), which is a third faster.
+    name === '' ? 0 : place(name),
     times.address,
-    AT_SYMLINK_NOFOLLOW | (name === '' ? AT_EMPTY_PATH : 0),
+    name === '' ? 0 : AT_SYMLINK_NOFOLLOW,
   );
 }

@@ -17,6 +17,7 @@ export {
   chmodAt,
   chmodFd,
   chownAt,
+  chownFd,
   closeFd,
   linkAt,
   mkdirAt,

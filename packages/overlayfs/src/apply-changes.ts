@@ -1,6 +1,8 @@
+import { listXattrs } from '@ns/libc';
 import { checkKeys } from './check-keys.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import type { OwnershipPolicy, Skipped } from './file-metadata.ts';
+import { fileType } from './file-type.ts';
 import { assertSelfContained } from './self-contained.ts';
 import type { Owner } from './tar-stream.ts';
 import { drain, type Steps } from './time-slices.ts';
@@ -55,7 +57,8 @@ export async function applyChanges(
   });
   function* steps(): Steps<never> {
     for (const entry of walkLayer(from, { whiteouts: options.whiteouts ?? 'overlay' })) {
-      assertSelfContained(entry);
+      const { path, dirFd, name, stat, whiteout } = entry;
+      if (!whiteout) assertSelfContained(path, fileType(stat.mode), listXattrs(dirFd, name));
       yield* applier.take(entry);
     }
     applier.finish();

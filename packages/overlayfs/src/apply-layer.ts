@@ -68,7 +68,7 @@ export async function applyLayer(
     whiteouts: options.whiteouts ?? 'delete',
     ownership: options.ownership ?? (process.geteuid?.() === 0 ? 'keep' : 'ignore'),
     devices: options.devices ?? 'make',
-    mapOwner: options.mapOwner ?? ((owner) => owner),
+    ...(options.mapOwner && { mapOwner: options.mapOwner }),
     maxBytes: options.maxBytes ?? Number.POSITIVE_INFINITY,
     maxEntries: options.maxEntries ?? Number.POSITIVE_INFINITY,
   });

@@ -1,4 +1,16 @@
-import { check, chmodAt, chownAt, ERRNO, getXattr, removeXattr, S, type Stat, setXattr, utimesAt } from '@ns/libc';
+import {
+  check,
+  chmodAt,
+  chownAt,
+  chownFd,
+  ERRNO,
+  getXattr,
+  removeXattr,
+  S,
+  type Stat,
+  setXattr,
+  utimesAt,
+} from '@ns/libc';
 import { ownXattrs } from './compare-files.ts';
 import { overlayPrefixes } from './whiteouts.ts';
 
@@ -20,7 +32,8 @@ export interface Skipped {
 export type OwnershipPolicy = 'keep' | 'ignore';
 
 /**
- * Sets everything about a file but its content, on the name itself, never on what a link leads to. The order matters:
+ * Sets everything about a file but its content, on the name itself, never on what a link leads to; on an open descriptor (not
+ * an O_PATH one) for an empty name. The order matters:
  * chown(2) clears setuid bits and security.capability, chmod(2) comes after it; times are last, because all of these count
  * as changes only of ctime but writes before would not.
  *
@@ -36,7 +49,7 @@ export function applyMetadata(
   const skipped: Skipped[] = [];
   const { mode, uid, gid } = metadata;
   if (ownership === 'keep')
-    check('fchownat', chownAt(dirFd, name, uid, gid), {
+    check('fchownat', name === '' ? chownFd(dirFd, uid, gid) : chownAt(dirFd, name, uid, gid), {
       path,
       hint: "Keeping owners needs CAP_CHOWN and, in a user namespace, ids that are mapped; use ownership: 'ignore'",
     });

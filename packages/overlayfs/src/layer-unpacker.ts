@@ -44,7 +44,7 @@ export interface UnpackPolicy {
   readonly whiteouts: WhiteoutTarget;
   readonly ownership: OwnershipPolicy;
   readonly devices: 'make' | 'skip';
-  readonly mapOwner: (owner: Owner) => Owner;
+  readonly mapOwner?: (owner: Owner) => Owner;
   readonly maxBytes: number;
   readonly maxEntries: number;
 }
@@ -55,8 +55,12 @@ const opaqueAttribute: Readonly<Partial<Record<WhiteoutTarget, string>>> = {
   'overlay-any': 'opaque in either name space',
 };
 
-/** Path components of a name in an archive, and nothing that leads up or hides a second name behind a NUL. */
-function safePath(raw: string): string[] {
+/** What has to be taken out of a path, or refused: `.`, `..`, empty names, and a NUL. */
+const unclean = /(^|\/)(\.{0,2}(\/|$))|\0/;
+
+/** A name in an archive without slashes at its ends, and nothing that leads up or hides a second name behind a NUL. */
+function safePath(raw: string): string {
+  if (!unclean.test(raw)) return raw;
   const parts = raw.split('/').filter((part) => part !== '' && part !== '.');
   if (parts.includes('..') || raw.includes('\0')) {
     throw new ArchiveError('ERR_NS_UNSAFE_ARCHIVE', 'the path leads out of the archive', {
@@ -64,7 +68,7 @@ function safePath(raw: string): string[] {
       hint: 'Do not trust where this archive came from',
     });
   }
-  return parts;
+  return parts.join('/');
 }
 
 const parentOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')));
@@ -97,8 +101,8 @@ export class LayerUnpacker implements TarSink, Disposable {
 
   member(raw: TarMember): void {
     const { maxBytes, maxEntries } = this.#policy;
-    const path = safePath(raw.path).join('/');
-    const member = { ...raw, path, ...this.#policy.mapOwner({ uid: raw.uid, gid: raw.gid }) };
+    const path = safePath(raw.path);
+    const member = { ...raw, path, ...this.#policy.mapOwner?.({ uid: raw.uid, gid: raw.gid }) };
     this.#bytes += member.size;
     if (++this.#entries > maxEntries)
       throw new ArchiveError('ERR_NS_ARCHIVE_TOO_LARGE', `more than ${maxEntries} entries`, { path });
@@ -148,7 +152,7 @@ export class LayerUnpacker implements TarSink, Disposable {
 
   #make(member: TarMember, name: string): void {
     const { path, type } = member;
-    const link = type === TYPE.HARD_LINK ? safePath(member.linkName).join('/') : undefined;
+    const link = type === TYPE.HARD_LINK ? safePath(member.linkName) : undefined;
     // A link to itself: removing what is in the way would remove its target.
     if (link === path) return;
     const { fd: dirFd } = this.#enter(parentOf(path));
@@ -269,7 +273,7 @@ export class LayerUnpacker implements TarSink, Disposable {
         dirFd,
         name,
         member.path,
-        member.type === TYPE.DIRECTORY ? { ...member, mode: member.mode | 0o700 } : { ...member },
+        member.type === TYPE.DIRECTORY ? { ...member, mode: member.mode | 0o700 } : member,
         this.#policy.ownership,
       ),
     );

@@ -4,6 +4,8 @@ import { S } from '@ns/libc';
    GNU tar writes. Field positions: https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html */
 
 export const BLOCK = 512;
+const ZERO = 0x30;
+const SPACE = 0x20;
 
 /** The field of the ustar header for each piece of information: offset and length. */
 export const field = {
@@ -91,12 +93,17 @@ export function getNumber(header: Buffer, which: Field): number | undefined {
     const number = Number(value);
     return Number.isSafeInteger(number) ? number : undefined;
   }
-  const text = header
-    .toString('latin1', start, start + length)
-    .replace(/[\0 ]+$/, '')
-    .trimStart();
-  if (text === '') return 0;
-  return /^[0-7]+$/.test(text) ? Number.parseInt(text, 8) : undefined;
+  let at = start;
+  let end = start + length;
+  while (at < end && header[at] === SPACE) at++;
+  while (end > at && (header[end - 1] === SPACE || header[end - 1] === 0)) end--;
+  let value = 0;
+  for (; at < end; at++) {
+    const digit = header[at]! - ZERO;
+    if (digit < 0 || digit > 7) return undefined;
+    value = value * 8 + digit;
+  }
+  return value;
 }
 
 /** The bytes of a text field, to its first NUL. */

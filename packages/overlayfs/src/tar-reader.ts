@@ -42,6 +42,9 @@ export interface TarSink {
   memberEnd(): void;
 }
 
+const emptyBlock = Buffer.alloc(BLOCK);
+const noRecords: ReadonlyMap<string, Buffer> = new Map();
+
 // Names, links and attributes of one file: 64 KiB of attributes at most per name space, 4 KiB paths.
 const MAX_EXTENSION = 1024 * 1024;
 const XATTR_KEY = 'SCHILY.xattr.';
@@ -62,7 +65,7 @@ export class TarReader {
   #padding = 0;
   #extensionType = '';
   #globals = new Map<string, Buffer>();
-  #records = new Map<string, Buffer>();
+  #records = noRecords;
   #longName: Buffer | undefined;
   #longLink: Buffer | undefined;
   #emptyBlocks = 0;
@@ -109,7 +112,7 @@ export class TarReader {
   }
 
   #header(block: Buffer): void {
-    if (block[0] === 0 && block.every((byte) => byte === 0)) {
+    if (block[0] === 0 && block.equals(emptyBlock)) {
       if (++this.#emptyBlocks === 2) this.#state = 'end';
       return;
     }
@@ -160,8 +163,7 @@ export class TarReader {
       return Number(text);
     };
     const path = decodeFileName(record('path') ?? this.#longName ?? nameOf(block));
-    const sparse = type === TYPE.GNU_SPARSE || [...this.#records.keys()].some((key) => key.startsWith('GNU.sparse.'));
-    if (sparse) {
+    if (type === TYPE.GNU_SPARSE || hasKey(this.#records, 'GNU.sparse.')) {
       throw new ArchiveError('ERR_NS_BAD_ARCHIVE', 'sparse members are not part of the OCI layer format', {
         path,
         hint: 'Make the archive without --sparse',
@@ -170,9 +172,6 @@ export class TarReader {
     const time = record('mtime');
     const mtime = time ? parsePaxTime(time.toString('latin1')) : { sec: number(block, 'mtime'), nsec: 0 };
     if (!mtime) throw new ArchiveError('ERR_NS_BAD_ARCHIVE', 'pax mtime is no time', { path });
-    const xattrs = new Map<string, Buffer>();
-    for (const [key, value] of this.#records)
-      if (key.startsWith(XATTR_KEY)) xattrs.set(key.slice(XATTR_KEY.length), value);
     // In V7 archives a directory is a file whose name ends in a slash.
     const kind = type === TYPE.FILE && path.endsWith('/') ? TYPE.DIRECTORY : type;
     const fileType = modeOfType[kind] ?? (kind === TYPE.HARD_LINK ? 0 : undefined);
@@ -192,12 +191,12 @@ export class TarReader {
       linkName: decodeFileName(record('linkpath') ?? this.#longLink ?? getBytes(block, 'linkName')),
       devMajor: number(block, 'devMajor'),
       devMinor: number(block, 'devMinor'),
-      xattrs,
+      xattrs: xattrsOf(this.#records),
     };
   }
 
   #begin(member: TarMember): void {
-    this.#records = new Map();
+    this.#records = noRecords;
     this.#longName = undefined;
     this.#longLink = undefined;
     this.#sink.member(member);
@@ -218,15 +217,25 @@ export class TarReader {
   }
 }
 
+function hasKey(records: ReadonlyMap<string, Buffer>, prefix: string): boolean {
+  for (const key of records.keys()) if (key.startsWith(prefix)) return true;
+  return false;
+}
+
+function xattrsOf(records: ReadonlyMap<string, Buffer>): ReadonlyMap<string, Buffer> {
+  if (!hasKey(records, XATTR_KEY)) return noRecords;
+  const xattrs = [...records].filter(([key]) => key.startsWith(XATTR_KEY));
+  return new Map(xattrs.map(([key, value]) => [key.slice(XATTR_KEY.length), value]));
+}
+
 const untilNul = (bytes: Buffer): Buffer => (bytes.includes(0) ? bytes.subarray(0, bytes.indexOf(0)) : bytes);
 
 function nameOf(block: Buffer): Buffer {
   const name = getBytes(block, 'name');
   const [start] = field.magic;
   // GNU's own magic has spaces there, and other things in the place of the prefix.
-  const isPosix = block.toString('latin1', start, start + 6) === 'ustar\0';
-  const prefix = isPosix ? getBytes(block, 'prefix') : Buffer.alloc(0);
-  return Buffer.from(prefix.length === 0 ? name : Buffer.concat([prefix, Buffer.from('/'), name]));
+  const hasPrefix = block[field.prefix[0]] !== 0 && block.toString('latin1', start, start + 6) === 'ustar\0';
+  return hasPrefix ? Buffer.concat([getBytes(block, 'prefix'), Buffer.from('/'), name]) : name;
 }
 
 function number(block: Buffer, which: Parameters<typeof getNumber>[1]): number {

@@ -19,12 +19,21 @@ import {
 import { ArchiveError } from './archive-error.ts';
 import { onlyOwn } from './compare-files.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
-import { inodeKey, isDevice, isRegular, isSocket, isSymlink, permissions } from './file-type.ts';
+import {
+  type FileType,
+  fileType,
+  inodeKey,
+  isDevice,
+  isRegular,
+  isSocket,
+  isSymlink,
+  permissions,
+} from './file-type.ts';
 import { assertSelfContained } from './self-contained.ts';
 import { BLOCK, padding, TYPE, typeOfMode } from './tar-format.ts';
 import { HeaderEncoder, type TarEntry } from './tar-header.ts';
 import { inSlices, type Steps } from './time-slices.ts';
-import { join, type LayerEntry, type WalkOptions, walkLayer } from './walk-layer.ts';
+import { join, type LayerEntry, type UnopenedFile, type WalkOptions, walkLayer } from './walk-layer.ts';
 import { type StackedLayer, walkStack } from './walk-stack.ts';
 import { OPAQUE_MARKER, WHITEOUT_PREFIX, type WhiteoutForm } from './whiteouts.ts';
 
@@ -133,11 +142,14 @@ function archive(place: DirectoryPlace, walk: WalkOptions, options: TarOptions):
   return tarStream(
     function* () {
       using root = openDirectory(place);
-      yield* walkLayer(root, walk);
+      yield* walkLayer(root, { ...walk, unopenedFiles: true });
     },
     { ...options, kind: walk.whiteouts === 'none' ? 'tree' : 'layer' },
   );
 }
+
+/** What becomes a member. */
+type TarSource = LayerEntry | UnopenedFile;
 
 /** What {@link tarStream} writes: in a `layer` some names have a meaning. */
 export interface TarKind {
@@ -145,14 +157,14 @@ export interface TarKind {
 }
 
 /** An archive of the entries of a walk, made while it is read. `undefined` entries are places to breathe. */
-export function tarStream(entries: () => Generator<LayerEntry | undefined>, options: TarOptions & TarKind): Readable {
+export function tarStream(entries: () => Generator<TarSource | undefined>, options: TarOptions & TarKind): Readable {
   function* blocks(): Steps<Buffer> {
     yield* tarBlocks(entries(), options);
   }
   return Readable.from(inSlices(blocks(), options.signal), { objectMode: false, highWaterMark: CHUNK });
 }
 
-function* tarBlocks(entries: Generator<LayerEntry | undefined>, options: TarOptions & TarKind): Steps<Buffer> {
+function* tarBlocks(entries: Generator<TarSource | undefined>, options: TarOptions & TarKind): Steps<Buffer> {
   const chunks = new Chunks();
   const members = new MemberWriter(chunks, options);
   const { exclude } = options;
@@ -195,7 +207,8 @@ class MemberWriter {
   }
 
   /** @returns what is left to do for a large file */
-  write(entry: LayerEntry): Steps<Buffer> | undefined {
+  write(entry: TarSource): Steps<Buffer> | undefined {
+    if (!entry.stat) return this.#file(entry);
     if (entry.whiteout) {
       this.#put(mark(join(entry.parent, WHITEOUT_PREFIX + entry.name)));
       return undefined;
@@ -204,9 +217,9 @@ class MemberWriter {
     if (isRegular(entry.stat)) return this.#file(entry);
     const { dirFd, name, stat } = entry;
     const attributes = listXattrs(dirFd, name);
-    if (this.#kind === 'layer') assertRepresentable(entry, attributes);
+    if (this.#kind === 'layer') assertRepresentable(entry, fileType(stat.mode), attributes);
     this.#put({
-      ...describe(entry, stat, this.#owner(stat)),
+      ...describe(entry.path, stat, this.#owner(stat)),
       xattrs: readXattrs(entry, attributes),
       ...(isSymlink(stat) && { linkName: readlinkAt(dirFd, name) ?? '' }),
       ...(isDevice(stat) && { devMajor: stat.rdevMajor, devMinor: stat.rdevMinor }),
@@ -224,7 +237,7 @@ class MemberWriter {
     this.#chunks.copy(this.#header.bytes, length);
   }
 
-  #file(entry: LayerEntry): Steps<Buffer> | undefined {
+  #file(entry: TarSource): Steps<Buffer> | undefined {
     const { path, dirFd, name } = entry;
     const fd = openAt(dirFd, name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
     // Gone since it was listed.
@@ -236,8 +249,8 @@ class MemberWriter {
       const stat = statFd(fd);
       if (!isRegular(stat)) return undefined;
       const attributes = listXattrsFd(fd);
-      if (this.#kind === 'layer') assertRepresentable(entry, attributes);
-      const member = describe(entry, stat, this.#owner(entry.stat));
+      if (this.#kind === 'layer') assertRepresentable(entry, 'file', attributes);
+      const member = describe(path, stat, this.#owner(entry.stat ?? stat));
       if (stat.nlink > 1) {
         const first = this.#firstPaths.get(inodeKey(stat));
         if (first !== undefined) {
@@ -332,7 +345,7 @@ const mark = (path: string): TarEntry => ({
   mtimeNsec: 0,
 });
 
-function describe({ path }: LayerEntry, stat: Stat, { uid, gid }: Owner): TarEntry {
+function describe(path: string, stat: Stat, { uid, gid }: Owner): TarEntry {
   const { mtimeSec, mtimeNsec } = stat;
   return {
     path,
@@ -347,7 +360,7 @@ function describe({ path }: LayerEntry, stat: Stat, { uid, gid }: Owner): TarEnt
 }
 
 /** Those that belong to the file, sorted. */
-function readXattrs({ dirFd, name }: LayerEntry, attributes: readonly string[]): Map<string, Buffer> {
+function readXattrs({ dirFd, name }: TarSource, attributes: readonly string[]): Map<string, Buffer> {
   const xattrs = new Map<string, Buffer>();
   for (const attribute of onlyOwn(attributes)) {
     const value = getXattr(dirFd, name, attribute);
@@ -356,12 +369,12 @@ function readXattrs({ dirFd, name }: LayerEntry, attributes: readonly string[]):
   return xattrs;
 }
 
-function assertRepresentable(entry: LayerEntry, attributes: readonly string[]): void {
-  if (attributes.length > 0) assertSelfContained(entry);
-  if (entry.name.startsWith(WHITEOUT_PREFIX)) {
+function assertRepresentable({ path, name }: TarSource, type: FileType, attributes: readonly string[]): void {
+  assertSelfContained(path, type, attributes);
+  if (name.startsWith(WHITEOUT_PREFIX)) {
     const hint = 'Remove or rename the file, or leave it out with exclude';
     throw new ArchiveError('ERR_NS_UNREPRESENTABLE', 'in an OCI layer this name would delete another file', {
-      path: entry.path,
+      path,
       hint,
     });
   }

@@ -166,12 +166,12 @@ export class TreeApplier implements Disposable {
         yield* this.#copier.copy(entry.dirFd, entry.name, stat, dirFd, temporary);
         this.#describe(entry, dirFd, temporary);
       }
-      const there = statAt(dirFd, name);
-      if (there && isDirectory(there)) {
+      const renamed = renameAt(dirFd, temporary, dirFd, name);
+      if (renamed === -ERRNO.EISDIR!) {
         this.#assertReplaceable(path, 'a directory stands where a file shall be');
         this.#branch.leave(path);
         yield* this.#exchange(dirFd, temporary, name, path);
-      } else check('renameat2', renameAt(dirFd, temporary, dirFd, name), { path });
+      } else check('renameat2', renamed, { path });
       // rename(2) leaves it when both are names of one file.
       isLeft = stat.nlink > 1;
     } finally {

@@ -1,4 +1,14 @@
-import { check, closeFd, ERRNO, type OwnedFd, readDirectory, type Stat, statAt, statFd } from '@ns/libc';
+import {
+  check,
+  closeFd,
+  type DirectoryEntry,
+  ERRNO,
+  type OwnedFd,
+  readDirectory,
+  type Stat,
+  statAt,
+  statFd,
+} from '@ns/libc';
 import { openChildDirectory } from './directory-place.ts';
 import { isDirectory } from './file-type.ts';
 import type { Owner } from './tar-stream.ts';
@@ -28,12 +38,20 @@ export interface LayerEntry {
   readonly opaque: boolean;
 }
 
+/** A regular file, by what its directory says of it: whoever opens it asks the descriptor for the rest. */
+export interface UnopenedFile extends Pick<LayerEntry, 'path' | 'parent' | 'name' | 'dirFd'> {
+  readonly stat?: undefined;
+  readonly whiteout: false;
+}
+
 /** How {@link walkLayer} reads what it finds. */
 export interface WalkOptions {
   /** Marks to understand; `none` for a plain tree, in which a device 0/0 is a device. */
   readonly whiteouts: WhiteoutForm | 'none';
   /** Also below directories where another file system is mounted. Default: the mount point is visited, nothing below it. */
   readonly crossMounts?: boolean;
+  /** Regular files are not looked at but opened later: they are an {@link UnopenedFile} each, where that can be. */
+  readonly unopenedFiles?: true;
   /** Owners of what is found, translated. Default: as they are. */
   readonly mapOwner?: (owner: Owner) => Owner;
 }
@@ -41,12 +59,14 @@ export interface WalkOptions {
 interface Frame {
   readonly fd: number;
   readonly path: string;
-  readonly names: readonly string[];
+  readonly entries: readonly DirectoryEntry[];
   next: number;
   readonly mayHoldXattrWhiteouts: boolean;
 }
 
-const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+const byCodeUnit = ({ name: a }: DirectoryEntry, { name: b }: DirectoryEntry): number => (a < b ? -1 : a > b ? 1 : 0);
+/** <dirent.h> */
+const DT_REG = 8;
 
 function openFrame(dirFd: number, name: string, path: string, mayHoldXattrWhiteouts: boolean): Frame | undefined {
   const fd = openChildDirectory(dirFd, name);
@@ -58,10 +78,7 @@ function openFrame(dirFd: number, name: string, path: string, mayHoldXattrWhiteo
       hint: 'One descriptor is held per level of a tree: raise RLIMIT_NOFILE for trees this deep',
     }),
   });
-  const names = readDirectory(fd)
-    .map((entry) => entry.name)
-    .sort(byCodeUnit);
-  return { fd, path, names, next: 0, mayHoldXattrWhiteouts };
+  return { fd, path, entries: readDirectory(fd).sort(byCodeUnit), next: 0, mayHoldXattrWhiteouts };
 }
 
 /**
@@ -69,8 +86,16 @@ function openFrame(dirFd: number, name: string, path: string, mayHoldXattrWhiteo
  * from it reproducible. Links are never followed: each step goes from a descriptor to one of its own names. Holds one
  * descriptor per level. The consumer decides about a directory's contents by calling `next('skip')`.
  */
-export function* walkLayer(root: OwnedFd, options: WalkOptions): Generator<LayerEntry, void, 'skip' | undefined> {
-  const { whiteouts: form, crossMounts = false, mapOwner } = options;
+export function walkLayer(
+  root: OwnedFd,
+  options: WalkOptions & { unopenedFiles: true },
+): Generator<LayerEntry | UnopenedFile, void, 'skip' | undefined>;
+export function walkLayer(root: OwnedFd, options: WalkOptions): Generator<LayerEntry, void, 'skip' | undefined>;
+export function* walkLayer(
+  root: OwnedFd,
+  options: WalkOptions,
+): Generator<LayerEntry | UnopenedFile, void, 'skip' | undefined> {
+  const { whiteouts: form, crossMounts = false, unopenedFiles = false, mapOwner } = options;
   const marked = form !== 'none';
   const rootMount = statFd(root.fd).mountId;
   const stack: Frame[] = [];
@@ -78,17 +103,23 @@ export function* walkLayer(root: OwnedFd, options: WalkOptions): Generator<Layer
     const first = openFrame(root.fd, '.', '', marked && directoryMarks(root.fd, '').mayHoldXattrWhiteouts);
     if (first) stack.push(first);
     for (let frame = stack.at(-1); frame; frame = stack.at(-1)) {
-      const name = frame.names[frame.next++];
-      if (name === undefined) {
+      const listed = frame.entries[frame.next++];
+      if (listed === undefined) {
         closeFd(frame.fd);
         stack.pop();
         continue;
       }
-      const found = statAt(frame.fd, name);
+      const { name } = listed;
+      const { fd: dirFd, path: parent } = frame;
+      const isMark = form === 'oci' && name.startsWith('.wh.');
+      if (unopenedFiles && listed.type === DT_REG && !frame.mayHoldXattrWhiteouts && !isMark) {
+        yield { path: join(parent, name), parent, name, dirFd, whiteout: false };
+        continue;
+      }
+      const found = statAt(dirFd, name);
       if (!found) continue;
       const stat = mapOwner ? { ...found, ...mapOwner({ uid: found.uid, gid: found.gid }) } : found;
-      const { fd: dirFd, path: parent } = frame;
-      if (form === 'oci' && name.startsWith('.wh.')) {
+      if (isMark) {
         const hidden = hiddenBy(name);
         if (hidden !== undefined)
           yield { path: join(parent, hidden), parent, name: hidden, dirFd, stat, whiteout: true, opaque: false };
