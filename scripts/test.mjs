@@ -16,11 +16,11 @@ const jestArguments = process.argv.slice(2);
 const projects = ['unit', 'root'].filter((project) => !takeFlag(`--${project === 'unit' ? 'root' : 'unit'}`));
 const withVm = takeFlag('--vm');
 
-/** What the virtual machine runs: cgroup v2 under a real systemd, AppArmor, pressure, project quota, and limits end to end. */
+/** What the virtual machine runs: cgroup v2 under a real systemd, AppArmor, pressure, and limits end to end. */
 const vmPatterns = [
   'packages/cgroups/test/',
   'packages/lsm/test/apparmor',
-  'packages/core/test/(systemd-scope|hogs|visible-cgroup|project-quota)',
+  'packages/core/test/(systemd-scope|hogs|visible-cgroup)',
 ];
 const vmMinutes = 15;
 
