@@ -216,7 +216,8 @@ export class Pool implements AsyncDisposable {
     if (index < 0) return undefined;
     const [sandbox] = this.#ready.splice(index, 1) as [PooledSandbox];
     this.#losses = 0;
-    this.#refillLater();
+    // When the command is on its way.
+    queueMicrotask(() => this.#refillLater());
     return this.#claim(sandbox);
   }
 

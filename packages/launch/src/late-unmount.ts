@@ -21,9 +21,14 @@ export function holdMountNamespace(pid: number, pidfd: OwnedFd | undefined): Own
   }
 }
 
-/** Lets go of it, in a thread that has the time. A worker waits for it, some milliseconds. */
+/**
+ * Lets go of it, in a thread that has the time. Not before those who wait for the end of the container have heard of it: the
+ * thread begins on their CPU. A worker waits for it, some milliseconds.
+ */
 export function unmountLater(namespace: OwnedFd): void {
-  // In a worker, Node warns of descriptors that it has not opened itself.
-  if (isMainThread) close(namespace.release(), () => {});
-  else namespace.close();
+  setImmediate(() => {
+    // In a worker, Node warns of descriptors that it has not opened itself.
+    if (isMainThread) close(namespace.release(), () => {});
+    else namespace.close();
+  });
 }
