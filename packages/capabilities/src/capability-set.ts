@@ -4,6 +4,12 @@ import { CAPABILITY_BITS, type Capability, capabilityName, capabilityNumber, las
 
 const FULL = (1n << BigInt(CAPABILITY_BITS)) - 1n;
 
+/** Throws a SpecError for what is no set: a mask tells, also of a set of another copy of this package. */
+export function checkCapabilitySet(value: unknown, field: string): void {
+  if (typeof (value as Partial<CapabilitySet> | null | undefined)?.mask !== 'bigint')
+    throw new SpecError(field, 'a CapabilitySet', value, "CapabilitySet.of('CAP_CHOWN') makes one");
+}
+
 /**
  * A set of capabilities: an immutable value over the kernel's 64-bit mask. Bits without a name are kept.
  *

@@ -1,5 +1,5 @@
-import { SpecError } from '@ns/libc';
-import { CapabilitySet } from './capability-set.ts';
+import { onlyKnownKeys, SpecError } from '@ns/libc';
+import { CapabilitySet, checkCapabilitySet } from './capability-set.ts';
 import { formatCapabilities, parseCapabilities } from './text-form.ts';
 
 /** What a program file grants to who executes it: capabilities(7), "File capabilities". */
@@ -35,6 +35,7 @@ const formats = new Map([
  * @throws SpecError for another version, or bytes that are too few or too many for theirs
  */
 export function decodeFileCapabilities(bytes: Uint8Array): FileCapabilities {
+  if (!(bytes instanceof Uint8Array)) throw new SpecError('security.capability', 'bytes', bytes);
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const magic = view.length >= 4 ? view.readUInt32LE(0) : 0;
   const format = formats.get((magic & VFS_CAP_REVISION_MASK) >>> 0);
@@ -56,9 +57,10 @@ export function decodeFileCapabilities(bytes: Uint8Array): FileCapabilities {
 /**
  * Makes the value of `security.capability`: version 3 with a `rootId`, version 2 without.
  *
- * @throws SpecError for a `rootId` that is no uid
+ * @throws SpecError for what is not of this shape, and a `rootId` that is no uid
  */
 export function encodeFileCapabilities(capabilities: FileCapabilities): Buffer {
+  checkShape(capabilities);
   const { permitted, inheritable = CapabilitySet.empty, effective, rootId } = capabilities;
   const bytes = Buffer.alloc(rootId === undefined ? 20 : 24);
   const revision = rootId === undefined ? VFS_CAP_REVISION_2 : VFS_CAP_REVISION_3;
@@ -70,6 +72,14 @@ export function encodeFileCapabilities(capabilities: FileCapabilities): Buffer {
   }
   if (rootId !== undefined) bytes.writeUInt32LE(checkedRootId(rootId), 20);
   return bytes;
+}
+
+function checkShape(capabilities: unknown): void {
+  onlyKnownKeys(capabilities, ['permitted', 'inheritable', 'effective', 'rootId'], 'capabilities');
+  const { permitted, inheritable, effective } = capabilities;
+  checkCapabilitySet(permitted, 'capabilities.permitted');
+  if (inheritable !== undefined) checkCapabilitySet(inheritable, 'capabilities.inheritable');
+  if (typeof effective !== 'boolean') throw new SpecError('capabilities.effective', 'true or false', effective);
 }
 
 function checkedRootId(rootId: number): number {
@@ -95,8 +105,13 @@ export function parseFileCapabilities(text: string, options: { readonly rootId?:
   return { permitted, inheritable, effective: effective.size > 0, ...rootId };
 }
 
-/** The text form, as getcap(8) prints it. `rootId` is not part of it. */
+/**
+ * The text form, as getcap(8) prints it. `rootId` is not part of it.
+ *
+ * @throws SpecError for what is not of this shape
+ */
 export function formatFileCapabilities(capabilities: FileCapabilities): string {
+  checkShape(capabilities);
   const { permitted, inheritable = CapabilitySet.empty, effective } = capabilities;
   const granted = effective ? permitted.union(inheritable) : CapabilitySet.empty;
   return formatCapabilities({ permitted, inheritable, effective: granted });

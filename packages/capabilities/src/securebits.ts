@@ -32,10 +32,12 @@ export function formatSecurebits(bits: number): string[] {
  * @throws SpecError for an unknown name, with the nearest
  */
 export function parseSecurebits(names: readonly (SecurebitName | (string & {}))[]): number {
-  return names.reduce((bits, name, index) => (bits | bitOf(name, `securebits[${index}]`)) >>> 0, 0);
+  if (!Array.isArray(names)) throw new SpecError('securebits', 'an array of names', names);
+  return names.reduce<number>((bits, name, index) => (bits | bitOf(name, `securebits[${index}]`)) >>> 0, 0);
 }
 
-function bitOf(name: string, field: string): number {
+function bitOf(name: unknown, field: string): number {
+  if (typeof name !== 'string') throw new SpecError(field, 'the name of a securebit', name);
   const index = (securebitNames as readonly string[]).indexOf(name);
   if (index >= 0) return 2 ** index;
   if (/^0x[0-9a-f]{1,8}$/.test(name)) return Number.parseInt(name, 16);

@@ -1,5 +1,5 @@
 import { SpecError } from '@ns/libc';
-import { CapabilitySet } from './capability-set.ts';
+import { CapabilitySet, checkCapabilitySet } from './capability-set.ts';
 import { CAPABILITY_BITS, type Capability, capabilityName, capabilityNumber, lastCapability } from './names.ts';
 
 /** The three sets that the text form describes. */
@@ -98,6 +98,8 @@ function refuse(clause: string, hint?: string): never {
  * ```
  */
 export function formatCapabilities(state: CapabilityState): string {
+  for (const name of ['permitted', 'inheritable', 'effective'] as const)
+    checkCapabilitySet((state as Partial<CapabilityState> | undefined)?.[name], `capabilities.${name}`);
   const known = lastCapability() + 1;
   const named = groupByFlags(state, 0, known);
   const dominant = mostCommon(named);

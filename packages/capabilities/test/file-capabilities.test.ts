@@ -2,6 +2,7 @@ import {
   CapabilitySet,
   decodeFileCapabilities,
   encodeFileCapabilities,
+  formatCapabilities,
   formatFileCapabilities,
   parseFileCapabilities,
 } from '@ns/capabilities';
@@ -77,4 +78,19 @@ test('what is encoded decodes to the same', () => {
       expect(decodeFileCapabilities(encodeFileCapabilities(value))).toEqual(value);
     }),
   );
+});
+
+test.each([
+  undefined,
+  null,
+  7,
+  [],
+  { permitted: [] },
+  { permitted: CapabilitySet.empty, effective: 1 },
+  { permited: 1 },
+])('%p is refused as what it is', (wrong) => {
+  expect(() => decodeFileCapabilities(wrong as never)).toThrow(SpecError);
+  expect(() => encodeFileCapabilities(wrong as never)).toThrow(SpecError);
+  expect(() => formatFileCapabilities(wrong as never)).toThrow(SpecError);
+  expect(() => formatCapabilities(wrong as never)).toThrow(SpecError);
 });

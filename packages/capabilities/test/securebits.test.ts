@@ -8,7 +8,8 @@ test('names in the order of the bits; bits without a name are kept', () => {
 });
 
 test('the nearest name is told', () => {
-  expect(() => parseSecurebits(['SECBIT_NOROOT_LOCK'])).toThrow(SpecError);
+  for (const wrong of [['SECBIT_NOROOT_LOCK'], [1], [null], 'SECBIT_NOROOT', undefined])
+    expect(() => parseSecurebits(wrong as never)).toThrow(SpecError);
   expect(() => parseSecurebits(['SECBIT_NOROOT_LOCK'])).toThrow('Did you mean SECBIT_NOROOT_LOCKED?');
 });
 

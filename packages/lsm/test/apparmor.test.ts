@@ -138,3 +138,8 @@ function fakeRoot(
   for (const [path, text] of Object.entries(files)) write(path, text);
   return { root, write, [Symbol.dispose]: () => rmSync(root, { recursive: true }) };
 }
+
+test.each<unknown>([undefined, null, 7, [], {}, { name: 'a', signalledBy: 7 }])('%j makes no profile', (wrong) => {
+  expect(() => defaultAppArmorProfile(wrong as never)).toThrow(SpecError);
+  expect(() => userNamespaceProfile(wrong as never)).toThrow(SpecError);
+});

@@ -74,3 +74,11 @@ needs(available ? undefined : 'SELinux is not here')('a mount label is quoted wh
   expect(selinuxMountLabel(label)).toEqual({ key: 'context', value: label, option: `context="${label}"` });
   expect(selinuxExecLabel(label)).toEqual({ file: '/proc/thread-self/attr/exec', label });
 });
+
+test.each<unknown>([undefined, null, 7, [], {}, { level: 's0', types: 'x' }])(
+  '%j makes no labels and no context',
+  (wrong) => {
+    expect(() => containerLabels(wrong as never)).toThrow(SpecError);
+    expect(() => formatSelinuxContext(wrong as never)).toThrow(SpecError);
+  },
+);

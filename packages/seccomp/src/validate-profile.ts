@@ -1,8 +1,8 @@
 import { ERRNO, SpecError } from '@ns/libc';
 import { actionValue, SECCOMP_RET } from './actions.ts';
 import { parseArch, type SeccompArch } from './architectures.ts';
-import { didYouMean } from './did-you-mean.ts';
-import type { ProfileCondition, ScmpOperator } from './profile.ts';
+import { didYouMean, refuseMisspelt } from './did-you-mean.ts';
+import type { ProfileCondition, ProfileRule, ScmpOperator, SeccompProfile } from './profile.ts';
 
 /** A condition on an argument: `op` against `value`, after `mask` for MASKED_EQ. */
 export interface ArgumentCheck {
@@ -61,6 +61,28 @@ const OPERATORS: ReadonlySet<string> = new Set<ScmpOperator>([
   'SCMP_CMP_MASKED_EQ',
 ]);
 
+const PROFILE_KEYS = [
+  'defaultAction',
+  'defaultErrnoRet',
+  'defaultErrno',
+  'architectures',
+  'archMap',
+  'flags',
+  'listenerPath',
+  'listenerMetadata',
+  'syscalls',
+] satisfies (keyof SeccompProfile)[];
+const RULE_KEYS = [
+  'names',
+  'name',
+  'action',
+  'errnoRet',
+  'errno',
+  'args',
+  'includes',
+  'excludes',
+] satisfies (keyof ProfileRule)[];
+
 // Docker's profile has 36 rules and 450 names. More than these cannot fit into 4096 instructions in any useful way,
 // and a hostile profile must not cost seconds.
 const MAX_RULES = 4096;
@@ -74,6 +96,7 @@ export function validateProfile(profile: unknown): ValidProfile {
     throw new SpecError('seccomp', 'an object', profile, 'Read the text of a profile with parseProfile first');
   }
   const top = record(profile, 'seccomp');
+  refuseMisspelt(top, PROFILE_KEYS, 'seccomp');
   const defaultErrno = errnoOf(top.defaultErrno, top.defaultErrnoRet, 'seccomp.defaultErrno');
   const defaultResult = actionValue(
     top.defaultAction,
@@ -129,6 +152,7 @@ function validateArchMap(value: unknown): ValidProfile['archMap'] {
 function validateRule(value: unknown, index: number): ValidRule[] {
   const field = `seccomp.syscalls[${index}]`;
   const entry = record(value, field);
+  refuseMisspelt(entry, RULE_KEYS, field);
   const listed = list(entry.names, `${field}.names`, MAX_NAMES);
   const names = entry.name === undefined || entry.name === '' ? listed : [...listed, entry.name];
   const wrong = names.findIndex((name) => typeof name !== 'string' || name === '');

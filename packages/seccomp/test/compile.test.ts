@@ -369,6 +369,12 @@ describe('what is not a profile', () => {
     expect(hintOf({ ...deny, syscalls: [{ ...rule, action: 'scmp_act_erno' }] })).toBe('Did you mean SCMP_ACT_ERRNO?');
     expect(hintOf(withArg({ op: 'MASKEDEQ' }))).toBe('Did you mean SCMP_CMP_MASKED_EQ?');
     expect(hintOf({ ...deny, architectures: ['x86-64'] })).toBe('Did you mean x86_64?');
+    // Without the key the profile would mean less than it says.
+    expect(hintOf({ defaultAction: 'SCMP_ACT_ALLOW', syscals: [rule] })).toBe('Did you mean syscalls?');
+    expect(hintOf({ ...deny, syscalls: [{ ...rule, arg: [] }] })).toBe('Did you mean args?');
+    expect(hintOf({ ...deny, syscalls: [{ ...rule, Excludes: {} }] })).toBe('Did you mean excludes?');
+    for (const own of [{ $schema: 's' }, { comment: 'c' }, { note: 'n' }, { description: 't' }, { 'x-owner': 'o' }])
+      expect(() => compile({ ...deny, ...own, syscalls: [{ ...rule, ...own }] } as never)).not.toThrow();
     expect(hintOf('{}')).toContain('parseProfile');
     expect(hintOf({ defaultAction: 'whatever else' })).toBeUndefined();
   });

@@ -1,4 +1,4 @@
-import { SpecError } from '@ns/libc';
+import { onlyKnownKeys, SpecError } from '@ns/libc';
 import { checkProfileName } from './profile-name.ts';
 
 /** What a default profile is made for. */
@@ -45,8 +45,11 @@ const hiddenPaths = [
  * @throws SpecError for a name that could not stand in a profile
  */
 export function defaultAppArmorProfile(options: DefaultProfileOptions): string {
+  onlyKnownKeys(options, ['name', 'signalledBy', 'abi'], '');
   const { name, signalledBy = ['unconfined'], abi } = options;
   checkProfileName(name, 'name');
+  if (signalledBy !== 'any' && !Array.isArray(signalledBy))
+    throw new SpecError('signalledBy', "names of profiles, or 'any'", signalledBy);
   if (signalledBy !== 'any')
     for (const [index, peer] of signalledBy.entries()) checkProfileName(peer, `signalledBy[${index}]`);
   if (abi !== undefined && !/^\d+\.\d+$/.test(abi)) throw new SpecError('abi', "a version such as '3.0'", abi);
@@ -117,7 +120,9 @@ export interface UserNamespaceProfileOptions {
  *
  * @throws SpecError for a name or path that could not stand in a profile
  */
-export function userNamespaceProfile({ name, program }: UserNamespaceProfileOptions): string {
+export function userNamespaceProfile(options: UserNamespaceProfileOptions): string {
+  onlyKnownKeys(options, ['name', 'program'], '');
+  const { name, program } = options;
   checkProfileName(name, 'name');
   if (typeof program !== 'string' || !/^\/[\w.+@/-]+$/.test(program)) {
     throw new SpecError('program', 'an absolute path of letters, digits and ._+@-/', program);

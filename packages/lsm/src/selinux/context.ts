@@ -1,4 +1,4 @@
-import { SpecError } from '@ns/libc';
+import { onlyKnownKeys, SpecError } from '@ns/libc';
 
 /** A security context: `system_u:system_r:container_t:s0:c1,c2`. */
 export interface SelinuxContext {
@@ -28,8 +28,17 @@ export function parseSelinuxContext(text: unknown, field = 'selinux'): SelinuxCo
   return { user, role, type, level };
 }
 
-/** The text of a context. */
-export function formatSelinuxContext({ user, role, type, level }: SelinuxContext): string {
+/**
+ * The text of a context.
+ *
+ * @throws SpecError for what cannot be one
+ */
+export function formatSelinuxContext(context: SelinuxContext): string {
+  onlyKnownKeys(context, ['user', 'role', 'type', 'level'], '');
+  const { user, role, type, level } = context;
+  for (const [field, part] of Object.entries({ user, role, type }))
+    if (typeof part !== 'string' || !identifier.test(part)) throw new SpecError(field, 'a name of the policy', part);
+  if (level !== undefined) checkLevel(level, 'level');
   return [user, role, type, ...(level === undefined ? [] : [level])].join(':');
 }
 
@@ -76,6 +85,7 @@ export function containerLabels(options: {
   readonly processType?: string;
   readonly fileType?: string;
 }): ContainerLabels {
+  onlyKnownKeys(options, ['level', 'processType', 'fileType'], '');
   const { level, processType = 'container_t', fileType = 'container_file_t' } = options;
   checkLevel(level, 'level');
   for (const [field, type] of Object.entries({ processType, fileType })) {
