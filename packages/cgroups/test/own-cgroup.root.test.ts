@@ -1,7 +1,8 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { Cgroup, containerCgroupMounts, detectCgroups } from '@ns/cgroups';
 import { needs, notRoot } from '@ns/testing';
+import { inOwnService } from './own-service.ts';
 
 const machine = detectCgroups();
 const notV2 = machine.mode === 'v2' ? undefined : 'not a cgroup v2 host';
@@ -16,12 +17,7 @@ needs(notRoot)('with parent "own" the directories are beneath the cgroup of this
 
 // As under systemd with Delegate=yes, or in a container: all one has is the cgroup one is in.
 needs(notRoot ?? notV2)('on v2 this process makes room in its own cgroup first', async () => {
-  const { mountPoint, ownPath } = machine.unified!;
-  const service = `${mountPoint}/service-${process.pid}`;
-  mkdirSync(service);
-  try {
-    writeFileSync(`${service}/cgroup.procs`, String(process.pid));
-    const host = detectCgroups({ fresh: true });
+  await inOwnService(async (host, service) => {
     expect(host.unified?.ownPath).toBe(`/service-${process.pid}`);
     const cg = await Cgroup.create('job', { pids: { max: 7 } }, { parent: 'own', host });
     expect(cg.paths).toEqual([`${service}/ns/job`]);
@@ -29,11 +25,7 @@ needs(notRoot ?? notV2)('on v2 this process makes room in its own cgroup first',
     expect(readFileSync('/proc/self/cgroup', 'utf8')).toBe(`0::/service-${process.pid}/ns-owner\n`);
     await cg[Symbol.asyncDispose]();
     expect(existsSync(`${service}/ns`)).toBe(false);
-  } finally {
-    writeFileSync(`${mountPoint}${ownPath}/cgroup.procs`, String(process.pid));
-    detectCgroups({ fresh: true });
-    execFileSync('find', [service, '-depth', '-type', 'd', '-delete']);
-  }
+  });
 });
 
 needs(notRoot ?? notV2)('processes in the way of children are named', async () => {

@@ -1,5 +1,6 @@
 import { Cgroup, detectCgroups, type Limits, onlyV1, type PlanOptions, planCgroup } from '@ns/cgroups';
 import { needs, notRoot } from '@ns/testing';
+import { inOwnService } from './own-service.ts';
 
 /* Where a cgroup would be is where it is made. */
 
@@ -19,19 +20,27 @@ const cases: readonly [string, Limits, Pick<PlanOptions, 'account' | 'parent'>][
 
 describe.each(hosts.map((host) => [host.mode, host] as const))('%s', (_, host) => {
   for (const [what, limits, options] of cases) {
-    rootTest(`${what}, and a child of it`, async () => {
-      const plan = planCgroup('plan-test', limits, { ...options, host, missing: 'warn' });
-      expect(plan.permitted).toBe(true);
-      await using made = await Cgroup.create('plan-test', limits, { ...options, host, missing: 'warn' });
-      expect(placesOf(plan.trees)).toEqual(placesOf(made.trees));
-      await using child = await made.createChild('inside', {}, { account: ['memory', 'io'], missing: 'warn' });
-      const childPlan = plan.child('inside', {}, { account: ['memory', 'io'], missing: 'warn' });
-      expect(placesOf(childPlan.trees)).toEqual(placesOf(child.trees));
-      using join = child.joinPlan();
-      expect(childPlan.join).toEqual({ cloneInto: join.cloneInto !== undefined, procs: join.procs });
-    });
+    // On v2 its own cgroup is of use to a process that is alone in it.
+    const alone = options.parent === 'own' && host.mode === 'v2';
+    rootTest(`${what}, and a child of it`, () =>
+      alone
+        ? inOwnService((service) => comparePlans(limits, { ...options, host: service }))
+        : comparePlans(limits, { ...options, host }),
+    );
   }
 });
+
+async function comparePlans(limits: Limits, place: Pick<PlanOptions, 'account' | 'parent' | 'host'>): Promise<void> {
+  const plan = planCgroup('plan-test', limits, { ...place, missing: 'warn' });
+  expect(plan.permitted).toBe(true);
+  await using made = await Cgroup.create('plan-test', limits, { ...place, missing: 'warn' });
+  expect(placesOf(plan.trees)).toEqual(placesOf(made.trees));
+  await using child = await made.createChild('inside', {}, { account: ['memory', 'io'], missing: 'warn' });
+  const childPlan = plan.child('inside', {}, { account: ['memory', 'io'], missing: 'warn' });
+  expect(placesOf(childPlan.trees)).toEqual(placesOf(child.trees));
+  using join = child.joinPlan();
+  expect(childPlan.join).toEqual({ cloneInto: join.cloneInto !== undefined, procs: join.procs });
+}
 
 rootTest('of bad names and limits it makes errors as a creation does', async () => {
   for (const [name, limits] of [
