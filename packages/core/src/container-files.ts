@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import type { Step } from '@ns/launch';
-import { NsError, ResourceStack } from '@ns/libc';
+import { NsError, ResourceStack, UnavailableError } from '@ns/libc';
 import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
 import {
   type AppliedChanges,
@@ -23,6 +23,7 @@ import {
   treeStream,
 } from '@ns/overlayfs';
 import { type MapOwner, ownersInside, ownersOutside } from './file-owners.ts';
+import { kernelAtLeast, readHost } from './host.ts';
 import { openContainerRoot } from './in-mount-namespace.ts';
 import type { Patience } from './patience.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
@@ -288,7 +289,7 @@ async function withRoot<T>(
     using place = await openContainerRoot(root.run);
     return await use(place);
   }
-  const { upper, work, layers, userxattr } = rootOverlay(root.overlays);
+  const { upper, work, layers, userxattr, scratchName } = rootOverlay(root.overlays);
   using held = new ResourceStack();
   const lower: DirectoryPlace[] = [];
   for (const { directory, mapOwner } of layers.slice(1)) {
@@ -300,6 +301,13 @@ async function withRoot<T>(
       lower.push(mount);
     }
   }
+  const mountedNowhere = scratchName !== undefined || lower.some((layer) => typeof layer !== 'string');
+  if (mountedNowhere && !kernelAtLeast(readHost(), 6, 15))
+    throw new UnavailableError(
+      'copying into and out of a stopped container',
+      'before Linux 6.15 no overlay can be made of file systems that are mounted nowhere',
+      'Copy while it runs, export() it, or let it write to a directory and have the ids of the host: writable: { dir }',
+    );
   const mounter = idMaps && ownersOutside(idMaps)({ uid: 0, gid: 0 });
   using mount = createOverlay({ lower, upper, work, userxattr, ...(mounter && { mounter }) });
   return await use(mount);

@@ -488,7 +488,7 @@ export class Container implements AsyncDisposable {
    *
    * @param options.ownership - `keep`: ids on the host become the same ids inside (default as root); `ignore`: all is root's
    * inside (default otherwise); or an owner inside
-   * @throws UnavailableError stopped, for an ordinary user
+   * @throws UnavailableError stopped, for an ordinary user, and before Linux 6.15 unless it writes to a directory, with the ids of the host
    */
   async copyIn(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
     checkCall('copy', { from, to });
@@ -507,6 +507,7 @@ export class Container implements AsyncDisposable {
    *
    * @param options.ownership - `keep`: ids inside become the same ids on the host (default as root); `ignore`: all is the
    * caller's (default otherwise); or an owner on the host
+   * @throws UnavailableError stopped, before Linux 6.15 unless it writes to a directory, with the ids of the host
    */
   async copyOut(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
     checkCall('copy', { from, to });

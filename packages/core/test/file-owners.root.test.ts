@@ -118,6 +118,11 @@ describe.each([
         'bin/busybox': '0:0',
       });
       expect(Object.keys(running)).not.toContain('old/below');
+      if (!kernelAtLeast(readHost(), 6, 15)) {
+        await expect(container.copyIn(source, '/srv/later')).rejects.toMatchObject({ code: 'ERR_NS_UNAVAILABLE' });
+        await expect(container.copyOut('/srv', place('stopped'))).rejects.toMatchObject({ code: 'ERR_NS_UNAVAILABLE' });
+        return;
+      }
       await container.copyIn(source, '/srv/later');
       await container.copyOut('/srv', place('stopped'));
       expect(['made', 'of-33', 'later'].map((name) => owner(join(place('stopped'), name)))).toEqual([
