@@ -466,7 +466,7 @@ export class Container implements AsyncDisposable {
    * @param options.fileLocks - with locks that its processes hold. Default: one is a reason to fail
    * @throws UnavailableError for an ordinary user, without CRIU, or where `criu check` fails
    * @throws CheckpointError `ERR_NS_CHECKPOINT_FAILED`, with CRIU's log
-   * @throws NsError `ERR_NS_NOT_CHECKPOINTABLE`, `ERR_NS_CHECKPOINT_EXISTS`
+   * @throws NsError `ERR_NS_NOT_CHECKPOINTABLE`, `ERR_NS_CHECKPOINT_EXISTS`, `ERR_NS_CHECKPOINT_UNSAFE`
    */
   async checkpoint(options: CheckpointOptions): Promise<void> {
     return patiently('the checkpoint', checkCall('checkpoint', options), () => this.#life.checkpoint(options));

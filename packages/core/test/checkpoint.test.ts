@@ -1,8 +1,9 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseMountinfo } from '@ns/mounts';
-import { readCheckpoint } from '../src/checkpoint/checkpoint-directory.ts';
+import { needs, notRoot } from '@ns/testing';
+import { makeCheckpointDirectory, readCheckpoint } from '../src/checkpoint/checkpoint-directory.ts';
 import { CheckpointError } from '../src/checkpoint/checkpoint-error.ts';
 import { keepsNoNewPrivileges, networkLock } from '../src/checkpoint/criu.ts';
 import { addInitExecutable } from '../src/checkpoint/init-executable.ts';
@@ -117,6 +118,12 @@ test('a directory without a checkpoint is said to be one', () => {
 test('nor is a directory taken for one that others may write to', () => {
   chmodSync(place, 0o770);
   expect(() => readCheckpoint(place)).toThrow(expect.objectContaining({ code: 'ERR_NS_CHECKPOINT_UNSAFE' }));
+});
+
+needs(notRoot)('nothing is written into a directory of somebody else', () => {
+  chownSync(place, 65_534, 65_534);
+  expect(() => makeCheckpointDirectory(place)).toThrow(expect.objectContaining({ code: 'ERR_NS_CHECKPOINT_UNSAFE' }));
+  expect(readdirSync(place)).toEqual([]);
 });
 
 test.each([

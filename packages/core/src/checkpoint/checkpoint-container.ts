@@ -9,7 +9,7 @@ import { Restoration } from './restoration.ts';
  * Writes a container down, if it can be.
  *
  * @throws UnavailableError, CheckpointError
- * @throws NsError `ERR_NS_NOT_CHECKPOINTABLE`, `ERR_NS_CHECKPOINT_EXISTS`
+ * @throws NsError `ERR_NS_NOT_CHECKPOINTABLE`, `ERR_NS_CHECKPOINT_EXISTS`, `ERR_NS_CHECKPOINT_UNSAFE`
  */
 export async function checkpointContainer(container: Dumped, options: DumpOptions): Promise<void> {
   checkCheckpointable(container.spec);

@@ -37,10 +37,16 @@ export const places = (directory: string) => ({
 /**
  * Makes the directory, for root alone: the memory of processes will be in it.
  *
- * @throws NsError `ERR_NS_CHECKPOINT_EXISTS`: something is in it
+ * @throws NsError `ERR_NS_CHECKPOINT_EXISTS`: something is in it; `ERR_NS_CHECKPOINT_UNSAFE`: it is somebody else's
  */
 export function makeCheckpointDirectory(directory: string): void {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const { uid } = statSync(directory);
+  // Its owner could put links in the way of what is written, and read the memory that is.
+  if (uid !== process.geteuid!())
+    throw new NsError('ERR_NS_CHECKPOINT_UNSAFE', `${directory} belongs to user ${uid}`, {
+      hint: 'Give a directory of your own, or one that is not there yet',
+    });
   if (readdirSync(directory).length > 0)
     throw new NsError('ERR_NS_CHECKPOINT_EXISTS', `${directory} is not empty`, {
       hint: 'Give each checkpoint a directory of its own',
