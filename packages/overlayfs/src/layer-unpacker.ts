@@ -209,10 +209,16 @@ export class LayerUnpacker implements TarSink, Disposable {
     using parent = this.#resolve(parentOf(target));
     // linkat(2) without AT_SYMLINK_FOLLOW takes the name itself, be it a link.
     const result = parent ? linkAt(parent.fd, nameOf(target), dirFd, name) : -ERRNO.ENOENT!;
-    if (result === -ERRNO.ENOENT!)
+    if (result === -ERRNO.ENOENT!) {
+      const left = this.#skipped.find((skipped) => skipped.path === target && skipped.what === 'device');
+      if (left) {
+        this.#skipped.push({ ...left, path });
+        return;
+      }
       throw new ArchiveError('ERR_NS_BAD_ARCHIVE', `a hard link to ${JSON.stringify(target)}, which is not there`, {
         path,
       });
+    }
     check('linkat', result, { path: target, dest: path });
   }
 

@@ -24,6 +24,7 @@ import {
   fileType,
   inodeKey,
   isDevice,
+  isDirectory,
   isRegular,
   isSocket,
   isSymlink,
@@ -218,8 +219,10 @@ class MemberWriter {
     const { dirFd, name, stat } = entry;
     const attributes = listXattrs(dirFd, name);
     if (this.#kind === 'layer') assertRepresentable(entry, fileType(stat.mode), attributes);
+    const member = describe(entry.path, stat, this.#owner(stat));
+    if (!isDirectory(stat) && this.#putLink(member, stat)) return undefined;
     this.#put({
-      ...describe(entry.path, stat, this.#owner(stat)),
+      ...member,
       xattrs: readXattrs(entry, attributes),
       ...(isSymlink(stat) && { linkName: readlinkAt(dirFd, name) ?? '' }),
       ...(isDevice(stat) && { devMajor: stat.rdevMajor, devMinor: stat.rdevMinor }),
@@ -237,6 +240,15 @@ class MemberWriter {
     this.#chunks.copy(this.#header.bytes, length);
   }
 
+  /** A further name of a file that is in the archive already; false when it is not. */
+  #putLink(member: TarEntry, stat: Stat): boolean {
+    if (stat.nlink < 2) return false;
+    const first = this.#firstPaths.get(inodeKey(stat));
+    if (first === undefined) this.#firstPaths.set(inodeKey(stat), member.path);
+    else this.#put({ ...member, type: TYPE.HARD_LINK, linkName: first, size: 0 });
+    return first !== undefined;
+  }
+
   #file(entry: TarSource): Steps<Buffer> | undefined {
     const { path, dirFd, name } = entry;
     const fd = openAt(dirFd, name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
@@ -251,14 +263,7 @@ class MemberWriter {
       const attributes = listXattrsFd(fd);
       if (this.#kind === 'layer') assertRepresentable(entry, 'file', attributes);
       const member = describe(path, stat, this.#owner(entry.stat ?? stat));
-      if (stat.nlink > 1) {
-        const first = this.#firstPaths.get(inodeKey(stat));
-        if (first !== undefined) {
-          this.#put({ ...member, type: TYPE.HARD_LINK, linkName: first, size: 0 });
-          return undefined;
-        }
-        this.#firstPaths.set(inodeKey(stat), path);
-      }
+      if (this.#putLink(member, stat)) return undefined;
       this.#put(attributes.length === 0 ? member : { ...member, xattrs: readXattrs(entry, attributes) });
       if (stat.size <= SMALL) {
         this.#small(fd, stat.size);
