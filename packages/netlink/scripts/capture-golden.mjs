@@ -12,6 +12,8 @@ const commands = {
   'veth create': 'ip link add name va type veth peer name vb',
   'veth create with addresses':
     'ip link add name vc address 02:00:00:00:00:01 mtu 1400 type veth peer name vd address 02:00:00:00:00:02 mtu 1400',
+  'veth create with one queue':
+    'ip link add name ve numtxqueues 1 numrxqueues 1 type veth peer name vf numtxqueues 1 numrxqueues 1',
   'bridge create': 'ip link add name br0 type bridge',
   'bridge create with options': 'ip link add name br1 type bridge stp_state 1 ageing_time 10000 mcast_snooping 0',
   'macvlan create': 'ip link add link mp name mv type macvlan mode bridge',

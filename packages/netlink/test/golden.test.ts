@@ -68,6 +68,20 @@ const cases: [string, number, number, Codec, object][] = [
       },
     },
   ],
+  [
+    'veth create with one queue',
+    RTM.NEWLINK,
+    NEW,
+    link,
+    {
+      attributes: {
+        numTxQueues: 1,
+        numRxQueues: 1,
+        name: 've',
+        info: { kind: 'veth', data: { peer: { attributes: { numTxQueues: 1, numRxQueues: 1, name: 'vf' } } } },
+      },
+    },
+  ],
   ['bridge create', RTM.NEWLINK, NEW, link, { attributes: { name: 'br0', info: { kind: 'bridge' } } }],
   [
     'bridge create with options',

@@ -14,25 +14,31 @@ import { NetNamespace } from './net-namespace.ts';
  */
 export class NetNamespacePool implements Disposable {
   readonly #size: number;
+  readonly #quietMs: number;
   readonly #ready: NetNamespace[] = [];
-  #refilling: NodeJS.Immediate | undefined;
+  #refilling: NodeJS.Timeout | undefined;
   #closed = false;
 
-  private constructor(size: number) {
+  private constructor(size: number, quietMs: number) {
     this.#size = size;
+    this.#quietMs = quietMs;
   }
 
   /**
    * Begins to make namespaces, one in each turn of the event loop.
    *
-   * @param options - `size`: how many to keep ready, 1 to 1,000; default 4
+   * @param options - `size`: how many to keep ready, 1 to 1,000, default 4; `quietMs`: milliseconds after the last one was
+   *   taken in which none is made, so that whoever took it has the processor, 0 to 60,000, default 0
    * @throws SpecError
    */
-  static create({ size = 4 }: { readonly size?: number } = {}): NetNamespacePool {
+  static create(options: { readonly size?: number; readonly quietMs?: number } = {}): NetNamespacePool {
+    const { size = 4, quietMs = 0 } = options;
     if (!Number.isInteger(size) || size < 1 || size > 1000)
       throw new SpecError('size', 'a number from 1 to 1000', size);
-    const pool = new NetNamespacePool(size);
-    pool.#refillSoon();
+    if (!Number.isInteger(quietMs) || quietMs < 0 || quietMs > 60_000)
+      throw new SpecError('quietMs', 'milliseconds from 0 to 60000', quietMs);
+    const pool = new NetNamespacePool(size, quietMs);
+    pool.#refillSoon(quietMs);
     return pool;
   }
 
@@ -48,14 +54,14 @@ export class NetNamespacePool implements Disposable {
    */
   async take(): Promise<NetNamespace> {
     const netns = this.#ready.shift();
-    this.#refillSoon();
+    this.#refillSoon(this.#quietMs);
     return netns ?? NetNamespace.create();
   }
 
   /** Gives up those nobody took. Idempotent. */
   close(): void {
     this.#closed = true;
-    if (this.#refilling) clearImmediate(this.#refilling);
+    clearTimeout(this.#refilling);
     for (const netns of this.#ready.splice(0)) netns.close();
   }
 
@@ -63,20 +69,19 @@ export class NetNamespacePool implements Disposable {
     this.close();
   }
 
-  #refillSoon(): void {
-    if (this.#closed || this.#refilling || this.#ready.length >= this.#size) return;
-    this.#refilling = setImmediate(async () => {
+  #refillSoon(afterMs: number): void {
+    clearTimeout(this.#refilling);
+    if (this.#closed || this.#ready.length >= this.#size) return;
+    this.#refilling = setTimeout(async () => {
       try {
         const netns = await NetNamespace.create();
         if (this.#closed) netns.close();
         else this.#ready.push(netns);
       } catch {
         // Whoever takes the next makes it, and is told.
-        this.#refilling = undefined;
         return;
       }
-      this.#refilling = undefined;
-      this.#refillSoon();
-    }).unref();
+      this.#refillSoon(0);
+    }, afterMs).unref();
   }
 }

@@ -123,4 +123,11 @@ rootTest('a pool has namespaces ready, and gives up those nobody took', async ()
   expect(await eventually(() => pool.ready === 2, 5000)).toBe(true);
   pool.close();
   expect(pool.ready).toBe(0);
+
+  expect(() => NetNamespacePool.create({ quietMs: -1 })).toThrow('quietMs');
+  using calm = NetNamespacePool.create({ size: 1, quietMs: 200 });
+  using _made = await calm.take();
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  expect(calm.ready).toBe(0);
+  expect(await eventually(() => calm.ready === 1, 5000)).toBe(true);
 });

@@ -20,6 +20,7 @@ import { type Bandwidth, type NetworkAttachment, nameOf, planNetwork } from './n
 import { holdNetwork, makeNetwork, type NetworkHold, type OpenedNetwork } from './opened-networks.ts';
 import { markOwner, unmarkOwner } from './owner-mark.ts';
 import { ownerLabel } from './prune-networks.ts';
+import { takeNamespace } from './ready-namespaces.ts';
 
 interface Connection {
   readonly hold: NetworkHold;
@@ -51,7 +52,7 @@ export class ContainerNetwork implements AsyncDisposable {
   /** Makes a namespace and connects it as a specification says. When a step fails, those before it are undone. */
   static async create(id: string, spec: ContainerSpec): Promise<ContainerNetwork> {
     const plan = planNetwork(spec);
-    const network = new ContainerNetwork(id, spec, await NetNamespace.create());
+    const network = new ContainerNetwork(id, spec, await takeNamespace());
     try {
       network.#register();
       if (plan.kind === 'connected') {

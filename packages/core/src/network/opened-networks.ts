@@ -4,6 +4,7 @@ import { stateRoot } from '../state-root.ts';
 import type { NetworkBackend, NetworkDriver } from './network-driver.ts';
 import type { NetworkOptions } from './network-options.ts';
 import { claimOptions, readOptions, removeOptions } from './network-store.ts';
+import { keepNamespaceReady, releaseReadyNamespace } from './ready-namespaces.ts';
 
 /**
  * A network as this process has it open: its name server, published ports and the log of refused connections are here,
@@ -176,12 +177,15 @@ async function hold(name: string, open: () => Promise<OpenedNetwork>): Promise<N
   const release = async () => {
     if (!held) return;
     held = false;
+    releaseReadyNamespace();
     if (--entry.holders > 0) return;
     opened.delete(key);
     await (await entry.network).close();
   };
   try {
-    return { network: await entry.network, release };
+    const network = await entry.network;
+    await keepNamespaceReady();
+    return { network, release };
   } catch (error) {
     held = false;
     if (--entry.holders === 0) opened.delete(key);

@@ -45,7 +45,7 @@ function dieInTurn(object: object, methods: readonly string[]): void {
     });
   }
 }
-dieInTurn(fs, ['mkdirSync', 'writeFileSync', 'linkSync', 'unlinkSync', 'renameSync', 'rmSync']);
+dieInTurn(fs, ['mkdirSync', 'writeFileSync', 'symlinkSync', 'unlinkSync', 'renameSync', 'rmSync']);
 dieInTurn(fs.promises, ['writeFile', 'rename', 'rm']);
 syncBuiltinESMExports();
 dieInTurn(Object.getPrototypeOf(netns.socket), ['exchange', 'transaction', 'request']);

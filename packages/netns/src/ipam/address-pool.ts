@@ -1,15 +1,8 @@
-import { randomUUID } from 'node:crypto';
-import { linkSync, readdirSync, readFileSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs';
+import { readdirSync, readlinkSync, rmdirSync, symlinkSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { SpecError } from '@ns/libc';
 import { AddressInUseError, AddressPoolExhaustedError } from '../errors.ts';
-import {
-  checkStateName,
-  removeOldDrafts,
-  removeStateDirectory,
-  stateDirectory,
-  stateRoot,
-} from '../state-directory.ts';
+import { checkStateName, removeStateDirectory, stateDirectory, stateRoot } from '../state-directory.ts';
 import { addressNumber, addressText, contains, hostRange, parseSubnet, type Subnet } from './subnet.ts';
 
 const GUESSES = 8;
@@ -40,9 +33,9 @@ export interface Lease {
 }
 
 /**
- * Addresses of one subnet, handed out one by one, each to one owner. A lease is a file named like the address, linked into
- * place with link(2), which fails when it is there: two processes can never get the same address, and a crash leaves
- * either a whole lease or none.
+ * Addresses of one subnet, handed out one by one, each to one owner. A lease is a symbolic link named like the address
+ * that holds its owner: symlink(2) makes name and content at once and fails when the name is there, so two processes can
+ * never get the same address, and a crash leaves either a whole lease or none.
  *
  * Addresses are given in rising order and start over at the end, so that one that was given back is used again as late as
  * possible: neighbours remember who had it.
@@ -91,15 +84,10 @@ export class AddressPool {
    * @throws SpecError when the wanted one is not in the subnet
    */
   allocate(owner: string, options: { readonly address?: string | undefined } = {}): Lease {
-    const draft = join(this.#directory, `.${randomUUID()}`);
     const since = Date.now();
-    writeFileSync(draft, JSON.stringify({ owner, since }), { mode: 0o600 });
-    try {
-      const number = options.address === undefined ? this.#takeNext(draft) : this.#takeWanted(draft, options.address);
-      return { address: addressText(number, this.subnet.family), prefixLength: this.subnet.prefixLength, owner, since };
-    } finally {
-      unlinkSync(draft);
-    }
+    const content = `${since}:${owner}`;
+    const number = options.address === undefined ? this.#takeNext(content) : this.#takeWanted(content, options.address);
+    return { address: addressText(number, this.subnet.family), prefixLength: this.subnet.prefixLength, owner, since };
   }
 
   /** Gives an address back. Idempotent. */
@@ -131,18 +119,13 @@ export class AddressPool {
     return gone;
   }
 
-  /** Removes what processes that were killed while they took an address left on disk. */
-  removeDrafts(): void {
-    removeOldDrafts(this.#directory, (name) => name.startsWith('.'));
-  }
-
   /** Removes the pool with all its leases from disk. Idempotent. */
   remove(): void {
     removeStateDirectory(this.#root, 'ipam', this.name, this.subnet.family);
     removeEmptyDirectory(join(this.#root, 'ipam', this.name));
   }
 
-  #takeWanted(draft: string, address: string): bigint {
+  #takeWanted(content: string, address: string): bigint {
     const number = addressNumber(address);
     const family = address.includes(':') ? 'inet6' : 'inet';
     if (family !== this.subnet.family || !contains(this.subnet, number))
@@ -152,12 +135,12 @@ export class AddressPool {
       throw new SpecError('address', `an address a host of ${this.subnet.text} may have`, address);
     const keeper = this.#kept.get(number);
     if (keeper !== undefined) throw new AddressInUseError(address, keeper);
-    if (!this.#link(draft, number))
+    if (!this.#put(content, number))
       throw new AddressInUseError(address, this.#read(leaseName(number, this.subnet))?.owner ?? 'somebody else');
     return number;
   }
 
-  #takeNext(draft: string): bigint {
+  #takeNext(content: string): bigint {
     const { first, last } = this.#range;
     // The next one is nearly always free; the directory is read when a few were not.
     let taken: ReadonlySet<string> | undefined;
@@ -166,7 +149,7 @@ export class AddressPool {
     const size = last - first + 1n;
     for (let tried = 0n, number = this.#next; tried < size; tried++, number = number >= last ? first : number + 1n) {
       if (this.#kept.has(number) || taken?.has(leaseName(number, this.subnet))) continue;
-      if (!this.#link(draft, number)) {
+      if (!this.#put(content, number)) {
         if (++misses === GUESSES) taken = new Set(this.#names());
         continue;
       }
@@ -176,9 +159,9 @@ export class AddressPool {
     throw new AddressPoolExhaustedError(this.name, this.subnet.text);
   }
 
-  #link(draft: string, number: bigint): boolean {
+  #put(content: string, number: bigint): boolean {
     try {
-      linkSync(draft, join(this.#directory, leaseName(number, this.subnet)));
+      symlinkSync(content, join(this.#directory, leaseName(number, this.subnet)));
       return true;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
@@ -187,22 +170,18 @@ export class AddressPool {
   }
 
   #names(): string[] {
-    return readdirSync(this.#directory)
-      .filter((name) => !name.startsWith('.'))
-      .sort();
+    return readdirSync(this.#directory).sort();
   }
 
   #read(name: string): Lease | undefined {
     try {
-      const { owner, since } = JSON.parse(readFileSync(join(this.#directory, name), 'utf8')) as {
-        owner: string;
-        since: number;
-      };
+      const content = readlinkSync(join(this.#directory, name));
+      const colon = content.indexOf(':');
       return {
         address: addressText(BigInt(`0x${name}`), this.subnet.family),
         prefixLength: this.subnet.prefixLength,
-        owner,
-        since,
+        owner: content.slice(colon + 1),
+        since: Number(content.slice(0, colon)),
       };
     } catch (error) {
       // Given back since the directory was read.

@@ -8,7 +8,7 @@ import { remove as removeLink } from '../link/change.ts';
 import type { NetnsReference } from '../namespace-reference.ts';
 import { NetNamespace } from '../net-namespace.ts';
 import { parsePortSpec } from '../ports/port-spec.ts';
-import { type PublishedPorts, publishPorts } from '../ports/publish-ports.ts';
+import { type PublishedPorts, type ReservedPorts, reservePorts } from '../ports/publish-ports.ts';
 import { BridgeSide } from './bridge-side.ts';
 import { isPoliced, type NetworkPolicies } from './network-policies.ts';
 import { digest, type Endpoint, type NetworkRecord, type NetworkState } from './network-state.ts';
@@ -81,39 +81,44 @@ export class NetworkEndpoints {
     // A namespace that has a socket open already lends it.
     const borrowed = options.netns instanceof NetNamespace ? options.netns : undefined;
     const inside = borrowed ?? (await NetNamespace.open(options.netns));
+    let reserved: ReservedPorts | undefined;
     try {
-      const { address, address6 } = this.#allocate(options);
-      const mac = options.mac ?? macFor(address ?? address6!, owner);
-      const hostLink = `nsv${digest(this.#record.name, owner).slice(0, 12)}`;
-      const link = options.link ?? 'eth0';
-      let draft: Endpoint = { owner, link, hostLink, mac, address, address6, names, ports: [], egress };
-      this.#state.writeEndpoint(this.#record.name, draft);
-      if (isPoliced(draft)) await this.#policies.prepare(draft, this.#record);
+      const addresses = this.#allocate(options);
+      const { address, address6 } = addresses;
+      if (ports.length > 0) reserved = await reservePorts({ ports, firewall: this.#firewall, ...addresses });
+      let endpoint: Endpoint = {
+        owner,
+        link: options.link ?? 'eth0',
+        hostLink: `nsv${digest(this.#record.name, owner).slice(0, 12)}`,
+        mac: options.mac ?? macFor(address ?? address6!, owner),
+        address,
+        address6,
+        names,
+        ports: reserved?.ports ?? [],
+        egress,
+      };
+      this.#state.writeEndpoint(this.#record.name, endpoint);
+      if (isPoliced(endpoint)) await this.#policies.prepare(endpoint, this.#record);
       const wayOut =
         options.defaultRoute === false || this.#record.internal
           ? []
           : this.#pools.flatMap((pool) => pool.gateway ?? []);
       try {
-        this.#bridge.plug(draft, inside, wayOut);
+        this.#bridge.plug(endpoint, inside, wayOut);
       } catch (error) {
         if (!(error instanceof LinkNameTakenError)) throw error;
         // Most containers have one network, so eth0 is tried without asking.
         if (options.link !== undefined) throw error.cause;
-        draft = { ...draft, link: freeLinkName(inside) };
-        this.#state.writeEndpoint(this.#record.name, draft);
-        this.#bridge.plug(draft, inside, wayOut);
+        endpoint = { ...endpoint, link: freeLinkName(inside) };
+        this.#state.writeEndpoint(this.#record.name, endpoint);
+        this.#bridge.plug(endpoint, inside, wayOut);
       }
-      if (isPoliced(draft)) await this.#policies.add(draft);
-      if (ports.length === 0) return draft;
-      const published = await publishPorts({
-        ports,
-        firewall: this.#firewall,
-        ...addressesOf(draft),
-        onReserved: (reserved) => this.#state.writeEndpoint(this.#record.name, { ...draft, ports: reserved }),
-      });
-      this.#published.set(owner, published);
-      return { ...draft, ports: published.ports };
+      if (isPoliced(endpoint)) await this.#policies.add(endpoint);
+      reserved?.lead();
+      if (reserved) this.#published.set(owner, reserved);
+      return endpoint;
     } catch (error) {
+      await reserved?.close();
       await this.disconnect(owner);
       throw error;
     } finally {
@@ -150,7 +155,6 @@ export class NetworkEndpoints {
     for (const owner of owners) if (await isGone(owner)) gone.push(owner);
     for (const owner of gone) await this.disconnect(owner);
     this.#state.removeDrafts(this.#record.name);
-    for (const pool of this.#pools) pool.removeDrafts();
     return gone;
   }
 
@@ -175,8 +179,4 @@ export class NetworkEndpoints {
     };
     return { address: take('inet', address), address6: take('inet6', address6) };
   }
-}
-
-function addressesOf({ address, address6 }: Endpoint): { address?: string; address6?: string } {
-  return { ...(address === undefined ? {} : { address }), ...(address6 === undefined ? {} : { address6 }) };
 }

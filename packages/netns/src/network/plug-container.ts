@@ -44,7 +44,9 @@ export function plugContainer(
   const { socket, pools, record } = into;
   const { hostLink, link, mac } = endpoint;
   const { mtu } = record;
-  const peer = { attributes: { name: checkLinkName(link, 'link'), address: mac, mtu, netnsFd: inside.fd } };
+  const peer = {
+    attributes: { name: checkLinkName(link, 'link'), address: mac, mtu, netnsFd: inside.fd, ...oneQueue },
+  };
   const veth = {
     type: RTM.NEWLINK,
     flags: NLM_F.CREATE | NLM_F.EXCL,
@@ -55,6 +57,7 @@ export function plugContainer(
         name: hostLink,
         mtu,
         master: into.bridgeIndex,
+        ...oneQueue,
         info: { kind: 'veth', data: { peer } },
       },
     }),
@@ -86,6 +89,9 @@ export function plugContainer(
   const outcomes = inside.socket.exchange(steps.map(({ request }) => request));
   for (const [step, { mayFail }] of steps.entries()) failOn(outcomes[step], mayFail);
 }
+
+// The kernel would make a queue for each processor, and take all but one away again.
+const oneQueue = { numTxQueues: 1, numRxQueues: 1 } as const;
 
 /** A veth names its other end, by its index over there. Only this one attribute is read: there are fifty. */
 function otherEnd(link: Buffer): number {

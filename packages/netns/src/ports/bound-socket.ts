@@ -11,6 +11,7 @@ const SOCKADDR_IN6_SIZE = 28;
 /** A socket that has its address. */
 export interface BoundSocket {
   readonly fd: OwnedFd;
+  readonly family: 'inet' | 'inet6';
   /** The port it got, when any would do. */
   readonly port: number;
 }
@@ -19,22 +20,28 @@ export interface BoundSocket {
  * A TCP or UDP socket made and bound inside a network namespace; it stays there. Node makes sockets later, on another
  * turn of the event loop, so they cannot be made this way.
  *
- * @param options - `port` 0: the kernel chooses
+ * @param options - `port` 0: the kernel chooses; `dualStack`: `::` means every address of both versions
  * @throws SyscallError EADDRINUSE, EACCES for a privileged port, EADDRNOTAVAIL when the address is not the host's
  */
 export function bindSocket(
-  options: InNetns & { readonly protocol: Protocol; readonly address: string; readonly port: number },
+  options: InNetns & {
+    readonly protocol: Protocol;
+    readonly address: string;
+    readonly port: number;
+    readonly dualStack?: boolean;
+  },
 ): BoundSocket {
-  const { protocol, address, port, netns } = options;
+  const { protocol, address, port, netns, dualStack = false } = options;
   const doing = `bind ${address} port ${port}/${protocol}`;
   const bytes = parseIpAddress(address);
   const fd = insideReference(netns, () => openSocketHere(protocol, bytes.length));
   try {
-    if (protocol === 'tcp') setOption(fd.fd, SOL_SOCKET, SO_REUSEADDR);
-    if (bytes.length === 16) setOption(fd.fd, IPPROTO_IPV6, IPV6_V6ONLY);
+    if (protocol === 'tcp') setOption(fd.fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    // Said either way: net.ipv6.bindv6only has a default of its own.
+    if (bytes.length === 16) setOption(fd.fd, IPPROTO_IPV6, IPV6_V6ONLY, dualStack ? 0 : 1);
     const name = socketAddress(bytes, port);
     check('bind', syscall(SYS.bind, fd.fd, name.address, name.bytes.length), { doing });
-    return { fd, port: boundPort(fd.fd) };
+    return { fd, family: bytes.length === 4 ? 'inet' : 'inet6', port: boundPort(fd.fd) };
   } catch (error) {
     fd.close();
     throw error;
@@ -53,8 +60,8 @@ function openSocketHere(protocol: Protocol, addressSize: number): OwnedFd {
   return new OwnedFd(check('socket', syscall(SYS.socket, addressSize === 4 ? AF.INET : AF.INET6, type, 0)));
 }
 
-function setOption(fd: number, level: number, option: number): void {
-  check('setsockopt', syscall(SYS.setsockopt, fd, level, option, addressOf(new Int32Array([1])), 4));
+function setOption(fd: number, level: number, option: number, value: number): void {
+  check('setsockopt', syscall(SYS.setsockopt, fd, level, option, addressOf(new Int32Array([value])), 4));
 }
 
 function socketAddress(bytes: Buffer, port: number): { bytes: Buffer; address: number } {

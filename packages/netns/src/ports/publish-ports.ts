@@ -1,4 +1,4 @@
-import { SyscallError } from '@ns/libc';
+import { SpecError, SyscallError } from '@ns/libc';
 import { PortInUseError } from '../errors.ts';
 import { describePort, type Firewall, type PublishedPort } from '../firewall/firewall.ts';
 import type { InNetns } from '../namespace-reference.ts';
@@ -11,13 +11,11 @@ import { proxyUdp } from './udp-proxy.ts';
 export interface PublishOptions extends InNetns {
   readonly ports: readonly PortSpec[];
   /** IPv4 address of the container. */
-  readonly address?: string;
+  readonly address?: string | undefined;
   /** IPv6 address of the container. */
-  readonly address6?: string;
+  readonly address6?: string | undefined;
   /** Where it goes through the kernel. Without it, everything goes through the userland proxy, and `netns` is the host's. */
   readonly firewall?: Firewall;
-  /** Called when the numbers are known and before the kernel leads anything: who keeps a record can undo what a crash leaves. */
-  readonly onReserved?: (ports: readonly PublishedPort[]) => void;
 }
 
 /** Ports that are published, until it is closed. */
@@ -28,8 +26,17 @@ export interface PublishedPorts extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-const ANY = ['0.0.0.0', '::'] as const;
-const FREE_PORT_ATTEMPTS = 50;
+/** Ports that are ours and lead nowhere yet but through the proxy. */
+export interface ReservedPorts extends PublishedPorts {
+  /**
+   * Leads them into the container, all or none.
+   *
+   * @throws PortInUseError when another container has one
+   */
+  lead(): void;
+}
+
+const ANY: readonly string[] = ['0.0.0.0', '::'];
 
 /**
  * Publishes ports of a container: nftables leads what comes from outside, from other containers and from 127.0.0.1 into
@@ -39,11 +46,28 @@ const FREE_PORT_ATTEMPTS = 50;
  * @throws PortInUseError when a port of the host is taken
  */
 export async function publishPorts(options: PublishOptions): Promise<PublishedPorts> {
-  const { firewall } = options;
+  const reserved = await reservePorts(options);
+  try {
+    reserved.lead();
+  } catch (error) {
+    await reserved.close();
+    throw error;
+  }
+  return reserved;
+}
+
+/**
+ * The first half of {@link publishPorts}: whoever keeps a record writes the numbers into it before anything leads to the
+ * container, and can undo what a crash leaves.
+ */
+export async function reservePorts(options: PublishOptions): Promise<ReservedPorts> {
+  const { firewall, address, address6 } = options;
   const netns = firewall?.netns ?? options.netns;
+  const some = address ?? address6;
+  if (some === undefined) throw new SpecError('address', 'an address of the container', some);
   const proxies: PortProxy[] = [];
   const ports: PublishedPort[] = [];
-  let inKernel: PublishedPort[] = [];
+  let inKernel: readonly PublishedPort[] = [];
   let closed = false;
   const close = async (): Promise<void> => {
     if (closed) return;
@@ -53,82 +77,68 @@ export async function publishPorts(options: PublishOptions): Promise<PublishedPo
   };
   try {
     for (const spec of options.ports) {
-      const { sockets, port: hostPort } = reserve(spec, netns);
-      for (const [hostAddress, socket] of sockets) {
-        const target = targetFor(hostAddress, spec, options);
-        if (!target) {
-          socket.fd.close();
-          continue;
-        }
-        const family = hostAddress.includes(':') ? 'inet6' : 'inet';
-        proxies.push(
-          spec.protocol === 'tcp'
-            ? await proxyTcp(socket, { ...target, netns })
-            : await proxyUdp(socket, { ...target, netns }, family),
-        );
-        ports.push({ protocol: spec.protocol, hostAddress, hostPort, address: target.address, port: spec.port });
+      const { socket, hostAddresses } = reserve(spec, netns);
+      const { protocol, port } = spec;
+      // The container's address of the version that is asked; the other one's will do.
+      const targetFor = (host: string): ProxyTarget => ({
+        address: (isIpv4(host) ? address : address6) ?? some,
+        port,
+        netns,
+      });
+      proxies.push(await (protocol === 'tcp' ? proxyTcp : proxyUdp)(socket, targetFor));
+      for (const hostAddress of hostAddresses) {
+        const target = targetFor(hostAddress);
+        ports.push({ protocol, hostAddress, hostPort: socket.port, address: target.address, port });
       }
     }
-    options.onReserved?.(ports);
-    const wanted = ports.flatMap(kernelPort);
-    firewall?.publish(wanted);
-    inKernel = firewall ? wanted : [];
   } catch (error) {
     await close();
     throw error;
   }
-  return { ports, close, [Symbol.asyncDispose]: close };
+  const lead = (): void => {
+    const wanted = ports.flatMap(kernelPort);
+    firewall?.publish(wanted);
+    inKernel = wanted;
+  };
+  return { ports, lead, close, [Symbol.asyncDispose]: close };
 }
 
-/** The container's address of the version the host's address has; another version's will do for the proxy. */
-function targetFor(
-  hostAddress: string,
-  spec: PortSpec,
-  { address, address6 }: PublishOptions,
-): ProxyTarget | undefined {
-  const [same, other] = hostAddress.includes(':') ? [address6, address] : [address, address6];
-  const chosen = same ?? other;
-  return chosen === undefined ? undefined : { address: chosen, port: spec.port };
+/** A socket for both versions shows those of version 4 as `::ffff:192.0.2.1`. */
+function isIpv4(address: string): boolean {
+  return address.startsWith('::ffff:') || !address.includes(':');
 }
 
 /** What nftables can lead: both ends of one version. */
 function kernelPort(port: PublishedPort): PublishedPort[] {
   const { hostAddress, ...rest } = port;
   if (hostAddress!.includes(':') !== port.address.includes(':')) return [];
-  return [(ANY as readonly string[]).includes(hostAddress!) ? rest : port];
+  return [ANY.includes(hostAddress!) ? rest : port];
 }
 
-/** Binds a port on each address, the same number on all of them. */
-function reserve(spec: PortSpec, netns: InNetns['netns']): { sockets: Map<string, BoundSocket>; port: number } {
-  const addresses = spec.hostAddress === undefined ? ANY : [spec.hostAddress];
+/** A port of the host that is ours, and the addresses it is on. */
+interface Reservation {
+  readonly socket: BoundSocket;
+  readonly hostAddresses: readonly string[];
+}
+
+/** Binds the first of the ports that will do. */
+function reserve(spec: PortSpec, netns: InNetns['netns']): Reservation {
   const { from, to } = spec.hostPorts;
-  const candidates =
-    from === 0
-      ? Array<number>(FREE_PORT_ATTEMPTS).fill(0)
-      : Array.from({ length: to - from + 1 }, (_, index) => from + index);
   let refused: unknown;
-  for (const candidate of candidates) {
-    const sockets = new Map<string, BoundSocket>();
+  for (let port = from; port <= to; port++) {
     try {
-      let port = candidate;
-      for (const address of addresses) {
-        const socket = bindIfPossible(spec, address, port, netns);
-        if (!socket) continue;
-        sockets.set(address, socket);
-        port = socket.port;
-      }
-      return { sockets, port };
+      return bind(spec, port, netns);
     } catch (error) {
-      for (const socket of sockets.values()) socket.fd.close();
       if (!(error instanceof SyscallError) || error.code !== 'EADDRINUSE') throw error;
       refused = error;
     }
   }
+  const address = spec.hostAddress ?? '0.0.0.0';
   const described = describePort({
     protocol: spec.protocol,
-    hostAddress: addresses[0],
+    hostAddress: address,
     hostPort: from,
-    address: addresses[0]!,
+    address,
     port: spec.port,
   });
   throw new PortInUseError(
@@ -137,18 +147,17 @@ function reserve(spec: PortSpec, netns: InNetns['netns']): { sockets: Map<string
   );
 }
 
-function bindIfPossible(
-  spec: PortSpec,
-  address: string,
-  port: number,
-  netns: InNetns['netns'],
-): BoundSocket | undefined {
+/** One socket, for every address of both versions where none is named. */
+function bind({ protocol, hostAddress }: PortSpec, port: number, netns: InNetns['netns']): Reservation {
+  const options = { netns, protocol, port };
+  if (hostAddress !== undefined)
+    return { socket: bindSocket({ ...options, address: hostAddress }), hostAddresses: [hostAddress] };
   try {
-    return bindSocket({ netns, protocol: spec.protocol, address, port });
+    return { socket: bindSocket({ ...options, address: '::', dualStack: true }), hostAddresses: ANY };
   } catch (error) {
     // A host without IPv6: nobody asked for it by name.
     const noSuchVersion = error instanceof SyscallError && ['EAFNOSUPPORT', 'EADDRNOTAVAIL'].includes(error.code);
-    if (noSuchVersion && spec.hostAddress === undefined && address === '::') return undefined;
-    throw error;
+    if (!noSuchVersion) throw error;
+    return { socket: bindSocket({ ...options, address: '0.0.0.0' }), hostAddresses: ['0.0.0.0'] };
   }
 }

@@ -8,6 +8,9 @@ export interface ProxyTarget extends InNetns {
   readonly port: number;
 }
 
+/** Where a client is led to, by the address it comes from. */
+export type TargetOf = (client: string) => ProxyTarget;
+
 /** Something that listens until it is closed. */
 export interface PortProxy {
   close(): Promise<void>;
@@ -17,10 +20,13 @@ export interface PortProxy {
  * Passes TCP connections on, in this process: what publishes a port where nftables cannot (::1, no nft, no privilege).
  * Takes the socket over. Does not keep the event loop alive by listening, but each connection does.
  */
-export async function proxyTcp(listener: BoundSocket, target: ProxyTarget): Promise<PortProxy> {
+export async function proxyTcp(listener: BoundSocket, targetOf: TargetOf): Promise<PortProxy> {
   const connections = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
-    const upstream = connectTo(target);
+    const { remoteAddress } = client;
+    // It has gone already.
+    if (remoteAddress === undefined) return client.destroy();
+    const upstream = connectTo(targetOf(remoteAddress));
     for (const socket of [client, upstream]) {
       connections.add(socket);
       socket.once('close', () => connections.delete(socket));

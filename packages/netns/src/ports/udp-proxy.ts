@@ -1,23 +1,30 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { type BoundSocket, bindSocket } from './bound-socket.ts';
-import type { PortProxy, ProxyTarget } from './tcp-proxy.ts';
+import type { PortProxy, ProxyTarget, TargetOf } from './tcp-proxy.ts';
 
-const IDLE_MS = 90_000;
-// A flood of forged senders must not use up our descriptors; the one that was silent longest makes room.
-const MAX_SESSIONS = 1024;
+/** How long senders are remembered, and how many. */
+export interface UdpProxyLimits {
+  /** Milliseconds without a datagram of the sender after which its answers are no longer waited for. */
+  readonly idleMs: number;
+  /** A flood of forged senders must not use up our descriptors; the one that was silent longest makes room. */
+  readonly maxSessions: number;
+}
+
+const defaultLimits: UdpProxyLimits = { idleMs: 90_000, maxSessions: 1024 };
 
 interface Session {
   readonly upstream: Socket;
+  readonly target: ProxyTarget;
   timer: NodeJS.Timeout;
 }
 
 /** Passes UDP datagrams on and answers back to their senders. Takes the socket over. Does not keep the event loop alive. */
 export async function proxyUdp(
   listener: BoundSocket,
-  target: ProxyTarget,
-  family: 'inet' | 'inet6',
+  targetOf: TargetOf,
+  { idleMs, maxSessions }: UdpProxyLimits = defaultLimits,
 ): Promise<PortProxy> {
-  const front = await openDatagram(family, listener);
+  const front = await openDatagram(listener);
   const sessions = new Map<string, Session>();
 
   const end = (key: string): void => {
@@ -27,23 +34,24 @@ export async function proxyUdp(
     clearTimeout(session.timer);
     session.upstream.close();
   };
-  const expire = (key: string): NodeJS.Timeout => setTimeout(end, IDLE_MS, key).unref();
+  const expire = (key: string): NodeJS.Timeout => setTimeout(end, idleMs, key).unref();
 
   const begin = async (key: string, sender: { address: string; port: number }): Promise<Session> => {
-    const targetFamily = target.address.includes(':') ? 'inet6' : 'inet';
-    const own = bindSocket({
-      netns: target.netns,
-      protocol: 'udp',
-      address: targetFamily === 'inet' ? '0.0.0.0' : '::',
-      port: 0,
-    });
-    const upstream = await openDatagram(targetFamily, own);
+    const target = targetOf(sender.address);
+    const upstream = await openDatagram(
+      bindSocket({
+        netns: target.netns,
+        protocol: 'udp',
+        address: target.address.includes(':') ? '::' : '0.0.0.0',
+        port: 0,
+      }),
+    );
     upstream.on('message', (answer, { address }) => {
       if (address === target.address) front.send(answer, sender.port, sender.address, ignore);
     });
-    const oldest = sessions.size >= MAX_SESSIONS ? sessions.keys().next().value : undefined;
+    const oldest = sessions.size >= maxSessions ? sessions.keys().next().value : undefined;
     if (oldest !== undefined) end(oldest);
-    const session = { upstream, timer: expire(key) };
+    const session = { upstream, target, timer: expire(key) };
     sessions.set(key, session);
     return session;
   };
@@ -56,7 +64,7 @@ export async function proxyUdp(
     // Last used goes last.
     sessions.delete(key);
     sessions.set(key, session);
-    session.upstream.send(datagram, target.port, target.address, ignore);
+    session.upstream.send(datagram, session.target.port, session.target.address, ignore);
   };
   // One after the other: two datagrams of a new sender must not open two sessions.
   let queue: Promise<void> = Promise.resolve();
@@ -76,7 +84,7 @@ export async function proxyUdp(
 /** Datagrams may be lost; a container that does not listen says so with ICMP, and that is no reason to end. */
 function ignore(): void {}
 
-async function openDatagram(family: 'inet' | 'inet6', { fd }: BoundSocket): Promise<Socket> {
+async function openDatagram({ fd, family }: BoundSocket): Promise<Socket> {
   const socket = createSocket(family === 'inet' ? 'udp4' : 'udp6');
   socket.on('error', ignore);
   await new Promise<void>((resolve) => socket.bind({ fd: fd.release() }, resolve));
