@@ -15,6 +15,7 @@ import {
 import type { Exit } from '@ns/launch';
 import { UnavailableError } from '@ns/libc';
 import type { Ending } from './container-process.ts';
+import { deviceRules } from './device-access.ts';
 import type { ContainerLimits, ContainerSpec } from './types.ts';
 
 /**
@@ -22,8 +23,8 @@ import type { ContainerLimits, ContainerSpec } from './types.ts';
  *
  * @throws UnavailableError for a limit whose controller is absent
  */
-export function createContainerCgroup(id: string, wanted: ContainerLimits | undefined): Promise<Cgroup> {
-  const { limits, missing } = cgroupLimits(wanted);
+export function createContainerCgroup(id: string, spec: ContainerSpec): Promise<Cgroup> {
+  const { limits, missing } = containerLimits(spec);
   return Cgroup.create(`ns-${id}`, limits, { missing });
 }
 
@@ -35,22 +36,29 @@ export function createContainerCgroup(id: string, wanted: ContainerLimits | unde
  */
 export function planContainerCgroup(
   id: string,
-  { limits: wanted, cgroupAccess }: Pick<ContainerSpec, 'limits' | 'cgroupAccess'>,
+  spec: ContainerSpec,
 ): { cgroup: CgroupPlan; payload: CgroupPlan } | undefined {
-  const { limits, missing } = cgroupLimits(wanted);
+  const { limits, missing } = containerLimits(spec);
   const cgroup = planCgroup(`ns-${id}`, limits, { missing });
-  if (!isLimited(wanted) && process.geteuid!() !== 0 && !cgroup.permitted) return undefined;
-  const account = cgroupAccess === 'delegated' ? delegatedControllers(cgroup.host) : limitedControllers(wanted);
+  if (!isLimited(spec) && process.geteuid!() !== 0 && !cgroup.permitted) return undefined;
+  const account = spec.cgroupAccess === 'delegated' ? delegatedControllers(cgroup.host) : limitedControllers(spec);
   return { cgroup, payload: cgroup.child(payloadName, {}, { account, missing: 'warn' }) };
 }
 
 /** Does it ask for anything that takes a cgroup? */
-export function isLimited(limits: ContainerLimits = {}): boolean {
-  return Object.keys(limits).length > 0;
+export function isLimited(spec: ContainerSpec): boolean {
+  return Object.keys(spec.limits ?? {}).length > 0 || deviceRules(spec) !== undefined;
 }
 
 /** Name of the cgroup that the first process is in. */
 export const payloadName = 'init';
+
+/** What the cgroup of a container enforces. */
+function containerLimits(spec: ContainerSpec): { limits: Limits; missing: MissingPolicy } {
+  const { limits, missing } = cgroupLimits(spec.limits);
+  const devices = deviceRules(spec);
+  return { limits: { ...limits, ...(devices && { devices }) }, missing };
+}
 
 /** Limits of a container as those of its cgroup. */
 export function cgroupLimits({ missing = 'error', ...limits }: ContainerLimits = {}): {
@@ -64,16 +72,13 @@ export function cgroupLimits({ missing = 'error', ...limits }: ContainerLimits =
  * A cgroup inside, for one command. On v1 each controller is a tree of its own: to be limited by the container's cgroup
  * is to be below it in each tree it is in.
  */
-export function createCommandCgroup(
-  container: Cgroup,
-  name: string,
-  limits: ContainerLimits | undefined,
-): Promise<Cgroup> {
-  return container.createChild(name, {}, { account: limitedControllers(limits) });
+export function createCommandCgroup(container: Cgroup, name: string, spec: ContainerSpec): Promise<Cgroup> {
+  return container.createChild(name, {}, { account: limitedControllers(spec) });
 }
 
-function limitedControllers(limits: ContainerLimits | undefined): readonly Controller[] {
-  return controllers.filter((controller) => controller in cgroupLimits(limits).limits);
+function limitedControllers(spec: ContainerSpec): readonly Controller[] {
+  const { limits } = containerLimits(spec);
+  return controllers.filter((controller) => controller in limits);
 }
 
 /**
@@ -82,9 +87,9 @@ function limitedControllers(limits: ContainerLimits | undefined): readonly Contr
  */
 export async function createExecCgroup(
   container: Cgroup | undefined,
-  limits: ContainerLimits | undefined,
+  spec: ContainerSpec,
 ): Promise<Cgroup | undefined> {
-  return container && createCommandCgroup(container, `exec-${randomBytes(6).toString('hex')}`, limits);
+  return container && createCommandCgroup(container, `exec-${randomBytes(6).toString('hex')}`, spec);
 }
 
 /**
@@ -117,7 +122,7 @@ function delegatedControllers({ mode, unified }: CgroupHost): readonly Controlle
   return [...unified!.controllers];
 }
 
-const controllers = ['memory', 'cpu', 'cpuset', 'pids', 'io', 'hugetlb'] as const;
+const controllers = ['memory', 'cpu', 'cpuset', 'pids', 'io', 'hugetlb', 'devices'] as const;
 
 /** What a process used and whether memory was its end: read before the cgroup goes away. */
 export async function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Promise<Ending> {

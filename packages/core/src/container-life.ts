@@ -352,14 +352,14 @@ export class ContainerLife {
   execTarget(): ExecTarget {
     const run = this.running('run a command in it');
     const { pid, pidfd, namespaces } = run.launched;
-    const { limits } = this.#spec;
+    const spec = this.#spec;
     return {
       design: run.design,
-      spec: this.#spec,
+      spec,
       pid: pid!,
       pidfd: pidfd!,
       namespaces,
-      newCgroup: () => createExecCgroup(run.cgroup, limits),
+      newCgroup: () => createExecCgroup(run.cgroup, spec),
     };
   }
 

@@ -225,7 +225,7 @@ function keepOutput(streams: StandardStreams, logs: LogBuffer, location: LogLoca
 
 /** The one the first process is in. */
 function payloadCgroup(cgroup: Cgroup, spec: ContainerSpec, ids: IdLease | undefined): Promise<Cgroup> {
-  if (spec.cgroupAccess !== 'delegated') return createCommandCgroup(cgroup, payloadName, spec.limits);
+  if (spec.cgroupAccess !== 'delegated') return createCommandCgroup(cgroup, payloadName, spec);
   const root = resolveIdMaps(spec, ids)?.uids.find(({ container }) => container === 0);
   return createDelegatedCgroup(cgroup, root?.host ?? 0);
 }

@@ -128,6 +128,8 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     shmBytes: parseSize(spec.shmSize ?? defaultShmSize, 'shmSize'),
     maskedPaths: spec.maskedPaths ?? (privileged ? [] : maskedPaths),
     readonlyPaths: spec.readonlyPaths ?? (privileged ? [] : readonlyPaths),
+    // Where the host's own is read-only a user namespace may have no writable one, and there is little in it that it may write.
+    sysReadonly: !privileged || userNamespace,
     sysctls: resolveSysctls(sysctlsBesides(network, spec), namespaces.created, { userNamespace }),
     rlimits: resolveRlimits(spec, host),
     oomScoreAdj: spec.oomScoreAdj,

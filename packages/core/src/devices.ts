@@ -8,7 +8,7 @@ import type { DeviceSpec } from './types.ts';
  *
  * @throws NsError `ERR_NS_DEVICE` when it is missing or no device
  */
-export function resolveDevice(device: string | DeviceSpec, index: number): DeviceNode {
+export function resolveDevice(device: string | DeviceSpec, index: number): DeviceNode & { readonly type: 'b' | 'c' } {
   const { path, target = path } = typeof device === 'string' ? { path: device } : device;
   const field = `devices[${index}]`;
   if (!target.startsWith('/dev/')) throw new SpecError(`${field}.target`, 'a path below /dev', target);

@@ -38,7 +38,7 @@ export function needsResources(spec: ContainerSpec): boolean {
   // In somebody else's pid namespace only a cgroup tells which processes are ours.
   const sharesPids = spec.namespaces?.pid !== undefined && spec.namespaces.pid !== 'private';
   return (
-    isLimited(spec.limits) ||
+    isLimited(spec) ||
     sharesPids ||
     wantsIdLease(spec) ||
     needsPreparation(spec) ||
@@ -113,12 +113,12 @@ async function connectNetwork(id: string, spec: ContainerSpec): Promise<Containe
 
 async function cgroupFor(id: string, spec: ContainerSpec): Promise<Cgroup | undefined> {
   try {
-    return await createContainerCgroup(id, spec.limits);
+    return await createContainerCgroup(id, spec);
   } catch (error) {
     const notAllowed =
       error instanceof UnavailableError ||
       (error instanceof SyscallError && (error.code === 'EACCES' || error.code === 'EPERM' || error.code === 'EROFS'));
-    if (!isLimited(spec.limits) && notAllowed && process.geteuid!() !== 0) return undefined;
+    if (!isLimited(spec) && notAllowed && process.geteuid!() !== 0) return undefined;
     throw error;
   }
 }

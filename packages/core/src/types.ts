@@ -74,7 +74,10 @@ export interface DeviceSpec {
   readonly path: string;
   /** In the container, if another. */
   readonly target?: string;
-  /** `rwm`. */
+  /**
+   * What may be done with it: letters out of `r` (read), `w` (write) and `m` (make a node). Default `'rwm'`. Less is enforced by the
+   * container's cgroup: the v1 devices controller, on v2 an eBPF program (since 4.15), for which an ordinary user lacks the privilege.
+   */
   readonly permissions?: string;
 }
 
@@ -137,7 +140,7 @@ export interface ContainerSpec extends NetworkSpec {
   readonly capabilities?: { readonly add?: readonly string[]; readonly drop?: readonly string[] } | readonly string[];
   /** Default true: execve gives no privileges. */
   readonly noNewPrivileges?: boolean;
-  /** All capabilities, no seccomp filter, nothing masked or read-only. Default false. */
+  /** All capabilities, no seccomp filter, nothing masked or read-only but the cgroup. Default false. */
   readonly privileged?: boolean;
   /** Default `'default'`: Docker's profile. A string with a slash is the path of a profile. */
   readonly seccomp?: 'default' | 'strict' | 'unconfined' | SeccompProfile | string;

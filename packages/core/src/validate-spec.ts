@@ -40,6 +40,7 @@ const namespaceChoice = v.union(
   [oneOf(['private', 'host']), ...namespaceOfOther],
   "'private', 'host', { container } or { path }",
 );
+const access = "letters out of 'rwm'";
 const offsetNs = v.pipe(v.number('nanoseconds'), v.safeInteger('whole nanoseconds below 2^53'));
 const idRange = object({
   container: integer(0, 2 ** 32 - 2),
@@ -190,7 +191,7 @@ const fields = {
           object({
             path: absolutePath,
             target: v.optional(absolutePath),
-            permissions: v.optional(text('rwm')),
+            permissions: v.optional(v.pipe(text(access), v.regex(/^(?!.*(.).*\1)[rwm]{1,3}$/, access))),
           }),
         ],
         'a device path or { path, target, permissions }',

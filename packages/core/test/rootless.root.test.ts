@@ -14,15 +14,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { needs, notRoot } from '@ns/testing';
-import {
-  confined,
-  inUserNamespace,
-  type Observations,
-  oneOf,
-  probeCommand,
-  unanswered,
-  unexpected,
-} from './isolation-probe.ts';
+import { layBaits } from './isolation-baits.ts';
+import { confined, inUserNamespace } from './isolation-expectations.ts';
+import { type Observations, oneOf, probeCommand, unanswered, unexpected } from './isolation-probe.ts';
 import { NodeProgram } from './node-program.ts';
 
 /* The same library for an ordinary user: one with subordinate ids, and one with nothing but an own id. */
@@ -176,6 +170,7 @@ const rootless = [
 ] as const;
 
 async function observe(program: NodeProgram, id: number): Promise<Observations> {
+  using baits = await layBaits();
   const scratch = mkdtempSync(join(tmpdir(), 'core-rootless-'));
   try {
     const bin = join(scratch, 'root/bin');
@@ -184,7 +179,7 @@ async function observe(program: NodeProgram, id: number): Promise<Observations> 
     chmodSync(join(bin, 'busybox'), 0o755);
     writeFileSync(join(scratch, 'x'), 'x\n');
     for (const path of ['', 'x', 'root', 'root/bin', 'root/bin/busybox']) chownSync(join(scratch, path), id, id);
-    const { stdout, stderr, exitCode } = await program.run([scratch, JSON.stringify(probeCommand('confined'))], {
+    const { stdout, stderr, exitCode } = await program.run([scratch, JSON.stringify(probeCommand({ baits }))], {
       uid: id,
       gid: id,
       env: { NS_STATE_ROOT: join(scratch, 'state') },

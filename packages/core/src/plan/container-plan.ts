@@ -63,6 +63,7 @@ export interface ContainerDesign extends PayloadDesign {
   readonly shmBytes: number;
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
+  readonly sysReadonly: boolean;
   readonly sysctls: readonly { readonly key: string; readonly value: string; readonly required: boolean }[];
   /** cgroup v1: files the process writes itself into. */
   readonly cgroupProcs: readonly string[];
@@ -222,7 +223,7 @@ function fileSystemSteps(design: ContainerDesign): Step[] {
       type: 'sysfs',
       target: '/sys',
       options: {},
-      attributes: ['ro', ...secure],
+      attributes: design.sysReadonly ? ['ro', ...secure] : secure,
       plain: true,
       optional: userNamespace ? ['EPERM'] : [],
     },

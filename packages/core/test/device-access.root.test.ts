@@ -1,0 +1,50 @@
+import { existsSync } from 'node:fs';
+import { needs, notRoot } from '@ns/testing';
+import { Container, type RunOptions, run } from '../src/index.ts';
+import { useOwnStateRoot } from './leaves-nothing.ts';
+
+/* Device nodes of a container that could make them where they work, and of one that was given some. */
+
+useOwnStateRoot();
+const device = '/dev/loop-control';
+const deviceTest = needs(notRoot ?? (existsSync(device) ? undefined : `no ${device} on this machine`));
+const opens = (path: string) =>
+  `for how in '<' '>'; do if eval "true $how ${path}" 2>/dev/null; then echo yes; else echo no; fi; done`;
+const answers = async (script: string, options: RunOptions) => (await run('sh', ['-c', script], options)).stdout.trim();
+
+const make = `mount -t tmpfs none /mnt && mknod /mnt/made c 10 237 && ${opens('/mnt/made')}`;
+const mounter = { capabilities: { add: ['SYS_ADMIN'] } };
+
+deviceTest('one that may mount cannot use nodes of its own making, nor can its commands', async () => {
+  expect(await answers(make, mounter)).toBe('no\nno');
+  await using container = await Container.create({ command: ['sleep', '60'], ...mounter });
+  await container.start();
+  expect((await container.exec('sh', ['-c', make])).stdout).toBe('no\nno\n');
+  // The attempt is one that works where it is allowed.
+  expect(await answers(make, { privileged: true })).toBe('yes\nyes');
+});
+
+deviceTest('one that may mount has the devices that everybody has, and what it was given', async () => {
+  const script = `head -c 1 /dev/zero | wc -c; ${opens('/dev/null')}; ${opens(device)}`;
+  expect(await answers(script, { ...mounter, devices: [device] })).toBe('1\nyes\nyes\nyes\nyes');
+});
+
+deviceTest('permissions are what may be done', async () => {
+  const opened = (permissions?: string) =>
+    answers(opens(device), { devices: [{ path: device, ...(permissions && { permissions }) }] });
+  expect(await opened('r')).toBe('yes\nno');
+  expect(await opened('w')).toBe('no\nyes');
+  expect(await opened('m')).toBe('no\nno');
+  expect(await opened()).toBe('yes\nyes');
+});
+
+deviceTest('what is no permission is refused', async () => {
+  for (const permissions of ['', 'x', 'rr', 'rwmr']) {
+    const devices = [{ path: device, permissions }];
+    await expect(run('true', [], { devices })).rejects.toMatchObject({ field: 'devices[0].permissions' });
+  }
+});
+
+deviceTest('the plan that is shown has the cgroup', () => {
+  expect(String(Container.explain({ command: ['true'], ...mounter }))).toMatch(/ns-[0-9a-f]{64}/);
+});
