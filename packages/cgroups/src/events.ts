@@ -21,7 +21,10 @@ export type CgroupEvent =
   | { readonly type: 'oom'; readonly count: number }
   /** Processes killed for memory, in the cgroup or below. */
   | { readonly type: 'oom_kill'; readonly count: number }
-  /** A fork was refused by `pids.max`. v2, and v1 since 4.8. */
+  /**
+   * A fork was refused: by the `pids.max` of this cgroup or of one beneath, as v2 counts since 6.11; before, and on v1, to a
+   * process in this very cgroup, whichever limit it was.
+   */
   | { readonly type: 'pids_max'; readonly count: number }
   /** A trigger fired. `windowMs` as it was granted. */
   | ({ readonly type: 'pressure' } & Required<PressureTrigger>)

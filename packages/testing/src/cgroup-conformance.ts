@@ -290,6 +290,16 @@ export function cgroupConformance(subject: CgroupConformanceSubject): void {
     await child[Symbol.asyncDispose]();
   });
 
+  it('forks that are refused beneath it are counted', async () => {
+    await using cg = await create();
+    await using child = await cg.createChild('leaf', { pids: { max: 30 } });
+    using _bomb = await startInside(child, 'while :; do sleep 60 & done');
+    const refused = async (): Promise<number> => (await cg.stats()).pids?.refused ?? 0;
+    for (let waited = 0; (await refused()) === 0 && waited < 10_000; waited += 20) await sleep(20);
+    expect(await refused()).toBeGreaterThan(0);
+    await cg.kill();
+  });
+
   it('a child that is removed leaves its parent', async () => {
     await using cg = await create();
     await (await cg.createChild('exec-1', { pids: { max: 5 } }))[Symbol.asyncDispose]();

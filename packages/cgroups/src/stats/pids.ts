@@ -1,5 +1,9 @@
+import { statFd } from '@ns/libc';
+import { readControlFile } from '../control-file.ts';
 import type { Directories } from '../directories.ts';
+import type { CgroupDirectory } from '../directory.ts';
 import { parseFlatKeyed, parseNumber } from '../keyed-files.ts';
+import { walkBelow } from '../walk.ts';
 
 /** Processes and threads. */
 export interface PidsStats {
@@ -7,7 +11,10 @@ export interface PidsStats {
   /** Since 6.1. */
   readonly peak: number | undefined;
   readonly max: number | undefined;
-  /** Forks refused because of the limit. */
+  /**
+   * Forks refused because of the limit, here and beneath. Before 6.11 and on v1 those in children that were removed are
+   * not in it, and those that another cgroup's limit refused are.
+   */
   readonly refused: number | undefined;
 }
 
@@ -18,6 +25,28 @@ export function pidsStats(directories: Directories): PidsStats | undefined {
     current: parseNumber(pids.readOften('pids.current')),
     peak: parseNumber(pids.readOften('pids.peak')),
     max: parseNumber(pids.readOften('pids.max')),
-    refused: parseFlatKeyed(pids.readOften('pids.events') ?? '').get('max'),
+    refused: refusals(pids),
   };
+}
+
+/**
+ * `pids.events`: since 6.11 the refusals by the limit of this cgroup and those beneath, as everywhere in v2. Before, and
+ * on v1, those of the processes in this very cgroup, by whichever limit; a container's are in its children.
+ */
+function refusals(pids: CgroupDirectory): number | undefined {
+  let total = maxOf(pids.readOften('pids.events'));
+  // A directory has a link from each child: most have none.
+  if (total === undefined || statFd(pids.fd).nlink <= 2 || pids.read('pids.events.local') !== undefined) return total;
+  walkBelow(pids.fd, {
+    enter(fd) {
+      const events = readControlFile(fd, 'pids.events');
+      total! += (typeof events === 'string' && maxOf(events)) || 0;
+      return true;
+    },
+  });
+  return total;
+}
+
+function maxOf(events: string | undefined): number | undefined {
+  return parseFlatKeyed(events ?? '').get('max');
 }
