@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   copyFileSync,
@@ -14,7 +13,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import { needs, notRoot } from '@ns/testing';
+import { AT_FDCWD, mknodAt, S } from '@ns/libc';
+import { needs, notRoot, Swapper } from '@ns/testing';
 import { NsError, type RunOptions, run } from '../src/index.ts';
 import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
 
@@ -49,8 +49,21 @@ const placements = {
   'a link through /proc': (path: string) => symlinkSync('/proc/1/root/tmp', path),
   'a link to itself': (path: string) => symlinkSync(path.slice(root.length), path),
   'a file': (path: string) => writeFileSync(path, 'no directory\n'),
-  'a FIFO': (path: string) => execFileSync('mkfifo', [path]),
+  'a FIFO': (path: string) => node(path, S.IFIFO),
+  'a link that another leads back to': (path: string) => {
+    symlinkSync(`${path.slice(root.length)}-back`, path);
+    symlinkSync(path.slice(root.length), `${path}-back`);
+  },
+  'a socket': (path: string) => node(path, S.IFSOCK),
+  'a character device': (path: string) => node(path, S.IFCHR, 1, 5),
+  'a block device': (path: string) => node(path, S.IFBLK, 7, 0),
 };
+
+/** A file of another kind; by mknod(2), a socket too. */
+function node(path: string, mode: number, major = 0, minor = 0): void {
+  expect(mknodAt(AT_FDCWD, path, mode | 0o666, major, minor)).toBe(0);
+}
+
 const roots = {
   'an overlay of it': () => ({ rootfs: { layers: [root] } }),
   'it, read-only': () => ({ rootfs: { dir: root, readonly: true } }),
@@ -104,7 +117,7 @@ for (const [view, options] of Object.entries(roots)) {
               point,
               expect.stringMatching(/^inside\n(.*\n)*ok\n$|^ERR_NS_CONTAINER_START$/),
             ]);
-            rmSync(path, { force: true });
+            for (const made of [path, `${path}-back`]) rmSync(made, { force: true });
           }
         }),
       );
@@ -118,10 +131,44 @@ rootTest('an overlay replaces what stands in the places of mounts: the sandbox w
       const path = join(root, point);
       place(path);
       expect(await attempt({ rootfs: { layers: [root] } }, 'cat /proc/1/comm')).toBe('ns-init\n');
-      rmSync(path, { force: true });
+      for (const made of [path, `${path}-back`]) rmSync(made, { force: true });
     }
   }
 });
+
+const given = ['hosts', 'resolv.conf', 'hostname'] as const;
+
+const fileOfTheHost = {
+  'a link to a file of the host': (path: string) => symlinkSync(join(canary, 'hosts'), path),
+  'a link upwards to it': (path: string) => symlinkSync(relative(join(root, 'etc'), join(canary, 'hosts')), path),
+  'a dangling link': (path: string) => symlinkSync(join(canary, 'made'), path),
+  'a directory': (path: string) => mkdirSync(path),
+};
+
+for (const [view, options] of Object.entries(roots)) {
+  rootTest(`${view}: whatever is in the places of the files we give, nothing outside is touched`, () =>
+    leavesNothing(async () => {
+      for (const [what, place] of Object.entries({ ...placements, ...fileOfTheHost })) {
+        mkdirSync(join(root, 'etc'));
+        for (const name of given) place(join(root, 'etc', name));
+        const before = [fingerprint(canary), mountTable()];
+        const outcome = await attempt(
+          { ...options(), hostname: 'inside', extraHosts: { peer: '192.0.2.7' } },
+          'echo inside; cd /etc; for f in hosts hostname resolv.conf; do test -f $f || exit 1; done; cat hostname; grep -c 192.0.2.7 hosts',
+        );
+        expect([what, fingerprint(canary), mountTable()]).toEqual([what, ...before]);
+        // Ours where an overlay covers what stands there; of a directory itself, what it has.
+        if (view !== 'it directly') expect([what, outcome]).toEqual([what, 'inside\ninside\n1\n']);
+        else
+          expect([what, outcome]).toEqual([
+            what,
+            expect.stringMatching(/^(|no directory\n0\n)$|^ERR_NS_CONTAINER_START$/),
+          ]);
+        rmSync(join(root, 'etc'), { recursive: true });
+      }
+    }),
+  );
+}
 
 describe('paths of the specification lead to the inside only', () => {
   const links = () => {
@@ -167,7 +214,7 @@ describe('paths of the specification lead to the inside only', () => {
       symlinkSync(`../../../../../../../..${canary}/passwd`, passwd);
       expect(await asUser()).toBe('ERR_NS_INVALID_SPEC');
       rmSync(passwd);
-      execFileSync('mkfifo', [passwd]);
+      node(passwd, S.IFIFO);
       expect(await asUser()).toMatch(/^ERR_NS_/);
       rmSync(passwd);
       symlinkSync('/dev/zero', passwd);
@@ -199,3 +246,50 @@ rootTest('a container that exchanges its own directories cannot lead an exec out
   await container.exec(['/bin/busybox', 'touch', 'made'], [], { cwd: '/cwd' }).catch(() => {});
   expect(fingerprint(canary)).toEqual(before);
 });
+
+for (const [view, options] of Object.entries(roots)) {
+  rootTest(`${view}: somebody who swaps its directories for links while it is set up leads nothing outside`, () =>
+    leavesNothing(async () => {
+      const swapped = ['proc', 'sys', 'dev', 'etc', 'tmp', 'srv', 'opt'];
+      for (const name of swapped) {
+        mkdirSync(join(root, name));
+        symlinkSync(canary, join(root, `${name}-evil`));
+      }
+      writeFileSync(join(root, 'opt/hosts'), 'of the image\n');
+      const source = join(scratch, 'source');
+      mkdirSync(source);
+      const before = [fingerprint(canary), mountTable()];
+      const outcomes = new Set<string>();
+      {
+        await using _enemy = new Swapper(
+          root,
+          swapped.map((name) => [name, `${name}-evil`] as const),
+        );
+        for (let round = 0; round < 40; round++) {
+          const outcome = await attempt(
+            {
+              ...options(),
+              mounts: [
+                { type: 'tmpfs', target: '/srv/memory' },
+                { type: 'file', target: '/etc/key', content: 'x' },
+                { source, target: '/srv/bind' },
+                { source: '/bin/busybox', target: '/tmp/hosts' },
+              ],
+              cwd: '/srv/cwd',
+              maskedPaths: ['/opt/hosts', '/opt/pts'],
+              readonlyPaths: ['/opt'],
+              extraHosts: { peer: '192.0.2.7' },
+            },
+            'echo inside; cat /srv/hosts /opt/hosts /tmp/passwd; test -c /dev/null && echo ok',
+          );
+          expect(outcome).not.toMatch(/of the host|canary/);
+          outcomes.add(outcome.replace(/^cat: .*\n/gm, ''));
+          expect([fingerprint(canary), mountTable()]).toEqual(before);
+        }
+      }
+      // Whose root is not covered may lose a directory after the start, as a container of his own could.
+      const whole = /^ERR_NS_|^inside\nok\n$/;
+      if (view !== 'it directly') expect([...outcomes].filter((outcome) => !whole.test(outcome))).toEqual([]);
+    }),
+  );
+}

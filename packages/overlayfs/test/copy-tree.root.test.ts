@@ -13,9 +13,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { copyTree, diffTrees } from '@ns/overlayfs';
-import { needs, notRoot } from '@ns/testing';
+import { needs, notRoot, Swapper } from '@ns/testing';
 import { Scratch } from './scratch.ts';
-import { Swapper } from './swapper.ts';
 
 const it = needs(notRoot);
 let scratch: Scratch;

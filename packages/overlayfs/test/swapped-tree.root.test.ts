@@ -18,9 +18,8 @@ import {
   treeStream,
   VolumeStore,
 } from '@ns/overlayfs';
-import { needs, notRoot } from '@ns/testing';
+import { needs, notRoot, Swapper } from '@ns/testing';
 import { Scratch } from './scratch.ts';
-import { Swapper } from './swapper.ts';
 
 /* Whatever reads a tree or writes into one, while its owner swaps directories and files for links to the host. */
 

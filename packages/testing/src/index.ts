@@ -24,3 +24,4 @@ export {
   type StorageSetup,
   storageDriverConformance,
 } from './storage-conformance.ts';
+export { Swapper } from './swapper.ts';

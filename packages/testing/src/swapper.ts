@@ -1,6 +1,14 @@
 import { Worker } from 'node:worker_threads';
 
-/** Another thread that swaps two names of a directory for each other without pause, until it is closed. */
+/**
+ * Another thread that swaps two names of a directory for each other without pause, until it is disposed of: an enemy who races with
+ * whatever resolves paths there.
+ *
+ * @example
+ * ```ts
+ * await using _enemy = new Swapper('/tmp/root', [['etc', 'link-to-the-host']]);
+ * ```
+ */
 export class Swapper implements AsyncDisposable {
   readonly #worker: Worker;
 
