@@ -6,18 +6,30 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statfsSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Container } from '@ns/core';
+import { type ContainerProcess, run } from '@ns/core';
 import { eventually, needs, notRoot } from '@ns/testing';
 
-const MANY = 200;
-const FILE_BYTES = 8 * 2 ** 20;
+const MANY = 1000;
+const FILE_BYTES = 2 * 2 ** 20;
 
 /** Bytes of files that the kernel has in memory. */
 const pageCache = () => Number(/^Cached:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))![1]) * 1024;
+
+/** Kilobytes of a process's program that are in memory, and how many of these nobody else has mapped. */
+function programPages(pid: number): { resident: number; alone: number } {
+  const [header, ...lines] = readFileSync(`/proc/${pid}/smaps`, 'utf8')
+    .split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
+    .find((mapping) => /^\S+ r-xp .*\/bin\/busybox$/m.test(mapping))!
+    .split('\n');
+  const of = (name: string) => Number(lines.find((line) => line.startsWith(`${name}:`))?.replace(/\D/g, ''));
+  expect(header).toContain('/bin/busybox');
+  return { resident: of('Rss'), alone: of('Private_Clean') + of('Private_Dirty') };
+}
 
 needs(notRoot)(
   `${MANY} containers from one set of layers share its memory and its disk`,
@@ -26,51 +38,50 @@ needs(notRoot)(
     const previous = process.env.NS_STATE_ROOT;
     process.env.NS_STATE_ROOT = join(dir, 'state');
     const layers = ['top', 'base'].map((name) => join(dir, name));
-    const containers: Container[] = [];
+    const processes: ContainerProcess[] = [];
     try {
       chmodSync(dir, 0o755);
       for (const layer of layers) mkdirSync(join(layer, 'bin'), { recursive: true });
       copyFileSync('/bin/busybox', join(layers[1]!, 'bin/busybox'));
       writeFileSync(join(layers[1]!, 'big'), Buffer.alloc(FILE_BYTES, 1));
       writeFileSync(join(layers[0]!, 'name'), 'shared');
-      {
-        // What is opened once, for all that follow.
-        await using first = await Container.create({ command: ['/bin/busybox', 'true'], rootfs: { layers } });
-        await first.start();
-        await first.wait();
-      }
+      // What is opened once, for all that follow.
+      await run(['/bin/busybox', 'true'], { rootfs: { layers } });
       const openBefore = readdirSync('/proc/self/fd').length;
       const cachedBefore = pageCache();
-      const script = 'busybox cat /big | busybox wc -c; echo "$0" > /name; busybox cat /name; exec busybox sleep 600';
-      const begin = async (n: number) => {
-        const container = await Container.create({
-          command: ['/bin/busybox', 'sh', '-c', script, String(n)],
-          rootfs: { layers },
-        });
-        containers.push(container);
-        await container.start();
-        const lines: string[] = [];
-        for await (const { data } of container.logs({ follow: true })) {
-          lines.push(String(data));
-          if (lines.join('').endsWith(`\n${n}\n`)) break;
-        }
-        expect(lines.join('')).toBe(`${FILE_BYTES}\n${n}\n`);
-      };
-      for (let n = 0; n < MANY; n += 8) await Promise.all(Array.from({ length: 8 }, (_, i) => begin(n + i)));
-      expect(await Container.list({ status: 'running' })).toHaveLength(MANY);
-      // Copies would take 1.6 GB. What others read meanwhile counts too.
-      expect(pageCache() - cachedBefore).toBeLessThan((MANY * FILE_BYTES) / 4);
-      expect(readFileSync(join(layers[0]!, 'name'), 'utf8')).toBe('shared');
-      expect(await containers.at(-1)!.diff()).toMatchObject([{ kind: 'modified', path: '/name' }]);
+      const freeBefore = freeBytes(dir);
 
-      for (let n = 0; n < MANY; n += 8)
-        await Promise.all(containers.slice(n, n + 8).map((container) => container.remove({ force: true })));
-      expect(await Container.list()).toEqual([]);
+      const script = 'busybox cat /big > /dev/null; echo "$0" > /name; echo ready; exec busybox sleep 600';
+      for (let n = 0; n < MANY; n++)
+        processes.push(
+          run(['/bin/busybox', 'sh', '-c', script, String(n)], { rootfs: { layers }, stdin: 'null', init: false }),
+        );
+      const ends = Promise.all(processes);
+      await Promise.all(
+        processes.map(async ({ started, stdout }) => {
+          const [{ value }] = await Promise.all([stdout[Symbol.asyncIterator]().next(), started]);
+          expect(String(value)).toBe('ready\n');
+        }),
+      );
+
+      // Copies would take 2 GB. What others read and write meanwhile counts too.
+      expect(pageCache() - cachedBefore).toBeLessThan((MANY * FILE_BYTES) / 4);
+      expect(freeBefore - freeBytes(dir)).toBeLessThan((MANY * FILE_BYTES) / 4);
+      expect(readFileSync(join(layers[0]!, 'name'), 'utf8')).toBe('shared');
+      for (const [n, { pid }] of processes.entries()) {
+        expect(readFileSync(`/proc/${pid}/root/name`, 'utf8')).toBe(`${n}\n`);
+        const { resident, alone } = programPages(pid!);
+        expect(resident).toBeGreaterThan(0);
+        expect(alone).toBe(0);
+      }
+      for (const container of processes) container.kill('SIGKILL');
+      await ends;
       expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(dir);
       // Those of programs are kept for a moment.
       expect(await eventually(() => readdirSync('/proc/self/fd').length <= openBefore + 2, 3000)).toBe(true);
     } finally {
-      await Promise.all(containers.map((container) => container.remove({ force: true })));
+      for (const container of processes) container.kill('SIGKILL');
+      await Promise.allSettled(processes);
       if (previous === undefined) delete process.env.NS_STATE_ROOT;
       else process.env.NS_STATE_ROOT = previous;
       rmSync(dir, { recursive: true, force: true });
@@ -78,3 +89,8 @@ needs(notRoot)(
   },
   120_000,
 );
+
+function freeBytes(path: string): number {
+  const { bfree, bsize } = statfsSync(path);
+  return bfree * bsize;
+}
