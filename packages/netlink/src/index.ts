@@ -92,12 +92,16 @@ export { type NeighbourAttributes, type NeighbourHeader, neighbourPayload } from
 export {
   type ChainAttributes,
   chainPayload,
+  type GenerationAttributes,
+  generationPayload,
   type NetfilterHeader,
   nftablesBatch,
   nftablesType,
   type SetElement,
   type SetElementsAttributes,
   setElementsPayload,
+  type TableAttributes,
+  tablePayload,
 } from './nftables-message.ts';
 export {
   type PacketLogAttributes,

@@ -1,10 +1,12 @@
 import { be32, be64, binary, text } from './attribute-value.ts';
 import { type AttributeTable, listOf, nested, type WithUnknown } from './attributes.ts';
 import {
+  NFNL_BATCH,
   NFNL_MSG_BATCH,
   NFNL_SUBSYS,
   NFT_MSG,
   NFTA_DATA,
+  NFTA_GEN,
   NFTA_LIST,
   NFTA_SET_ELEM,
   NFTA_SET_ELEM_LIST,
@@ -112,15 +114,53 @@ export const chainPayload: PayloadCodec<NetfilterHeader, ChainAttributes> = payl
   policy: [CHAIN_POLICY, be32],
 });
 
+/** A table. */
+export interface TableAttributes extends WithUnknown {
+  name?: string;
+}
+
+/** NFT_MSG_GETTABLE, NFT_MSG_DELTABLE. */
+export const tablePayload: PayloadCodec<NetfilterHeader, TableAttributes> = payloadCodec<
+  NetfilterHeader,
+  TableAttributes
+>(netfilterHeader, { name: [NFTA_TABLE.NAME, text] });
+
+/** The state of all rules of a network namespace. */
+export interface GenerationAttributes extends WithUnknown {
+  /** Another with every change. */
+  id?: number;
+}
+
+/** NFT_MSG_GETGEN. */
+export const generationPayload: PayloadCodec<NetfilterHeader, GenerationAttributes> = payloadCodec<
+  NetfilterHeader,
+  GenerationAttributes
+>(netfilterHeader, { id: [NFTA_GEN.ID, be32] });
+
 /** The type of an nf_tables message on the wire. */
 export function nftablesType(message: keyof typeof NFT_MSG): number {
   return (NFNL_SUBSYS.NFTABLES << 8) | NFT_MSG[message];
 }
 
-/** Puts the frame of a transaction around nf_tables requests: all of them happen, or none. */
-export function nftablesBatch(requests: readonly NetlinkRequest[]): NetlinkRequest[] {
-  const payload = payloadCodec<NetfilterHeader, WithUnknown>(netfilterHeader, {}).encode({
-    resource: NFNL_SUBSYS.NFTABLES,
-  });
-  return [{ type: NFNL_MSG_BATCH.BEGIN, payload }, ...requests, { type: NFNL_MSG_BATCH.END, payload }];
+const frame = payloadCodec<NetfilterHeader, GenerationAttributes>(netfilterHeader, { id: [NFNL_BATCH.GENID, be32] });
+
+/**
+ * Puts the frame of a transaction around nf_tables requests: all of them happen, or none.
+ *
+ * @param options - `generation`: refuse it with ERESTART unless the rules are still those of this generation
+ */
+export function nftablesBatch(
+  requests: readonly NetlinkRequest[],
+  options: { readonly generation?: number } = {},
+): NetlinkRequest[] {
+  const { generation: id } = options;
+  const resource = NFNL_SUBSYS.NFTABLES;
+  return [
+    {
+      type: NFNL_MSG_BATCH.BEGIN,
+      payload: frame.encode({ resource, ...(id !== undefined && { attributes: { id } }) }),
+    },
+    ...requests,
+    { type: NFNL_MSG_BATCH.END, payload: frame.encode({ resource }) },
+  ];
 }

@@ -1,14 +1,19 @@
 import { execFileSync } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
 import {
+  generationPayload,
   insideNewNetworkNamespace,
   linkPayload,
+  NETLINK,
   NetlinkError,
   NetlinkSocket,
   NLM_F,
+  nftablesBatch,
+  nftablesType,
   openOwnNetworkNamespace,
   RTM,
   RTNLGRP,
+  tablePayload,
 } from '@ns/netlink';
 import { needs, notRoot } from '@ns/testing';
 
@@ -148,4 +153,26 @@ rootTest('what we decode is what ip shows', () => {
   expect(ours.map((link) => ({ ifindex: link.index, ifname: link.attributes.name, mtu: link.attributes.mtu }))).toEqual(
     shown.map(({ ifindex, ifname, mtu }) => ({ ifindex, ifname, mtu })),
   );
+});
+
+rootTest('a transaction for rules that have changed since is refused whole', () => {
+  const { fd } = freshNamespace();
+  using socket = NetlinkSocket.open({ namespaceFd: fd.fd, protocol: NETLINK.NETFILTER });
+  const table = (message: 'NEWTABLE' | 'GETTABLE', name: string) => ({
+    type: nftablesType(message),
+    flags: message === 'NEWTABLE' ? NLM_F.CREATE : 0,
+    payload: tablePayload.encode({ family: 1, attributes: { name } }),
+  });
+  const generation = (): number => {
+    const [answer] = socket.request({ type: nftablesType('GETGEN'), payload: generationPayload.encode({}) });
+    return generationPayload.decode(answer!.payload).attributes.id!;
+  };
+  const before = generation();
+  socket.transaction(nftablesBatch([table('NEWTABLE', 'a')], { generation: before }));
+  expect(generation()).not.toBe(before);
+  const stale = nftablesBatch([table('NEWTABLE', 'b'), table('NEWTABLE', 'c')], { generation: before });
+  expect(() => socket.transaction(stale)).toThrow(expect.objectContaining({ code: 'ERESTART' }));
+  expect(socket.request(table('GETTABLE', 'a'))).toHaveLength(1);
+  expect(() => socket.request(table('GETTABLE', 'b'))).toThrow(expect.objectContaining({ code: 'ENOENT' }));
+  fd.close();
 });

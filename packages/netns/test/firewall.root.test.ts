@@ -234,7 +234,7 @@ rootTest(
     const { outside, a, b, firewall } = await scene(scope);
     const network = { bridge: 'br0', subnets: ['10.88.1.0/24', 'fd00:1::/64'] };
     firewall.removeNetwork(network);
-    firewall.addNetwork({ ...network, internal: true });
+    await firewall.addNetwork({ ...network, internal: true });
     await serve(scope, outside, 'outside', TCP_SERVER);
     await serve(scope, b, 'b', TCP_SERVER);
     expect(await client(a, TCP_CLIENT, '198.51.100.2', 80)).toBe('TIMEOUT');

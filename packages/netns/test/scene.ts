@@ -66,7 +66,7 @@ export async function scene(scope: ResourceStack) {
     await link.createBridge({ name: bridge, netns: host, up: true });
     await address.add(bridge, `10.88.${n}.1/24`, { netns: host });
     await address.add(bridge, `fd00:${n}::1/64`, { netns: host, nodad: true });
-    firewall.addNetwork({ bridge, subnets: [`10.88.${n}.0/24`, `fd00:${n}::/64`] });
+    await firewall.addNetwork({ bridge, subnets: [`10.88.${n}.0/24`, `fd00:${n}::/64`] });
     for (const [index, netns] of members.entries()) {
       await link.createVeth({
         name: `v${n}${index}`,

@@ -4,6 +4,8 @@
 export const NFNL_SUBSYS = { CTNETLINK: 1, ULOG: 4, NFTABLES: 10 } as const;
 /** Frame of a batch that is applied as one transaction. */
 export const NFNL_MSG_BATCH = { BEGIN: 16, END: 17 } as const;
+/** Attributes of that frame. */
+export const NFNL_BATCH = { GENID: 1 } as const;
 /** Message types of nf_tables, to be or-ed with the subsystem. */
 export const NFT_MSG = {
   NEWTABLE: 0,
@@ -53,6 +55,8 @@ export const NFTA_DATA = { VALUE: 1, VERDICT: 2 } as const;
 export const NFTA_LIST = { ELEM: 1 } as const;
 /** A table. */
 export const NFTA_TABLE = { NAME: 1, FLAGS: 2, USE: 3, HANDLE: 4, USERDATA: 6, OWNER: 7 } as const;
+/** A generation of the rules. */
+export const NFTA_GEN = { ID: 1, PROC_PID: 2, PROC_NAME: 3 } as const;
 /** Messages of the packet log. */
 export const NFULNL_MSG = { PACKET: 0, CONFIG: 1 } as const;
 /** Attributes of a logged packet. */

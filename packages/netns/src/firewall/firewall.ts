@@ -6,14 +6,13 @@ import { checkLinkName } from '../link/link.ts';
 import { type InNetns, type NetnsReference, openSocket } from '../namespace-reference.ts';
 import { setSync } from '../sysctl.ts';
 import { portRuleset } from './port-ruleset.ts';
-import { networkRuleset, type Ruleset, rulesetText, TABLE } from './ruleset.ts';
-import { applyRuleset } from './run-nft.ts';
+import { networkRuleset } from './ruleset.ts';
 import {
   addElements,
   addressField,
   type Element,
-  hasChain,
   intervalElements,
+  isMissing,
   keyElement,
   linkField,
   listElements,
@@ -23,6 +22,9 @@ import {
   protocolOf,
   removeElements,
 } from './set-elements.ts';
+import { ensureTable, removeTables, removeUnusedTables } from './tables.ts';
+
+const ADD_ATTEMPTS = 10;
 
 /** A bridge network, as the firewall sees it. */
 export interface FirewallNetwork {
@@ -78,7 +80,7 @@ export class Firewall implements Disposable {
   static async open(options: InNetns = {}): Promise<Firewall> {
     const firewall = new Firewall(options.netns);
     try {
-      await firewall.#ensure(networkRuleset);
+      await ensureTable(firewall.#socket, networkRuleset, options);
     } catch (error) {
       firewall.#socket.close();
       throw error;
@@ -86,14 +88,19 @@ export class Firewall implements Disposable {
     return firewall;
   }
 
-  /** Removes what this library has put there. Idempotent; no other rule is touched. */
+  /** Removes what this library has put there, networks in use included. Idempotent; no other rule is touched. */
   static async remove(options: InNetns = {}): Promise<void> {
     using firewall = new Firewall(options.netns);
-    for (const ruleset of [networkRuleset, portRuleset]) {
-      if (!firewall.#has(ruleset)) continue;
-      const { family } = ruleset;
-      await applyRuleset(`delete table ${family} ${TABLE}\n`, `remove table ${family} ${TABLE}`, options);
-    }
+    removeTables(firewall.#socket);
+  }
+
+  /**
+   * Removes the tables when no network and no published port is in them, and leaves them alone otherwise; atomic against
+   * whoever adds one meanwhile. Idempotent.
+   */
+  static async removeUnused(options: InNetns = {}): Promise<void> {
+    using firewall = new Firewall(options.netns);
+    removeUnusedTables(firewall.#socket);
   }
 
   /**
@@ -103,7 +110,7 @@ export class Firewall implements Disposable {
    */
   async preparePorts(): Promise<void> {
     try {
-      await this.#ensure(portRuleset);
+      await ensureTable(this.#socket, portRuleset, { netns: this.#netns });
     } catch (error) {
       if (!(error instanceof NftError)) throw error;
       throw new UnavailableError(
@@ -124,14 +131,23 @@ export class Firewall implements Disposable {
   }
 
   /**
-   * Lets a network out, and sets the sysctls that takes: forwarding, and route_localnet of the bridge.
+   * Lets a network out, and sets the sysctls that takes: forwarding, and route_localnet of the bridge. The first stays
+   * on when the network goes: others may count on it by then.
    *
    * @throws NetlinkError EEXIST when the bridge or one of the subnets is in the table already
    */
-  addNetwork(network: FirewallNetwork): void {
+  async addNetwork(network: FirewallNetwork): Promise<void> {
     const elements = networkElements(network);
     if (!network.internal) this.allowForwarding(network);
-    addElements(this.#socket, elements);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return addElements(this.#socket, elements);
+      } catch (error) {
+        if (!isMissing(error) || attempt === ADD_ATTEMPTS) throw error;
+      }
+      // Another process has removed the last network since the table was opened.
+      await ensureTable(this.#socket, networkRuleset, { netns: this.#netns });
+    }
   }
 
   /** Sets the sysctls that it takes for packets of a network to be routed. */
@@ -145,7 +161,10 @@ export class Firewall implements Disposable {
     if (versions.includes('inet6')) setSync('net/ipv6/conf/all/forwarding', 1, options);
   }
 
-  /** Takes a network out. Idempotent. Ports of its containers are taken out by {@link unpublish}. */
+  /**
+   * Takes a network out. Idempotent. Ports of its containers are taken out by {@link unpublish}, the table when it was the
+   * last one by {@link Firewall.removeUnused}.
+   */
   removeNetwork(network: FirewallNetwork): void {
     removeElements(this.#socket, networkElements(network));
   }
@@ -187,16 +206,6 @@ export class Firewall implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
-  }
-
-  #has({ family, marker }: Ruleset): boolean {
-    return hasChain(this.#socket, family, marker);
-  }
-
-  async #ensure(ruleset: Ruleset): Promise<void> {
-    if (this.#has(ruleset)) return;
-    const { family } = ruleset;
-    await applyRuleset(rulesetText(ruleset), `make table ${family} ${TABLE}`, { netns: this.#netns });
   }
 }
 

@@ -1,5 +1,4 @@
 import {
-  chainPayload,
   NetlinkError,
   type NetlinkRequest,
   type NetlinkSocket,
@@ -12,8 +11,8 @@ import {
 } from '@ns/netlink';
 import { type SetName, TABLE, type TableFamily } from './ruleset.ts';
 
-// NFPROTO_INET, NFPROTO_BRIDGE
-const familyNumbers: Readonly<Record<TableFamily, number>> = { inet: 1, bridge: 7 };
+/** NFPROTO_INET, NFPROTO_BRIDGE */
+export const familyNumbers: Readonly<Record<TableFamily, number>> = { inet: 1, bridge: 7 };
 const INTERVAL_END = 1;
 const IFNAMSIZ = 16;
 
@@ -132,8 +131,8 @@ export function removeElements(socket: NetlinkSocket, elements: readonly Element
 }
 
 /** The elements of a set. */
-export function listElements(socket: NetlinkSocket, set: SetName): SetElement[] {
-  const payload = setElementsPayload.encode({ family: familyNumbers.inet, attributes: { table: TABLE, set } });
+export function listElements(socket: NetlinkSocket, set: SetName, family: TableFamily = 'inet'): SetElement[] {
+  const payload = setElementsPayload.encode({ family: familyNumbers[family], attributes: { table: TABLE, set } });
   try {
     return socket
       .dump({ type: nftablesType('GETSETELEM'), payload, doing: `list ${set}` })
@@ -144,21 +143,7 @@ export function listElements(socket: NetlinkSocket, set: SetName): SetElement[] 
   }
 }
 
-/** Is there a chain of this name in our table? */
-export function hasChain(socket: NetlinkSocket, family: TableFamily, name: string): boolean {
-  try {
-    socket.request({
-      type: nftablesType('GETCHAIN'),
-      payload: chainPayload.encode({ family: familyNumbers[family], attributes: { table: TABLE, name } }),
-      doing: `look up chain ${name}`,
-    });
-    return true;
-  } catch (error) {
-    if (isMissing(error)) return false;
-    throw error;
-  }
-}
-
-function isMissing(error: unknown): boolean {
+/** Did the kernel not find what a request is about? */
+export function isMissing(error: unknown): boolean {
   return error instanceof NetlinkError && error.code === 'ENOENT';
 }

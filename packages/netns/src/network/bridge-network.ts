@@ -178,6 +178,8 @@ export class BridgeNetwork implements AsyncDisposable {
       // Whoever holds it lives.
       await state.exclusively(name, remove, 0).catch(ignoreLocked);
     }
+    // It may have died before it wrote what it was about to make.
+    if (pruned.length > 0) await Firewall.removeUnused(options);
     return pruned;
   }
 
@@ -290,6 +292,7 @@ export class BridgeNetwork implements AsyncDisposable {
     using firewall = await Firewall.open({ netns: this.#netns });
     firewall.removeNetwork(firewallNetwork(this.record));
     await removeLink(bridge, { netns: this.#netns, ifMissing: 'ignore' });
+    await Firewall.removeUnused({ netns: this.#netns });
     await forget(name, this.#state, this.#root);
   }
 

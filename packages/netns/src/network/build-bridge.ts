@@ -29,7 +29,7 @@ export async function buildBridge(
   for (const { gateway, subnet } of gateways)
     await addAddress(bridge, `${gateway}/${subnet.prefixLength}`, { netns, nodad: subnet.family === 'inet6' });
   await setUp(bridge, { netns });
-  firewall.addNetwork(firewallNetwork(record));
+  await firewall.addNetwork(firewallNetwork(record));
   if (!internal) warnOfObstacles(record, netns);
 }
 
