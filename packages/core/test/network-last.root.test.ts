@@ -1,14 +1,18 @@
 import { execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Container, Network, run } from '@ns/core';
-import { address, link, NetNamespace, route, rule } from '@ns/netns';
+import { address, BridgeNetwork, link, NetNamespace, route, rule } from '@ns/netns';
 import { needs, notRoot } from '@ns/testing';
 import { useOwnHost } from './network-host.ts';
 import { NodeProgram } from './node-program.ts';
 
 const test = needs(notRoot);
 const { stateRoot } = useOwnHost();
+
+const rulesOf = (path: string) =>
+  execFileSync('nsenter', [`--net=${path}`, 'nft', 'list', 'ruleset'], { encoding: 'utf8' });
 
 /** What the kernel knows of this host's network. */
 async function network() {
@@ -47,12 +51,30 @@ test('the last network takes our rules along, and nothing of it is left on the h
   expect(readdirSync(join(stateRoot, 'subnets')).filter((name) => name !== '.lock')).toEqual([]);
 }, 60_000);
 
+for (const operation of ['create', 'remove'] as const)
+  test(`killed before any step of ${operation}, the last network leaves nothing that prune does not find`, async () => {
+    using host = await NetNamespace.create();
+    const path = `/proc/${process.pid}/fd/${host.fd}`;
+    const root = mkdtempSync(join(tmpdir(), 'network-'));
+    using program = new NodeProgram('network-killed');
+    const options = { netns: host, stateRoot: root };
+    for (let step = 1, survived = false; !survived; step++) {
+      if (operation === 'remove')
+        await (await BridgeNetwork.create({ name: 'half', egress: { allow: [] }, upstreams: [], ...options })).close();
+      survived = (await program.run([operation, root, path, String(step)])).signal === null;
+      await BridgeNetwork.pruneUnfinished(options);
+      for (const whole of await BridgeNetwork.list(options)) await (await BridgeNetwork.open(whole, options)).remove();
+      expect({ step, rules: rulesOf(path) }).toEqual({ step, rules: '' });
+      expect((await link.list({ netns: host })).map(({ name }) => name)).toEqual(['lo']);
+    }
+    rmSync(root, { recursive: true });
+  }, 120_000);
+
 test('processes that add and remove the last network at once never take the rules of another away', async () => {
   using host = await NetNamespace.create();
   const path = `/proc/${process.pid}/fd/${host.fd}`;
   using program = new NodeProgram('network-rival');
   const results = await Promise.all([1, 2, 3].map((number) => program.run([path, `br${number}`, '150'])));
   expect(results).toEqual(Array(3).fill({ exitCode: 0, signal: null, stdout: 'done\n', stderr: '' }));
-  const left = execFileSync('nsenter', [`--net=${path}`, 'nft', 'list', 'ruleset'], { encoding: 'utf8' });
-  expect(left).toBe('');
+  expect(rulesOf(path)).toBe('');
 }, 120_000);

@@ -57,7 +57,10 @@ async function world(
   for (const one of ['2001:db8:1::2/64', '2001:db8:1::3/64'])
     await address.add('eth0', one, { netns: outside, nodad: true });
   inside(host, 'ip', 'route', 'add', 'default', 'via', '198.51.100.2');
-  const upstream = scope.use(await Resolver.start({ netns: outside, listen: ['198.51.100.2'], upstreams: [] }));
+  // What is opened by name stays open until the test is over, also on an emulated machine.
+  const upstream = scope.use(
+    await Resolver.start({ netns: outside, listen: ['198.51.100.2'], upstreams: [], ttlSec: 600 }),
+  );
   const network = scope.use(
     await BridgeNetwork.create({
       name: 'shared',
@@ -252,8 +255,9 @@ for (const bridgeNetfilter of [false, true])
       expect(macOf(victim.address6!)).toBe(victim.mac);
       expect(macOf(free.address6!)).not.toBe(strict.mac);
       const places = await neighbour.listFdb({ netns: host });
-      const portsOf = (mac: string) => places.filter((one) => one.mac === mac).map((one) => one.link);
-      expect(portsOf(victim.mac)).toEqual([victim.hostLink]);
+      // One entry for each VLAN of the port, where the kernel has them.
+      const portsOf = (mac: string) => new Set(places.filter((one) => one.mac === mac).map((one) => one.link));
+      expect(portsOf(victim.mac)).toEqual(new Set([victim.hostLink]));
     },
     60_000,
   );

@@ -54,7 +54,7 @@ export class NetworkInUseError extends NsError {
  * process; what is in the process that has it open is its name server, the proxy for `::1`, and the events of refused
  * connections.
  *
- * Needs root, and `nft` once after the start of the machine.
+ * Needs root, and `nft` for the first network of the machine and for egress policies.
  *
  * @example
  * ```ts

@@ -1,5 +1,6 @@
 import { createSocket, type Socket as Datagram } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
+import { SpecError } from '@ns/libc';
 import {
   type Answer,
   decode,
@@ -28,14 +29,17 @@ export interface ResolverOptions extends InNetns {
   readonly policyFor?: (client: string) => NamePolicy | undefined;
   /** Brings {@link Resolver.names} up to date; called before each question is answered. */
   readonly refresh?: () => void | Promise<void>;
+  /**
+   * Seconds for which an answer about a name of the network may be kept, and is open where a policy lets it through, 0 to
+   * 86,400. Default 5: containers come and go.
+   */
+  readonly ttlSec?: number;
   /** Called with each name the policy refused. */
   readonly onRefused?: (refused: { readonly name: string; readonly client: string; readonly time: Date }) => void;
 }
 
 /** Response codes, RFC 1035. */
 const RCODE = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4 } as const;
-// Containers come and go, so their names are not for keeping.
-const OWN_TTL_SEC = 5;
 const MAX_UDP = 512;
 const MAX_PENDING = 512;
 const TCP_IDLE_MS = 10_000;
@@ -54,6 +58,7 @@ export class Resolver implements AsyncDisposable {
   /** Names of this network. */
   readonly names = new NameTable();
   readonly #options: ResolverOptions;
+  readonly #ttlSec: number;
   readonly #upstreams: readonly Upstream[];
   readonly #datagrams: Datagram[] = [];
   readonly #servers: Server[] = [];
@@ -61,11 +66,15 @@ export class Resolver implements AsyncDisposable {
   #pending = 0;
 
   private constructor(options: ResolverOptions, upstreams: readonly Upstream[]) {
+    const { ttlSec = 5 } = options;
+    if (!Number.isInteger(ttlSec) || ttlSec < 0 || ttlSec > 86_400)
+      throw new SpecError('ttlSec', 'seconds from 0 to 86400', ttlSec);
     this.#options = options;
+    this.#ttlSec = ttlSec;
     this.#upstreams = upstreams;
   }
 
-  /** @throws SyscallError EADDRINUSE when something listens there already */
+  /** @throws SyscallError EADDRINUSE when something listens there already; SpecError */
   static async start(options: ResolverOptions): Promise<Resolver> {
     const upstreams = options.upstreams ?? (await hostResolvers());
     const resolver = new Resolver(
@@ -174,7 +183,7 @@ export class Resolver implements AsyncDisposable {
     };
     if (question.type === 'PTR') {
       const names = this.names.reverse(name).filter((one) => policy?.allowsNeighbour(one) ?? true);
-      if (names.length > 0) return reply(packet, RCODE.NOERROR, pointers(question, names));
+      if (names.length > 0) return reply(packet, RCODE.NOERROR, pointers(question, names, this.#ttlSec));
     } else if (this.names.has(name)) {
       if (policy && !policy.allowsNeighbour(name)) return refuse();
       return reply(packet, RCODE.NOERROR, this.#ownAnswers(name, question, policy));
@@ -194,9 +203,9 @@ export class Resolver implements AsyncDisposable {
     const addresses = this.names.addresses(name, type === 'A' ? 'inet' : 'inet6');
     policy?.openNeighbour(
       name,
-      addresses.map((address) => ({ address, ttlSec: OWN_TTL_SEC })),
+      addresses.map((address) => ({ address, ttlSec: this.#ttlSec })),
     );
-    return addresses.map((data) => ({ name: asked, ttl: OWN_TTL_SEC, class: 'IN', type, data }));
+    return addresses.map((data) => ({ name: asked, ttl: this.#ttlSec, class: 'IN', type, data }));
   }
 
   /** Opens the addresses of an answer before the container has it, and leaves out those it must not have. */
@@ -218,8 +227,8 @@ export class Resolver implements AsyncDisposable {
 
 function ignore(): void {}
 
-function pointers({ name }: Question, names: readonly string[]): Answer[] {
-  return names.map((data) => ({ name, ttl: OWN_TTL_SEC, class: 'IN', type: 'PTR', data }));
+function pointers({ name }: Question, names: readonly string[], ttl: number): Answer[] {
+  return names.map((data) => ({ name, ttl, class: 'IN', type: 'PTR', data }));
 }
 
 function parse(bytes: Buffer): (Packet & { opcode?: string }) | undefined {

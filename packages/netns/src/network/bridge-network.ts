@@ -27,7 +27,7 @@ const CLAIM_GRACE_MS = 60_000;
  * in the process that made or opened the network, until {@link BridgeNetwork.close}. Of several processes that have it
  * open one serves the names of all; when it ends, another goes on.
  *
- * Needs CAP_NET_ADMIN and CAP_SYS_ADMIN, and nft the first time.
+ * Needs CAP_NET_ADMIN and CAP_SYS_ADMIN, and nft for the first network of a host.
  *
  * @example
  * await using network = await BridgeNetwork.create({ name: 'web' });
