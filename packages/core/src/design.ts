@@ -1,4 +1,4 @@
-import { randomFillSync } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { CapabilitySet, type CapabilityWarning, resolveCapabilities } from '@ns/capabilities';
 import { type AbsentLimit, parseSize } from '@ns/cgroups';
 import type { Leftovers, MountStep, OutputFiles } from '@ns/launch';
@@ -57,19 +57,19 @@ export interface DesignContext {
   readonly fds: Record<string, number>;
 }
 
-const ID_BYTES = 32;
-const drawn = Buffer.alloc(64 * ID_BYTES);
-let used = drawn.length;
+const ID_DIGITS = 64;
+let drawn = '';
+let used = 0;
 
 /** 64 hexadecimal digits, as Docker's. Their randomness is drawn ahead of time. */
 export function newId(): string {
   if (used === drawn.length) {
-    randomFillSync(drawn);
+    drawn = randomBytes(64 * (ID_DIGITS / 2)).toString('hex');
     used = 0;
   }
   const from = used;
-  used += ID_BYTES;
-  return drawn.toString('hex', from, used);
+  used += ID_DIGITS;
+  return drawn.slice(from, used);
 }
 
 /**

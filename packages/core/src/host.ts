@@ -58,7 +58,7 @@ const replacedPaths = ['/proc', '/sys', '/dev', '/run', '/root', '/home', '/boot
 
 let constant: Pick<Host, 'lastCapability' | 'boundingSet' | 'kernel' | 'uid' | 'openFilesLimit'> | undefined;
 let mountTable: MountTable | undefined;
-let known: { mounts: readonly MountInfo[]; data: Host['dataMounts'] } | undefined;
+let known: { readonly mounts: readonly MountInfo[]; readonly host: Host } | undefined;
 
 /** Reads the facts. What cannot change while this process lives is read once. */
 export function readHost(): Host {
@@ -74,9 +74,13 @@ export function readHost(): Host {
   if (known?.mounts !== mounts) {
     const data = dataMounts(mounts);
     // Most mounts that come and go have none: what was made from the others holds.
-    known = { mounts, data: isDeepStrictEqual(data, known?.data) ? known!.data : data };
+    const host =
+      known && isDeepStrictEqual(data, known.host.dataMounts)
+        ? known.host
+        : { ...constant, dataMounts: data, topLevel: listTopLevel, stat: statHostFile };
+    known = { mounts, host };
   }
-  return { ...constant, dataMounts: known.data, topLevel: listTopLevel, stat: statHostFile };
+  return known.host;
 }
 
 /** Does this kernel have at least the given version? */

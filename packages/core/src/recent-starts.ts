@@ -1,5 +1,6 @@
-import { launch, PreparedProgram, type StandardStreams } from '@ns/launch';
+import { type Exit, launch, PreparedProgram, type StandardStreams } from '@ns/launch';
 import { ResourceStack } from '@ns/libc';
+import { readAccounts } from './container-cgroup.ts';
 import { leftoversOf } from './container-launch.ts';
 import type { Running } from './container-process.ts';
 import { designContainer } from './design.ts';
@@ -25,8 +26,8 @@ interface RecentStart {
 const KEPT = 8;
 const LOOK_AGAIN_MS = 1000;
 const recent = new Map<string, RecentStart>();
-/** Of specifications that are one object in several starts. */
-const keys = new WeakMap<ContainerSpec, string | undefined>();
+/** Of specifications that are one object in several starts; null for one that does not say all. */
+const keys = new WeakMap<ContainerSpec, string | null>();
 
 /** Options that a plan depends on and that say all by themselves: with others, files, leases or descriptors would be looked at. */
 const decisive: ReadonlySet<string> = new Set<keyof ContainerSpec>([
@@ -71,20 +72,20 @@ const indifferent: ReadonlySet<string> = new Set<keyof RunOptions>([
  *
  * @returns undefined for a specification of which that cannot be said without looking further
  */
-export function startAsBefore(
-  spec: ContainerSpec,
-  id: string,
-  streams: StandardStreams,
-): Pick<Running, 'launched' | 'warnings'> | undefined {
-  if (!keys.has(spec)) keys.set(spec, keyOf(spec));
-  const key = keys.get(spec);
-  if (key === undefined || process.geteuid!() !== 0) return undefined;
+export function startAsBefore(spec: ContainerSpec, id: string, streams: StandardStreams): Running | undefined {
+  let key = keys.get(spec);
+  if (key === undefined) {
+    key = keyOf(spec);
+    keys.set(spec, key);
+  }
+  if (key === null || process.geteuid!() !== 0) return undefined;
   const host = readHost();
   const variables = [id, id.slice(0, 12)];
   const known = recent.get(key);
   const start = ({ program, warnings }: Pick<RecentStart, 'program' | 'warnings'>) => ({
     launched: launch({ steps: program, stdio: streams, variables }),
     warnings,
+    finish: readUsage,
   });
   if (known && isStillTrue(known, host)) return start(known);
 
@@ -144,25 +145,27 @@ function prepare(
 }
 
 function isStillTrue(known: RecentStart, host: Host): boolean {
-  if (known.stateRoot !== stateRoot() || known.dataMounts !== host.dataMounts) return false;
+  if (known.dataMounts !== host.dataMounts) return false;
   const now = performance.now();
   if (now - known.lookedAt < LOOK_AGAIN_MS) return true;
   known.lookedAt = now;
-  return isUnchanged(known.files);
+  return known.stateRoot === stateRoot() && isUnchanged(known.files);
 }
 
+/** There is no cgroup to ask. */
+const readUsage = (exit: Exit) => readAccounts(exit, undefined);
+
 /** Equal texts mean equal plans. */
-function keyOf(spec: ContainerSpec): string | undefined {
+function keyOf(spec: ContainerSpec): string | null {
   const { rootfs, writable, seccomp } = spec;
   // Other roots have files that a plan depends on.
-  if (rootfs !== undefined && (typeof rootfs === 'string' || !('host' in rootfs))) return undefined;
-  if (typeof writable === 'object' && !('tmpfs' in writable)) return undefined;
-  if (seccomp !== undefined && seccomp !== 'default' && seccomp !== 'strict' && seccomp !== 'unconfined')
-    return undefined;
+  if (rootfs !== undefined && (typeof rootfs === 'string' || !('host' in rootfs))) return null;
+  if (typeof writable === 'object' && !('tmpfs' in writable)) return null;
+  if (seccomp !== undefined && seccomp !== 'default' && seccomp !== 'strict' && seccomp !== 'unconfined') return null;
   const told: unknown[] = [spec.stdin === 'null'];
   for (const [name, value] of Object.entries(spec)) {
     if (value === undefined || indifferent.has(name)) continue;
-    if (!decisive.has(name)) return undefined;
+    if (!decisive.has(name)) return null;
     told.push(name, value);
   }
   return JSON.stringify(told, (_, value: unknown) => (typeof value === 'number' ? String(value) : value));

@@ -64,7 +64,7 @@ export function startOnce(
 ): Running | Promise<Running> {
   const id = newId();
   const again = notifier ? undefined : startAsBefore(spec, id, streams);
-  if (again) return { ...again, finish: (exit) => readAccounts(exit, undefined) };
+  if (again) return again;
   if (!needsResources(spec)) return startWith(noResources, id, spec, streams, notifier);
   return acquireResources(id, spec).then(async (resources) => {
     try {

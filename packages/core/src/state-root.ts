@@ -3,9 +3,10 @@ import { join } from 'node:path';
 
 /** Where state lives that outlives a process: `NS_STATE_ROOT`, `/run/ns` as root, `$XDG_RUNTIME_DIR/ns` otherwise. */
 export function stateRoot(): string {
-  const { NS_STATE_ROOT, XDG_RUNTIME_DIR } = process.env;
+  const { NS_STATE_ROOT } = process.env;
   if (NS_STATE_ROOT) return NS_STATE_ROOT;
-  return process.geteuid!() === 0 ? '/run/ns' : join(XDG_RUNTIME_DIR ?? `/run/user/${process.geteuid!()}`, 'ns');
+  const uid = process.geteuid!();
+  return uid === 0 ? '/run/ns' : join(process.env.XDG_RUNTIME_DIR ?? `/run/user/${uid}`, 'ns');
 }
 
 /** A directory of the state root, for its owner's eyes only. */

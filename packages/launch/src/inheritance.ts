@@ -72,7 +72,7 @@ export class Inheritance implements Disposable {
 
   /** 0, 1, 2, … of the process: the order that the stage and Lowering expect. */
   #descriptors(statusFd: number): number[] {
-    const all = [...this.#streams.inherited, this.#program.fd, ...this.#extra, statusFd, ...this.#named];
+    const all = this.#streams.inherited.concat(this.#program.fd, this.#extra, statusFd, this.#named);
     const copyOf = this.#copyOf;
     return copyOf ? all.map((fd) => copyOf.get(fd) ?? fd) : all;
   }

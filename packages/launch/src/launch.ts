@@ -1,9 +1,9 @@
-import { ResourceStack, SpecError } from '@ns/libc';
+import { SpecError } from '@ns/libc';
 import { Inheritance } from './inheritance.ts';
 import { Launched, type Origin } from './launched.ts';
 import { assembleProgram, type FdLayout, type Step } from './lowering.ts';
 import { PreparedProgram } from './prepared-program.ts';
-import { ownProgram, type ProgramFile, sharedProgram } from './program-file.ts';
+import { ownProgram, type ProgramFile, SharedProgram } from './program-file.ts';
 import { recentProgram } from './recent-programs.ts';
 import { StandardStreams, type Stdio } from './standard-streams.ts';
 
@@ -53,18 +53,20 @@ export function launch(options: LaunchOptions): Launched {
     direct = false,
     unmountLate = false,
   } = options;
-  const { program, origin } = programOf(options, { extra: extraFds.length, named: Object.keys(fds) }, variables);
-
-  using rollback = new ResourceStack();
-  rollback.use(program);
   const streams = stdio instanceof StandardStreams ? stdio : new StandardStreams(stdio);
-  if (streams !== stdio) rollback.defer(() => streams.destroy());
-  const inheritance = rollback.use(new Inheritance(program, streams, extraFds, Object.values(fds)));
-  // Without a supervisor the process soon is the program, and of that everybody wants to know the pid.
-  const supervised = origin.steps.some(({ op }) => op === 'clone');
-  const started = (supervised && !direct && inheritance.request()) || inheritance.spawn();
-  rollback.release();
-  return new Launched(started, inheritance, streams, origin, { unmountLate });
+  let inheritance: Inheritance | undefined;
+  try {
+    const { program, origin } = programOf(options, { extra: extraFds.length, named: Object.keys(fds) }, variables);
+    inheritance = new Inheritance(program, streams, extraFds, Object.values(fds));
+    // Without a supervisor the process soon is the program, and of that everybody wants to know the pid.
+    const supervised = origin.steps.some(({ op }) => op === 'clone');
+    const started = (supervised && !direct && inheritance.request()) || inheritance.spawn();
+    return new Launched(started, inheritance, streams, origin, { unmountLate });
+  } catch (error) {
+    inheritance?.[Symbol.dispose]();
+    if (streams !== stdio) streams.destroy();
+    throw error;
+  }
 }
 
 function programOf(
@@ -76,7 +78,7 @@ function programOf(
     const program =
       variables.length === 0
         ? ownProgram(assembleProgram(steps, layout))
-        : sharedProgram(recentProgram(steps, layout, variables), variables);
+        : new SharedProgram(recentProgram(steps, layout, variables), variables);
     return { program, origin: { steps, layout, variables } };
   }
   if (!steps.isFor(layout)) {
@@ -88,5 +90,5 @@ function programOf(
     );
   }
   const origin = { steps: steps.steps, layout, variables, asLaunched: () => steps.stepsFor(variables) };
-  return { program: sharedProgram(steps, variables), origin };
+  return { program: new SharedProgram(steps, variables), origin };
 }

@@ -69,11 +69,15 @@ export class OutputPipe implements Disposable {
    * @param sink - gets each piece, to keep
    * @returns settles at the end: not before {@link processEnded}, and not before everybody has closed the pipe
    */
-  collect(sink: (data: Buffer) => void): Promise<void> {
+  async collect(sink: (data: Buffer) => void): Promise<void> {
     this.#sink = sink;
-    if (this.#stream) this.#collectFrom(this.#stream, sink);
-    // Who made the process may want its streams, and says so in the same turn.
-    else queueMicrotask(() => this.#begin());
+    if (this.#stream) {
+      this.#collectFrom(this.#stream, sink);
+    } else {
+      // Who made the process may want its streams, and says so in the same turn.
+      await undefined;
+      this.#begin();
+    }
     return this.#ended.promise;
   }
 

@@ -37,6 +37,8 @@ export class PreparedProgram {
   readonly layout: FdLayout;
   /** Those that it was prepared with. */
   readonly variables: readonly string[];
+  /** How many bytes each of them has. */
+  readonly #sizes: readonly number[];
   /** For a file that launches share; a process changes its own copy. */
   readonly bytes: Buffer;
   /** Of which variable each piece of the message is that a process receives. */
@@ -48,13 +50,14 @@ export class PreparedProgram {
     const { fds = [], extraFds = 0, variables = [] } = options;
     this.layout = { extra: extraFds, named: [...fds] };
     this.variables = [...variables];
+    this.#sizes = variables.map((text) => Buffer.byteLength(text));
     const lowering = new Lowering(this.layout, { variables });
     lowering.lower(steps);
     this.bytes = lowering.finish().bytes;
     // A copy: the caller's may change.
     this.#steps = structuredClone(steps);
     this.#pieces = lowering.texts;
-    this.#message = allocate(this.#pieces.reduce((size, text) => size + Buffer.byteLength(variables[text]!), 0));
+    this.#message = allocate(this.#pieces.reduce((size, text) => size + this.#sizes[text]!, 0));
   }
 
   /** As it was prepared. */
@@ -94,11 +97,8 @@ export class PreparedProgram {
   }
 
   #fits(variables: readonly string[]): boolean {
-    const known = this.variables;
-    return (
-      known.length === variables.length &&
-      known.every((text, i) => Buffer.byteLength(text) === Buffer.byteLength(variables[i]!))
-    );
+    const sizes = this.#sizes;
+    return sizes.length === variables.length && sizes.every((size, i) => size === Buffer.byteLength(variables[i]!));
   }
 
   #rename(text: string, variables: readonly string[]): string {

@@ -1,4 +1,4 @@
-import { F_SEAL, type Memory, memfd, type OwnedFd } from '@ns/libc';
+import { F_SEAL, IdleTimer, type Memory, memfd, type OwnedFd } from '@ns/libc';
 import type { PreparedProgram } from './prepared-program.ts';
 
 /* A process maps its program from a file. Making one for each start would take this thread longer than all else that a
@@ -19,27 +19,35 @@ export function ownProgram(bytes: Buffer): ProgramFile {
 }
 
 /** What this launch has of a program that others have as well. */
-export function sharedProgram(program: PreparedProgram, variables: readonly string[]): ProgramFile {
-  return {
-    get fd() {
-      return fileOf(program).fd;
-    },
-    get texts() {
-      return program.textsFor(variables);
-    },
-    [Symbol.dispose]: () => {},
-  };
+export class SharedProgram implements ProgramFile {
+  readonly #program: PreparedProgram;
+  readonly #variables: readonly string[];
+
+  constructor(program: PreparedProgram, variables: readonly string[]) {
+    this.#program = program;
+    this.#variables = variables;
+  }
+
+  get fd(): number {
+    return fileOf(this.#program).fd;
+  }
+
+  get texts(): Memory | undefined {
+    return this.#program.textsFor(this.#variables);
+  }
+
+  [Symbol.dispose](): void {}
 }
 
 const KEPT_FILES = 8;
 const IDLE_MS = 500;
 /** The latest last. */
 const files = new Map<PreparedProgram, OwnedFd>();
-let idle: NodeJS.Timeout | undefined;
+const idle = new IdleTimer(() => IDLE_MS, closePrograms);
 
 /** Sealed: a process of one container that could write to it would have the others under its command. */
 function fileOf(program: PreparedProgram): OwnedFd {
-  idle = idle?.refresh() ?? setTimeout(closePrograms, IDLE_MS).unref();
+  idle.use();
   const known = files.get(program);
   if (known) return known;
   const made = memfd('ns-program', program.bytes, { seals: F_SEAL.SEAL | F_SEAL.SHRINK | F_SEAL.GROW | F_SEAL.WRITE });
@@ -54,8 +62,6 @@ function fileOf(program: PreparedProgram): OwnedFd {
 
 /** Nothing of it is left when nothing has been started for a while. */
 function closePrograms(): void {
-  clearTimeout(idle);
-  idle = undefined;
   for (const file of files.values()) file.close();
   files.clear();
 }

@@ -1,7 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
-import { O, type OwnedFd, open, pipe, ResourceStack } from '@ns/libc';
+import { O, type OwnedFd, open, pipe } from '@ns/libc';
 import { OutputPipe } from './output-pipe.ts';
 
 /** Where a standard stream of the payload leads: a pipe to us, /dev/null, or a descriptor of ours. */
@@ -17,39 +17,51 @@ export class StandardStreams {
   readonly inherited: readonly number[];
   /** Those of them that are the caller's. */
   readonly borrowed: readonly number[];
-  readonly #inherited: ResourceStack;
+  /** Those that are ours. */
+  readonly #inherited: OwnedFd[] = [];
+  readonly #outputs: (OutputPipe | undefined)[] = [];
   #stdinEnd: OwnedFd | undefined;
   /** Its number, also when a stream has it. */
   #stdinFd = -1;
   #stdin: Socket | undefined;
-  readonly #outputs: readonly (OutputPipe | undefined)[];
 
   /**
    * @param options - `forCollecting`: {@link collect} is what they are for: quicker, and for those who ask for streams the
    * same
    */
   constructor(kinds: readonly [Stdio, Stdio, Stdio], { forCollecting = false } = {}) {
-    using rollback = new ResourceStack();
-    const inherited = new ResourceStack();
-    rollback.use(inherited);
-    const outputs: (OutputPipe | undefined)[] = [];
-    this.inherited = kinds.map((kind, fd) => {
-      if (typeof kind === 'number') return kind;
-      if (kind === 'null') return inherited.use(open('/dev/null', O.RDWR)).fd;
-      if (fd > 0) {
-        const output = rollback.use(new OutputPipe({ forCollecting }));
-        outputs[fd - 1] = output;
-        return output.inherited;
+    const inherited: number[] = [];
+    const borrowed: number[] = [];
+    try {
+      for (const kind of kinds) {
+        if (typeof kind === 'number') borrowed.push(kind);
+        inherited.push(this.#open(kind, inherited.length, forCollecting));
       }
-      const { read, write } = pipe();
-      this.#stdinEnd = rollback.use(write);
-      this.#stdinFd = write.fd;
-      return inherited.use(read).fd;
-    });
-    rollback.release();
-    this.#inherited = inherited;
-    this.borrowed = kinds.filter((kind) => typeof kind === 'number');
-    this.#outputs = outputs;
+    } catch (error) {
+      this.#closeAll();
+      throw error;
+    }
+    this.inherited = inherited;
+    this.borrowed = borrowed;
+  }
+
+  #open(kind: Stdio, fd: number, forCollecting: boolean): number {
+    if (typeof kind === 'number') return kind;
+    if (kind === 'null') {
+      const file = open('/dev/null', O.RDWR);
+      this.#inherited.push(file);
+      return file.fd;
+    }
+    if (fd > 0) {
+      const output = new OutputPipe({ forCollecting });
+      this.#outputs[fd - 1] = output;
+      return output.inherited;
+    }
+    const { read, write } = pipe();
+    this.#inherited.push(read);
+    this.#stdinEnd = write;
+    this.#stdinFd = write.fd;
+    return read.fd;
   }
 
   /** Reads from the process; null when there is no pipe. Holds its descriptor until it was read to its end or destroyed. */
@@ -69,8 +81,8 @@ export class StandardStreams {
    * @param sink - gets each piece, to keep
    * @returns settles when the process has ended and nobody has the pipe open; at once when there is none
    */
-  async collect(fd: 1 | 2, sink: (data: Buffer) => void): Promise<void> {
-    await this.#outputs[fd - 1]?.collect(sink);
+  collect(fd: 1 | 2, sink: (data: Buffer) => void): Promise<void> {
+    return this.#outputs[fd - 1]?.collect(sink) ?? Promise.resolve();
   }
 
   /** Does now what {@link collect} would have to do: before the process writes, when there is time. */
@@ -107,7 +119,7 @@ export class StandardStreams {
 
   /** Lets go of what the process has inherited by now, or never will. Idempotent. */
   closeInherited(): void {
-    this.#inherited[Symbol.dispose]();
+    for (const fd of this.#inherited) fd.close();
     for (const output of this.#outputs) output?.closeInherited();
   }
 
@@ -115,6 +127,12 @@ export class StandardStreams {
   destroy(): void {
     this.closeInherited();
     this.destroyStdin();
+    this.#closeAll();
+  }
+
+  #closeAll(): void {
+    for (const fd of this.#inherited) fd.close();
+    this.#stdinEnd?.close();
     for (const output of this.#outputs) output?.[Symbol.dispose]();
   }
 

@@ -3,6 +3,7 @@ import {
   allocate,
   check,
   ERRNO,
+  IdleTimer,
   MSG,
   memfd,
   type OwnedFd,
@@ -115,11 +116,11 @@ export class Zygote {
   }
 }
 
-/** How long it waits for the next request, and how soon another start must follow a first one to be worth a zygote. */
+/** How long it waits for the next request at least, and how soon another start must follow a first one to be worth a zygote. */
 export const patience = { idleMs: 500 };
 
+const idle = new IdleTimer(() => patience.idleMs, rest);
 let zygote: Zygote | undefined;
-let idle: NodeJS.Timeout | undefined;
 let endsWithWorker = false;
 let starts = 0;
 let losses = 0;
@@ -136,7 +137,7 @@ const MOST_LOSSES = 3;
  */
 export function requestProcess(fds: readonly number[], reportFd: number): boolean {
   // Who starts a process now and then needs none.
-  idle = idle?.refresh() ?? setTimeout(rest, patience.idleMs).unref();
+  idle.use();
   if (++starts < 2 || losses >= MOST_LOSSES || fds.length > MOST_FDS) return false;
   const state = inheritedState();
   if (state === undefined) {
@@ -158,8 +159,7 @@ export function requestProcess(fds: readonly number[], reportFd: number): boolea
 
 /** Nothing of ours is left when nothing has been started for a while. */
 export function rest(): void {
-  clearTimeout(idle);
-  idle = undefined;
+  idle.stop();
   starts = 0;
   endZygote();
   reapOrphans();

@@ -33,6 +33,7 @@ export {
   unlinkAt,
   utimesAt,
 } from './files.ts';
+export { IdleTimer } from './idle-timer.ts';
 export { nearest, onlyKnownKeys } from './known-keys.ts';
 export { addressOf, errno, libc, namespaceChanges, syscall } from './libc.ts';
 export { type FdWatch, type LoopHandle, watchFdAlone } from './loop-handle.ts';

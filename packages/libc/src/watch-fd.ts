@@ -1,6 +1,7 @@
 import { ERRNO } from './errno.ts';
 import { check } from './errors.ts';
 import { OwnedFd } from './fd.ts';
+import { IdleTimer } from './idle-timer.ts';
 import { syscall } from './libc.ts';
 import { type FdWatch, type LoopHandle, watchFdAlone } from './loop-handle.ts';
 import { allocate } from './memory.ts';
@@ -46,21 +47,17 @@ const FIONBIO = 0x5421; // <asm-generic/ioctls.h>
 const yes = allocate(4);
 yes.bytes.writeInt32LE(1);
 
-/** How long the set stays when nothing is watched: services begin again soon. */
+/** How long the set stays at least when nothing is watched: services begin again soon. */
 const IDLE_MS = 500;
 
-interface Watched {
-  wanted: number;
-  readonly callback: (status: number, ready: Required<WatchedEvents>) => void;
-  readonly close: () => void;
-}
+type Callback = (status: number, ready: Required<WatchedEvents>) => void;
 
 /** By number, which is never given twice: an event may be read when its watch is closed and its descriptor another. */
-const watched = new Map<number, Watched>();
+const watched = new Map<number, Watch>();
 let lastNumber = 0;
 let keepingAlive = 0;
 let set: LoopHandle | undefined;
-let idle: NodeJS.Timeout | undefined;
+const idle = new IdleTimer(() => IDLE_MS, closeUnusedSet);
 
 /**
  * Watch a descriptor that libuv has no type for (pidfd, inotify, eventfd, PSI trigger, seqpacket socket) in the event
@@ -73,49 +70,72 @@ let idle: NodeJS.Timeout | undefined;
  * loop alive (it does at first)
  * @throws SyscallError `EEXIST` when the descriptor is watched already, `EPERM` for a file, which is always ready
  */
-export function watchFd(fd: number, wanted: WatchedEvents, callback: Watched['callback']): EventWatch {
-  const epoll = openSet();
-  const number = ++lastNumber;
-  const register = (operation: number, mask: number) => {
-    registration.bytes.writeUInt32LE(mask, 0);
-    registration.bytes.writeDoubleLE(number, DATA_AT);
-    check('epoll_ctl', syscall(SYS.epoll_ctl, epoll.fd, operation, fd, registration.address));
-  };
-  register(EPOLL_CTL_ADD, maskOf(wanted));
-  // As libuv does: whoever reads until there is nothing must not be held.
-  syscall(SYS.ioctl, fd, FIONBIO, yes.address);
-  let open = true;
-  let alive = false;
-  const keepAlive = (wish: boolean) => {
-    if (wish === alive) return;
-    alive = wish;
+export function watchFd(fd: number, wanted: WatchedEvents, callback: Callback): EventWatch {
+  return new Watch(openSet(), fd, wanted, callback);
+}
+
+class Watch implements EventWatch {
+  readonly #epoll: number;
+  readonly #fd: number;
+  readonly #number = ++lastNumber;
+  readonly callback: Callback;
+  wanted: number;
+  #open = true;
+  #keepsAlive = false;
+
+  constructor(epoll: number, fd: number, wanted: WatchedEvents, callback: Callback) {
+    this.#epoll = epoll;
+    this.#fd = fd;
+    this.callback = callback;
+    this.wanted = maskOf(wanted);
+    this.#register(EPOLL_CTL_ADD);
+    // As libuv does: whoever reads until there is nothing must not be held.
+    syscall(SYS.ioctl, fd, FIONBIO, yes.address);
+    watched.set(this.#number, this);
+    this.#keepAlive(true);
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#keepAlive(false);
+    this.#open = false;
+    watched.delete(this.#number);
+    // One that its owner has closed already is not in the set any more.
+    syscall(SYS.epoll_ctl, this.#epoll, EPOLL_CTL_DEL, this.#fd, registration.address);
+    if (watched.size === 0) idle.use();
+  }
+
+  change(events: WatchedEvents): void {
+    if (!this.#open) return;
+    this.wanted = maskOf(events);
+    this.#register(EPOLL_CTL_MOD);
+  }
+
+  ref(): void {
+    this.#keepAlive(true);
+  }
+
+  unref(): void {
+    this.#keepAlive(false);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #register(operation: number): void {
+    registration.bytes.writeUInt32LE(this.wanted, 0);
+    registration.bytes.writeDoubleLE(this.#number, DATA_AT);
+    check('epoll_ctl', syscall(SYS.epoll_ctl, this.#epoll, operation, this.#fd, registration.address));
+  }
+
+  #keepAlive(wish: boolean): void {
+    if (wish === this.#keepsAlive || !this.#open) return;
+    this.#keepsAlive = wish;
     keepingAlive += wish ? 1 : -1;
     if (wish && keepingAlive === 1) set?.ref();
     if (!wish && keepingAlive === 0) set?.unref();
-  };
-  const close = () => {
-    if (!open) return;
-    open = false;
-    keepAlive(false);
-    watched.delete(number);
-    // One that its owner has closed already is not in the set any more.
-    syscall(SYS.epoll_ctl, epoll.fd, EPOLL_CTL_DEL, fd, registration.address);
-    if (watched.size === 0) idle = setTimeout(closeSet, IDLE_MS).unref();
-  };
-  const entry: Watched = { wanted: maskOf(wanted), callback, close };
-  watched.set(number, entry);
-  keepAlive(true);
-  return {
-    close,
-    change(events) {
-      if (!open) return;
-      entry.wanted = maskOf(events);
-      register(EPOLL_CTL_MOD, entry.wanted);
-    },
-    ref: () => open && keepAlive(true),
-    unref: () => open && keepAlive(false),
-    [Symbol.dispose]: close,
-  };
+  }
 }
 
 function maskOf({ readable, writable, disconnect, prioritized }: WatchedEvents): number {
@@ -124,16 +144,21 @@ function maskOf({ readable, writable, disconnect, prioritized }: WatchedEvents):
   );
 }
 
-function openSet(): LoopHandle {
-  clearTimeout(idle);
-  if (set) return set;
-  using epoll = new OwnedFd(check('epoll_create1', syscall(SYS.epoll_create1, EPOLL_CLOEXEC)));
-  set = watchFdAlone(epoll.fd, deliver);
-  set.unref();
-  return set;
+/** The descriptor of the set. */
+function openSet(): number {
+  set ??= makeSet();
+  return set.fd;
 }
 
-function closeSet(): void {
+function makeSet(): LoopHandle {
+  using epoll = new OwnedFd(check('epoll_create1', syscall(SYS.epoll_create1, EPOLL_CLOEXEC)));
+  const made = watchFdAlone(epoll.fd, deliver);
+  made.unref();
+  return made;
+}
+
+function closeUnusedSet(): void {
+  if (watched.size > 0) return;
   set?.close();
   set = undefined;
 }
@@ -143,10 +168,12 @@ function deliver(): void {
   if (!set) return;
   const count = syscall(SYS.epoll_pwait, set.fd, events.address, MOST_EVENTS, 0, 0, 8);
   // Decoded first: a callback may come back here, through a nested loop of its own.
-  const ready = Array.from({ length: Math.max(0, count) }, (_, i) => ({
-    number: events.bytes.readDoubleLE(i * EVENT_SIZE + DATA_AT),
-    found: events.bytes.readUInt32LE(i * EVENT_SIZE),
-  }));
+  const ready: { number: number; found: number }[] = [];
+  for (let i = 0; i < count; i++)
+    ready.push({
+      number: events.bytes.readDoubleLE(i * EVENT_SIZE + DATA_AT),
+      found: events.bytes.readUInt32LE(i * EVENT_SIZE),
+    });
   for (const { number, found } of ready) {
     const watch = watched.get(number);
     if (!watch) continue;
