@@ -184,16 +184,21 @@ function treesFor(
   return { trees, absent };
 }
 
-/** Where a cgroup of this name is, or would be, in each tree: first in that of v2, where what is in it can be killed. */
+/**
+ * Where a cgroup of this name is, or would be, in each tree: first in that of v2, where what is in it can be killed, or in
+ * v1's with the freezer, where it can be held still for that.
+ */
 export function pathsInAllTrees(
   { hierarchies }: CgroupHost,
   parent: Parent | undefined,
   name: readonly string[],
 ): string[] {
   return [...hierarchies]
-    .sort((one, other) => other.version - one.version)
+    .sort((one, other) => holds(other) - holds(one))
     .map((hierarchy) => absolutePath(hierarchy, [...placeIn(hierarchy, parent).components, ...name]));
 }
+
+const holds = ({ version, controllers }: Hierarchy): number => (version === 2 ? 2 : Number(controllers.has('freezer')));
 
 /** Why a limit cannot be set on this machine. */
 export function noController(controller: Controller): Absence {

@@ -164,13 +164,15 @@ export function leftoversOf(
     mounts,
   }: Pick<StartContext, 'id'> &
     Partial<
-      Pick<StartContext, 'ids' | 'mounts'> & Record<'cgroup' | 'outerCgroup', Pick<Cgroup, 'possiblePaths'> | undefined>
+      Pick<StartContext, 'ids' | 'mounts'> &
+        Record<'cgroup' | 'outerCgroup', Pick<Cgroup, 'host' | 'possiblePaths'> | undefined>
     >,
   spec: ContainerSpec,
 ): Leftovers {
-  const { name, log } = spec;
+  const { name, log, namespaces } = spec;
+  const container = outerCgroup ?? cgroup;
   // An update may take it into more trees.
-  const cgroups = (outerCgroup ?? cgroup)?.possiblePaths ?? [];
+  const cgroups = container?.possiblePaths ?? [];
   const state = join(stateRoot(), 'containers', id);
   return {
     files: [
@@ -181,6 +183,8 @@ export function leftoversOf(
       ...(mounts?.files ?? []),
     ],
     cgroups,
+    // In a pid namespace of its own nobody survives the first process.
+    killOneByOne: namespaces?.pid !== undefined && container !== undefined && !container.host.unified,
     parents: [...cgroups.map(dirname), state, dirname(state)],
   };
 }

@@ -21,13 +21,16 @@ beforeAll(() => {
 afterAll(() => owner[Symbol.dispose]());
 
 /** Kills the owner of a container in whose cgroups `act` did something; the cgroups. */
-async function outlived(spec: Partial<ContainerSpec>, act: (directories: string[]) => void): Promise<string[]> {
+async function outlived(
+  spec: Partial<ContainerSpec>,
+  act: (directories: string[]) => void | Promise<void>,
+): Promise<string[]> {
   const child = owner.start([JSON.stringify(spec)]);
   try {
     const { value } = await createInterface(child.stdout)[Symbol.asyncIterator]().next();
     const directories = cgroupDirectories(Number(value));
     expect(directories.length).toBeGreaterThan(0);
-    act(directories);
+    await act(directories);
     child.kill('SIGKILL');
     await once(child, 'exit');
     return directories;
@@ -94,23 +97,21 @@ needs(notRoot ?? notV2)('made by the container itself, with processes in them', 
   expect(await areGone(directories)).toBe(true);
 });
 
-const noKill = host.unified ? undefined : 'cgroup v1 cannot kill';
-needs(notRoot ?? noKill)('processes that no pid namespace ends', async () => {
-  const spec = {
-    limits,
-    namespaces: { pid: 'host' },
-    command: ['sh', '-c', 'setsid sleep 611 & exec sleep 600'],
-  } as const;
-  let pids: number[] = [];
-  const directories = await outlived(spec, (all) => {
-    pids = all
-      .flatMap((directory) => readFileSync(`${directory}/cgroup.procs`, 'utf8').split('\n').filter(Boolean))
-      .map(Number);
-    expect(new Set(pids).size).toBeGreaterThan(1);
+rootTest('processes that no pid namespace ends, also when they go on forking', async () => {
+  const script = 'for i in $(seq 150); do setsid sleep 611 & done; (while sleep 0.001; do :; done) & exec sleep 600';
+  const spec = { limits: { pids: 300 }, namespaces: { pid: 'host' }, command: ['sh', '-c', script] } as const;
+  let members: number[] = [];
+  const directories = await outlived(spec, async (all) => {
+    expect(await eventually(() => all.flatMap(membersOf).length > 150, 10_000)).toBe(true);
+    members = all.flatMap(membersOf);
   });
   expect(await areGone(directories)).toBe(true);
-  expect(processEntries().filter(({ pid, state }) => pids.includes(pid) && state !== 'Z')).toEqual([]);
+  expect(processEntries().filter(({ pid, state }) => members.includes(pid) && state !== 'Z')).toEqual([]);
 });
+
+function membersOf(directory: string): number[] {
+  return readFileSync(`${directory}/cgroup.procs`, 'utf8').split('\n').filter(Boolean).map(Number);
+}
 
 rootTest('a tree that an update has taken it into', async () => {
   let directories: string[] = [];

@@ -2,12 +2,15 @@ import { AT_FDCWD, AT_REMOVEDIR, ERRNO, O, S } from '@ns/libc';
 import type { Lowering } from '../lowering.ts';
 import { type Assembler, Label, type Operand, type Slot } from '../program.ts';
 import { SIGNALS } from '../signals.ts';
+import { type EmptyCgroup, killMembers } from './kill-members.ts';
 
 /** What a monitor removes when its caller has died and cannot. */
 export interface Leftovers {
   readonly files: readonly string[];
   /** Directories of cgroups: what still runs in them is killed (since 5.14), and what was made in them goes first. */
   readonly cgroups: readonly string[];
+  /** Their kernel cannot kill what is in them, as in v1's trees: it is frozen and killed one by one. */
+  readonly killOneByOne?: boolean;
   /** Directories that may be in use by others: tried once. */
   readonly parents: readonly string[];
 }
@@ -16,12 +19,12 @@ export interface Leftovers {
 const patienceSeconds = 10;
 
 /** Removes what the caller would have removed. */
-export function removeLeftovers({ asm }: Lowering, { files, cgroups, parents }: Leftovers): void {
+export function removeLeftovers({ asm }: Lowering, { files, cgroups, killOneByOne, parents }: Leftovers): void {
   const allButAlarm = asm.words([-1 - 2 ** (SIGNALS.SIGALRM - 1)]);
   allowTime(asm);
   asm.call('rt_sigprocmask', [SIG_SETMASK, allButAlarm, 0, 8]);
   for (const file of files) asm.call('unlinkat', [AT_FDCWD, asm.string(file), 0], { tolerate: 'any' });
-  if (cgroups.length > 0) removeCgroups(asm, cgroups);
+  if (cgroups.length > 0) removeCgroups(asm, cgroups, killOneByOne ? killMembers : undefined);
   for (const parent of parents) asm.call('unlinkat', [AT_FDCWD, asm.string(parent), AT_REMOVEDIR], { tolerate: 'any' });
 }
 
@@ -30,7 +33,7 @@ function allowTime(asm: Assembler): void {
 }
 
 /** Kills and removes one cgroup after the other: a loop, because on v1 there are many. */
-function removeCgroups(asm: Assembler, cgroups: readonly string[]): void {
+function removeCgroups(asm: Assembler, cgroups: readonly string[], empty: EmptyCgroup | undefined): void {
   const [path, root] = [asm.slot(), asm.slot()];
   const place = asm.slot(asm.words([...cgroups.map((cgroup) => asm.string(cgroup)), 0]));
   const [next, again, done] = [new Label(), new Label(), new Label()];
@@ -41,7 +44,7 @@ function removeCgroups(asm: Assembler, cgroups: readonly string[]): void {
   asm.place(again);
   openDirectory(asm, AT_FDCWD, path, { into: root, otherwise: next });
   killIn(asm, root);
-  removeBelow(asm, root, next);
+  removeBelow(asm, root, { empty, gaveUp: next });
   const removed = asm.slot();
   asm.call('unlinkat', [AT_FDCWD, path, AT_REMOVEDIR], { store: removed, tolerate: 'any' });
   asm.jumpIfUnequal(removed, -ERRNO.EBUSY!, next);
@@ -71,9 +74,14 @@ function killIn(asm: Assembler, cgroup: Slot): void {
  *
  * A cgroup counts the processes of an ended container for some milliseconds more, and is busy meanwhile.
  *
- * @param gaveUp - where to go on when something cannot be removed by waiting
+ * @param to.empty - what to do to one without children, again until it can be removed
+ * @param to.gaveUp - where to go on when something cannot be removed by waiting
  */
-function removeBelow(asm: Assembler, directory: Slot, gaveUp: Label): void {
+function removeBelow(
+  asm: Assembler,
+  directory: Slot,
+  to: { readonly empty: EmptyCgroup | undefined; readonly gaveUp: Label },
+): void {
   const [parent, depth, isNamed] = [asm.slot(), asm.slot(), asm.slot()];
   const name = asm.bytes(NAME_SIZE);
   const [down, bottom, refused, finished] = [new Label(), new Label(), new Label(), new Label()];
@@ -86,6 +94,7 @@ function removeBelow(asm: Assembler, directory: Slot, gaveUp: Label): void {
   asm.jump(down);
 
   asm.place(bottom);
+  to.empty?.(asm, directory);
   asm.jumpIfEqual(depth, 0, finished);
   openDirectory(asm, directory, asm.string('..'), { into: parent, otherwise: refused });
   asm.call('close', [directory]);
@@ -98,7 +107,7 @@ function removeBelow(asm: Assembler, directory: Slot, gaveUp: Label): void {
 
   asm.place(refused);
   asm.call('close', [directory]);
-  asm.jump(gaveUp);
+  asm.jump(to.gaveUp);
   asm.place(finished);
   asm.call('close', [directory]);
 }

@@ -1,0 +1,83 @@
+import { O } from '@ns/libc';
+import { type Assembler, Label, type Operand, type Slot } from '../program.ts';
+import { SIGNALS } from '../signals.ts';
+
+/** Does something to an open cgroup so that it may be removed. */
+export type EmptyCgroup = (asm: Assembler, cgroup: Slot) => void;
+
+/**
+ * Kills every process of an open cgroup, children not counted. A process that is being made meanwhile may escape a tree
+ * without a freezer: whoever removes the cgroup finds it busy, and comes again.
+ */
+export function killMembers(asm: Assembler, cgroup: Slot): void {
+  const cannot = new Label();
+  // While they are frozen they neither fork nor end, so nobody else has their numbers.
+  setState(asm, cgroup, 'FROZEN');
+  const members = asm.slot();
+  open(asm, cgroup, 'cgroup.procs', O.RDONLY, { into: members, otherwise: cannot });
+  killListed(asm, members);
+  asm.call('close', [members]);
+  asm.place(cannot);
+  // Frozen they would not even die.
+  setState(asm, cgroup, 'THAWED');
+}
+
+function setState(asm: Assembler, cgroup: Slot, state: 'FROZEN' | 'THAWED'): void {
+  const file = asm.slot();
+  const noFreezer = new Label();
+  open(asm, cgroup, 'freezer.state', O.WRONLY, { into: file, otherwise: noFreezer });
+  asm.call('write', [file, asm.string(state), state.length], { tolerate: 'any' });
+  asm.call('close', [file]);
+  asm.place(noFreezer);
+}
+
+function open(
+  asm: Assembler,
+  cgroup: Operand,
+  name: string,
+  flags: number,
+  { into, otherwise }: { into: Slot; otherwise: Label },
+): void {
+  asm.call('openat', [cgroup, asm.string(name), flags | O.CLOEXEC], { store: into, tolerate: 'any', otherwise });
+}
+
+/** Reads numbers of processes, one a line, and kills each. */
+function killListed(asm: Assembler, file: Slot): void {
+  const buffer = asm.bytes(BUFFER_SIZE);
+  const [length, cursor, end, character, pid] = [asm.slot(), asm.slot(), asm.slot(), asm.slot(), asm.slot()];
+  const [read, look, digit, done] = [new Label(), new Label(), new Label(), new Label()];
+  asm.place(read);
+  asm.call('read', [file, buffer, BUFFER_SIZE], { store: length, tolerate: 'any', otherwise: done });
+  asm.jumpIfEqual(length, 0, done);
+  asm.set(cursor, buffer);
+  asm.add(end, buffer, length);
+  asm.place(look);
+  asm.jumpIfEqual(cursor, end, read);
+  asm.copy(character.address, cursor, 1);
+  asm.add(cursor, cursor, 1);
+  asm.jumpIfUnequal(character, NEWLINE, digit);
+  // 0 stands for a process outside of our pid namespace; to kill(2) it is our own process group.
+  asm.jumpIfEqual(pid, 0, look);
+  asm.call('kill', [pid, SIGNALS.SIGKILL], { tolerate: 'any' });
+  asm.set(pid, 0);
+  asm.jump(look);
+  asm.place(digit);
+  appendDigit(asm, pid, character);
+  asm.jump(look);
+  asm.place(done);
+}
+
+/** `number = 10 * number + digit`, by sums. */
+function appendDigit(asm: Assembler, number: Slot, character: Slot): void {
+  const eightfold = asm.slot();
+  asm.add(number, number, number);
+  asm.add(eightfold, number, number);
+  asm.add(eightfold, eightfold, eightfold);
+  asm.add(number, number, eightfold);
+  asm.add(number, number, character);
+  asm.add(number, number, -ZERO);
+}
+
+const BUFFER_SIZE = 512;
+const NEWLINE = 0x0a;
+const ZERO = 0x30;
