@@ -77,7 +77,7 @@ async function spaced(act: () => Promise<void>): Promise<Turn[][]> {
   return begins.map((from, i) => {
     const to = begins[i + 1] ?? Number.POSITIVE_INFINITY;
     return all
-      .filter(({ begin, end }) => end > from && end < to)
+      .filter(({ end }) => end > from && end < to)
       .map((turn) => ({ ...turn, begin: Math.max(turn.begin, from) }));
   });
 }

@@ -26,7 +26,7 @@ export const benchmark: Benchmark = {
         'A turn is what the event loop does between hearing what is ready and asking again; a start has several, up to the next start. It is timed exactly, between libuv and epoll_pwait(2): bench/c/turns.c. The first turn of a start counts from the call to run(), which is part of it.',
         'Wall-clock time is what a service loses. Where it exceeds processor time, other processes had the processor, those of the container among them.',
         'monitorEventLoopDelay, nothing subtracted, in rounds of its own: it measures from one tick of a 1 ms timer to the next, and libuv fires timers at whole milliseconds of its clock. So it reports what stands in its idle row without anything being held, and can tell nothing below that; it is no part of the target.',
-        'All of this is measured in a process of its own, where no other benchmark has been at work.',
+        'Measured in a process of its own, as every benchmark is: a service has other things in its heap, and their collection is not in these figures.',
       ],
     };
   },

@@ -1,10 +1,13 @@
 // npm run bench [-- NAME...]: runs the benchmarks, prints what they find and writes it to bench/results.
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { Benchmark, Findings } from './benchmark.ts';
+import { removeLeftoverCgroups } from './leftover-cgroups.ts';
 import { describeMachine } from './machine.ts';
 import { renderFindings } from './render.ts';
 import type { Report } from './report.ts';
+import type { SuiteReport } from './suite.ts';
 
 const names = [
   'start',
@@ -43,18 +46,15 @@ mkdirSync(results, { recursive: true });
 
 const benchmarks: Report['benchmarks'][number][] = [];
 for (const name of wanted.length > 0 ? wanted : names) {
-  const { benchmark } = (await import(new URL(`${name}.js`, import.meta.url).href)) as { benchmark: Benchmark };
-  let findings: Findings;
-  try {
-    findings = await benchmark.run();
-  } catch (error) {
-    // The others' figures are worth having all the same.
-    console.error(`\n## ${benchmark.title}\n\n`, error);
+  const suite = await runSuite(name);
+  // The others' figures are worth having all the same.
+  if (!suite) {
     process.exitCode = 1;
     continue;
   }
-  benchmarks.push({ name, title: benchmark.title, ...findings });
-  console.log(`\n## ${benchmark.title}\n\n${renderFindings(findings)}\n`);
+  const { title, findings } = suite;
+  benchmarks.push({ name, title, ...findings });
+  console.log(`\n## ${title}\n\n${renderFindings(findings)}\n`);
   for (const { what, limit, measured } of findings.targets ?? [])
     console.log(`${measured <= limit ? 'met   ' : 'MISSED'}  ${what}: ${measured.toFixed(2)} of at most ${limit}`);
 }
@@ -63,3 +63,17 @@ const command = ['npm run bench', ...(wanted.length > 0 ? ['--', ...wanted] : []
 const report: Report = { date, command, machine, benchmarks };
 writeFileSync(file, `${JSON.stringify(report, undefined, 2)}\n`);
 console.log(`\nWritten to ${fileURLToPath(file)}`);
+
+/** In a process of its own: what one benchmark leaves in a heap is not in the figures of the next. */
+async function runSuite(name: string): Promise<SuiteReport | undefined> {
+  const suite = fork(fileURLToPath(new URL('suite.js', import.meta.url)), [name], { serialization: 'advanced' });
+  let report: SuiteReport | undefined;
+  suite.once('message', (message) => {
+    report = message as SuiteReport;
+  });
+  const [code] = await once(suite, 'exit');
+  const stuck = await removeLeftoverCgroups(suite.pid!);
+  if (stuck.length > 0) console.error(`${name} has left ${stuck.join(', ')}`);
+  if (code !== 0) console.error(`${name} failed`);
+  return code === 0 ? report : undefined;
+}
