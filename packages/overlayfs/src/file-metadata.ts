@@ -46,7 +46,6 @@ export function applyMetadata(
   metadata: Metadata,
   ownership: OwnershipPolicy,
 ): Skipped[] {
-  const skipped: Skipped[] = [];
   const { mode, uid, gid } = metadata;
   if (ownership === 'keep')
     check('fchownat', name === '' ? chownFd(dirFd, uid, gid) : chownAt(dirFd, name, uid, gid), {
@@ -54,6 +53,17 @@ export function applyMetadata(
       hint: "Keeping owners needs CAP_CHOWN and, in a user namespace, ids that are mapped; use ownership: 'ignore'",
     });
   if ((mode & S.IFMT) !== S.IFLNK) check('fchmodat2', chmodAt(dirFd, name, mode & 0o7777), { path });
+  return applyXattrsAndTimes(dirFd, name, path, metadata);
+}
+
+/** {@link applyMetadata} of a file that has its owner and mode. */
+export function applyXattrsAndTimes(
+  dirFd: number,
+  name: string,
+  path: string,
+  metadata: Pick<Metadata, 'xattrs' | 'mtimeSec' | 'mtimeNsec'>,
+): Skipped[] {
+  const skipped: Skipped[] = [];
   for (const [attribute, value] of metadata.xattrs) {
     // Written by whoever made the archive; on a layer they would be orders to the kernel (security.md: strip on unpacking).
     if (overlayPrefixes.some((prefix) => attribute.startsWith(prefix))) continue;

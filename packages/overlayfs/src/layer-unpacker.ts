@@ -18,8 +18,9 @@ import {
 import { resolveInRoot } from '@ns/mounts';
 import { ArchiveError } from './archive-error.ts';
 import { openChildDirectory } from './directory-place.ts';
-import { applyMetadata, type OwnershipPolicy, type Skipped } from './file-metadata.ts';
+import { applyMetadata, applyXattrsAndTimes, type OwnershipPolicy, type Skipped } from './file-metadata.ts';
 import { isDirectory } from './file-type.ts';
+import { NewFileMetadata } from './new-file-metadata.ts';
 import { markForAnyMount } from './overlay-xattrs.ts';
 import { removeTreeNow } from './remove-tree.ts';
 import { SparseWriter } from './sparse-writer.ts';
@@ -78,6 +79,7 @@ const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 export class LayerUnpacker implements TarSink, Disposable {
   readonly #root: OwnedFd;
   readonly #policy: UnpackPolicy;
+  readonly #newFiles: NewFileMetadata;
   /** The directory of the member before: most are in the same one. */
   #parent: { readonly path: string; readonly fd: OwnedFd } | undefined;
   /** Paths of this archive and the directories above them: whiteouts mean only what was there before. */
@@ -93,6 +95,7 @@ export class LayerUnpacker implements TarSink, Disposable {
   constructor(root: OwnedFd, policy: UnpackPolicy) {
     this.#root = root;
     this.#policy = policy;
+    this.#newFiles = new NewFileMetadata(policy.ownership === 'keep');
   }
 
   get result(): { entries: number; bytes: number; skipped: readonly Skipped[] } {
@@ -147,6 +150,7 @@ export class LayerUnpacker implements TarSink, Disposable {
     if (member.type !== TYPE.DIRECTORY)
       throw new ArchiveError('ERR_NS_UNSAFE_ARCHIVE', 'the archive replaces its own root', { path: member.path });
     this.#describe(this.#root.fd, '.', member);
+    this.#newFiles.forget();
     this.#directories.set('', member);
   }
 
@@ -188,10 +192,13 @@ export class LayerUnpacker implements TarSink, Disposable {
   /** False when there is something already. */
   #tryFile(dirFd: number, name: string, member: TarMember): boolean {
     // O_EXCL: nothing that was put there meanwhile is written to, nor followed.
-    const fd = openAt(dirFd, name, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600);
+    const { path } = member;
+    const fd = openAt(dirFd, name, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, this.#newFiles.modeFor(member));
     if (fd === -ERRNO.EEXIST!) return false;
-    check('openat', fd, { path: member.path });
+    check('openat', fd, { path });
     this.#file = { fd, writer: new SparseWriter(fd), finish: () => this.#describe(fd, '', member) };
+    if (this.#newFiles.isRight(fd, member, path))
+      this.#file = { ...this.#file, finish: () => this.#skipped.push(...applyXattrsAndTimes(fd, '', path, member)) };
     return true;
   }
 
@@ -312,6 +319,7 @@ export class LayerUnpacker implements TarSink, Disposable {
   #leave(): void {
     this.#parent?.fd.close();
     this.#parent = undefined;
+    this.#newFiles.forget();
   }
 
   #resolve(path: string): OwnedFd | undefined {

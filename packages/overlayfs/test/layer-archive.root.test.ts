@@ -1,6 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  chmodSync,
+  chownSync,
   closeSync,
   createReadStream,
   createWriteStream,
@@ -20,6 +22,7 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { closeFd, getXattr, openAt, setXattr } from '@ns/libc';
 import { applyLayer, diffLayer, diffStream, diffTrees, mountOverlay, treeStream } from '@ns/overlayfs';
@@ -47,6 +50,57 @@ it('every kind of file goes through our writer and reader unchanged', async () =
   expect(stat('a/file').nlink).toBe(2n);
   expect(stat('b/c').mtimeNs).toBe(statSync(join(root, 'b/c'), { bigint: true }).mtimeNs);
   expect(stat('sparse').blocks * 512n).toBeLessThan(1_000_000n);
+});
+
+describe('owner and mode of what is unpacked do not depend on what the directory makes of new files', () => {
+  const entry = (tag: number, bits: number) => {
+    const bytes = Buffer.alloc(8, 0xff);
+    bytes.writeUInt16LE(tag, 0);
+    bytes.writeUInt16LE(bits, 2);
+    return bytes;
+  };
+  // linux/posix_acl_xattr.h: version 2; owner rwx, group nothing, others nothing.
+  const onlyOwner = Buffer.concat([Buffer.of(2, 0, 0, 0), entry(1, 7), entry(4, 0), entry(0x20, 0)]);
+  const directories: Record<string, (target: string) => void> = {
+    'a plain one': () => {},
+    'a umask of 077': () => void process.umask(0o077),
+    'a setgid directory of another group': (target) => {
+      chownSync(target, 0, 77);
+      chmodSync(target, 0o2755);
+    },
+    'a default ACL': (target) => {
+      const fd = openAt(-100, target, 0o200000);
+      expect(setXattr(fd, '.', 'system.posix_acl_default', onlyOwner)).toBe(0);
+      closeFd(fd);
+    },
+  };
+  for (const [what, prepare] of Object.entries(directories)) {
+    it(what, async () => {
+      const root = scratch.tree('tree', Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`f${i}`, `${i}`])));
+      const kinds = [
+        [0o644, 0],
+        [0o600, 0],
+        [0o644, 7],
+        [0o4755, 0],
+      ] as const;
+      // Each kind several times in a row, and again after another.
+      for (let i = 0; i < 12; i++) {
+        const [mode, uid] = kinds[Math.floor(i / 2) % 4]!;
+        chownSync(join(root, `f${i}`), uid, uid);
+        chmodSync(join(root, `f${i}`), mode);
+      }
+      const archive = [await buffer(treeStream(root))];
+      const target = scratch.dir('target');
+      const umask = process.umask();
+      try {
+        prepare(target);
+        await applyLayer(archive, target);
+      } finally {
+        process.umask(umask);
+      }
+      expect(await diffTrees(root, target, { compare: 'times' })).toEqual([]);
+    });
+  }
 });
 
 it('device nodes that may not be made are listed, with all their names', async () => {
