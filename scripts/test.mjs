@@ -2,10 +2,11 @@
 // With --vm those that need another kernel than this machine's run too, in a virtual machine.
 // The last line is "N passed, N failed, N skipped"; a leak counts as a failure.
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { readReport, skippedTests } from './jest-report.mjs';
 import { leaksSince, snapshot } from './leaks.mjs';
 
 /** Exit status of scripts/vm/run.mjs. */
@@ -98,8 +99,8 @@ function skipVm(why) {
 
 /** Counts of a report that Jest wrote, or would have. */
 function countsOf(report, status) {
-  if (!existsSync(report) || readFileSync(report, 'utf8') === '') return { passed: 0, failed: 1, skipped: 0 };
-  const result = JSON.parse(readFileSync(report, 'utf8'));
+  const result = readReport(report);
+  if (!result) return { passed: 0, failed: 1, skipped: 0 };
   for (const name of skippedTests(result)) console.log(`skipped: ${name}`);
   const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
   return {
@@ -108,13 +109,6 @@ function countsOf(report, status) {
     failed: failed === 0 && status !== 0 ? 1 : failed,
     skipped: result.numPendingTests + result.numTodoTests,
   };
-}
-
-/** Names of the tests that were skipped; each ends with its reason. */
-function skippedTests({ testResults }) {
-  return testResults.flatMap((file) =>
-    file.assertionResults.filter((test) => test.status === 'pending').map((test) => test.fullName),
-  );
 }
 
 function testEnvironment() {
