@@ -55,8 +55,8 @@ export interface TmpfsMountSpec {
 }
 
 /**
- * A file with this content, in memory only: for configuration and secrets. Neither a disk nor the stored state has it; nor has
- * swap, since Linux 6.4 and without a user namespace (tmpfs `noswap`).
+ * A file with this content, read-only and in memory only: for configuration and secrets. No disk has it, no swap space, and not
+ * the stored state: it is on a tmpfs with `noswap`, or on a ramfs before Linux 6.4 and in a user namespace.
  */
 export interface FileMountSpec {
   readonly type: 'file';

@@ -76,16 +76,31 @@ describe('files', () => {
     expect(Buffer.compare(stdout as unknown as Buffer, content)).toBe(0);
     const stat = await container.exec('stat', ['-c', '%a %u:%g', '/run/secrets/key']);
     expect(stat.stdout).toBe('400 33:34\n');
-    // Not to be had before Linux 6.4.
-    if (kernelAtLeast(readHost(), 6, 4))
-      expect(readFileSync(`/proc/${container.pid}/mountinfo`, 'utf8')).toMatch(
-        / \/run\/secrets\/key .* - tmpfs .*\bnoswap\b/,
-      );
     expect((await container.exec('cat', ['/etc/app.conf'])).stdout).toBe('token=hunter2\n');
     const state = join(dir, 'state/containers', container.id);
     for (const file of readdirSync(state)) expect(readFileSync(join(state, file), 'utf8')).not.toContain('hunter2');
     expect(String(container.explain())).not.toContain('hunter2');
   });
+
+  for (const [whose, ids, expected] of [
+    ['of the host', {}, kernelAtLeast(readHost(), 6, 4) ? /^ro\S* .*- tmpfs .*\bnoswap\b/ : /^ro\S* .*- ramfs /],
+    ['of its own', { idMap: 'auto' }, /^ro\S* .*- ramfs /],
+  ] as const)
+    test(`with ids ${whose} no swap space has them either, and nobody changes them`, async () => {
+      const key = { type: 'file', target: '/run/key', content: 'hunter2', mode: 0o666 } as const;
+      await using container = await Container.create({ command: ['sleep', 'infinity'], mounts: [key], ...ids });
+      await container.start();
+      await container.mount({ ...key, target: '/run/later' });
+      for (const target of ['/run/key', '/run/later']) {
+        const line = new RegExp(`^.* ${target} (.*)$`, 'm').exec(
+          readFileSync(`/proc/${container.pid}/mountinfo`, 'utf8'),
+        );
+        // What is mounted later is made by a process of the host.
+        expect(line?.[1]).toMatch(target === '/run/key' ? expected : /^ro\S* .*- (tmpfs .*\bnoswap\b|ramfs )/);
+        const { stderr } = await container.exec('sh', ['-c', `echo x > ${target}`]);
+        expect(stderr).toMatch(/Read-only file system/);
+      }
+    });
 
   test('a megabyte, and nothing', async () => {
     const mounts = [

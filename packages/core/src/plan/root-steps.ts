@@ -226,7 +226,9 @@ function assembledHostRoot(root: ResolvedRoot, files: readonly PlacedFile[], hos
                 appendLower: kernelAtLeast(host, 6, 8),
               },
       ),
-    ...files.map(({ path, content }): Step => ({ op: 'file', target: path, content, mode: 0o644, uid: 0, gid: 0 })),
+    ...files.map(
+      ({ path, content }): Step => ({ op: 'file', target: path, content, mode: 0o644, uid: 0, gid: 0, writable: true }),
+    ),
   ];
 }
 

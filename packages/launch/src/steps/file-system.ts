@@ -25,7 +25,7 @@ export type FileSystemStep =
       /** Name under which later steps find the mount's descriptor. */
       readonly handle?: string;
     }
-  /** A new file inside the root with given content, on a tmpfs of its own: it never touches a disk. */
+  /** A new file inside the root with given content, in memory: read-only and never swapped, or `writable`. */
   | {
       readonly op: 'file';
       readonly target: string;
@@ -33,6 +33,7 @@ export type FileSystemStep =
       readonly mode: number;
       readonly uid: number;
       readonly gid: number;
+      readonly writable?: true;
     };
 
 export const fileSystemLowerings: Lowerings<FileSystemStep> = {

@@ -2,17 +2,14 @@ import { FSCONFIG, FSMOUNT_CLOEXEC, FSOPEN_CLOEXEC } from '@ns/libc';
 import type { Lowering } from '../lowering.ts';
 import type { Label, Slot } from '../program.ts';
 
-/** fsopen, fsconfig, fsmount: a detached mount in `store`. Flags that are `preferred` are set where the kernel lets us. */
+/** fsopen, fsconfig, fsmount: a detached mount in `store`. */
 export function newMount(
   { asm }: Lowering,
   type: string,
   options: Readonly<Record<string, string | true>> | readonly (readonly [string, string | true])[],
   attributes: number,
   store: Slot,
-  {
-    preferred = [],
-    ...failure
-  }: { tolerate?: readonly string[]; otherwise?: Label; preferred?: readonly string[] } = {},
+  failure: { tolerate?: readonly string[]; otherwise?: Label } = {},
 ): void {
   const context = asm.slot();
   asm.call('fsopen', [asm.string(type), FSOPEN_CLOEXEC], { ...failure, store: context });
@@ -20,8 +17,6 @@ export function newMount(
     if (value === true) asm.call('fsconfig', [context, FSCONFIG.SET_FLAG, asm.string(key), 0, 0], failure);
     else asm.call('fsconfig', [context, FSCONFIG.SET_STRING, asm.string(key), asm.string(value), 0], failure);
   }
-  for (const flag of preferred)
-    asm.call('fsconfig', [context, FSCONFIG.SET_FLAG, asm.string(flag), 0, 0], { tolerate: ['EINVAL'] });
   asm.call('fsconfig', [context, FSCONFIG.CMD_CREATE, 0, 0, 0], failure);
   asm.call('fsmount', [context, FSMOUNT_CLOEXEC, attributes], { ...failure, store });
   asm.call('close', [context]);
