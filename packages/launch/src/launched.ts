@@ -24,6 +24,7 @@ import { decodeUsage, type ResourceUsage, type StageRecord } from './records.ts'
 import { controlSignals, SIGNALS, signalName } from './signals.ts';
 import type { StandardStreams } from './standard-streams.ts';
 import { type NamespaceKind, namespaceFlags, POLLIN } from './steps/process.ts';
+import { forgetChild } from './worker-children.ts';
 
 /** How a launched process ended. */
 export interface Exit {
@@ -426,7 +427,10 @@ export class Launched {
     if (this.#monitorEnd) return true;
     const { bytes, address } = waitResult;
     const result = syscall(SYS.wait4, this.monitorPid, address, WNOHANG, address + 8);
-    if (result > 0) this.#monitorEnd = { status: bytes.readInt32LE(0), usage: decodeUsage(bytes.subarray(8)) };
+    if (result > 0) {
+      this.#monitorEnd = { status: bytes.readInt32LE(0), usage: decodeUsage(bytes.subarray(8)) };
+      forgetChild(this.monitorPid);
+    }
     return result !== 0;
   }
 

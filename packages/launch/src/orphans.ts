@@ -1,23 +1,25 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
 import { SYS, syscall, WNOHANG } from '@ns/libc';
-
-/* When a worker thread is terminated, its processes end with it, and the kernel makes their zombies children of the main
-   thread, where nobody knows of them. So whichever thread starts processes next waits for them. It knows them by their
-   name: as long as its thread lives, a child of a worker is not among those of the main thread. */
-
-const OF_A_WORKER = '/w';
+import { childrenOfEndedWorkers } from './worker-children.ts';
 
 /** The name of a helper process that is a child of this thread: `ns-monitor`, of a worker `ns-monitor/w`. */
 export function helperName(name: string): string {
-  return isMainThread ? name : name + OF_A_WORKER;
+  return isMainThread ? name : `${name}/w`;
 }
 
-/** Waits for what terminated worker threads have left. Does nothing where the kernel does not list children. */
+/**
+ * Waits for what terminated worker threads have left to the main thread: whoever starts processes next does so. Does nothing
+ * where the kernel does not list children.
+ */
 export function reapOrphans(): void {
-  for (const pid of readProc(`/proc/self/task/${process.pid}/children`).split(' ')) {
-    const name = readProc(`/proc/${pid}/comm`);
-    if (name.startsWith('ns-') && name.endsWith(OF_A_WORKER)) syscall(SYS.wait4, Number(pid), 0, WNOHANG, 0);
+  const children = readProc(`/proc/self/task/${process.pid}/children`).split(' ').filter(Boolean).map(Number);
+  // Looking for what workers have left takes a while, and mostly nothing has ended.
+  const ended = children.filter((pid) => /\) Z \d+ [^)]*$/.test(readProc(`/proc/${pid}/stat`)));
+  if (ended.length === 0) return;
+  for (const { pids, release } of childrenOfEndedWorkers((thread) => existsSync(`/proc/self/task/${thread}`))) {
+    for (const pid of ended) if (pids.has(pid)) syscall(SYS.wait4, pid, 0, WNOHANG, 0);
+    if (isMainThread && !children.some((pid) => pids.has(pid) && existsSync(`/proc/${pid}`))) release();
   }
 }
 

@@ -1,4 +1,5 @@
 import { addressOf, allocate, cString, libc, SyscallError } from '@ns/libc';
+import { workerChildren } from './worker-children.ts';
 
 const POSIX_SPAWN_SETSIGDEF = 4;
 const POSIX_SPAWN_SETSIGMASK = 8;
@@ -7,7 +8,7 @@ const POSIX_SPAWN_SETSIGMASK = 8;
 const attributes = allocate(512).bytes;
 const fileActions = allocate(256).bytes;
 const allSignals = allocate(128).bytes.fill(0xff);
-const pid = new Int32Array(1);
+const ownPid = new Int32Array(1);
 
 libc.posix_spawnattr_init(attributes);
 libc.posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
@@ -42,6 +43,8 @@ export function posixSpawn(executable: number, name: string, fds: readonly numbe
     const sources = fds.map((fd, target) => (fd !== target && fd < fds.length ? aside(fd) : fd));
     const path = `/proc/self/fd/${executable < fds.length ? aside(executable) : executable}`;
     sources.forEach(duplicate);
+    const children = workerChildren();
+    const pid = children?.word(children.nextSlot()) ?? ownPid;
     const error = libc.posix_spawn(pid, path, fileActions, attributes, argv, emptyEnvironment);
     if (error !== 0) throw new SyscallError('posix_spawn', error, { path });
     return pid[0]!;

@@ -23,23 +23,24 @@ import { reapOrphans } from './orphans.ts';
 import { posixSpawn } from './posix-spawn.ts';
 import { SIGNALS } from './signals.ts';
 import { openStage } from './stage-image.ts';
-import { MOST_FDS, zygoteProgram } from './zygote-program.ts';
+import { forgetChild, releaseChildren, workerChildren } from './worker-children.ts';
+import { MOST_FDS, TABLE_AT, zygoteProgram } from './zygote-program.ts';
 
 /* posix_spawn(3) holds its caller until the new process has executed: half of what a start costs this thread. A process
    of a few pages can make others in a fraction of that time, while we go on: the zygote, one for each thread of Node. */
 
 const SO_PASSCRED = 16; // <asm-generic/socket.h>
 
-// struct msghdr, iovec, the word, cmsghdr with descriptors. One message at a time: calls are synchronous.
+// struct msghdr, iovec, two words, cmsghdr with descriptors. One message at a time: calls are synchronous.
 const VECTOR = 56;
 const WORD = VECTOR + 16;
-const CONTROL = WORD + 8;
+const CONTROL = WORD + 16;
 const message = allocate(CONTROL + 16 + 4 * MOST_FDS);
 message.bytes.writeBigUInt64LE(BigInt(message.address + VECTOR), 16);
 message.bytes.writeBigUInt64LE(1n, 24);
 message.bytes.writeBigUInt64LE(BigInt(message.address + CONTROL), 32);
 message.bytes.writeBigUInt64LE(BigInt(message.address + WORD), VECTOR);
-message.bytes.writeBigUInt64LE(8n, VECTOR + 8);
+message.bytes.writeBigUInt64LE(16n, VECTOR + 8);
 message.bytes.writeInt32LE(SOL_SOCKET, CONTROL + 8);
 message.bytes.writeInt32LE(SCM_RIGHTS, CONTROL + 12);
 
@@ -63,9 +64,19 @@ export class Zygote {
       uid: process.getuid!(),
       gid: process.getgid!(),
       policy: syscall(SYS.sched_getscheduler, 0),
+      isWorker: !isMainThread,
     };
     const program = owned.use(memfd('ns-program', zygoteProgram(requester))).fd;
-    this.#pid = posixSpawn(owned.use(openStage()).fd, 'ns-init', [program, program, program, program, theirs.fd]);
+    const children = workerChildren();
+    const table = children ? [children.file.fd] : [];
+    this.#pid = posixSpawn(owned.use(openStage()).fd, 'ns-init', [
+      program,
+      program,
+      program,
+      program,
+      theirs.fd,
+      ...table,
+    ]);
     this.#socket = socket;
     this.#state = state;
     rollback.release();
@@ -79,7 +90,9 @@ export class Zygote {
   request(fds: readonly number[], reportFd: number): number {
     const { bytes, address } = message;
     bytes.writeUInt32LE(16 + 4 * fds.length, 40);
+    const children = workerChildren();
     bytes.writeUInt32LE(reportFd, WORD);
+    bytes.writeUInt32LE(children ? TABLE_AT + 4 * children.nextSlot() : 0, WORD + 8);
     bytes.writeUInt32LE(16 + 4 * fds.length, CONTROL);
     for (let i = 0; i < fds.length; i++) bytes.writeInt32LE(fds[i]!, CONTROL + 16 + 4 * i);
     return Math.min(0, syscall(SYS.sendmsg, this.#socket.fd, address, MSG.NOSIGNAL | MSG.DONTWAIT));
@@ -109,10 +122,13 @@ export class Zygote {
     this.#socket.close();
     syscall(SYS.kill, this.#pid, SIGNALS.SIGKILL);
     while (syscall(SYS.wait4, this.#pid, 0, 0, 0) === -ERRNO.EINTR!);
+    forgetChild(this.#pid);
   }
 
   #isReaped(): boolean {
-    return syscall(SYS.wait4, this.#pid, 0, WNOHANG, 0) !== 0;
+    if (syscall(SYS.wait4, this.#pid, 0, WNOHANG, 0) === 0) return false;
+    forgetChild(this.#pid);
+    return true;
   }
 }
 
@@ -171,13 +187,18 @@ function tryMake(state: string): Zygote | undefined {
     reapOrphans();
     const made = new Zygote(state);
     // The end of a worker is not the end of the process: nobody else would wait for what it leaves.
-    if (!isMainThread && !endsWithWorker) process.once('exit', () => zygote?.kill());
+    if (!isMainThread && !endsWithWorker) process.once('exit', endWithWorker);
     endsWithWorker = true;
     return made;
   } catch {
     // What hinders it will hinder posix_spawn too, which says so.
     return undefined;
   }
+}
+
+function endWithWorker(): void {
+  zygote?.kill();
+  releaseChildren();
 }
 
 /**

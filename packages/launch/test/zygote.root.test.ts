@@ -181,3 +181,15 @@ rootTest('the zygote of a worker thread ends with it', async () => {
   using script = new NodeScript('short-worker');
   expect(JSON.parse(await text(script.start([]).stdout))).toEqual({ seen: ['ns-zygote/w'], left: [] });
 });
+
+rootTest('what a terminated worker leaves is waited for, and nobody who only bears the name of it', async () => {
+  using script = new NodeScript('forged-name');
+  expect(JSON.parse(await text(script.start([]).stdout))).toEqual({
+    ofWorker: 4,
+    table: 1,
+    names: expect.arrayContaining(['ns-monitor/w', 'ns-zygote/w']),
+    left: ['the child'],
+    code: 7,
+    tables: 0,
+  });
+});

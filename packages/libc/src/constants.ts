@@ -34,6 +34,12 @@ export const RESOLVE = {
   CACHED: 0x20,
 } as const;
 
+/** PROT_* of <asm-generic/mman-common.h>. */
+export const PROT = { READ: 1, WRITE: 2 } as const;
+
+/** MAP_* of <linux/mman.h>. */
+export const MAP = { SHARED: 1, FIXED: 0x10 } as const;
+
 /** <sched.h> */
 export const CLONE = {
   NEWTIME: 0x80,

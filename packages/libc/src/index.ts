@@ -37,7 +37,7 @@ export { IdleTimer } from './idle-timer.ts';
 export { nearest, onlyKnownKeys } from './known-keys.ts';
 export { addressOf, errno, libc, namespaceChanges, syscall } from './libc.ts';
 export { type FdWatch, type LoopHandle, watchFdAlone } from './loop-handle.ts';
-export { allocate, cString, type Memory } from './memory.ts';
+export { allocate, cString, type Memory, mapShared } from './memory.ts';
 export { ResourceStack } from './resource-stack.ts';
 export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';
 export { type EventWatch, type WatchedEvents, watchFd } from './watch-fd.ts';

@@ -46,6 +46,11 @@ export function addressOf(memory: Uint8Array | BigInt64Array | BigUint64Array | 
   return Number(koffi.address(memory));
 }
 
+/** Memory of this process that V8 does not manage; whoever has it mapped keeps it so. */
+export function viewOf(address: number, size: number): ArrayBuffer {
+  return koffi.view(BigInt(address), size);
+}
+
 type PosixSpawn = (
   pid: Int32Array,
   path: string,

@@ -1,5 +1,7 @@
-import { SpecError } from './errors.ts';
-import { addressOf } from './libc.ts';
+import { MAP, PROT } from './constants.ts';
+import { check, SpecError } from './errors.ts';
+import { addressOf, syscall, viewOf } from './libc.ts';
+import { SYS } from './syscalls.ts';
 
 /** Bytes with their address: keep the object for as long as the kernel may use the address. */
 export interface Memory {
@@ -36,4 +38,13 @@ export function cString(text: string | Uint8Array, field = 'path'): Memory {
   const memory = allocate(source.length + 1);
   memory.bytes.set(source);
   return memory;
+}
+
+/**
+ * Maps the beginning of a file, shared with whoever else has it mapped: mmap(2). It belongs to the process: it stays when the
+ * thread ends, until munmap(2).
+ */
+export function mapShared(fd: number, size: number): Memory {
+  const address = check('mmap', syscall(SYS.mmap, 0, size, PROT.READ | PROT.WRITE, MAP.SHARED, fd, 0));
+  return { bytes: Buffer.from(viewOf(address, size)), address };
 }

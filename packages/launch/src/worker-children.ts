@@ -1,0 +1,108 @@
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { isMainThread } from 'node:worker_threads';
+import { check, type Memory, mapShared, memfd, type OwnedFd, SYS, syscall } from '@ns/libc';
+
+/* When a worker thread is terminated, its processes end with it, and the kernel makes their zombies children of the main
+   thread, where nobody knows of them. Which they are cannot be told by anything a process says of itself: one that Node has
+   started could say the same. So a worker has a page that belongs to the process and outlives the thread, and there the kernel
+   and the C library themselves write the pid of each child, at the moment there is one. */
+
+const NAME = 'ns-children';
+const SLOTS = 1024;
+/** Size of a table in bytes: the id of its thread, the pids, and a word for one more than there is room for. */
+export const TABLE_SIZE = 4 * SLOTS;
+const SURPLUS = SLOTS - 1;
+
+/** The children of this worker thread. */
+export class WorkerChildren {
+  /** For a process that writes to it. */
+  readonly file: OwnedFd = memfd(NAME, Buffer.alloc(TABLE_SIZE));
+  readonly #memory: Memory = mapShared(this.file.fd, TABLE_SIZE);
+  readonly #words = new Int32Array(this.#memory.bytes.buffer);
+  #last = 0;
+
+  constructor() {
+    this.#words[0] = syscall(SYS.gettid);
+  }
+
+  /** Where the pid of the next child goes: an index. Free until somebody has written there. */
+  nextSlot(): number {
+    for (let i = 0; i < SURPLUS - 1; i++) {
+      this.#last = (this.#last % (SURPLUS - 1)) + 1;
+      if (this.#words[this.#last] === 0) return this.#last;
+    }
+    return SURPLUS;
+  }
+
+  /** One word of it, to be written to. */
+  word(slot: number): Int32Array {
+    return this.#words.subarray(slot, slot + 1);
+  }
+
+  /** This thread has waited for it. */
+  forget(pid: number): void {
+    const slot = this.#words.indexOf(pid, 1);
+    if (slot > 0) this.#words[slot] = 0;
+  }
+
+  /** Gives the page back, if there is nobody who would have to be found. */
+  release(): void {
+    if (this.#words.every((pid, slot) => slot === 0 || slot === SURPLUS || pid === 0))
+      syscall(SYS.munmap, this.#memory.address, TABLE_SIZE);
+  }
+}
+
+let children: WorkerChildren | undefined;
+
+/** Those of this thread; undefined on the main thread, whose children nobody inherits. */
+export function workerChildren(): WorkerChildren | undefined {
+  if (isMainThread) return undefined;
+  children ??= new WorkerChildren();
+  return children;
+}
+
+/** This thread has waited for a child of its own. */
+export function forgetChild(pid: number): void {
+  children?.forget(pid);
+}
+
+/** The thread ends, and this is the last that it does. */
+export function releaseChildren(): void {
+  children?.release();
+  children = undefined;
+}
+
+/** What a thread that is gone has left. */
+export interface LeftChildren {
+  readonly pids: ReadonlySet<number>;
+  /** Only the main thread may: what two threads gave back could be somebody else's by then. */
+  release(): void;
+}
+
+/** The tables of threads that are gone. */
+export function childrenOfEndedWorkers(alive: (thread: number) => boolean): LeftChildren[] {
+  const memory = openSync('/proc/self/mem', 'r');
+  try {
+    return tables().flatMap((address) => {
+      const words = new Int32Array(SLOTS);
+      if (readSync(memory, words, 0, TABLE_SIZE, address) < TABLE_SIZE) return [];
+      // Without a thread it is just being made.
+      if (words[0] === 0 || alive(words[0]!)) return [];
+      return [
+        {
+          pids: new Set(words.subarray(1, SURPLUS).filter((pid) => pid > 0)),
+          release: () => void check('munmap', syscall(SYS.munmap, address, TABLE_SIZE)),
+        },
+      ];
+    });
+  } finally {
+    closeSync(memory);
+  }
+}
+
+/** Addresses of all tables in this process. */
+function tables(): number[] {
+  return readFileSync('/proc/self/maps', 'latin1')
+    .split('\n')
+    .flatMap((line) => (line.includes(`/memfd:${NAME} `) ? [Number.parseInt(line, 16)] : []));
+}
