@@ -21,7 +21,7 @@ import type { PlacedFile } from './plan/root-steps.ts';
 import type { PreparedMounts } from './prepare-mounts.ts';
 import { resolveRlimits } from './rlimits.ts';
 import { resolveRoot } from './rootfs.ts';
-import { chooseFilter } from './seccomp-choice.ts';
+import { allowsKeys, chooseFilter } from './seccomp-choice.ts';
 import { confine, landlockStep, mountLabelOf } from './security-modules.ts';
 import { resolveSysctls } from './sysctls.ts';
 import type { ContainerSpec } from './types.ts';
@@ -135,6 +135,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     oomScoreAdj: spec.oomScoreAdj,
     capabilities: set.mask,
     noNewPrivileges: spec.noNewPrivileges ?? !privileged,
+    mayUseKeys: allowsKeys(filter),
     seccomp: filter && { filter, flags: filter.flags, listener: filter.notifies },
     landlock: landlockStep(spec.landlock, context.owner, context.fds),
     execLabel: confinement.label,

@@ -8,7 +8,7 @@ import { ContainerProcess, type Running } from './container-process.ts';
 import { candidatesFor } from './design.ts';
 import { endAdopted } from './end-adopted.ts';
 import { readHost } from './host.ts';
-import type { ContainerDesign } from './plan/container-plan.ts';
+import { type ContainerDesign, sessionKeyringStep } from './plan/container-plan.ts';
 import { execPlan } from './plan/exec-plan.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
 import { resolveUser } from './user.ts';
@@ -93,7 +93,7 @@ function start(
   const steps = execPlan(
     {
       ...design,
-      containerId: design.id,
+      sessionKeyring: sessionKeyringStep(design),
       namespaces: kinds.map((kind) => ({
         kind,
         fd: fds[kind] === undefined ? 'target' : kind,

@@ -28,6 +28,26 @@ export function chooseFilter(
   return filter;
 }
 
+const keyCalls = [
+  { syscall: 'add_key' },
+  { syscall: 'request_key' },
+  // Whatever the operation is.
+  ...Array.from({ length: 64 }, (_, operation) => ({ syscall: 'keyctl', args: [operation] })),
+];
+const keysAllowed = new WeakMap<SeccompFilter, boolean>();
+
+/** May a program under this filter use any key? */
+export function allowsKeys(filter: SeccompFilter | undefined): boolean {
+  if (!filter) return true;
+  const known = keysAllowed.get(filter);
+  if (known !== undefined) return known;
+  const allowed = keyCalls.some((call) => !refusals.has(filter.evaluate(call).action));
+  keysAllowed.set(filter, allowed);
+  return allowed;
+}
+
+const refusals = new Set(['ERRNO', 'TRAP', 'KILL_THREAD', 'KILL_PROCESS']);
+
 function toProfile(choice: string | SeccompProfile): SeccompProfile {
   if (typeof choice === 'object') return choice;
   if (choice === 'default' || choice === 'strict' || choice === 'unconfined') return profiles[choice];

@@ -22,7 +22,7 @@ const descriptions: Descriptions = {
   setns: ({ fd, namespaces }) => `enter the ${list(namespaces, 8)} namespace of ${fd}`,
   timeOffsets: ({ monotonicNs, boottimeNs }) =>
     `shift the clocks by ${monotonicNs} ns (monotonic) and ${boottimeNs} ns (boot time)`,
-  sessionKeyring: ({ name }) => `join the new session keyring ${name}`,
+  sessionKeyring: ({ name }) => `join the session keyring ${name}`,
   oomScoreAdj: ({ value }) => `set oom_score_adj to ${value}`,
   rlimit: ({ name, soft, hard }) => `limit ${name} to ${soft} (hard ${hard})`,
   umask: ({ mask }) => `set the umask to 0${mask.toString(8)}`,

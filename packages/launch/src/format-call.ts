@@ -33,7 +33,7 @@ const signatures: Readonly<Record<string, readonly Kind[]>> = {
   fsconfig: ['fd', prefixed('FSCONFIG_', libc.FSCONFIG), 'text', 'text', 'number'],
   fsmount: ['fd', { FSMOUNT_CLOEXEC: 1 }, prefixed('MOUNT_ATTR_', libc.MOUNT_ATTR)],
   fsopen: ['text', { FSOPEN_CLOEXEC: 1 }],
-  keyctl: ['number', 'text'],
+  keyctl: [{ KEYCTL_JOIN_SESSION_KEYRING: 1, KEYCTL_SETPERM: 5 }, 'text', 'number'],
   mkdirat: ['fd', 'text', 'octal'],
   mknodat: ['fd', 'text', 'octal', 'number'],
   mount: ['text', 'text', 'text', prefixed('MS_', libc.MS), 'pointer'],
@@ -61,8 +61,8 @@ const signatures: Readonly<Record<string, readonly Kind[]>> = {
   write: ['fd', 'text', 'number'],
 };
 
-/** Options of prctl and commands of fsconfig are values, not bits. */
-const enumerations = new Set(['prctl', 'fsconfig']);
+/** Options of prctl, commands of fsconfig and keyctl are values, not bits. */
+const enumerations = new Set(['prctl', 'fsconfig', 'keyctl']);
 
 /** A call as strace prints it; the value a variable will have is shown as `$<address>`. */
 export function formatCall({ name, operands, options }: TracedCall, strings: ReadonlyMap<number, string>): string {

@@ -11,7 +11,7 @@ export const everyStep: { readonly [Op in Step['op']]: Extract<Step, { op: Op }>
   unshare: { op: 'unshare', namespaces: ['net', 'uts'] },
   setns: { op: 'setns', fd: 'ns', namespaces: ['net'] },
   timeOffsets: { op: 'timeOffsets', monotonicNs: -1_500_000_000, boottimeNs: 2_000_000_001 },
-  sessionKeyring: { op: 'sessionKeyring', name: '_ses.test' },
+  sessionKeyring: { op: 'sessionKeyring', name: '_ses.test', joinableBy: 'everybody', required: false },
   oomScoreAdj: { op: 'oomScoreAdj', value: 500 },
   rlimit: { op: 'rlimit', name: 'nofile', soft: 1024, hard: Number.POSITIVE_INFINITY, required: true },
   umask: { op: 'umask', mask: 0o27 },

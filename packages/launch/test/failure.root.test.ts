@@ -72,7 +72,7 @@ describe('each kind of step names itself and the call that failed', () => {
     [{ op: 'joinCgroup', procs: '/no/such/cgroup.procs' }, 'openat', 'ENOENT'],
     [{ op: 'setns', fd: 'wrong', namespaces: ['net'] }, 'setns', 'EINVAL'],
     [{ op: 'unshare', namespaces: ['mnt'] }, 'unshare', 'EPERM', [{ op: 'capabilities', permitted: 0n, effective: 0n }]],
-    [{ op: 'sessionKeyring', name: '.reserved' }, 'keyctl', 'EPERM'],
+    [{ op: 'sessionKeyring', name: '.reserved', joinableBy: 'user', required: true }, 'keyctl', 'EPERM'],
     [{ op: 'oomScoreAdj', value: 5000 }, 'write', 'EINVAL'],
     [{ op: 'oomScoreAdj', value: 5 }, 'openat2', 'EXDEV', [...toRoot, { ...mount, type: 'proc', target: '/proc' }, { ...mount, target: '/proc/self/' }, { op: 'pivotRoot' }]],
     [{ op: 'rlimit', name: 'nofile', soft: 2, hard: 1, required: true }, 'prlimit64', 'EINVAL'],

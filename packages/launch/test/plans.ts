@@ -76,7 +76,7 @@ export function containerPlan(argv: readonly string[]): { monitor: Step[]; setup
       { op: 'dieWithParent' },
       { op: 'newSession' },
       { op: 'unshare', namespaces: ['cgroup'] },
-      { op: 'sessionKeyring', name: '_ses.launch-test' },
+      { op: 'sessionKeyring', name: '_ses.launch-test', joinableBy: 'user', required: true },
       { op: 'linkUp', name: 'lo' },
       { op: 'umask', mask: 0 },
       { op: 'propagation', propagation: 'rslave' },

@@ -6,7 +6,7 @@ import { recentProgram } from '../src/recent-programs.ts';
 
 const layout = { extra: 0, named: [] };
 const steps = (id: string, extra: Partial<{ env: string[]; filter: Uint8Array }> = {}): Step[] => [
-  { op: 'sessionKeyring', name: `_ses.${id}` },
+  { op: 'sessionKeyring', name: `_ses.${id}`, joinableBy: 'user', required: true },
   { op: 'hostname', name: id.slice(0, 12) },
   { op: 'seccomp', filter: extra.filter ?? Buffer.alloc(8), flags: 0 },
   { op: 'exec', candidates: ['/bin/true'], argv: ['true'], env: extra.env ?? [`HOSTNAME=${id.slice(0, 12)}`] },

@@ -102,6 +102,12 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
   ['setresgid', 'EINVAL', undefined, 'The gid is not mapped in the user namespace'],
   ['prlimit64', 'EPERM', undefined, 'Raising a hard limit needs CAP_SYS_RESOURCE'],
   ['sethostname', 'EINVAL', undefined, 'A host name has at most 64 bytes'],
+  [
+    'keyctl',
+    'EDQUOT',
+    undefined,
+    "The user's quota of keys is used up (/proc/key-users): raise sysctl kernel.keys.maxkeys and kernel.keys.maxbytes (root_maxkeys and root_maxbytes for root), or end what holds keys",
+  ],
   ['memfd_create', 'EACCES', undefined, 'Executable memfds are disabled here: sysctl vm.memfd_noexec'],
   [
     'seccomp',

@@ -1,7 +1,7 @@
 import type { Step } from '@ns/launch';
 import type { Host } from '../host.ts';
 import { cgroupSteps } from '../plan/cgroup-steps.ts';
-import type { ContainerDesign } from '../plan/container-plan.ts';
+import { type ContainerDesign, sessionKeyringStep } from '../plan/container-plan.ts';
 import { rootSteps } from '../plan/root-steps.ts';
 import type { Checkpoint } from './checkpoint-directory.ts';
 import { type Criu, networkLock } from './criu.ts';
@@ -32,7 +32,7 @@ export function restorePlan(design: ContainerDesign, host: Host, criu: Criu, che
         { op: 'processName', name: 'ns-restorer' },
         { op: 'newSession' },
         // Of those things that CRIU leaves to who calls it.
-        { op: 'sessionKeyring', name: `_ses.${design.id}` },
+        sessionKeyringStep(design),
         { op: 'umask', mask: 0 },
         { op: 'propagation', propagation: 'rslave' },
         ...rootSteps(root, { files, scratch, userNamespace: namespaces.idMaps !== undefined }, host),

@@ -37,6 +37,8 @@ export interface PayloadDesign {
   readonly oomScoreAdj: number | undefined;
   readonly capabilities: bigint;
   readonly noNewPrivileges: boolean;
+  /** Its filter lets it: then the caller's must be out of reach. */
+  readonly mayUseKeys: boolean;
   readonly seccomp: { readonly filter: Uint8Array; readonly flags: number; readonly listener: boolean } | undefined;
   readonly landlock: Extract<Step, { op: 'landlock' }> | undefined;
   readonly execLabel: { readonly file: string; readonly label: string } | undefined;
@@ -152,7 +154,7 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     ...oomScoreSteps(design),
     // After joining: the namespace's root is the cgroup one is in when it is made.
     ...(isNew('cgroup') ? [{ op: 'unshare', namespaces: ['cgroup'] } as const] : []),
-    { op: 'sessionKeyring', name: `_ses.${design.id}` },
+    sessionKeyringStep(design),
     ...(isNew('net') ? [{ op: 'linkUp', name: 'lo' } as const] : []),
     // Modes of what is made below are exactly those given.
     { op: 'umask', mask: 0 },
@@ -273,6 +275,17 @@ function fileSystemSteps(design: ContainerDesign): Step[] {
 /** Through the host's procfs. */
 export function oomScoreSteps({ oomScoreAdj }: Pick<PayloadDesign, 'oomScoreAdj'>): Step[] {
   return oomScoreAdj === undefined ? [] : [{ op: 'oomScoreAdj', value: oomScoreAdj }];
+}
+
+/** Commands of a container share the keyring of its first program. */
+export function sessionKeyringStep({
+  id,
+  namespaces,
+  mayUseKeys,
+}: Pick<ContainerDesign, 'id' | 'namespaces' | 'mayUseKeys'>): Step {
+  // Names are of one user namespace. A command comes as the host's root, who is nobody in it.
+  const joinableBy = namespaces.idMaps ? 'everybody' : 'user';
+  return { op: 'sessionKeyring', name: `_ses.${id}`, joinableBy, required: mayUseKeys };
 }
 
 /** From here on privileges only go away. */

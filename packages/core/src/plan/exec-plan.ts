@@ -5,7 +5,8 @@ import { oomScoreSteps, type PayloadDesign, payloadSteps } from './container-pla
 
 /** A command to run in a container that runs already. */
 export interface ExecDesign extends PayloadDesign {
-  readonly containerId: string;
+  /** Joins that of the container. */
+  readonly sessionKeyring: Step;
   /** Namespaces of the container, each by the name of its descriptor, or all by `target`, a pidfd. The owning user namespace first. */
   readonly namespaces: readonly {
     readonly kind: NamespaceKind;
@@ -72,7 +73,7 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
         // Only from inside its cgroup: where cgroups are delegated, one may not enter them from outside the namespace.
         ...setnsSteps(cgroup),
         ...setnsSteps(inside),
-        { op: 'sessionKeyring', name: `_ses.${design.containerId}` },
+        design.sessionKeyring,
         // The host's would stay reachable through the descriptor: fchmod on it would change the host's.
         ...(design.nullFds.length > 0 ? [{ op: 'stdioNull', fds: design.nullFds } as const] : []),
         ...(user.uid !== 0 && pipeFds.length > 0

@@ -5,7 +5,11 @@ import { sendRecord } from '../send-record.ts';
 import { SIGNAL_PARENT_DIED, SIGNALS } from '../signals.ts';
 import { writeProc } from './write-proc.ts';
 
-const KEYCTL_JOIN_SESSION_KEYRING = 1; // <linux/keyctl.h>
+// <linux/keyctl.h>, <linux/key.h>
+const [KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM] = [1, 5];
+const [KEY_POS_ALL, KEY_USR_VIEW, KEY_USR_READ, KEY_USR_SEARCH, KEY_USR_LINK, KEY_OTH_SEARCH] = [
+  0x3f000000, 0x010000, 0x020000, 0x080000, 0x100000, 0x08,
+];
 const [TIOCSCTTY, TIOCSWINSZ, TIOCSPTLCK, TIOCGPTPEER] = [0x540e, 0x5414, 0x40045431, 0x5441] as const; // <asm-generic/ioctls.h>
 const SIOCSIFFLAGS = 0x8914; // <linux/sockios.h>
 const IFF_UP = 1; // <net/if.h>
@@ -72,8 +76,17 @@ export type ProcessStep =
   | { readonly op: 'setns'; readonly fd: string; readonly namespaces: readonly NamespaceKind[] }
   /** Clock offsets of the time namespace that children will enter, in ns. */
   | { readonly op: 'timeOffsets'; readonly monotonicNs: number; readonly boottimeNs: number }
-  /** A session keyring of its own, so that the caller's keys stay the caller's. */
-  | { readonly op: 'sessionKeyring'; readonly name: string }
+  /**
+   * A session keyring of this name, so that the caller's keys stay the caller's: the one there is in this user namespace,
+   * or else a new one. `joinableBy`: its user alone, or everybody who knows the name, such as who comes into the
+   * namespace from outside and has no id there. `required: false`: no matter if the user's quota of keys is used up.
+   */
+  | {
+      readonly op: 'sessionKeyring';
+      readonly name: string;
+      readonly joinableBy: 'user' | 'everybody';
+      readonly required: boolean;
+    }
   | { readonly op: 'oomScoreAdj'; readonly value: number }
   /** `required: false`: a limit that may not be raised stays as it is. */
   | {
@@ -186,9 +199,21 @@ export const processLowerings: Lowerings<ProcessStep> = {
     writeProc({ asm }, 'self/timens_offsets', offset('monotonic', monotonicNs) + offset('boottime', boottimeNs));
   },
 
-  sessionKeyring({ name }, { asm }) {
-    // ENOSYS: a kernel without keyrings; EDQUOT: the user's key quota is used up, which is no reason not to start.
-    asm.call('keyctl', [KEYCTL_JOIN_SESSION_KEYRING, asm.string(name)], { tolerate: ['ENOSYS', 'EDQUOT'] });
+  sessionKeyring({ name, joinableBy, required }, { asm }) {
+    const keyring = asm.slot();
+    const none = new Label();
+    // ENOSYS: a kernel without keyrings.
+    asm.call('keyctl', [KEYCTL_JOIN_SESSION_KEYRING, asm.string(name)], {
+      store: keyring,
+      tolerate: required ? ['ENOSYS'] : ['ENOSYS', 'EDQUOT'],
+      otherwise: none,
+    });
+    // A new one may not be searched by who does not have it: the next to join would get another of the same name.
+    const others = joinableBy === 'everybody' ? KEY_OTH_SEARCH : 0;
+    const permissions = KEY_POS_ALL | KEY_USR_VIEW | KEY_USR_READ | KEY_USR_SEARCH | KEY_USR_LINK | others;
+    // EACCES: one that was there, of somebody else.
+    asm.call('keyctl', [KEYCTL_SETPERM, keyring, permissions], { tolerate: ['EACCES'] });
+    asm.place(none);
   },
 
   oomScoreAdj({ value }, { asm }) {
