@@ -28,3 +28,24 @@ test('what a killed process left of its containers is removed, the network stays
   expect((await survivor.inspect()).containers).toEqual([]);
   await survivor.remove();
 });
+
+test('a name is claimed for as long as its maker lives: then anybody may have it, and prune frees it, at once', async () => {
+  using program = new NodeProgram('network-maker');
+  for (const next of ['create', 'prune'] as const) {
+    expect(await program.run(['claimed', 'dies'])).toMatchObject({ signal: 'SIGKILL', stderr: '' });
+    if (next === 'create') await (await Network.create({ name: 'claimed', dns: [] })).remove();
+    else expect(await prune()).toMatchObject({ networks: ['claimed'], failed: [] });
+    expect(await Network.list()).toEqual([]);
+  }
+  const maker = program.start(['claimed', 'stays']);
+  maker.stderr.pipe(process.stderr);
+  try {
+    await once(maker.stdout, 'data');
+    await expect(Network.create({ name: 'claimed' })).rejects.toMatchObject({ code: 'ERR_NS_NETWORK_EXISTS' });
+    expect(await prune()).toMatchObject({ networks: [], failed: [] });
+  } finally {
+    maker.kill('SIGKILL');
+    await once(maker, 'close');
+  }
+  expect(await prune()).toMatchObject({ networks: ['claimed'], failed: [] });
+}, 60_000);

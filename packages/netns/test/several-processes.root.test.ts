@@ -6,7 +6,7 @@ import { eventually, needs, notRoot } from '@ns/testing';
 import { client, inside, ResourceStack } from './scene.ts';
 
 const rootTest = needs(notRoot);
-const LOOKUP = `const r=new (require('dns').promises.Resolver)({timeout:500,tries:1});r.setServers([process.argv[1]]);r.resolve4(process.argv[2]).then((x)=>console.log(x[0]),(e)=>console.log(e.code))`;
+const LOOKUP = `const r=new (require('dns').promises.Resolver)({timeout:5000,tries:1});r.setServers([process.argv[1]]);r.resolve4(process.argv[2]).then((x)=>console.log(x[0]),(e)=>console.log(e.code))`;
 
 async function world(scope: ResourceStack) {
   const stateRoot = mkdtempSync(join(tmpdir(), 'network-'));

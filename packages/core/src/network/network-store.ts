@@ -1,28 +1,65 @@
-import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { NsError } from '@ns/libc';
+import { identifySelf, isAlive, type ProcessIdentity } from '../process-identity.ts';
+import { withStateLock } from '../state-lock.ts';
 import { stateDirectory, stateRoot } from '../state-root.ts';
 import type { NetworkOptions } from './network-options.ts';
 
 /* With what options a network was made: the driver's own records tell of what it became. */
 
+/** Options, and the process that is making or removing the network. */
+interface Stored extends NetworkOptions {
+  readonly busy?: ProcessIdentity;
+}
+
 export function readOptions(name: string): NetworkOptions | undefined {
-  try {
-    return JSON.parse(readFileSync(path(name), 'utf8')) as NetworkOptions;
-  } catch {
-    return undefined;
-  }
+  const stored = read(name);
+  if (!stored) return undefined;
+  const { busy: _, ...options } = stored;
+  return options;
 }
 
-/** Claims a name: of two that make a network of this name at a time, one gets EEXIST. */
-export function claimOptions(options: NetworkOptions): void {
-  stateDirectory('network-options');
-  writeFileSync(path(options.name), JSON.stringify(options), { mode: 0o600, flag: 'wx' });
+/**
+ * Claims a name for as long as this thread lives, or until {@link replaceOptions}.
+ *
+ * @returns what a process had claimed it for that died while it made or removed that network
+ * @throws NsError `ERR_NS_NETWORK_EXISTS`
+ */
+export function claimOptions(options: NetworkOptions): NetworkOptions | undefined {
+  const { name } = options;
+  // Two who find the same dead claim would each take away the other's new one.
+  return withStateLock(stateDirectory('network-options'), () => {
+    const holder = read(name);
+    if (holder && (holder.busy === undefined || isAlive(holder.busy)))
+      throw new NsError('ERR_NS_NETWORK_EXISTS', `network '${name}' exists already`, {
+        hint: `Network.get('${name}'), or choose another name`,
+      });
+    const previous = readOptions(name);
+    markBusy(options);
+    return previous;
+  });
 }
 
+/** Says that this thread is making or removing the network. */
+export function markBusy(options: NetworkOptions): void {
+  write({ ...options, busy: identifySelf() });
+}
+
+/** Takes over what is no network, unless a living process is making or removing it; whether it did. */
+export function takeOver(name: string): boolean {
+  return withStateLock(stateDirectory('network-options'), () => {
+    const options = readOptions(name);
+    const { busy } = read(name) ?? {};
+    if (!options || (busy && isAlive(busy))) return false;
+    markBusy(options);
+    return true;
+  });
+}
+
+/** The network is there, with these options. */
 export function replaceOptions(options: NetworkOptions): void {
-  const draft = `${path(options.name)}.${process.pid}`;
-  writeFileSync(draft, JSON.stringify(options), { mode: 0o600 });
-  renameSync(draft, path(options.name));
+  write(options);
 }
 
 /** Idempotent. */
@@ -40,14 +77,22 @@ export function storedNames(): string[] {
   }
 }
 
-/** Its maker has had a minute to make the network. */
-export function isOldClaim(name: string): boolean {
-  const stat = statSync(path(name), { throwIfNoEntry: false });
-  return stat !== undefined && Date.now() - stat.mtimeMs > 60_000;
-}
-
 const SUFFIX = '.json';
 
 function path(name: string): string {
   return join(stateRoot(), 'network-options', `${name}${SUFFIX}`);
+}
+
+function read(name: string): Stored | undefined {
+  try {
+    return JSON.parse(readFileSync(path(name), 'utf8')) as Stored;
+  } catch {
+    return undefined;
+  }
+}
+
+function write(stored: Stored): void {
+  const draft = `${path(stored.name)}.${process.pid}`;
+  writeFileSync(draft, JSON.stringify(stored), { mode: 0o600 });
+  renameSync(draft, path(stored.name));
 }

@@ -3,7 +3,7 @@ import type { EgressPolicy, Endpoint, RefusedConnection } from '@ns/netns';
 import { stateRoot } from '../state-root.ts';
 import type { NetworkBackend, NetworkDriver } from './network-driver.ts';
 import type { NetworkOptions } from './network-options.ts';
-import { claimOptions, readOptions, removeOptions } from './network-store.ts';
+import { claimOptions, markBusy, readOptions, removeOptions, replaceOptions } from './network-store.ts';
 import { keepNamespaceReady, releaseReadyNamespace } from './ready-namespaces.ts';
 
 /**
@@ -77,6 +77,7 @@ export class OpenedNetwork {
   /** Removes the network; whoever is on it is disconnected. Idempotent. */
   async remove(): Promise<void> {
     this.#stopListening?.();
+    if (readOptions(this.name)) markBusy(this.options);
     await this.backend.remove();
     await this.#driver.removed?.(this.options);
     removeOptions(this.name);
@@ -136,20 +137,26 @@ export function holdNetwork(name: string): Promise<NetworkHold> {
  */
 export async function makeNetwork(options: NetworkOptions): Promise<NetworkHold> {
   const { name } = options;
+  const previous = claimOptions(options);
   try {
-    claimOptions(options);
+    if (previous) await clearAway(previous);
+    const held = await hold(name, () => OpenedNetwork.by('create', options));
+    replaceOptions(options);
+    return held;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    throw new NsError('ERR_NS_NETWORK_EXISTS', `network '${name}' exists already`, {
-      hint: `Network.get('${name}'), or choose another name`,
-    });
-  }
-  try {
-    return await hold(name, () => OpenedNetwork.by('create', options));
-  } catch (error) {
-    removeOptions(name);
+    // Its maker died with all of it made.
+    if (previous && (error as { code?: string }).code === 'ERR_NS_NETWORK_EXISTS') replaceOptions(previous);
+    else removeOptions(name);
     throw error;
   }
+}
+
+/** What a process has left of a network that died while it made or removed it. */
+async function clearAway(previous: NetworkOptions): Promise<void> {
+  const { BridgeNetwork } = await import('@ns/netns');
+  const root = { stateRoot: stateRoot() };
+  await BridgeNetwork.pruneUnfinished(root);
+  if (!(await BridgeNetwork.list(root)).includes(previous.name)) await afterRemoval(previous);
 }
 
 /** Removes networks whose process died while it made or removed them. */
@@ -163,9 +170,13 @@ export async function pruneUnfinishedNetworks(): Promise<string[]> {
 /** What is left of a network that is no longer there. */
 export async function forgetNetwork(name: string): Promise<void> {
   const options = readOptions(name);
-  const { driver } = await drivers[options?.driver ?? 'bridge']();
-  if (options) await driver.removed?.(options);
+  if (options) await afterRemoval(options);
   removeOptions(name);
+}
+
+async function afterRemoval(options: NetworkOptions): Promise<void> {
+  const { driver } = await drivers[options.driver ?? 'bridge']();
+  await driver.removed?.(options);
 }
 
 async function hold(name: string, open: () => Promise<OpenedNetwork>): Promise<NetworkHold> {

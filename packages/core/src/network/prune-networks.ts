@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { stateRoot } from '../state-root.ts';
-import { isOldClaim, readOptions, storedNames } from './network-store.ts';
+import { readOptions, storedNames, takeOver } from './network-store.ts';
 import { goneOwners, unmarkOwner } from './owner-mark.ts';
 
 /** What {@link pruneNetworks} removed. */
@@ -37,10 +37,11 @@ export async function pruneNetworks(): Promise<PrunedNetworks> {
         await release();
       }
     } catch (error) {
-      if ((error as { code?: string }).code === 'ERR_NS_NETWORK_NOT_FOUND' && isOldClaim(name)) {
+      if ((error as { code?: string }).code !== 'ERR_NS_NETWORK_NOT_FOUND') failed.push({ name, error });
+      else if (takeOver(name)) {
         await forgetNetwork(name);
         networks.push(name);
-      } else failed.push({ name, error });
+      }
     }
   }
   for (const id of markedOwners()) if (isGone(id)) unmarkOwner(id);
