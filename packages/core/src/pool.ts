@@ -156,9 +156,13 @@ export class Pool implements AsyncDisposable {
   ): Promise<Result<string | Buffer>> {
     const { signal } = options;
     for (let attempt = 1; ; attempt++) {
-      const sandbox = this.#closed || signal ? undefined : this.#take();
+      // One that was killed a moment ago says so.
+      const sandbox = this.#closed || signal ? undefined : this.#ready.shift();
       try {
-        return await (sandbox ?? (await this.acquire(signal ? { signal } : {}))).run(command, args, options);
+        if (!sandbox) return await (await this.acquire(signal ? { signal } : {})).run(command, args, options);
+        const process = sandbox.run(command, args, options);
+        this.#handOut(sandbox);
+        return await process;
       } catch (error) {
         // The command was not run, so it may be.
         if (!isGone(error) || attempt === ATTEMPTS) throw error;
@@ -215,10 +219,14 @@ export class Pool implements AsyncDisposable {
     const index = this.#ready.findIndex(({ alive }) => alive);
     if (index < 0) return undefined;
     const [sandbox] = this.#ready.splice(index, 1) as [PooledSandbox];
+    this.#handOut(sandbox);
+    return sandbox;
+  }
+
+  #handOut(sandbox: PooledSandbox): void {
     this.#losses = 0;
-    // When the command is on its way.
-    queueMicrotask(() => this.#refillLater());
-    return this.#claim(sandbox);
+    this.#claim(sandbox);
+    this.#refillLater();
   }
 
   #claim(sandbox: PooledSandbox): PooledSandbox {

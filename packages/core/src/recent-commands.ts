@@ -4,22 +4,50 @@ import { PreparedProgram, type Step } from '@ns/launch';
 
 const KEPT_COMMANDS = 16;
 const LONGEST_KEY = 2 ** 14;
-/** By what they were made of, the latest last; `undefined` for a command that was seen once. */
-const recentCommands = new Map<string, PreparedProgram | undefined>();
+
+/** Programs of the commands that sandboxes of one kind have run: of those that differ in nothing but a text. */
+export class RecentCommands {
+  /** By what they were made of, the latest last; `undefined` for a command that was seen once. */
+  readonly #programs = new Map<string, PreparedProgram | undefined>();
+
+  /** The program of a command that came more than once. */
+  known(key: string): PreparedProgram | undefined {
+    return this.#programs.get(key);
+  }
+
+  /**
+   * What a command's process is told to do: assembled once when it is not the first of its kind.
+   *
+   * @param key - says all that the steps are made of, but for the variable
+   * @param variable - the text in which sandboxes differ
+   */
+  stepsOf(key: string, variable: string, makeSteps: () => readonly Step[]): readonly Step[] | PreparedProgram {
+    // A command that names its own sandbox is no other's.
+    if (key.length > LONGEST_KEY || key.includes(variable)) return makeSteps();
+    const seen = this.#programs.has(key);
+    const steps =
+      this.#programs.get(key) ?? (seen ? new PreparedProgram(makeSteps(), { variables: [variable] }) : makeSteps());
+    this.#programs.delete(key);
+    this.#programs.set(key, steps instanceof PreparedProgram ? steps : undefined);
+    if (this.#programs.size > KEPT_COMMANDS) this.#programs.delete(this.#programs.keys().next().value!);
+    return steps;
+  }
+}
+
+const KEPT_KINDS = 8;
+const kinds = new Map<string, RecentCommands>();
 
 /**
- * What a command's process is told to do: assembled once when it is not the first of its kind.
+ * Those of all sandboxes with one environment.
  *
- * @param parts - all that the steps are made of: texts
+ * @param env - `NAME=value`
+ * @param variable - the text in it by which sandboxes differ
  */
-export function stepsOfCommand(parts: unknown, makeSteps: () => readonly Step[]): readonly Step[] | PreparedProgram {
-  const key = JSON.stringify(parts);
-  if (key.length > LONGEST_KEY) return makeSteps();
-  const seen = recentCommands.has(key);
-  const known = recentCommands.get(key);
-  const steps = known ?? (seen ? new PreparedProgram(makeSteps()) : makeSteps());
-  recentCommands.delete(key);
-  recentCommands.set(key, steps instanceof PreparedProgram ? steps : undefined);
-  if (recentCommands.size > KEPT_COMMANDS) recentCommands.delete(recentCommands.keys().next().value!);
-  return steps;
+export function recentCommandsOf(env: readonly string[], variable: string): RecentCommands {
+  const kind = JSON.stringify(env.map((entry) => entry.replaceAll(variable, '\0')));
+  const known = kinds.get(kind) ?? new RecentCommands();
+  kinds.delete(kind);
+  kinds.set(kind, known);
+  if (kinds.size > KEPT_KINDS) kinds.delete(kinds.keys().next().value!);
+  return known;
 }

@@ -1,6 +1,15 @@
-import { eventfd, memfd, type OwnedFd, ResourceStack, SpecError, sendDescriptors, write } from '@ns/libc';
-import { assembleProgram, type FdLayout, type Step } from './lowering.ts';
-import { PreparedProgram } from './prepared-program.ts';
+import {
+  allocate,
+  check,
+  eventfd,
+  type Memory,
+  memfd,
+  type OwnedFd,
+  ResourceStack,
+  SYS,
+  sendDescriptors,
+  syscall,
+} from '@ns/libc';
 
 /**
  * What is shared with a process at a `receiveSteps` step: where its program will be, and by what it is told that it is
@@ -14,18 +23,19 @@ export class Continuation implements Disposable {
   constructor(status: OwnedFd) {
     using rollback = new ResourceStack();
     this.#program = rollback.use(memfd('ns-program', Buffer.alloc(0)));
+    check('fallocate', syscall(SYS.fallocate, this.#program.fd, 0, 0, ROOM));
     this.#word = rollback.use(eventfd());
     sendDescriptors(status.fd, Buffer.from('.'), [this.#program.fd, this.#word.fd]);
     rollback.release();
   }
 
   /** Tells what to do. Once. */
-  send(steps: readonly Step[] | PreparedProgram, layout: FdLayout): void {
-    const bytes = programFor(steps, layout);
-    for (let done = 0; done < bytes.length; ) done += write(this.#program.fd, bytes.subarray(done));
+  send({ address, bytes }: Memory): void {
+    for (let done = 0; done < bytes.length; )
+      done += check('write', syscall(SYS.write, this.#program.fd, address + done, bytes.length - done));
     // Not through the socket: of a message the kernel thinks that its sender is about to sleep, and lets the receiver
     // have the same CPU.
-    write(this.#word.fd, one);
+    check('write', syscall(SYS.write, this.#word.fd, one.address, one.bytes.length));
   }
 
   [Symbol.dispose](): void {
@@ -34,13 +44,9 @@ export class Continuation implements Disposable {
   }
 }
 
-function programFor(steps: readonly Step[] | PreparedProgram, layout: FdLayout): Buffer {
-  if (!(steps instanceof PreparedProgram)) return assembleProgram(steps, layout);
-  if (steps.variables.length > 0) throw new SpecError('steps', 'a program without variables', steps.variables);
-  if (!steps.isFor(layout))
-    throw new SpecError('steps', 'a program prepared for the descriptors of the launch', steps.layout);
-  return steps.bytes;
-}
+/** What most programs fit in: a page, which the process has mapped when its program comes. */
+const ROOM = 4096;
 
 /** What is added to an eventfd. */
-const one = Buffer.from(BigUint64Array.of(1n).buffer);
+const one = allocate(8);
+one.bytes.writeBigUInt64LE(1n);

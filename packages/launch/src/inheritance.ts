@@ -1,9 +1,10 @@
-import { check, MSG, OwnedFd, ResourceStack, SOCK, SYS, socketPair, syscall } from '@ns/libc';
+import { OwnedFd, ResourceStack, SOCK, SYS, socketPair, syscall } from '@ns/libc';
 import { PROGRAM_FD } from './lowering.ts';
 import { posixSpawn } from './posix-spawn.ts';
 import type { ProgramFile } from './program-file.ts';
 import { openStage } from './stage-image.ts';
 import type { StandardStreams } from './standard-streams.ts';
+import { sendTexts } from './variable-texts.ts';
 import { requestProcess } from './zygote.ts';
 
 /** A process that was started, or asked for: then its pid is the first thing it reports. */
@@ -65,9 +66,7 @@ export class Inheritance implements Disposable {
   /** They are there before the process is. */
   #sendTexts(status: OwnedFd): void {
     const { texts } = this.#program;
-    if (!texts) return;
-    const { address, bytes } = texts;
-    check('sendto', syscall(SYS.sendto, status.fd, address, bytes.length, MSG.NOSIGNAL, 0, 0));
+    if (texts) sendTexts(status, texts);
   }
 
   /** 0, 1, 2, … of the process: the order that the stage and Lowering expect. */

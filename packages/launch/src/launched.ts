@@ -3,6 +3,7 @@ import {
   allocate,
   ERRNO,
   type EventWatch,
+  type FdWatch,
   type OwnedFd,
   pidfdOpen,
   SpecError,
@@ -13,9 +14,11 @@ import {
   watchFd,
 } from '@ns/libc';
 import { Continuation } from './continuation.ts';
+import { ContinuationImage } from './continuation-image.ts';
 import { Deferred } from './deferred.ts';
 import { describeFailure, type LaunchedSteps } from './explain.ts';
 import type { Inheritance, Started } from './inheritance.ts';
+import { disposeLater } from './late-disposal.ts';
 import { holdMountNamespace, unmountLater } from './late-unmount.ts';
 import type { Step } from './lowering.ts';
 import { PreparedProgram } from './prepared-program.ts';
@@ -60,6 +63,7 @@ export class Launched {
   #inheritance: Inheritance | undefined;
   #status: OwnedFd;
   #watch: EventWatch;
+  #endWatch: FdWatch | undefined;
   #origin: Origin;
   readonly #supervised: boolean;
   readonly #unmountLate: boolean;
@@ -81,6 +85,8 @@ export class Launched {
   #timedOut = false;
   #payloadStatus: number | undefined;
   #exitRecord: StageRecord | undefined;
+  /** The first process has ended. */
+  #isEnding = false;
   #hearsAll = true;
   #monitorEnd: { readonly status: number; readonly usage: ResourceUsage } | undefined;
   #gone = false;
@@ -182,18 +188,24 @@ export class Launched {
 
   /**
    * Tells a process at a `receiveSteps` step what to do. The steps refer to the descriptors of the launch; prepared ones
-   * are those of a program without variables.
+   * may have variables, as in a launch.
    *
-   * @throws SpecError for a program that was prepared for another number of extra descriptors, or with variables
+   * @throws SpecError for a program that was prepared for another number of extra descriptors, or for other variables
    * @throws SyscallError `EPIPE` when the process is gone
    */
-  continueWith(steps: readonly Step[] | PreparedProgram): void {
+  continueWith(steps: readonly Step[] | PreparedProgram, variables: readonly string[] = []): void {
     this.prepareToContinue();
     if (!this.alive) throw new SyscallError('sendmsg', ERRNO.EPIPE!);
     const { layout } = this.#origin;
-    this.#continuation!.send(steps, layout);
-    this.#origin = { steps: steps instanceof PreparedProgram ? steps.steps : steps, layout, variables: [] };
-    this.#continuation![Symbol.dispose]();
+    if (steps instanceof PreparedProgram) {
+      if (!steps.isFor(layout))
+        throw new SpecError('steps', 'a program prepared for the descriptors of the launch', steps.layout);
+      this.#continuation!.send(steps.continuation.with(variables));
+      this.#origin = { steps: steps.steps, layout, variables: [], asLaunched: () => steps.stepsFor(variables) };
+    } else {
+      this.#continuation!.send(new ContinuationImage(steps, layout).with([]));
+      this.#origin = { steps, layout, variables: [] };
+    }
   }
 
   /**
@@ -231,6 +243,8 @@ export class Launched {
    * @param pidThere - its pid as the restorer sees it
    */
   restored({ pid, pidfd }: { pid: number; pidfd: OwnedFd }, pidThere: number): void {
+    this.#endWatch?.close();
+    this.#endWatch = undefined;
     this.pidfd?.close();
     this.pid = pid;
     this.pidfd = pidfd;
@@ -305,34 +319,50 @@ export class Launched {
    * waits for one, we only listen for the end, where we read them all.
    */
   #listen(): void {
+    if (this.#status.closed) return;
     const facts = [this.#ready, this.#executed, this.#payloadEnded, this.#listener, this.#terminal, this.#scratch];
     const hearsAll = this.pid === undefined || facts.some(({ awaited }) => awaited);
     if (hearsAll === this.#hearsAll) return;
     this.#hearsAll = hearsAll;
     this.#watch.change(hearsAll ? { readable: true } : { disconnect: true });
+    if (!hearsAll && this.pidfd) this.#watchFirstProcess(this.pidfd);
+  }
+
+  /** When it has ended all has, but for the monitor, which ends while we are on our way. */
+  #watchFirstProcess({ fd }: OwnedFd): void {
+    this.#endWatch ??= watchFd(fd, { readable: true }, () => {
+      this.#endWatch!.close();
+      this.#isEnding = true;
+      this.#drain();
+    });
+    this.#endWatch.unref();
   }
 
   #drain(): void {
     this.#receiveAll();
-    if (!this.#status.closed) this.#listen();
+    this.#listen();
   }
 
   #receiveAll(): void {
-    for (;;) {
+    for (let hasEnded = false; ; ) {
       const message = receiveRecord(this.#status.fd);
       if (message === 'end' && this.#monitorPid === undefined) {
         this.#spawnAfterAll();
         return;
       }
-      if (!message && !(this.#exitRecord && this.#yieldToMonitor())) return;
-      if (!message || message === 'end') {
+      if (message && message !== 'end') {
+        if (message.record) this.#handle(message.record, message.fd);
+        else message.fd?.close();
+      } else if (message || hasEnded) {
         this.#watch.close();
+        this.#endWatch?.close();
         this.#status.close();
         this.#reap();
         return;
+      } else {
+        hasEnded = this.#isEnding && this.#yieldToMonitor();
+        if (!hasEnded) return;
       }
-      if (message.record) this.#handle(message.record, message.fd);
-      else message.fd?.close();
     }
   }
 
@@ -366,6 +396,7 @@ export class Launched {
         break;
       case 'exit':
         this.#exitRecord = record;
+        this.#isEnding = true;
         break;
       case 'seccompListener':
         if (fd) this.#listener.resolve(fd);
@@ -442,7 +473,7 @@ export class Launched {
   }
 
   #settle(): void {
-    this.#continuation?.[Symbol.dispose]();
+    if (this.#continuation) disposeLater(this.#continuation);
     // A monitor that reported nothing was killed, and took its child with it.
     const status = this.#payloadStatus ?? this.#exitRecord?.value ?? this.#monitorEnd?.status ?? SIGNALS.SIGKILL;
     const exit: Exit = {

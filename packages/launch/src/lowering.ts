@@ -54,7 +54,10 @@ export class Lowering {
   #depth = 0;
 
   /** @param options.variables - texts that the process receives from its launch, for those that stand in the steps */
-  constructor(layout: FdLayout, options: { arch?: string; trace?: boolean; variables?: readonly string[] } = {}) {
+  constructor(
+    layout: FdLayout,
+    options: { arch?: string; trace?: boolean; base?: number; variables?: readonly string[] } = {},
+  ) {
     const { variables = [] } = options;
     this.asm = new Assembler(options);
     this.layout = layout;

@@ -2,6 +2,7 @@ import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { allocate, check, ERRNO, type FdWatch, type OwnedFd, pipe, SYS, syscall, watchFd } from '@ns/libc';
 import { Deferred } from './deferred.ts';
+import { disposeLater } from './late-disposal.ts';
 
 /** What one read takes at most: all that a pipe holds. */
 const chunk = allocate(65536);
@@ -27,6 +28,7 @@ export class OutputPipe implements Disposable {
   #stream: Socket | undefined;
   #sink: ((data: Buffer) => void) | undefined;
   #watch: FdWatch | undefined;
+  #atEnd = false;
   readonly #ended = new Deferred<void>();
 
   /** @param options.forCollecting - nobody but {@link collect} is expected, so the process's end is kept */
@@ -45,14 +47,14 @@ export class OutputPipe implements Disposable {
 
   /** Which pipe it is: its inode, as `/proc/PID/fd` names it. Undefined when our end is closed. */
   get inode(): number | undefined {
-    const open = this.#stream ? !this.#stream.destroyed : !this.#reader.closed;
+    const open = this.#stream ? !this.#stream.destroyed : !this.#atEnd;
     return open ? fstatSync(this.#readerFd).ino : undefined;
   }
 
   /** A stream of what comes from now on. Holds its descriptor until it was read to its end or destroyed. */
   get stream(): Socket {
     // All was read already: then it is at its end.
-    if (!this.#stream && this.#reader.closed) this.#stream = new Socket().destroy();
+    if (!this.#stream && this.#atEnd) this.#stream = new Socket().destroy();
     if (!this.#stream) {
       this.#watch?.close();
       this.#stream = new Socket({ fd: this.#reader.release(), readable: true, writable: false });
@@ -110,33 +112,34 @@ export class OutputPipe implements Disposable {
   [Symbol.dispose](): void {
     this.#writer.close();
     if (this.#stream) this.#stream.destroy();
-    else this.#end();
+    else if (!this.#atEnd) this.#end((part) => part[Symbol.dispose]());
   }
 
   #begin(): void {
-    if (this.#stream || this.#reader.closed || this.#watch) return;
+    if (this.#stream || this.#atEnd || this.#watch) return;
     this.#watch = watchFd(this.#reader.fd, { readable: true }, () => this.#read());
     if (!this.#referenced) this.#watch.unref();
   }
 
   #read(): void {
     // Before there is a watch, which makes it so, a read may block.
-    if (!this.#watch || !this.#sink || this.#stream || this.#reader.closed) return;
+    if (!this.#watch || !this.#sink || this.#stream || this.#atEnd) return;
     for (let i = 0; i < READS_IN_A_ROW; i++) {
       const size = syscall(SYS.read, this.#reader.fd, chunk.address, chunk.bytes.length);
       if (size === -ERRNO.EAGAIN! || size === -ERRNO.EINTR!) return;
       check('read', size);
       if (size === 0) {
-        this.#end();
+        this.#end(disposeLater);
         return;
       }
       this.#sink(Buffer.from(chunk.bytes.subarray(0, size)));
     }
   }
 
-  #end(): void {
-    this.#watch?.close();
-    this.#reader.close();
+  #end(dispose: (part: Disposable) => void): void {
+    this.#atEnd = true;
+    if (this.#watch) dispose(this.#watch);
+    dispose(this.#reader);
     this.#ended.resolve();
   }
 

@@ -1,4 +1,5 @@
 import { allocate, type Memory, SpecError } from '@ns/libc';
+import { ContinuationImage } from './continuation-image.ts';
 import { type FdLayout, Lowering, type Step } from './lowering.ts';
 
 /** By what launches of a prepared program differ. */
@@ -44,6 +45,7 @@ export class PreparedProgram {
   /** Of which variable each piece of the message is that a process receives. */
   readonly #pieces: readonly number[];
   readonly #message: Memory;
+  #continuation: ContinuationImage | undefined;
 
   /** @throws SpecError for steps that cannot be right, and for variables in more than 1024 places */
   constructor(steps: readonly Step[], options: PreparedOptions = {}) {
@@ -63,6 +65,12 @@ export class PreparedProgram {
   /** As it was prepared. */
   get steps(): readonly Step[] {
     return this.#steps;
+  }
+
+  /** For a process that has a program already. */
+  get continuation(): ContinuationImage {
+    this.#continuation ??= new ContinuationImage(this.#steps, this.layout, this.variables);
+    return this.#continuation;
   }
 
   /** Was it prepared for these descriptors? There may be more names, to which no step refers. */

@@ -4,6 +4,8 @@ import { ERRNO, SpecError, type SyscallName, syscallNumbers } from '@ns/libc';
 
 const BASE = 0x10000000;
 const SPAN = 0x04000000;
+/** Where a program stands that a process goes on with when it has another one already, and how much room it has. */
+export const CONTINUATION = { address: BASE + SPAN, size: SPAN };
 const HEADER_SIZE = 8;
 const INSTRUCTION_SIZE = 64;
 const ANY_ERRNO = 0xffff;
@@ -15,6 +17,7 @@ const OP = {
   fail: 0xfff4,
   program: 0xfff5,
   add: 0xfff6,
+  continue: 0xfff7,
 } as const;
 type PseudoOp = keyof typeof OP;
 
@@ -103,10 +106,12 @@ function wordsOf({ buffer, byteOffset, byteLength }: Buffer): Uint32Array {
 const spareAreas: Area[] = [];
 
 /**
- * Turns system calls into the bytes the stage executes. Data comes first and grows upwards from {@link BASE}, so every
- * address is final when it is handed out; code follows it.
+ * Turns system calls into the bytes the stage executes. Data comes first and grows upwards from where the program will be,
+ * so every address is final when it is handed out; code follows it.
  */
 export class Assembler {
+  /** Address of the program. */
+  readonly base: number;
   readonly #numbers: Readonly<Record<SyscallName, number>>;
   readonly #data: Area = spareAreas.pop() ?? new Area();
   #dataEnd = HEADER_SIZE;
@@ -121,8 +126,10 @@ export class Assembler {
   /**
    * @param options.arch - whose system call numbers to use; default this machine's
    * @param options.trace - keep the instructions readable (slower)
+   * @param options.base - where the program will be; default: where the stage maps one
    */
-  constructor(options: { arch?: string; trace?: boolean } = {}) {
+  constructor(options: { arch?: string; trace?: boolean; base?: number } = {}) {
+    this.base = options.base ?? BASE;
     this.#numbers = syscallNumbers(options.arch);
     this.#trace = options.trace ? [] : undefined;
   }
@@ -137,7 +144,7 @@ export class Assembler {
     const given = typeof content !== 'number';
     const at = this.#reserve(given ? content.length : content);
     if (given) this.#data.bytes.set(content, at);
-    return BASE + at;
+    return this.base + at;
   }
 
   /** A NUL-terminated string; equal strings share one address. */
@@ -149,8 +156,8 @@ export class Assembler {
     // No character of a string takes more than three bytes in UTF-8.
     const at = this.#reserve(3 * text.length + 1);
     this.#dataEnd = at + this.#data.bytes.write(text, at) + 1;
-    this.#interned.set(text, BASE + at);
-    return BASE + at;
+    this.#interned.set(text, this.base + at);
+    return this.base + at;
   }
 
   /** A NULL-terminated array of strings: argv or envp. */
@@ -163,12 +170,12 @@ export class Assembler {
   words(values: readonly (number | bigint)[]): number {
     const at = this.#reserve(values.length * 8);
     for (let i = 0; i < values.length; i++) this.#data.writeWord(at + i * 8, values[i]!);
-    return BASE + at;
+    return this.base + at;
   }
 
   /** Changes words that are there. */
   setWords(address: number, values: readonly number[]): void {
-    for (let i = 0; i < values.length; i++) this.#data.writeWord(address - BASE + i * 8, values[i]!);
+    for (let i = 0; i < values.length; i++) this.#data.writeWord(address - this.base + i * 8, values[i]!);
   }
 
   /** Addresses at which a text stands so far. */
@@ -176,7 +183,7 @@ export class Assembler {
     const found: number[] = [];
     const data = this.#data.bytes.subarray(0, this.#dataEnd);
     const length = Buffer.byteLength(text);
-    for (let at = data.indexOf(text); at >= 0; at = data.indexOf(text, at + length)) found.push(BASE + at);
+    for (let at = data.indexOf(text); at >= 0; at = data.indexOf(text, at + length)) found.push(this.base + at);
     return found;
   }
 
@@ -234,6 +241,11 @@ export class Assembler {
   /** Goes on with the first instruction of another program, given by descriptor. */
   program(fd: Operand): void {
     this.#emit('program', OP.program, [fd], {});
+  }
+
+  /** Goes on with the first instruction of the program at {@link CONTINUATION}. */
+  continue(): void {
+    this.#emit('continue', OP.continue, [CONTINUATION.address], {});
   }
 
   /** Ends the program with an errno of our own. */

@@ -1,4 +1,4 @@
-import { SpecError } from '@ns/libc';
+import { check, type Memory, MSG, type OwnedFd, SpecError, SYS, syscall } from '@ns/libc';
 import type { Assembler } from './program.ts';
 
 /** The kernel takes no more pieces of one message (UIO_MAXIOV). */
@@ -28,15 +28,7 @@ export class VariableTexts {
    * @returns of which text each piece of the message is
    */
   place(): number[] {
-    const places: { readonly address: number; readonly text: number }[] = [];
-    const taken = new Set<number>();
-    this.#texts.forEach((text, index) => {
-      for (const address of this.#asm.find(text)) {
-        // A short id also begins the long one, which was first.
-        if (!taken.has(address)) places.push({ address, text: index });
-        taken.add(address);
-      }
-    });
+    const places = findTexts(this.#asm, this.#texts);
     if (places.length > MOST_PLACES)
       throw new SpecError('variables', `texts that stand in ${MOST_PLACES} places at most`, places.length);
     const vector = this.#asm.words(
@@ -45,4 +37,19 @@ export class VariableTexts {
     this.#asm.setWords(this.#header + 16, [vector, places.length]);
     return places.map(({ text }) => text);
   }
+}
+
+/** Where texts stand, the longest first, in what was assembled so far; `text` is the index of one. */
+export function findTexts(asm: Assembler, texts: readonly string[]): { address: number; text: number }[] {
+  const places = new Map<number, number>();
+  texts.forEach((text, index) => {
+    // A short id also begins the long one, which was first.
+    for (const address of asm.find(text)) if (!places.has(address)) places.set(address, index);
+  });
+  return [...places].map(([address, text]) => ({ address, text }));
+}
+
+/** Puts the texts of a launch where its process will look for them first. */
+export function sendTexts(status: OwnedFd, { address, bytes }: Memory): void {
+  check('sendto', syscall(SYS.sendto, status.fd, address, bytes.length, MSG.NOSIGNAL, 0, 0));
 }

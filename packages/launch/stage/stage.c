@@ -46,6 +46,7 @@ struct failure {
 #define OP_FAIL 0xfff4         /* end the program with errno arg0 */
 #define OP_PROGRAM 0xfff5      /* go on with the first instruction of the program in descriptor arg0 */
 #define OP_ADD 0xfff6          /* the sum of arg1 and arg2, 8 bytes, to arg0 */
+#define OP_CONTINUE 0xfff7     /* go on with the first instruction of the program at arg0 */
 
 #if defined(__x86_64__)
 enum { NR_sendto = 44, NR_mmap = 9, NR_exit_group = 231 };
@@ -129,6 +130,10 @@ void _start(void)
 			continue;
 		case OP_PROGRAM:
 			code = map(a[0]);
+			at = 0;
+			continue;
+		case OP_CONTINUE:
+			code = (struct insn *)(a[0] + ((struct header *)a[0])->code);
 			at = 0;
 			continue;
 		case OP_FAIL:

@@ -145,6 +145,15 @@ test('a parked program can be told what to do', async () => {
   prepared.continueWith(new PreparedProgram(program(['echo', 'told before'])));
   expect((await outcome(prepared)).stdout).toBe('told before\n');
 
+  const named = new PreparedProgram(program(['echo', 'id-0001', 'x'.repeat(5000)]), { variables: ['id-0001'] });
+  for (const id of ['id-0002', 'id-0003']) {
+    const one = parked();
+    await one.ready;
+    expect(() => one.continueWith(named, ['id-00004'])).toThrow('texts as long as those it was prepared with');
+    one.continueWith(named, [id]);
+    expect((await outcome(one)).stdout).toBe(`${id} ${'x'.repeat(5000)}\n`);
+  }
+
   const otherwise = parked();
   await otherwise.ready;
   const another = new PreparedProgram(program(['true']), { extraFds: 1 });

@@ -1,6 +1,19 @@
-import { __WALL, AT_FDCWD, CLONE, F, LINUX_CAPABILITY_VERSION_3, MSG, O, PR, SpecError, WNOHANG } from '@ns/libc';
+import {
+  __WALL,
+  AT_FDCWD,
+  CLONE,
+  F,
+  LINUX_CAPABILITY_VERSION_3,
+  MAP,
+  MSG,
+  O,
+  PR,
+  PROT,
+  SpecError,
+  WNOHANG,
+} from '@ns/libc';
 import type { Lowering, Lowerings, Step } from '../lowering.ts';
-import { Label, Slot } from '../program.ts';
+import { CONTINUATION, Label, Slot } from '../program.ts';
 import type { RecordKind } from '../records.ts';
 import { sendRecord, writeRecord } from '../send-record.ts';
 import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
@@ -127,6 +140,7 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     const { asm, statusFd } = to;
     const [received, program] = [asm.slot(), asm.slot()];
     const [again, prepared, wait, go] = [new Label(), new Label(), new Label(), new Label()];
+    const { address, size } = CONTINUATION;
     const control = asm.bytes(24); // struct cmsghdr, then the descriptors of a program and of an eventfd
     const header = asm.words([0, 0, asm.words([asm.bytes(8), 1]), 1, control, 24, 0]); // struct msghdr
     sendRecord(to, { kind: 'ready' });
@@ -140,6 +154,9 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     asm.call('exit_group', [125]);
     asm.place(prepared);
     asm.copy(program.address, control + 16, 4);
+    // All is in place when the word comes.
+    const flags = MAP.SHARED | MAP.FIXED | MAP.POPULATE;
+    asm.call('mmap', [address, size, PROT.READ | PROT.WRITE, flags, program, 0]);
     // Two of struct pollfd: the word to go on, and whether the caller is there, of which the kernel tells unasked.
     const polled = asm.words([POLLIN * 2 ** 32, statusFd]);
     asm.copy(polled, control + 20, 4);
@@ -148,7 +165,7 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     asm.jumpIfUnequal(new Slot(polled), 0, go, POLLIN_RETURNED);
     asm.call('exit_group', [125]);
     asm.place(go);
-    asm.program(program);
+    asm.continue();
   },
 
   handOverNamespaces({ namespaces }, to) {
