@@ -1,9 +1,8 @@
 // Captures the netlink messages that iproute2 sends, as golden vectors: test/golden/iproute2.json.
 // Run as root: `unshare --net node scripts/capture-golden.mjs`. Needs strace and iproute2. Nothing leaves the namespace.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
+import { run, tracedMessages } from './traced-messages.mjs';
 
 // name -> command. The order matters: later ones need what earlier ones made.
 const commands = {
@@ -64,24 +63,14 @@ const before = {
   'port options': 'ip link set dev vc master br0',
 };
 
-const directory = mkdtempSync(join(tmpdir(), 'golden-'));
-const trace = join(directory, 'trace');
 const vectors = {};
 const mayFail = new Set(['dummy create', 'vlan create', 'ipvlan create']);
-const run = (command) => execFileSync('/bin/sh', ['-c', command], { stdio: ['ignore', 'ignore', 'inherit'] });
-try {
-  for (const [name, command] of Object.entries(commands)) {
-    if (before[name]) run(before[name]);
-    run(
-      `strace -qq -e trace=sendmsg,sendto -e write=all -o ${trace} ${command}${mayFail.has(name) ? ' 2>/dev/null || :' : ''}`,
-    );
-    vectors[name] = {
-      command: command.replace(String(process.pid), '$PID'),
-      messages: sentMessages(readFileSync(trace, 'utf8')),
-    };
-  }
-} finally {
-  rmSync(directory, { recursive: true });
+for (const [name, command] of Object.entries(commands)) {
+  if (before[name]) run(before[name]);
+  vectors[name] = {
+    command: command.replace(String(process.pid), '$PID'),
+    messages: tracedMessages(command, 'sent', { mayFail: mayFail.has(name) }),
+  };
 }
 const indexes = JSON.parse(execFileSync('ip', ['-j', 'link', 'show']).toString());
 const names = Object.fromEntries(indexes.map((link) => [link.ifname, link.ifindex]));
@@ -90,13 +79,3 @@ writeFileSync(
   new URL('../test/golden/iproute2.json', import.meta.url),
   `${JSON.stringify({ version, pid: process.pid, names, vectors }, null, 1)}\n`,
 );
-
-/** Hex of each datagram, with sequence number and port zeroed: iproute2 takes the first from the clock. */
-function sentMessages(text) {
-  const messages = [];
-  for (const line of text.split('\n')) {
-    if (/^ \* \d+ bytes in buffer|^send/.test(line)) messages.push('');
-    else if (line.startsWith(' | ')) messages.push(messages.pop() + line.slice(10, 60).replaceAll(' ', ''));
-  }
-  return messages.filter((hex) => hex !== '').map((hex) => hex.slice(0, 16) + '0'.repeat(16) + hex.slice(32));
-}

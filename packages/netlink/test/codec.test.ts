@@ -1,5 +1,4 @@
 import {
-  connectionPayload,
   decodeAttributes,
   decodeMessages,
   encodeAttributes,
@@ -59,28 +58,6 @@ test('unknown attributes are kept and written back', () => {
   const decoded = linkPayload().decode(bytes);
   expect(decoded.attributes.unknown).toEqual(unknown);
   expect(linkPayload().encode(decoded)).toEqual(bytes);
-});
-
-test('a connection as the kernel lists it, and back again', () => {
-  const lines = [
-    '02000000', // AF_INET
-    '34000180', // CTA_TUPLE_ORIG
-    '14000180080001000a4d0002080002000a4d0003', // CTA_TUPLE_IP: 10.77.0.2, 10.77.0.3
-    '1c00028005000100060000000600020080000000060003000050' + '0000', // CTA_TUPLE_PROTO: TCP, 32768, 80
-    '08000c00deadbeef', // CTA_ID
-    '08000300000001ce', // CTA_STATUS, which no table names
-  ];
-  const bytes = Buffer.from(lines.join(''), 'hex');
-  const { attributes, family } = connectionPayload.decode(bytes);
-  expect({ family, ...attributes }).toMatchObject({
-    family: 2,
-    original: {
-      addresses: { source4: '10.77.0.2', destination4: '10.77.0.3' },
-      protocol: { number: 6, sourcePort: 32_768, destinationPort: 80 },
-    },
-    id: 0xdeadbeef,
-  });
-  expect(connectionPayload.encode({ family, attributes })).toEqual(bytes);
 });
 
 test('a kind without a table keeps its data', () => {
