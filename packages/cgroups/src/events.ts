@@ -23,7 +23,8 @@ export type CgroupEvent =
   | { readonly type: 'oom_kill'; readonly count: number }
   /**
    * A fork was refused: by the `pids.max` of this cgroup or of one beneath, as v2 counts since 6.11; before, and on v1, to a
-   * process in this very cgroup, whichever limit it was.
+   * process in this very cgroup, whichever limit it was. v1 tells of it from 4.8 to 6.10: since then the kernel only counts,
+   * in `stats().pids.refused`.
    */
   | { readonly type: 'pids_max'; readonly count: number }
   /** A trigger fired. `windowMs` as it was granted. */
