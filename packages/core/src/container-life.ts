@@ -1,5 +1,5 @@
 import { parseSize } from '@ns/cgroups';
-import { SpecError } from '@ns/libc';
+import { SpecError, UnavailableError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { AdoptedRun } from './adopted-run.ts';
 import { watchContainerCgroup } from './cgroup-watch.ts';
@@ -509,6 +509,12 @@ function forkScratch(spec: ContainerSpec, ids: IdLease | undefined, files: reado
     (typeof root.writable === 'object' && 'upper' in root.writable)
   )
     throw new SpecError('writable', "'tmpfs' or { tmpfs: size }, for the files it begins with", spec.writable);
+  if (process.geteuid!() !== 0)
+    throw new UnavailableError(
+      'fork()',
+      'an ordinary user cannot mount what a container begins with outside of its user namespace',
+      'commit() this one and create others with that layer on top of its own: rootfs: { layers: [layer.path, …] }',
+    );
   const idMaps = resolveIdMaps(spec, ids);
   const outside = idMaps && ownersOutside(idMaps);
   const owner = { uid: 0, gid: 0 };

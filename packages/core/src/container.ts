@@ -477,6 +477,7 @@ export class Container implements AsyncDisposable {
    * keeps writes; they write to memory unless `spec` says otherwise. Pause or stop it meanwhile.
    *
    * @throws SpecError `ERR_NS_INVALID_SPEC`: `spec` leaves no place for files to begin with
+   * @throws UnavailableError for an ordinary user, with what to do instead
    */
   async fork(count = 1, spec: Partial<ContainerSpec> = {}, patience: Patience = {}): Promise<Container[]> {
     checkCall('fork', { count });

@@ -10,6 +10,8 @@ export interface ReadOptions {
   readonly recursive: boolean | undefined;
   /** `idmap`: the ids on disk are the ids inside. */
   readonly keepsOwner: boolean;
+  /** `tmpcopyup`: a tmpfs begins with what the image has there. */
+  readonly copiesUp: boolean;
   /** For the file system. */
   readonly data: Readonly<Record<string, string | true>>;
 }
@@ -44,13 +46,6 @@ export function readMountOptions(
 ): ReadOptions {
   const parsed = parseMountOptions(options);
   if (parsed.flags & MS.REMOUNT) throw new SpecError(field, 'options of a new mount', 'remount');
-  if (parsed.tmpcopyup)
-    throw new SpecError(
-      field,
-      'options that a kernel has',
-      'tmpcopyup',
-      'A volume begins with what the image has there',
-    );
   // On a bind the recursive forms are what the plain ones are: attributes apply to the submounts too.
   const set = parsed.attributes.set | parsed.recursiveAttributes.set | (readonly ? MOUNT_ATTR.RDONLY : 0);
   const last = parsed.propagation.at(-1);
@@ -59,6 +54,7 @@ export function readMountOptions(
     propagation: propagations.find((name) => propagationBits(name) === last),
     recursive: parsed.flags & MS.BIND ? (parsed.flags & MS.REC) !== 0 : undefined,
     keepsOwner: parsed.idmap !== undefined,
+    copiesUp: parsed.tmpcopyup,
     data: Object.fromEntries([...parsed.superblock, ...parsed.data].map(splitOption)),
   };
 }

@@ -50,7 +50,10 @@ export interface TmpfsMountSpec {
   /** Permission bits, default 0o1777. */
   readonly mode?: number;
   readonly readonly?: boolean;
-  /** Also those of tmpfs(5), such as `nr_inodes=1000`. Default `['nosuid', 'nodev']`. */
+  /**
+   * Also those of tmpfs(5), such as `nr_inodes=1000`, and `tmpcopyup`: it begins with what the image has there, as root and with a
+   * `rootfs`. Default `['nosuid', 'nodev']`.
+   */
   readonly options?: readonly string[];
 }
 

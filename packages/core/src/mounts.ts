@@ -65,8 +65,8 @@ export function mountSource(
   { ids, canCloneMounts }: MountContext,
 ): MountSource {
   const field = `mounts[${index}]`;
-  const { recursive, keepsOwner, data } = readMountOptions(mount, `${field}.options`);
-  const [unknown] = Object.keys(data);
+  const { recursive, keepsOwner, copiesUp, data } = readMountOptions(mount, `${field}.options`);
+  const [unknown] = [...Object.keys(data), ...(copiesUp ? ['tmpcopyup'] : [])];
   if (unknown !== undefined) throw new SpecError(`${field}.options`, 'options of a bind', unknown);
   const isVolume = mount.type === 'volume';
   const path = isVolume ? join(volumeRoot(), mount.source, 'data') : mount.source;
@@ -91,17 +91,27 @@ export function mountSource(
 }
 
 function tmpfsStep(mount: TmpfsMountSpec, index: number): MountStep {
-  const { target, size, mode = 0o1777 } = mount;
-  const { attributes, data } = readMountOptions(mount, `mounts[${index}].options`);
+  const { target } = mount;
+  const { attributes } = readMountOptions(mount, `mounts[${index}].options`);
+  const handle = copiedUp(mount, index);
+  if (handle === undefined)
+    return { op: 'mount', type: 'tmpfs', target, options: tmpfsOptions(mount, index), attributes };
+  return { op: 'bind', source: { fd: handle }, target, type: 'directory', attributes, recursive: false };
+}
+
+/** Options of the file system of a tmpfs. */
+export function tmpfsOptions(mount: TmpfsMountSpec, index: number): Record<string, string | true> {
+  const { size, mode = 0o1777 } = mount;
+  const { data } = readMountOptions(mount, `mounts[${index}].options`);
   return {
-    op: 'mount',
-    type: 'tmpfs',
-    target,
-    options: {
-      mode: mode.toString(8),
-      ...(size !== undefined && { size: String(parseSize(size, `mounts[${index}].size`)) }),
-      ...data,
-    },
-    attributes,
+    mode: mode.toString(8),
+    ...(size !== undefined && { size: String(parseSize(size, `mounts[${index}].size`)) }),
+    ...data,
   };
+}
+
+/** Name of the descriptor of a tmpfs that begins with what the image has at its target; undefined for an empty one. */
+export function copiedUp(mount: TmpfsMountSpec, index: number): string | undefined {
+  if (!readMountOptions(mount, `mounts[${index}].options`).copiesUp) return undefined;
+  return `tmpfs with what the image has in ${mount.target} (mounts[${index}])`;
 }

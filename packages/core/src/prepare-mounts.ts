@@ -1,10 +1,10 @@
 import { NsError, type OwnedFd, ResourceStack, SyscallError, UnavailableError } from '@ns/libc';
 import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
 import type { IdLease } from '@ns/namespaces';
-import { createOverlay } from '@ns/overlayfs';
+import { copyUp, openImage } from './copy-up.ts';
 import { hasOwnIds } from './mapped-layers.ts';
 import type { BindMountSpec, MountSpec, VolumeMountSpec } from './mount-spec.ts';
-import { type MountContext, type MountSource, mountSource } from './mounts.ts';
+import { copiedUp, type MountContext, type MountSource, mountSource } from './mounts.ts';
 import { type ResolvedRoot, resolveRoot } from './rootfs.ts';
 import type { ContainerSpec } from './types.ts';
 import { resolveUser } from './user.ts';
@@ -28,6 +28,7 @@ export function needsPreparation(spec: ContainerSpec): boolean {
   return mounts.some(
     (mount) =>
       mount.type === 'volume' ||
+      (mount.type === 'tmpfs' && copiedUp(mount, 0) !== undefined) ||
       (isBind(mount) && (mount.owner !== undefined || mount.options?.some((option) => option.endsWith('idmap')))),
   );
 }
@@ -64,6 +65,10 @@ export async function prepareMounts(
   };
   try {
     for (const [index, mount] of mounts.entries()) {
+      if (mount.type === 'tmpfs') {
+        const handle = copiedUp(mount, index);
+        if (handle !== undefined) fds.set(handle, await copyUp(mount, index, root, context));
+      }
       if (mount.type !== 'volume' && !isBind(mount)) continue;
       if (mount.type === 'volume') {
         await useVolume(mount.source, user);
@@ -145,9 +150,8 @@ async function fillVolume({ source, target }: VolumeMountSpec, root: ResolvedRoo
 }
 
 async function fill(volume: string, target: string, layers: readonly string[]): Promise<void> {
-  const [only] = layers;
-  using merged = layers.length > 1 ? createOverlay({ lower: layers }) : undefined;
-  await volumeStore().populate(volume, merged ?? only!, target);
+  using image = openImage(layers);
+  await volumeStore().populate(volume, image, target);
 }
 
 function isBind(mount: MountSpec): mount is BindMountSpec {

@@ -6,7 +6,7 @@ import { cloneMount, createMount, resolveInRoot } from '@ns/mounts';
 import { inMountNamespace, openContainerRoot, takeFromMountNamespace } from './in-mount-namespace.ts';
 import { outsideId } from './mount-ownership.ts';
 import type { BindMountSpec, MountSpec } from './mount-spec.ts';
-import { type MountContext, mountSource, resolveMount } from './mounts.ts';
+import { copiedUp, type MountContext, mountSource, resolveMount, tmpfsOptions } from './mounts.ts';
 import { detach, prepareMounts } from './prepare-mounts.ts';
 import type { RunHandle } from './run-handle.ts';
 import { volumeUser } from './volume-store.ts';
@@ -176,8 +176,9 @@ async function detachedMount(
   prepared: ReadonlyMap<string, OwnedFd>,
 ): Promise<OwnedFd> {
   if (mount.type === 'tmpfs') {
-    const step = resolveMount(mount, 0, context);
-    const options = step.op === 'mount' ? Object.entries(step.options) : [];
+    const filled = prepared.get(copiedUp(mount, 0) ?? '');
+    if (filled) return cloneMount(filled);
+    const options = Object.entries(tmpfsOptions(mount, 0));
     const root = ownerOf({ uid: 0, gid: 0 }, context);
     return createMount({
       type: 'tmpfs',

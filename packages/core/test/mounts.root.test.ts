@@ -1,4 +1,15 @@
-import { chownSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { Container, run } from '@ns/core';
 import { needs, notRoot } from '@ns/testing';
@@ -111,6 +122,73 @@ describe('files', () => {
   });
 });
 
+describe('tmpcopyup', () => {
+  const imageOf = (name: string) => {
+    const image = join(dir, name);
+    for (const path of ['bin', 'data/sub', 'srv']) mkdirSync(join(image, path), { recursive: true });
+    copyFileSync('/bin/busybox', join(image, 'bin/busybox'));
+    writeFileSync(join(image, 'data/file'), 'of the image\n', { mode: 0o640 });
+    chownSync(join(image, 'data/file'), 7, 8);
+    chmodSync(join(image, 'data'), 0o750);
+    const outside = join(dir, `${name}-outside`);
+    mkdirSync(outside);
+    writeFileSync(join(outside, 'secret'), 'of the host\n');
+    symlinkSync(outside, join(image, 'escape'));
+    symlinkSync('/data', join(image, 'alias'));
+    return image;
+  };
+  const show = (target: string) =>
+    [
+      '/bin/busybox',
+      'sh',
+      '-c',
+      `cd ${target}; busybox ls -lnR . 2>&1 | busybox awk 'NF > 8 {print $1, $3, $4, $9}'; busybox cat file; echo new > new && busybox stat -f -c %T .`,
+    ] as const;
+
+  for (const [whose, ids] of [
+    ['of the host', {}],
+    ['of its own', { idMap: 'auto' }],
+  ] as const)
+    test(`with ids ${whose}, a tmpfs begins with what the image has there, and the image stays as it is`, async () => {
+      const image = imageOf(`copy-up-${Object.keys(ids).length}`);
+      const above = join(dir, `above-${Object.keys(ids).length}`);
+      mkdirSync(above);
+      for (const rootfs of [image, { layers: [above, image] }])
+        for (const target of ['/data', '/alias']) {
+          const mounts = [{ type: 'tmpfs', target, size: '1m', options: ['tmpcopyup', 'nosuid'] }] as const;
+          const { stdout, stderr } = await run(show(target), { rootfs, mounts, ...ids });
+          expect(stderr).toBe('');
+          expect(stdout).toBe('-rw-r----- 7 8 file\ndrwxr-xr-x 0 0 sub\nof the image\ntmpfs\n');
+        }
+      expect(readdirSync(join(image, 'data')).sort()).toEqual(['file', 'sub']);
+      for (const target of ['/nowhere', '/escape', '/data/file/x']) {
+        const { stdout } = await run(['/bin/busybox', 'ls', '-a', target], {
+          rootfs: image,
+          mounts: [{ type: 'tmpfs', target, options: ['tmpcopyup'] }],
+          ...ids,
+        }).catch((error: unknown) => ({ stdout: (error as { code: string }).code }));
+        expect(stdout).toMatch(/^\.\n\.\.\n$|^ERR_NS_CONTAINER_START$/);
+      }
+    });
+
+  test('of a running container, too', async () => {
+    await using container = await Container.create({
+      command: ['/bin/busybox', 'sleep', '60'],
+      rootfs: imageOf('running'),
+    });
+    await container.start();
+    await container.mount({ type: 'tmpfs', target: '/data', options: ['tmpcopyup'] });
+    expect((await container.exec(show('/data'))).stdout).toContain('of the image\ntmpfs\n');
+  });
+
+  test('more than fits is an error, not a part', async () => {
+    const image = imageOf('large');
+    writeFileSync(join(image, 'data/large'), Buffer.alloc(2 ** 20));
+    const mounts = [{ type: 'tmpfs', target: '/data', size: '64k', options: ['tmpcopyup'] }] as const;
+    await expect(run(['/bin/busybox', 'true'], { rootfs: image, mounts })).rejects.toMatchObject({ code: 'ENOSPC' });
+  });
+});
+
 describe('options', () => {
   const optionsOf = async (mount: object) => {
     const { stdout } = await run('sh', ['-c', "grep ' /mnt ' /proc/self/mountinfo"], { mounts: [mount as never] });
@@ -135,6 +213,7 @@ describe('options', () => {
     [{ source: '/usr', target: '/mnt', options: ['size=1m'] }, 'mounts[0].options'],
     [{ source: '/usr', target: '/mnt', options: ['remount'] }, 'mounts[0].options'],
     [{ type: 'tmpfs', target: '/mnt', options: ['tmpcopyup'] }, 'mounts[0].options'],
+    [{ source: '/usr', target: '/mnt', options: ['tmpcopyup'] }, 'mounts[0].options'],
     [{ type: 'volume', source: '../up', target: '/mnt' }, 'mounts[0].source'],
     [{ source: '/usr', target: '/mnt', owner: 'me' }, 'mounts[0].owner'],
     [{ source: '/usr', target: '/proc/kcore' }, 'mounts[0].target'],

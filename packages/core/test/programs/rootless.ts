@@ -184,11 +184,15 @@ await see('files', async () => {
     const changes = (await container.diff()).map(({ kind, path }) => `${kind} ${path}`);
     await container.stop({ timeout: 0 });
     exported.push(await names());
+    const forked = await container.fork().then(
+      () => 'made',
+      ({ code, hint }) => `${code}: ${hint}`,
+    );
     const { path } = await container.commit(join(place, 'store'));
     const again = await run(['/bin/busybox', 'sh', '-c', 'busybox cat /fresh; busybox stat -c %u /fresh'], {
       rootfs: { layers: [path, root] },
     });
-    return { inside, out: readFileSync(join(place, 'out'), 'utf8'), exported, changes, again: again.stdout };
+    return { inside, out: readFileSync(join(place, 'out'), 'utf8'), exported, changes, forked, again: again.stdout };
   } finally {
     await container.remove({ force: true });
     rmSync(place, { recursive: true, force: true });
