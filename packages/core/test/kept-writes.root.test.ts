@@ -10,11 +10,13 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { Container, run } from '@ns/core';
+import { attachMount, createMount, unmountAll } from '@ns/mounts';
 import { needs, notRoot } from '@ns/testing';
 import { NodeProgram } from './node-program.ts';
 
@@ -215,3 +217,23 @@ needs(notRoot ?? quotaMissing)('a size bounds what is written, over several runs
     });
   }),
 );
+
+test('no room for anything is an error that says so, not a root that cannot be written to', async () => {
+  const place = join(dir, 'no-room');
+  mkdirSync(place);
+  // Its root, upper, work, and one more.
+  using memory = createMount({ type: 'tmpfs', options: ['nr_inodes=4', 'mode=755'] });
+  attachMount(memory, place);
+  try {
+    const writable = { upper: join(place, 'upper'), work: join(place, 'work') };
+    for (const path of Object.values(writable)) mkdirSync(path);
+    writeFileSync(join(place, 'upper/last'), '');
+    await expect(run('true', [], { rootfs: { layers: ['/usr'] }, writable })).rejects.toMatchObject({
+      code: 'ERR_NS_CONTAINER_START',
+      errnoCode: 'EROFS',
+      hint: expect.stringContaining('no room'),
+    });
+  } finally {
+    unmountAll(place);
+  }
+});

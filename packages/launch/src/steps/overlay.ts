@@ -5,6 +5,9 @@ import { attach, attachLayer } from './attach.ts';
 import { bits, type MountAttribute } from './mount-attributes.ts';
 import { newMount } from './new-mount.ts';
 
+/** <unistd.h> */
+const W_OK = 2;
+
 /** A directory above a hidden path, with what the merged directory shall look like. */
 export interface LayerDirectory {
   readonly path: string;
@@ -110,6 +113,8 @@ export const overlayLowerings: Lowerings<OverlayStep> = {
     const mount = target === '/' && layer === undefined ? to.handle('root') : asm.slot();
     const skip = new Label();
     newMount(to, 'overlay', all, bits(attributes), mount, optional && { tolerate: optional, otherwise: skip });
+    // Without room for its work directory overlayfs says nothing and is read-only (fs/overlayfs/super.c): EROFS here.
+    if (upper && !('scratch' in upper)) asm.call('faccessat', [mount, asm.string('.'), W_OK]);
     if (layer === undefined) attach(to, mount, target);
     else attachLayer(to, mount, layer);
     asm.place(skip);
