@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
-import type { Cgroup } from '@ns/cgroups';
-import { launch, type NamespaceKind, type StandardStreams } from '@ns/launch';
+import type { Cgroup, JoinPlan } from '@ns/cgroups';
+import { launch, type NamespaceKind, type StandardStreams, type Step } from '@ns/launch';
 import { type OwnedFd, ResourceStack } from '@ns/libc';
 import { readAccounts } from './container-cgroup.ts';
 import { connectTerminal } from './container-launch.ts';
@@ -10,6 +10,7 @@ import { endAdopted } from './end-adopted.ts';
 import { readHost } from './host.ts';
 import { type ContainerDesign, sessionKeyringStep } from './plan/container-plan.ts';
 import { execPlan } from './plan/exec-plan.ts';
+import { RecentCommands } from './recent-commands.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
 import { resolveUser } from './user.ts';
 
@@ -69,12 +70,46 @@ function start(
   streams: StandardStreams,
 ): Running {
   using owner = new ResourceStack();
-  const { design, spec } = target;
+  const { design } = target;
   const join = cgroup && owner.use(cgroup.joinPlan());
+  const handedOver = Object.fromEntries([...target.namespaces].map(([kind, { fd }]) => [kind, fd]));
+  const fds: Record<string, number> = {
+    target: target.pidfd.fd,
+    ...handedOver,
+    ...(join?.cloneInto && { cgroupDirectory: join.cloneInto.fd }),
+  };
+  // Its name is all by which one exec of a command differs from the next.
+  const name = cgroup ? basename(cgroup.name) : '';
+  const makeSteps = () => planOf(argv, options, target, { cgroup, join, fds });
+  const fdNames = Object.keys(fds);
+  const key = cgroup && join && keyOf(argv, options, fdNames, [...join.procs, ...cgroup.paths], name);
+  const steps = key === undefined ? makeSteps() : recentOf(design).stepsOf(key, name, makeSteps, fdNames);
+  const launched = launch({ steps, stdio: streams, fds, variables: cgroup ? [name] : [] });
+  connectTerminal(launched, streams);
+  // In a cgroup they are found there.
+  if (!cgroup) launched.payloadEnded.then(() => endAdopted(launched));
+  return {
+    launched,
+    warnings: design.warnings,
+    async finish(exit) {
+      // Whatever it left behind, also what has double-forked.
+      await cgroup?.kill();
+      const ending = await readAccounts(exit, cgroup);
+      await cgroup?.remove();
+      cgroup?.close();
+      return ending;
+    },
+  };
+}
+
+function planOf(
+  argv: readonly string[],
+  options: ExecOptions,
+  { design, spec, pid }: ExecTarget,
+  { cgroup, join, fds }: { cgroup: Cgroup | undefined; join: JoinPlan | undefined; fds: Record<string, number> },
+): readonly Step[] {
   const sameUser = options.user === undefined && options.groups === undefined;
-  const user = sameUser
-    ? design.user
-    : resolveUser(options.user ?? spec.user, options.groups, [`/proc/${target.pid}/root`]);
+  const user = sameUser ? design.user : resolveUser(options.user ?? spec.user, options.groups, [`/proc/${pid}/root`]);
   const own = Object.fromEntries(
     design.env.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
   );
@@ -84,13 +119,7 @@ function start(
     ...design.namespaces.created,
     ...design.namespaces.joined.map(({ kind }) => kind),
   ];
-  const handedOver = Object.fromEntries([...target.namespaces].map(([kind, { fd }]) => [kind, fd]));
-  const fds: Record<string, number> = {
-    target: target.pidfd.fd,
-    ...handedOver,
-    ...(join?.cloneInto && { cgroupDirectory: join.cloneInto.fd }),
-  };
-  const steps = execPlan(
+  return execPlan(
     {
       ...design,
       sessionKeyring: sessionKeyringStep(design),
@@ -116,22 +145,26 @@ function start(
     },
     readHost(),
   );
-  // Its name is all by which one exec of a command differs from the next.
-  const variables = cgroup ? [basename(cgroup.name)] : [];
-  const launched = launch({ steps, stdio: streams, fds, variables });
-  connectTerminal(launched, streams);
-  // In a cgroup they are found there.
-  if (!cgroup) launched.payloadEnded.then(() => endAdopted(launched));
-  return {
-    launched,
-    warnings: design.warnings,
-    async finish(exit) {
-      // Whatever it left behind, also what has double-forked.
-      await cgroup?.kill();
-      const ending = await readAccounts(exit, cgroup);
-      await cgroup?.remove();
-      cgroup?.close();
-      return ending;
-    },
-  };
+}
+
+const recent = new WeakMap<ContainerDesign, RecentCommands>();
+
+/** What was run in a container so far. */
+function recentOf(design: ContainerDesign): RecentCommands {
+  const known = recent.get(design) ?? new RecentCommands();
+  recent.set(design, known);
+  return known;
+}
+
+/** Equal texts mean equal steps in one container, but for the name of the cgroup; undefined where files have a say, too. */
+function keyOf(
+  argv: readonly string[],
+  { env, cwd, user, groups, stdin, timeout, umask, tty }: ExecOptions,
+  fds: readonly string[],
+  cgroupPaths: readonly string[],
+  name: string,
+): string | undefined {
+  if (user !== undefined || groups !== undefined) return undefined;
+  const paths = cgroupPaths.map((path) => path.replaceAll(name, '\0'));
+  return JSON.stringify([argv, env, cwd, stdin === 'null', String(timeout), umask, tty, fds, paths]);
 }
