@@ -38,6 +38,7 @@ const commands = {
   'neighbour add': 'ip neighbour add 10.1.0.9 lladdr 02:00:00:00:00:77 nud permanent dev vz',
   'neighbour del': 'ip neighbour del 10.1.0.9 dev vz',
   'fdb append': 'bridge fdb append 00:00:00:00:00:00 dev vx dst 10.9.0.2',
+  'fdb replace sticky': 'bridge fdb replace 02:00:00:00:00:88 dev vc master static sticky',
   'qdisc tbf': 'tc qdisc add dev vz root tbf rate 8mbit burst 16kb latency 50ms',
   'neighbour list': 'ip neighbour show',
   'fdb list': 'bridge fdb show',

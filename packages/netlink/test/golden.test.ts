@@ -17,6 +17,7 @@ import {
 // Captured from iproute2 by scripts/capture-golden.mjs.
 const golden = JSON.parse(readFileSync(new URL('./golden/iproute2.json', import.meta.url), 'utf8')) as {
   pid: number;
+  names: Record<string, number>;
   vectors: Record<string, { command: string; messages: string[] }>;
 };
 
@@ -25,6 +26,9 @@ const SET = NLM_F.REQUEST | NLM_F.ACK;
 // Asks for the table that was used instead of the one asked for.
 const RTM_F_LOOKUP_TABLE = 0x1000;
 const DUMP = NLM_F.REQUEST | NLM_F.DUMP;
+const NTF_SELF = 2;
+const NTF_MASTER = 4;
+const NTF_STICKY = 0x40;
 
 type Codec = PayloadCodec<object, object>;
 // The last message of a command, or `name#position`: iproute2 looks things up before, or after.
@@ -163,6 +167,68 @@ const cases: [string, number, number, Codec, object][] = [
       attributes: { destination: '10.1.0.9', linkAddress: '02:00:00:00:00:77' },
     },
   ],
+  [
+    'neighbour del',
+    RTM.DELNEIGH,
+    SET,
+    neighbour,
+    { family: 2, index: vzIndex, state: 0x80, attributes: { destination: '10.1.0.9' } },
+  ],
+  [
+    'fdb append',
+    RTM.NEWNEIGH,
+    SET | NLM_F.CREATE | NLM_F.APPEND,
+    neighbour,
+    {
+      family: 7,
+      index: golden.names.vx,
+      state: 0xc0,
+      flags: NTF_SELF,
+      attributes: { linkAddress: '00:00:00:00:00:00', destination: '10.9.0.2' },
+    },
+  ],
+  [
+    'fdb replace sticky',
+    RTM.NEWNEIGH,
+    SET | NLM_F.CREATE | NLM_F.REPLACE,
+    neighbour,
+    {
+      family: 7,
+      index: golden.names.vc,
+      state: 0x42,
+      flags: NTF_MASTER | NTF_STICKY,
+      attributes: { linkAddress: '02:00:00:00:00:88' },
+    },
+  ],
+  ['address list#2', RTM.GETADDR, DUMP, address, { index: vzIndex }],
+  [
+    'route add blackhole',
+    RTM.NEWROUTE,
+    NEW,
+    route,
+    { family: 2, destinationLength: 16, protocol: 3, kind: 6, attributes: { destination: '10.77.0.0', table: 300 } },
+  ],
+  [
+    'macvlan create',
+    RTM.NEWLINK,
+    NEW,
+    link,
+    { attributes: { link: golden.names.mp, name: 'mv', info: { kind: 'macvlan', data: { mode: 4 } } } },
+  ],
+  [
+    'vxlan create',
+    RTM.NEWLINK,
+    NEW,
+    link,
+    {
+      attributes: {
+        name: 'vx',
+        info: { kind: 'vxlan', data: { id: 42, local: '10.9.0.1', learning: false, port: 4789 } },
+      },
+    },
+  ],
+  ['link master', RTM.NEWLINK, SET, link, { index: brIndex, attributes: { master: golden.names.br0 } }],
+  ['link netns by pid', RTM.NEWLINK, SET, link, { index: golden.names.vd, attributes: { netnsPid: golden.pid } }],
   ['qdisc del', RTM.DELQDISC, SET, qdisc, { index: vzIndex, parent: 0xffffffff }],
   ['link list', RTM.GETLINK, DUMP, link, { family: 17, attributes: { extendedMask: 1 } }],
   ['neighbour list', RTM.GETNEIGH, DUMP, neighbour, {}],
@@ -219,6 +285,19 @@ test.each(cases)('what iproute2 says and what we say are the same: %s', (name, t
   // Byte for byte, but for the NLA_F_NESTED bit, which iproute2 leaves out on some nested attributes.
   const normalized = { ...theirs, payload: codec.encode(codec.decode(theirs.payload)) };
   expect(encodeMessage(ours).toString('hex')).toBe(encodeMessage(normalized).toString('hex'));
+});
+
+test('options of a bridge port and a token bucket are the bytes that iproute2 sends', () => {
+  const port = link.encode({
+    index: golden.names.vc,
+    attributes: { info: { portKind: 'bridge', portData: { hairpin: true, isolated: true } } },
+  } as object);
+  // IFLA_INFO_SLAVE_DATA with BRPORT_MODE and BRPORT_ISOLATED.
+  const options = '1400058005000400010000000500210001000000';
+  for (const bytes of [port, at('port options')]) expect(bytes.toString('hex')).toContain(options.slice(8));
+  const { type, flags, payload } = decodeMessages(at('qdisc tbf'))[0]!;
+  expect({ type, flags }).toEqual({ type: RTM.NEWQDISC, flags: NEW });
+  expect(qdisc.decode(payload)).toMatchObject({ index: vzIndex, parent: 0xffffffff, attributes: { kind: 'tbf' } });
 });
 
 test('every captured message survives decoding and encoding', () => {
