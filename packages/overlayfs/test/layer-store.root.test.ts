@@ -103,3 +103,22 @@ it('many mounts of one layer set share its files', async () => {
   for (const mount of mounts) mount.close();
   expect(inodes.size).toBe(1);
 });
+
+it('10,000 files: each change is listed and committed', async () => {
+  const files = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`d${i % 100}/f${i}`, `${i}`]));
+  const many = scratch.tree('many', files);
+  mountOverlay({ lower: [many], upper, work: scratch.dir('work'), target: merged }).close();
+  // Of three files one is changed, one removed, and one replaced by another.
+  const names = Object.keys(files);
+  for (const [i, name] of names.entries()) {
+    if (i % 3 > 0) rmSync(join(merged, name));
+    if (i % 3 !== 1) writeFileSync(join(merged, i % 3 === 0 ? name : `${name}-new`), 'changed');
+  }
+  const changes = await diffLayer(upper, [many]);
+  const count = (wanted: string) => changes.filter(({ kind }) => kind === wanted).length;
+  expect([count('modified'), count('deleted'), count('added')]).toEqual([3334, 6666, 3333]);
+  const { path } = await store.commit(upper);
+  const again = scratch.dir('again');
+  using _mount = mountOverlay({ lower: [path, many], target: again });
+  expect(await diffTrees(merged, again, { compare: 'times' })).toEqual([]);
+}, 60_000);
