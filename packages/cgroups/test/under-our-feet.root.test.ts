@@ -1,4 +1,4 @@
-import { existsSync, rmdirSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmdirSync } from 'node:fs';
 import { Cgroup, detectCgroups, onlyV1 } from '@ns/cgroups';
 import { needs, notRoot } from '@ns/testing';
 
@@ -52,6 +52,19 @@ describe.each(hosts.map((host) => [host.mode, host] as const))('%s', (_, host) =
     await cgroup[Symbol.asyncDispose]();
     expect(cgroup.paths.filter((path) => existsSync(path))).toEqual([]);
   });
+
+  needs(notRoot ?? (host.controllers.get('pids')?.version === 1 ? undefined : 'the pids controller is not on v1'))(
+    'renamed, as v1 allows: its limits change and it is removed all the same',
+    async () => {
+      const cgroup = await Cgroup.create('feet', limits, { host });
+      const renamed = cgroup.pathOf('pids')!.replace(/feet$/, 'renamed');
+      renameSync(cgroup.pathOf('pids')!, renamed);
+      await cgroup.update({ pids: { max: 5 } });
+      expect(readFileSync(`${renamed}/pids.max`, 'utf8')).toBe('5\n');
+      await cgroup[Symbol.asyncDispose]();
+      expect(existsSync(renamed)).toBe(false);
+    },
+  );
 
   rootTest('removed by us, its name taken by another, which is left alone', async () => {
     const cgroup = await Cgroup.create('feet', limits, { host });
