@@ -1,6 +1,10 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { NsError, type OwnedFd, ResourceStack, SyscallError, UnavailableError } from '@ns/libc';
 import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
 import type { IdLease } from '@ns/namespaces';
+import { flatten } from '@ns/overlayfs';
 import { copyUp, openImage } from './copy-up.ts';
 import { hasOwnIds } from './mapped-layers.ts';
 import type { BindMountSpec, MountSpec, VolumeMountSpec } from './mount-spec.ts';
@@ -150,8 +154,23 @@ async function fillVolume({ source, target }: VolumeMountSpec, root: ResolvedRoo
 }
 
 async function fill(volume: string, target: string, layers: readonly string[]): Promise<void> {
+  if (layers.length > 1 && process.geteuid!() !== 0) {
+    await fillFromCopy(volume, target, layers);
+    return;
+  }
   using image = openImage(layers);
   await volumeStore().populate(volume, image, target);
+}
+
+/** Where layers cannot be mounted one above another, a copy shows what they have together: links in it lead through all of them. */
+async function fillFromCopy(volume: string, target: string, layers: readonly string[]): Promise<void> {
+  const copy = await mkdtemp(join(tmpdir(), 'ns-image-'));
+  try {
+    await flatten(layers, copy);
+    await volumeStore().populate(volume, copy, target);
+  } finally {
+    await rm(copy, { recursive: true, force: true });
+  }
 }
 
 function isBind(mount: MountSpec): mount is BindMountSpec {

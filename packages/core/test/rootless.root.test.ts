@@ -76,6 +76,7 @@ for (const who of ['withRanges', 'alone'] as const) {
     });
 
     rootlessTest('copies, exports, commits and mounts while it runs', () => {
+      expect(seen[who]['volume of an image of two layers']).toBe('of the top');
       expect(of('files')).toEqual({
         // What is advised instead is what `again` does.
         forked: expect.stringMatching(/^ERR_NS_UNAVAILABLE: commit\(\)/),

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { Container, NsError, Pool, run } from '../../src/index.ts';
+import { Container, NsError, Pool, run, Volume } from '../../src/index.ts';
 
 /* What an ordinary user does with the library. Prints one JSON object: {name of the case: what came of it}. */
 
@@ -196,6 +196,21 @@ await see('files', async () => {
   } finally {
     await container.remove({ force: true });
     rmSync(place, { recursive: true, force: true });
+  }
+});
+await see('volume of an image of two layers', async () => {
+  const above = join(scratch, 'above');
+  mkdirSync(join(above, 'data'), { recursive: true });
+  writeFileSync(join(above, 'data/top'), 'of the top');
+  const source = `layers-${process.pid}`;
+  try {
+    const { stdout } = await run(['/bin/busybox', 'cat', '/data/top'], {
+      rootfs: { layers: [above, root] },
+      mounts: [{ type: 'volume', source, target: '/data' }],
+    });
+    return stdout;
+  } finally {
+    await (await Volume.get(source)).remove();
   }
 });
 await see('mounts while it runs', async () => {
