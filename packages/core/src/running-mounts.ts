@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { posix } from 'node:path';
 import type { Step } from '@ns/launch';
 import { NsError, O, type OwnedFd, open, SyscallError } from '@ns/libc';
-import { cloneMount, createMount, resolveInRoot } from '@ns/mounts';
+import { createMount, resolveInRoot } from '@ns/mounts';
 import { inMountNamespace, openContainerRoot, takeFromMountNamespace } from './in-mount-namespace.ts';
 import { outsideId } from './mount-ownership.ts';
 import type { BindMountSpec, MountSpec } from './mount-spec.ts';
@@ -177,7 +177,7 @@ async function detachedMount(
 ): Promise<OwnedFd> {
   if (mount.type === 'tmpfs') {
     const filled = prepared.get(copiedUp(mount, 0) ?? '');
-    if (filled) return cloneMount(filled);
+    if (filled) return sameMount(filled);
     const options = Object.entries(tmpfsOptions(mount, 0));
     const root = ownerOf({ uid: 0, gid: 0 }, context);
     return createMount({
@@ -190,7 +190,12 @@ async function detachedMount(
   }
   const source = mountSource(mount as BindMountSpec, 0, context);
   const ready = source.handle === undefined ? undefined : prepared.get(source.handle);
-  return ready ? cloneMount(ready) : detach(source, mount as BindMountSpec);
+  return ready ? sameMount(ready) : detach(source, mount as BindMountSpec);
+}
+
+/** Another descriptor of a detached mount, which stays once it is attached. Before Linux 6.15 such a mount cannot be cloned. */
+function sameMount(mount: OwnedFd): OwnedFd {
+  return open(mount.procPath, O.PATH);
 }
 
 function mountIdOf(place: OwnedFd): string {
