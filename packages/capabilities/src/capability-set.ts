@@ -58,6 +58,8 @@ export class CapabilitySet implements Iterable<string> {
    * @throws SpecError for an unknown name
    */
   static from(capabilities: Iterable<Capability>, field = 'capabilities'): CapabilitySet {
+    if (typeof (capabilities as Partial<Iterable<Capability>> | null | undefined)?.[Symbol.iterator] !== 'function')
+      throw new SpecError(field, 'a list of capabilities', capabilities);
     let mask = 0n;
     let index = 0;
     for (const capability of capabilities) mask |= bit(capability, `${field}[${index++}]`);

@@ -152,7 +152,10 @@ export interface ContainerSpec extends NetworkSpec {
    * ordinary users stay under the caller's. A default that cannot be applied is one of the container's `warnings`.
    */
   readonly apparmor?: string;
-  /** SELinux labels: of the process, and of the files of all that is mounted for it but binds, message queues, procfs and sysfs. */
+  /**
+   * SELinux labels: `process` of the program and of commands, `mount` of the files of all that is mounted for it but binds, message
+   * queues, procfs and sysfs. The init, which executes nothing, keeps the caller's label: with `init: false` there is none.
+   */
   readonly selinux?: { readonly process?: string; readonly mount?: string };
   /** Files, ports and scopes that remain, beyond what the rest of the specification allows (since 5.13). */
   readonly landlock?: LandlockSpec & { readonly enforce?: LandlockEnforcement };

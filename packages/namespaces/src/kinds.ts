@@ -15,7 +15,7 @@ export type NamespaceKindName = NamespaceKind | keyof typeof otherNames;
  * @throws SpecError for what is no kind
  */
 export function namespaceKind(name: string, field = 'kind'): NamespaceKind {
-  const kind = otherNames[name as keyof typeof otherNames] ?? name;
+  const kind = typeof name === 'string' ? (otherNames[name as keyof typeof otherNames] ?? name) : undefined;
   if (namespaceKinds.includes(kind as NamespaceKind)) return kind as NamespaceKind;
   throw new SpecError(field, `one of ${namespaceKinds.join(', ')}`, name);
 }

@@ -61,7 +61,7 @@ export function selectArchitectures(profile: ValidProfile, native: SeccompArch):
 
 /** The first two numbers of a kernel release such as `6.18.44-fc`. */
 export function parseKernelVersion(release: string, field: string): [number, number] {
-  const match = /^(\d{1,5})\.(\d{1,5})/.exec(release);
+  const match = typeof release === 'string' ? /^(\d{1,5})\.(\d{1,5})/.exec(release) : null;
   if (!match) throw new SpecError(field, 'a kernel release such as "6.1"', release);
   return [Number(match[1]), Number(match[2])];
 }

@@ -11,8 +11,10 @@ import type { SeccompProfile } from './profile.ts';
  */
 export function withNotify(profile: SeccompProfile, names: readonly string[]): SeccompProfile {
   if (typeof profile !== 'object' || profile === null) throw new SpecError('seccomp', 'an object', profile);
+  const { syscalls = [] } = profile;
+  if (!Array.isArray(syscalls)) throw new SpecError('seccomp.syscalls', 'an array of rules', syscalls);
   if (!Array.isArray(names) || names.length === 0)
     throw new SpecError('names', 'a list of at least one system call', names);
   // The first rule without conditions decides alone.
-  return { ...profile, syscalls: [{ names, action: 'SCMP_ACT_NOTIFY' }, ...(profile.syscalls ?? [])] };
+  return { ...profile, syscalls: [{ names, action: 'SCMP_ACT_NOTIFY' }, ...syscalls] };
 }

@@ -25,3 +25,4 @@ export {
   storageDriverConformance,
 } from './storage-conformance.ts';
 export { Swapper } from './swapper.ts';
+export { takenOrRefused } from './taken-or-refused.ts';

@@ -1,0 +1,15 @@
+import { SpecError } from '@ns/libc';
+
+/**
+ * Hands something over, whatever it is.
+ *
+ * @throws whatever the call throws but a SpecError that says in words what was expected: a TypeError or RangeError from
+ * somewhere inside is a mistake of the callee
+ */
+export function takenOrRefused(call: () => unknown): void {
+  try {
+    call();
+  } catch (error) {
+    if (!(error instanceof SpecError) || error.expected === '') throw error;
+  }
+}
