@@ -1,5 +1,3 @@
-import { SpecError } from '@ns/libc';
-
 /**
  * Hands something over, whatever it is.
  *
@@ -10,6 +8,7 @@ export function takenOrRefused(call: () => unknown): void {
   try {
     call();
   } catch (error) {
-    if (!(error instanceof SpecError) || error.expected === '') throw error;
+    const { code, expected } = error as { code?: unknown; expected?: unknown };
+    if (code !== 'ERR_NS_INVALID_SPEC' || !expected) throw error;
   }
 }
