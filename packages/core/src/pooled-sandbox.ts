@@ -125,7 +125,8 @@ export class PooledSandbox implements AsyncDisposable {
     args: readonly string[] = [],
     options: PooledRunOptions = {},
   ): ContainerProcess<string | Buffer> {
-    const argv = typeof command === 'string' ? [command, ...args] : [...command, ...args];
+    // Whatever these are: what is no text is told of when it is checked, and the sandbox ended.
+    const argv = ([] as string[]).concat(command, args);
     const again = this.#used;
     this.#used = true;
     const processOptions = { ...options, command: argv, timeoutMs: options.timeout };

@@ -49,6 +49,19 @@ describe('a pool', () => {
     }),
   );
 
+  rootTest('loses no sandbox to a command that cannot be right', () =>
+    leavesNothing(async () => {
+      await using pool = await Pool.create({ size: 2 });
+      const wrong = [[undefined], [5], [[]], ['true', 5], ['true', null], ['true', [7]]] as unknown[][];
+      for (const call of wrong)
+        await expect(pool.run(...(call as Parameters<Pool['run']>))).rejects.toMatchObject({
+          code: 'ERR_NS_INVALID_SPEC',
+        });
+      await eventually(async () => (await isFull(pool)) && pool.state.claimed === 0);
+      expect(monitors()).toHaveLength(2);
+    }),
+  );
+
   rootTest('reads, streams and limits output as run does', () =>
     leavesNothing(async () => {
       await using pool = await Pool.create({ size: 2 });
