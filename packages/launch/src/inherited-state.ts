@@ -36,10 +36,7 @@ const PRIO_PROCESS = 0;
  */
 export function inheritedState(): string | undefined {
   try {
-    files ??= {
-      status: open('/proc/thread-self/status', O.RDONLY),
-      cgroup: open('/proc/thread-self/cgroup', O.RDONLY),
-    };
+    files ??= openFiles();
     if (known?.changes !== namespaceChanges()) known = { changes: namespaceChanges(), links: namespaceLinks() };
     if (known.links === undefined) return undefined;
     const status = contentOf(files.status);
@@ -57,6 +54,16 @@ export function inheritedState(): string | undefined {
     ].join('\n');
   } catch {
     return undefined;
+  }
+}
+
+function openFiles(): OpenFiles {
+  const status = open('/proc/thread-self/status', O.RDONLY);
+  try {
+    return { status, cgroup: open('/proc/thread-self/cgroup', O.RDONLY) };
+  } catch (error) {
+    status.close();
+    throw error;
   }
 }
 

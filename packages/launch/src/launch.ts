@@ -1,4 +1,4 @@
-import { SpecError } from '@ns/libc';
+import { prepareToWatch, SpecError } from '@ns/libc';
 import { Inheritance } from './inheritance.ts';
 import { Launched, type Origin } from './launched.ts';
 import { assembleProgram, type FdLayout, type Step } from './lowering.ts';
@@ -53,6 +53,8 @@ export function launch(options: LaunchOptions): Launched {
     direct = false,
     unmountLate = false,
   } = options;
+  // Nobody would see to a process that could not be watched.
+  prepareToWatch();
   const streams = stdio instanceof StandardStreams ? stdio : new StandardStreams(stdio);
   let inheritance: Inheritance | undefined;
   try {

@@ -1,7 +1,10 @@
 import { closeSync, openSync, readlinkSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
 import { addressOf, ERRNO, SYS, SyscallError, syscall } from '@ns/libc';
 import { kernelState, leftSince, needs, notRoot, processesInNamespace } from '@ns/testing';
 import { launch, type Step } from '../src/index.ts';
+import { rest } from '../src/zygote.ts';
+import { NodeScript } from './node-script.ts';
 import { appendsLower, assembleContainer, containerPlan, program } from './plans.ts';
 import { outcome, run } from './run.ts';
 
@@ -142,13 +145,25 @@ describe('each kind of step names itself and the call that failed', () => {
   }
 });
 
+test('a process that could not be watched is not made', async () => {
+  using script = new NodeScript('without-sockets');
+  const child = script.start([]);
+  expect(JSON.parse(await text(child.stdout))).toEqual({
+    installed: 0,
+    codes: ['EAFNOSUPPORT', 'EAFNOSUPPORT', 'EAFNOSUPPORT'],
+    children: 0,
+  });
+});
+
 rootTest('a launch for which descriptors run out leaves none', async () => {
   await run({ steps: assembleContainer(containerPlan(['true'])), stdio: ['pipe', 'pipe', 'pipe'] });
+  // What is kept for the next launch is opened again.
+  rest();
   const before = kernelState();
   const soft = setSoftNofile(undefined);
   let attempts = 0;
   try {
-    for (let limit = 3; ; limit++, attempts++) {
+    for (let limit = 3; limit < 1000; limit++, attempts++) {
       setSoftNofile(limit);
       try {
         const launched = launch({ steps: assembleContainer(containerPlan(['true'])), stdio: ['pipe', 'pipe', 'pipe'] });
@@ -163,6 +178,7 @@ rootTest('a launch for which descriptors run out leaves none', async () => {
     setSoftNofile(soft);
   }
   expect(attempts).toBeGreaterThan(3);
+  expect(attempts).toBeLessThan(100);
   expect(await leftSince(before)).toEqual([]);
 });
 

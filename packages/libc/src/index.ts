@@ -40,5 +40,5 @@ export { type FdWatch, type LoopHandle, watchFdAlone } from './loop-handle.ts';
 export { allocate, cString, type Memory, mapShared } from './memory.ts';
 export { ResourceStack } from './resource-stack.ts';
 export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';
-export { type EventWatch, type WatchedEvents, watchFd } from './watch-fd.ts';
+export { type EventWatch, prepareToWatch, type WatchedEvents, watchFd } from './watch-fd.ts';
 export { getXattr, listXattrs, listXattrsFd, removeXattr, setXattr } from './xattr.ts';

@@ -144,6 +144,17 @@ function maskOf({ readable, writable, disconnect, prioritized }: WatchedEvents):
   );
 }
 
+/**
+ * Makes ahead of time what {@link watchFd} makes when there is nothing of it, which may fail: before there is anything that
+ * would have to be watched.
+ *
+ * @throws SyscallError as `watchFd`
+ */
+export function prepareToWatch(): void {
+  openSet();
+  idle.use();
+}
+
 /** The descriptor of the set. */
 function openSet(): number {
   set ??= makeSet();
