@@ -1,5 +1,4 @@
 import { parseSize } from '@ns/cgroups';
-import { SpecError, UnavailableError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { AdoptedRun } from './adopted-run.ts';
 import { watchContainerCgroup } from './cgroup-watch.ts';
@@ -7,13 +6,7 @@ import type { DumpOptions } from './checkpoint/dump.ts';
 import type { Restoration } from './checkpoint/restoration.ts';
 import { createExecCgroup } from './container-cgroup.ts';
 import type { ContainerEvent } from './container-event.ts';
-import {
-  type ContainerOverlay,
-  type ContainerRoot,
-  type FirstFiles,
-  overlaysOf,
-  snapshotContainer,
-} from './container-files.ts';
+import { type ContainerOverlay, type ContainerRoot, type FirstFiles, overlaysOf } from './container-files.ts';
 import { claimName, releaseName } from './container-names.ts';
 import { feedInput } from './container-process.ts';
 import { ContainerRun } from './container-run.ts';
@@ -32,7 +25,7 @@ import { isDetachable } from './detachment.ts';
 import { ContainerStateError } from './errors.ts';
 import { EventHub } from './event-hub.ts';
 import type { ExecTarget } from './exec.ts';
-import { ownersOutside } from './file-owners.ts';
+import { forkScratch } from './fork-scratch.ts';
 import type { OpenedWrites, WriteLimit } from './kept-writes.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog } from './log-location.ts';
@@ -43,14 +36,14 @@ import { openKept } from './resources.ts';
 import type { Result } from './result.ts';
 import { resolveRoot } from './rootfs.ts';
 import type { RunHandle } from './run-handle.ts';
-import { newScratch, type Scratch } from './scratch.ts';
+import type { Scratch } from './scratch.ts';
 import { stateDirectory } from './state-root.ts';
 import { readStoredLog } from './stored-log.ts';
 import { type StoredSpec, specToStore } from './stored-spec.ts';
 import { type Supervised, Supervision } from './supervision.ts';
 import { type ContainerTrace, traced, traceOnly } from './tracing.ts';
 import type { ContainerSpec } from './types.ts';
-import { leaseIds, resolveIdMaps, wantsIdLease } from './user-namespace.ts';
+import { leaseIds, wantsIdLease } from './user-namespace.ts';
 
 /**
  * Where a container stands between its making and its removal, the run it has now, and the steps from one to the next.
@@ -499,26 +492,3 @@ export interface Beginning {
 }
 
 const onlyItsMaker = 'Only the process that made it can';
-
-/** The scratch of a container that begins with the changes of another one. */
-function forkScratch(spec: ContainerSpec, ids: IdLease | undefined, files: readonly FirstFiles[]): Promise<Scratch> {
-  const root = resolveRoot(spec);
-  if (
-    root.writable === 'none' ||
-    root.writable === 'direct' ||
-    (typeof root.writable === 'object' && 'upper' in root.writable)
-  )
-    throw new SpecError('writable', "'tmpfs' or { tmpfs: size }, for the files it begins with", spec.writable);
-  if (process.geteuid!() !== 0)
-    throw new UnavailableError(
-      'fork()',
-      'an ordinary user cannot mount what a container begins with outside of its user namespace',
-      'commit() this one and create others with that layer on top of its own: rootfs: { layers: [layer.path, …] }',
-    );
-  const idMaps = resolveIdMaps(spec, ids);
-  const outside = idMaps && ownersOutside(idMaps);
-  const owner = { uid: 0, gid: 0 };
-  return newScratch(scratchOptions(root), outside?.(owner) ?? owner, (scratch) =>
-    snapshotContainer(files, scratch, outside),
-  );
-}

@@ -1,7 +1,8 @@
 import { type OwnedFd, pidfdOpen, pidfdSendSignal, ResourceStack, SpecError, watchFd } from '@ns/libc';
-import { decodeWaitStatus, type Exit } from './launched.ts';
+import type { Exit } from './launched.ts';
 import { decodeRecord, RECORD_SIZE } from './records.ts';
 import { controlSignals, SIGNALS } from './signals.ts';
+import { decodeWaitStatus } from './wait-status.ts';
 
 /** Which processes to adopt. */
 export interface AdoptOptions {

@@ -24,9 +24,11 @@ import type { Step } from './lowering.ts';
 import { PreparedProgram } from './prepared-program.ts';
 import { receiveRecord } from './receive-record.ts';
 import { decodeUsage, type ResourceUsage, type StageRecord } from './records.ts';
-import { controlSignals, SIGNALS, signalName } from './signals.ts';
+import { controlSignals, SIGNALS } from './signals.ts';
 import type { StandardStreams } from './standard-streams.ts';
 import { type NamespaceKind, namespaceFlags, POLLIN } from './steps/process.ts';
+import { decodeWaitStatus } from './wait-status.ts';
+import { whenEnded } from './when-ended.ts';
 import { forgetChild } from './worker-children.ts';
 
 /** How a launched process ended. */
@@ -511,20 +513,3 @@ const waitResult = allocate(8 + 144);
 const goWord = allocate(1);
 
 const kindOfFlag = new Map(Object.entries(namespaceFlags).map(([kind, flag]) => [flag, kind as NamespaceKind]));
-
-/** Calls back once when the process of a pidfd has ended; owns and closes it. */
-export function whenEnded(pidfd: OwnedFd, callback: () => void): void {
-  const watch = watchFd(pidfd.fd, { readable: true }, () => {
-    watch.close();
-    pidfd.close();
-    callback();
-  });
-}
-
-/** exit code and signal of a wait status: wait(2). */
-export function decodeWaitStatus(status: number): { exitCode: number | null; signal: NodeJS.Signals | null } {
-  const signal = status & 0x7f;
-  return signal === 0
-    ? { exitCode: (status >> 8) & 0xff, signal: null }
-    : { exitCode: null, signal: signalName(signal) ?? (`SIG${signal}` as NodeJS.Signals) };
-}
