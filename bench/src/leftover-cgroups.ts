@@ -40,8 +40,9 @@ function find(directory: string, name: RegExp, depth = 1): string[] {
 function remove(path: string): boolean {
   try {
     for (const child of children(path)) remove(join(path, child));
-    for (const pid of readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean))
-      process.kill(Number(pid), 'SIGKILL');
+    const pids = readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n').map(Number);
+    // 0 is a process that our pid namespace does not know; kill(2) would take it for our own group.
+    for (const pid of pids) if (pid > 0) process.kill(pid, 'SIGKILL');
     rmdirSync(path);
     return true;
   } catch (error) {
