@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { detectCgroups } from '@ns/cgroups';
 import { probe } from '@ns/core';
 import { kernelState, leftSince, needs, notRoot } from '@ns/testing';
@@ -7,11 +8,24 @@ import { doctorTable, missingFeatures } from '../src/doctor-table.ts';
 const test = needs(notRoot);
 
 function probeCgroups(): string[] {
-  return detectCgroups().hierarchies.flatMap(({ mountPoint }) =>
-    readdirSync(mountPoint, { recursive: true, encoding: 'utf8' }).filter((path) =>
-      path.includes(`ns-probe-${process.pid}-`),
-    ),
-  );
+  return detectCgroups()
+    .hierarchies.flatMap(({ mountPoint }) => directoriesBelow(mountPoint))
+    .filter((path) => path.includes(`ns-probe-${process.pid}-`));
+}
+
+/** Those that others make and remove meanwhile may be missed, with what is in them. */
+function directoriesBelow(directory: string): string[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {
+      if (!entry.isDirectory()) return [];
+      const path = join(directory, entry.name);
+      return [path, ...directoriesBelow(path)];
+    });
+  } catch (error) {
+    // Gone, or too deep for a path: nothing of ours.
+    if (['ENOENT', 'ENODEV', 'ENAMETOOLONG'].includes((error as NodeJS.ErrnoException).code!)) return [];
+    throw error;
+  }
 }
 
 test('every entry is a verdict, and what fails says why', async () => {
