@@ -1,5 +1,5 @@
 import { type OwnedFd, pidfdOpen, pidfdSendSignal, ResourceStack, SpecError, watchFd } from '@ns/libc';
-import type { Exit } from './launched.ts';
+import type { Exit } from './exit.ts';
 import { decodeRecord, RECORD_SIZE } from './records.ts';
 import { controlSignals, SIGNALS } from './signals.ts';
 import { decodeWaitStatus } from './wait-status.ts';

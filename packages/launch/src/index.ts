@@ -1,8 +1,9 @@
 export { Adopted, type AdoptOptions, readExit } from './adopted.ts';
 export { describeStep } from './describe-step.ts';
+export type { Exit } from './exit.ts';
 export { type ExplainedStep, Explanation, explain } from './explain.ts';
 export { type LaunchOptions, launch } from './launch.ts';
-export { type Exit, Launched } from './launched.ts';
+export { Launched } from './launched.ts';
 export type { FdLayout, Step } from './lowering.ts';
 export { helperName } from './orphans.ts';
 export { type PreparedOptions, PreparedProgram } from './prepared-program.ts';

@@ -10,39 +10,27 @@ import {
   SYS,
   SyscallError,
   syscall,
-  WNOHANG,
   watchFd,
 } from '@ns/libc';
 import { Continuation } from './continuation.ts';
 import { ContinuationImage } from './continuation-image.ts';
 import { Deferred } from './deferred.ts';
+import type { Exit } from './exit.ts';
 import { describeFailure, type LaunchedSteps } from './explain.ts';
 import type { Inheritance, Started } from './inheritance.ts';
 import { disposeLater } from './late-disposal.ts';
 import { holdMountNamespace, unmountLater } from './late-unmount.ts';
+import { LaunchFacts } from './launch-facts.ts';
 import type { Step } from './lowering.ts';
 import { PreparedProgram } from './prepared-program.ts';
+import { ReapedChild } from './reaped-child.ts';
 import { receiveRecord } from './receive-record.ts';
-import { decodeUsage, type ResourceUsage, type StageRecord } from './records.ts';
+import { decodeUsage, type StageRecord } from './records.ts';
 import { controlSignals, SIGNALS } from './signals.ts';
 import type { StandardStreams } from './standard-streams.ts';
 import { type NamespaceKind, namespaceFlags, POLLIN } from './steps/process.ts';
 import { decodeWaitStatus } from './wait-status.ts';
 import { whenEnded } from './when-ended.ts';
-import { forgetChild } from './worker-children.ts';
-
-/** How a launched process ended. */
-export interface Exit {
-  /** 0–255, or null when a signal ended it. */
-  readonly exitCode: number | null;
-  readonly signal: NodeJS.Signals | null;
-  /** It was ended because its time was up. */
-  readonly timedOut: boolean;
-  /** The step that failed: the program never ran. */
-  readonly failure: SyscallError | undefined;
-  /** Of the process and all descendants that were waited for. */
-  readonly usage: ResourceUsage | undefined;
-}
 
 /** What was launched: failures are explained from it. */
 export interface Origin extends LaunchedSteps {
@@ -60,7 +48,8 @@ export class Launched {
   /** Refers to the first process, also after its pid was given to another. */
   pidfd: OwnedFd | undefined;
 
-  #monitorPid: number | undefined;
+  /** Undefined until it is there, which is told where the zygote makes it. */
+  #monitor: ReapedChild | undefined;
   /** What the process needs to be started: kept until it exists. */
   #inheritance: Inheritance | undefined;
   #status: OwnedFd;
@@ -70,14 +59,8 @@ export class Launched {
   readonly #supervised: boolean;
   readonly #unmountLate: boolean;
   readonly #hasInit: boolean;
-  readonly #started = new Deferred<number>();
-  readonly #ready = new Deferred<void>();
-  readonly #executed = new Deferred<void>();
+  readonly #facts = new LaunchFacts();
   readonly #exited = new Deferred<Exit>();
-  readonly #payloadEnded = new Deferred<void>();
-  readonly #listener = new Deferred<OwnedFd>();
-  readonly #terminal = new Deferred<OwnedFd>();
-  readonly #scratch = new Deferred<OwnedFd>();
   readonly #namespaces = new Map<NamespaceKind, OwnedFd>();
   readonly #early: (() => void)[] = [];
   #goWord = goWord;
@@ -90,7 +73,6 @@ export class Launched {
   /** The first process has ended. */
   #isEnding = false;
   #hearsAll = true;
-  #monitorEnd: { readonly status: number; readonly usage: ResourceUsage } | undefined;
   #gone = false;
 
   /** @param inheritance - ours from now on */
@@ -118,29 +100,22 @@ export class Launched {
    * have to be waited for, some microseconds. 0 when no process could be made.
    */
   get monitorPid(): number {
-    while (this.#monitorPid === undefined) {
-      statusPoll.bytes.writeInt32LE(this.#status.fd, 0);
-      syscall(SYS.ppoll, statusPoll.address, 1, 0, 0, 0);
-      const message = receiveRecord(this.#status.fd);
-      if (message === 'end') this.#spawnAfterAll();
-      else if (message?.record) this.#handle(message.record, message.fd);
-    }
-    return this.#monitorPid;
+    return this.#awaitMonitor().pid;
   }
 
   /** Settles when the first process exists: its pid as the caller sees it. */
   get started(): Promise<number> {
-    return this.#asked(this.#started);
+    return this.#asked(this.#facts.started);
   }
 
   /** Settles at a `park` step. */
   get ready(): Promise<void> {
-    return this.#asked(this.#ready);
+    return this.#asked(this.#facts.ready);
   }
 
   /** Settles when the program has replaced the stage; under a monitor without an init, which cannot tell, at the end. */
   get executed(): Promise<void> {
-    return this.#asked(this.#executed);
+    return this.#asked(this.#facts.executed);
   }
 
   /** Settles when monitor and process are gone. Never rejects: a failed setup is in {@link Exit.failure}. */
@@ -153,22 +128,22 @@ export class Launched {
    * by whoever waits for `exited`.
    */
   get payloadEnded(): Promise<void> {
-    return this.#asked(this.#payloadEnded);
+    return this.#asked(this.#facts.payloadEnded);
   }
 
   /** Notification descriptor of a seccomp filter with a listener. */
   get seccompListener(): Promise<OwnedFd> {
-    return this.#asked(this.#listener);
+    return this.#asked(this.#facts.listener);
   }
 
   /** The controlling side of the pseudoterminal of a `terminal` step. */
   get terminal(): Promise<OwnedFd> {
-    return this.#asked(this.#terminal);
+    return this.#asked(this.#facts.terminal);
   }
 
   /** A detached mount of the scratch, with `handOver`. */
   get scratch(): Promise<OwnedFd> {
-    return this.#asked(this.#scratch);
+    return this.#asked(this.#facts.scratch);
   }
 
   get stdin(): Writable | null {
@@ -261,15 +236,15 @@ export class Launched {
    */
   signal(signal: NodeJS.Signals): boolean {
     if (!Object.hasOwn(SIGNALS, signal)) throw new SpecError('signal', "a signal name such as 'SIGTERM'", signal);
-    const pid = this.monitorPid;
-    if (this.#gone || this.#monitorEnd) return false;
-    // We have not waited for the monitor yet, so the pid is still its own.
-    return syscall(SYS.kill, pid, (this.#supervised && controlSignals[signal]) || SIGNALS[signal]) === 0;
+    const monitor = this.#awaitMonitor();
+    // Not reaped yet, its pid is still its own.
+    if (this.#gone || monitor.end) return false;
+    return syscall(SYS.kill, monitor.pid, (this.#supervised && controlSignals[signal]) || SIGNALS[signal]) === 0;
   }
 
   /** Does the process exist? The kernel is asked, which knows before we have heard of it. */
   get alive(): boolean {
-    return !this.#gone && (this.#monitorPid === undefined || !this.#waitForMonitor());
+    return !this.#gone && !this.#monitor?.hasEnded();
   }
 
   /** Ends the process and, where it is pid 1 of a pid namespace, everything in it. */
@@ -277,18 +252,29 @@ export class Launched {
     return this.signal('SIGKILL');
   }
 
+  #awaitMonitor(): ReapedChild {
+    while (!this.#monitor) {
+      statusPoll.bytes.writeInt32LE(this.#status.fd, 0);
+      syscall(SYS.ppoll, statusPoll.address, 1, 0, 0, 0);
+      const message = receiveRecord(this.#status.fd);
+      if (message === 'end') this.#spawnAfterAll();
+      else if (message?.record) this.#handle(message.record, message.fd);
+    }
+    return this.#monitor;
+  }
+
   #watchStatus(): EventWatch {
     this.#hearsAll = true;
     return watchFd(this.#status.fd, { readable: true }, () => this.#drain());
   }
 
-  #spawned(pid: number): void {
-    this.#monitorPid = pid;
+  #spawned(pid: number, monitor = new ReapedChild(pid)): void {
+    this.#monitor = monitor;
     this.#inheritance?.[Symbol.dispose]();
     this.#inheritance = undefined;
     if (this.#supervised) return;
     this.pid = pid;
-    this.#started.resolve(pid);
+    this.#facts.started.resolve(pid);
   }
 
   /** The zygote ended, or could not make the process: now it is our turn, and what hinders us is the reason. */
@@ -302,9 +288,8 @@ export class Launched {
       this.#watch = this.#watchStatus();
     } catch (error) {
       this.#failure = error as SyscallError;
-      this.#monitorEnd = { status: 125 << 8, usage: decodeUsage(Buffer.alloc(144)) };
       this.#gone = true;
-      this.#spawned(0);
+      this.#spawned(0, new ReapedChild(0, { status: 125 << 8, usage: decodeUsage(Buffer.alloc(144)) }));
       // Whoever asks for the pid now shall not find everything settled in the same breath.
       process.nextTick(() => this.#settle());
     }
@@ -322,8 +307,7 @@ export class Launched {
    */
   #listen(): void {
     if (this.#status.closed) return;
-    const facts = [this.#ready, this.#executed, this.#payloadEnded, this.#listener, this.#terminal, this.#scratch];
-    const hearsAll = this.pid === undefined || facts.some(({ awaited }) => awaited);
+    const hearsAll = this.pid === undefined || this.#facts.awaited;
     if (hearsAll === this.#hearsAll) return;
     this.#hearsAll = hearsAll;
     this.#watch.change(hearsAll ? { readable: true } : { disconnect: true });
@@ -348,7 +332,7 @@ export class Launched {
   #receiveAll(): void {
     for (let hasEnded = false; ; ) {
       const message = receiveRecord(this.#status.fd);
-      if (message === 'end' && this.#monitorPid === undefined) {
+      if (message === 'end' && !this.#monitor) {
         this.#spawnAfterAll();
         return;
       }
@@ -362,7 +346,7 @@ export class Launched {
         this.#reap();
         return;
       } else {
-        hasEnded = this.#isEnding && this.#yieldToMonitor();
+        hasEnded = this.#isEnding && this.#monitor!.endsAtOnce();
         if (!hasEnded) return;
       }
     }
@@ -380,37 +364,37 @@ export class Launched {
         this.pid = record.value;
         this.pidfd = fd;
         if (this.#unmountLate) this.#mounts = holdMountNamespace(record.value, fd);
-        this.#started.resolve(record.value);
+        this.#facts.started.resolve(record.value);
         for (const resolve of this.#early.splice(0)) resolve();
         return;
       case 'ready':
-        this.#onceStarted(() => this.#ready.resolve());
+        this.#onceStarted(() => this.#facts.ready.resolve());
         break;
       case 'executing':
-        if (!this.#failure) this.#onceStarted(() => this.#executed.resolve());
+        if (!this.#failure) this.#onceStarted(() => this.#facts.executed.resolve());
         break;
       case 'timeout':
         this.#timedOut = true;
         break;
       case 'payloadExit':
         this.#payloadStatus = record.value;
-        this.#payloadEnded.resolve();
+        this.#facts.payloadEnded.resolve();
         break;
       case 'exit':
         this.#exitRecord = record;
         this.#isEnding = true;
         break;
       case 'seccompListener':
-        if (fd) this.#listener.resolve(fd);
+        if (fd) this.#facts.listener.resolve(fd);
         return;
       case 'terminal':
-        if (fd) this.#terminal.resolve(fd);
+        if (fd) this.#facts.terminal.resolve(fd);
         return;
       case 'namespace':
         if (fd) this.#namespaces.set(kindOfFlag.get(record.value)!, fd);
         return;
       case 'scratch':
-        if (fd) this.#scratch.resolve(fd);
+        if (fd) this.#facts.scratch.resolve(fd);
         return;
     }
     fd?.close();
@@ -430,41 +414,18 @@ export class Launched {
 
   /** The status socket has ended: nobody of ours holds it any more. */
   #reap(): void {
-    if (!this.#supervised && !this.#failure) this.#executed.resolve();
-    if (this.#waitForMonitor()) this.#awaitFirstProcess();
+    if (!this.#supervised && !this.#failure) this.#facts.executed.resolve();
+    const monitor = this.#monitor!;
+    if (monitor.hasEnded()) this.#awaitFirstProcess();
     // It is on its way out, and the rest of that way takes microseconds: a pidfd to wait for it takes longer to set up.
-    else setImmediate(() => (this.#waitForMonitor() ? this.#awaitFirstProcess() : this.#watchMonitor()));
+    else setImmediate(() => (monitor.hasEnded() ? this.#awaitFirstProcess() : this.#watchMonitor(monitor)));
   }
 
-  #watchMonitor(): void {
-    whenEnded(pidfdOpen(this.monitorPid), () => {
-      this.#waitForMonitor();
+  #watchMonitor(monitor: ReapedChild): void {
+    whenEnded(pidfdOpen(monitor.pid), () => {
+      monitor.hasEnded();
       this.#awaitFirstProcess();
     });
-  }
-
-  /**
-   * Its last word said, the monitor is some microseconds from its end: hearing of that through the event loop would take
-   * many times as long. Under load it may take longer than the few dozen attempts made here, and then the loop it is.
-   */
-  #yieldToMonitor(): boolean {
-    for (let attempt = 0; attempt < 50; attempt++) {
-      if (this.#waitForMonitor()) return true;
-      syscall(SYS.sched_yield);
-    }
-    return false;
-  }
-
-  /** Whether the monitor is gone; if so, it is reaped. */
-  #waitForMonitor(): boolean {
-    if (this.#monitorEnd) return true;
-    const { bytes, address } = waitResult;
-    const result = syscall(SYS.wait4, this.monitorPid, address, WNOHANG, address + 8);
-    if (result > 0) {
-      this.#monitorEnd = { status: bytes.readInt32LE(0), usage: decodeUsage(bytes.subarray(8)) };
-      forgetChild(this.monitorPid);
-    }
-    return result !== 0;
   }
 
   /** The kernel ends the container's first process when its monitor was killed, but not at the same instant. */
@@ -477,27 +438,21 @@ export class Launched {
   #settle(): void {
     if (this.#continuation) disposeLater(this.#continuation);
     // A monitor that reported nothing was killed, and took its child with it.
-    const status = this.#payloadStatus ?? this.#exitRecord?.value ?? this.#monitorEnd?.status ?? SIGNALS.SIGKILL;
+    const status = this.#payloadStatus ?? this.#exitRecord?.value ?? this.#monitor?.end?.status ?? SIGNALS.SIGKILL;
     const exit: Exit = {
       ...decodeWaitStatus(status),
       timedOut: this.#timedOut,
       failure: this.#failure,
-      usage: (this.#supervised ? this.#exitRecord : this.#monitorEnd)?.usage,
+      usage: (this.#supervised ? this.#exitRecord : this.#monitor?.end)?.usage,
     };
     this.pidfd?.close();
     for (const fd of this.#namespaces.values()) fd.close();
     if (this.#mounts) unmountLater(this.#mounts);
     this.streams.processEnded();
-    if (this.#exitRecord && !this.#failure && !this.#hasInit) this.#executed.resolve();
-    const early = () =>
-      this.#failure ?? new SyscallError('wait4', ERRNO.ECHILD!, { doing: 'process ended during its setup' });
-    this.#started.reject(early);
-    this.#ready.reject(early);
-    this.#executed.reject(early);
-    this.#listener.reject(early);
-    this.#terminal.reject(early);
-    this.#scratch.reject(early);
-    this.#payloadEnded.resolve();
+    if (this.#exitRecord && !this.#failure && !this.#hasInit) this.#facts.executed.resolve();
+    this.#facts.end(
+      () => this.#failure ?? new SyscallError('wait4', ERRNO.ECHILD!, { doing: 'process ended during its setup' }),
+    );
     this.#exited.resolve(exit);
   }
 }
@@ -505,9 +460,6 @@ export class Launched {
 /** struct pollfd */
 const statusPoll = allocate(8);
 statusPoll.bytes.writeInt16LE(POLLIN, 4);
-
-/** A wait status and a struct rusage. */
-const waitResult = allocate(8 + 144);
 
 /** What a parked process waits for: one byte of any value. */
 const goWord = allocate(1);

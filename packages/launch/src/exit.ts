@@ -1,0 +1,15 @@
+import type { SyscallError } from '@ns/libc';
+import type { ResourceUsage } from './records.ts';
+
+/** How a launched process ended. */
+export interface Exit {
+  /** 0–255, or null when a signal ended it. */
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** It was ended because its time was up. */
+  readonly timedOut: boolean;
+  /** The step that failed: the program never ran. */
+  readonly failure: SyscallError | undefined;
+  /** Of the process and all descendants that were waited for. */
+  readonly usage: ResourceUsage | undefined;
+}
