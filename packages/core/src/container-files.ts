@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import type { Step } from '@ns/launch';
-import { NsError, ResourceStack, UnavailableError } from '@ns/libc';
+import { NsError, type OwnedFd, ResourceStack, UnavailableError } from '@ns/libc';
 import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
 import {
   type AppliedChanges,
@@ -25,6 +25,7 @@ import {
 import { type MapOwner, ownersInside, ownersOutside } from './file-owners.ts';
 import { kernelAtLeast, readHost } from './host.ts';
 import { openContainerRoot } from './in-mount-namespace.ts';
+import type { OpenedWrites } from './kept-writes.ts';
 import type { Patience } from './patience.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import type { RunHandle } from './run-handle.ts';
@@ -123,6 +124,43 @@ export function overlaysOf(
   return find(steps);
 }
 
+/**
+ * The overlays of a container, which stay where they are said to be until this is disposed of: whoever removes it meanwhile, or
+ * starts it again, would give the numbers of its descriptors, and with them these paths, to other files.
+ */
+export class HeldOverlays implements Disposable {
+  readonly overlays: readonly ContainerOverlay[];
+  readonly #held = new ResourceStack();
+
+  constructor(
+    { plan, design }: Pick<RunHandle, 'plan' | 'design'>,
+    { scratch, kept }: { scratch: OwnedFd | undefined; kept: OpenedWrites | undefined },
+  ) {
+    this.overlays =
+      plan && scratch
+        ? overlaysOf(plan.steps, design, {
+            scratch: this.#held.use(scratch.duplicate()).procPath,
+            kept: kept?.mount ? this.#held.use(kept.mount.duplicate()).procPath : kept?.path,
+          })
+        : [];
+  }
+
+  /** Holds them for as long as somebody reads. */
+  stream(make: (overlays: readonly ContainerOverlay[]) => Readable): Readable {
+    const dispose = () => this[Symbol.dispose]();
+    try {
+      return make(this.overlays).once('close', dispose);
+    } catch (error) {
+      dispose();
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#held[Symbol.dispose]();
+  }
+}
+
 /** What a container changed, all its overlays together, sorted by path. */
 export async function diffContainer(overlays: readonly ContainerOverlay[]): Promise<Change[]> {
   const changes = await Promise.all(
@@ -209,7 +247,7 @@ export function specToFork({ name: _, writable, rootfs, ...spec }: ContainerSpec
 }
 
 /** The root of a container that runs, by a process in it; or of one that does not, put together again. */
-export type ContainerRoot = { readonly run: RunHandle } | { readonly overlays: readonly ContainerOverlay[] };
+export type ContainerRoot = { readonly run: RunHandle } | HeldOverlays;
 
 /** The whole file system without what is mounted in it, owners as they are inside. */
 export function exportContainer(
@@ -230,8 +268,9 @@ export function exportContainer(
       { objectMode: false },
     );
   }
-  const { layers } = rootOverlay(root.overlays);
-  return stackStream(layers, { ...rest, ...(chosen && { mapOwner: chosen }) });
+  return root.stream((overlays) =>
+    stackStream(rootOverlay(overlays).layers, { ...rest, ...(chosen && { mapOwner: chosen }) }),
+  );
 }
 
 /**
@@ -289,8 +328,8 @@ async function withRoot<T>(
     using place = await openContainerRoot(root.run);
     return await use(place);
   }
-  const { upper, work, layers, userxattr, scratchName } = rootOverlay(root.overlays);
   using held = new ResourceStack();
+  const { upper, work, layers, userxattr, scratchName } = rootOverlay(held.use(root).overlays);
   const lower: DirectoryPlace[] = [];
   for (const { directory, mapOwner } of layers.slice(1)) {
     if (!idMaps || mapOwner) lower.push(directory);

@@ -6,7 +6,7 @@ import type { DumpOptions } from './checkpoint/dump.ts';
 import type { Restoration } from './checkpoint/restoration.ts';
 import { createExecCgroup } from './container-cgroup.ts';
 import type { ContainerEvent } from './container-event.ts';
-import { type ContainerOverlay, type ContainerRoot, type FirstFiles, overlaysOf } from './container-files.ts';
+import { type ContainerOverlay, type ContainerRoot, type FirstFiles, HeldOverlays } from './container-files.ts';
 import { claimName, releaseName } from './container-names.ts';
 import { feedInput } from './container-process.ts';
 import { ContainerRun } from './container-run.ts';
@@ -135,23 +135,26 @@ export class ContainerLife {
       : { method: 'tmpfs', sizeBytes: Number(size), ...(inodes !== undefined && { inodes: Number(inodes) }) };
   }
 
-  /** Where its changes are. */
-  get overlays(): ContainerOverlay[] {
+  /** Where its changes are, until it is disposed of. */
+  holdOverlays(): HeldOverlays {
     if (this.status === 'removed') throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'look at what it changed');
     if (this.isFound) throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', 'look at what it changed', onlyItsMaker);
-    return this.#run?.plan && this.#scratch
-      ? overlaysOf(this.#run.plan.steps, this.#run.design, {
-          scratch: this.#scratch.fd.procPath,
-          kept: this.#kept?.path,
-        })
-      : [];
+    return new HeldOverlays(this.#run!, { scratch: this.#scratch?.fd, kept: this.#kept });
+  }
+
+  /** Does something with its changes. */
+  withOverlays<T>(act: (overlays: readonly ContainerOverlay[]) => Promise<T>): Promise<T> {
+    return this.atRest(async () => {
+      using held = this.holdOverlays();
+      return await act(held.overlays);
+    });
   }
 
   /** Its file system, also when nothing runs. */
   root(wanted: string): ContainerRoot {
     if (this.isAlive && this.#run && !this.#isEnding) return { run: this.#run };
     if (this.#status !== 'stopped' || this.isFound) this.alive(wanted);
-    return { overlays: this.overlays };
+    return this.holdOverlays();
   }
 
   /**
@@ -288,7 +291,9 @@ export class ContainerLife {
     const { checkpointContainer } = await import('./checkpoint/checkpoint-container.ts');
     await this.exclusive(async () => {
       const run = this.running('checkpoint it');
-      const container = { spec: this.#spec, run, overlays: this.overlays, beforeEnd: () => this.holdBack() };
+      using held = this.holdOverlays();
+      const { overlays } = held;
+      const container = { spec: this.#spec, run, overlays, beforeEnd: () => this.holdBack() };
       await checkpointContainer(container, options);
     });
     if (!options.leaveRunning) await this.wait();

@@ -18,6 +18,7 @@ import {
   discardContainer,
   type ExportOptions,
   exportContainer,
+  type FirstFiles,
   specToFork,
   streamContainerDiff,
 } from './container-files.ts';
@@ -404,12 +405,12 @@ export class Container implements AsyncDisposable {
 
   /** What it changed: paths that are new, modified or gone, from its layers alone. Running, stopped, or just made. */
   diff(): Promise<Change[]> {
-    return diffContainer(this.#life.overlays);
+    return this.#life.withOverlays(diffContainer);
   }
 
   /** The same as an OCI layer archive. */
   diffStream(): Readable {
-    return streamContainerDiff(this.#life.overlays);
+    return this.#life.holdOverlays().stream(streamContainerDiff);
   }
 
   /**
@@ -424,7 +425,7 @@ export class Container implements AsyncDisposable {
     const { patience, rest } = splitPatience(options);
     checkCall('patience', patience);
     return interruptibly('applying changes', patience, (signal) =>
-      applyContainer(this.#life.overlays, target.replace(/\/+$/, ''), { ...rest, signal }),
+      this.#life.withOverlays((overlays) => applyContainer(overlays, target.replace(/\/+$/, ''), { ...rest, signal })),
     );
   }
 
@@ -440,7 +441,8 @@ export class Container implements AsyncDisposable {
     await this.#life.exclusive(async () => {
       if (this.#life.isAlive)
         throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'discard its changes', 'Stop it first');
-      await discardContainer(this.#life.overlays);
+      using held = this.#life.holdOverlays();
+      await discardContainer(held.overlays);
     });
   }
 
@@ -449,7 +451,9 @@ export class Container implements AsyncDisposable {
    * Once begun it is carried through, also for somebody who lost patience: a layer is whole or not there.
    */
   async commit(store: string, patience: Patience = {}): Promise<StoredLayer> {
-    return patiently('the commit', checkCall('patience', patience), () => commitContainer(this.#life.overlays, store));
+    return patiently('the commit', checkCall('patience', patience), () =>
+      this.#life.withOverlays((overlays) => commitContainer(overlays, store)),
+    );
   }
 
   /**
@@ -631,18 +635,19 @@ export class Container implements AsyncDisposable {
 
   /** All of them, or none. */
   async #forks(count: number, changes: Partial<ContainerSpec>): Promise<Container[]> {
-    const forks = await Promise.allSettled(Array.from({ length: count }, () => this.#fork(changes)));
-    const made = forks.flatMap((fork) => (fork.status === 'fulfilled' ? [fork.value] : []));
-    const failed = forks.find((fork) => fork.status === 'rejected');
+    const fork = async (files: readonly FirstFiles[]) => {
+      const made = new Container(validateSpec({ ...specToFork(this.#life.spec), ...changes }));
+      await made.#life.create({ files });
+      return made;
+    };
+    const forks = await this.#life.withOverlays((files) =>
+      Promise.allSettled(Array.from({ length: count }, () => fork(files))),
+    );
+    const made = forks.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    const failed = forks.find((one) => one.status === 'rejected');
     if (!failed) return made;
     await removeAll(made);
     throw failed.reason;
-  }
-
-  async #fork(changes: Partial<ContainerSpec>): Promise<Container> {
-    const fork = new Container(validateSpec({ ...specToFork(this.#life.spec), ...changes }));
-    await fork.#life.create({ files: this.#life.overlays });
-    return fork;
   }
 }
 
