@@ -1,81 +1,53 @@
 import { parseSize } from '@ns/cgroups';
-import type { IdLease } from '@ns/namespaces';
 import { AdoptedRun } from './adopted-run.ts';
 import { watchContainerCgroup } from './cgroup-watch.ts';
-import type { DumpOptions } from './checkpoint/dump.ts';
-import type { Restoration } from './checkpoint/restoration.ts';
 import { createExecCgroup } from './container-cgroup.ts';
 import type { ContainerEvent } from './container-event.ts';
-import { type ContainerOverlay, type ContainerRoot, type FirstFiles, HeldOverlays } from './container-files.ts';
-import { claimName, releaseName } from './container-names.ts';
+import type { ContainerOverlay, ContainerRoot, HeldOverlays } from './container-files.ts';
 import { feedInput } from './container-process.ts';
-import { ContainerRun } from './container-run.ts';
-import {
-  type ContainerState,
-  type ContainerStatus,
-  changeState,
-  readState,
-  removeState,
-  type StateChanges,
-  writeState,
-} from './container-state.ts';
+import { ContainerRecord } from './container-record.ts';
+import type { ContainerState, ContainerStatus, StateChanges } from './container-state.ts';
 import { defaultMaxOutputBytes } from './defaults.ts';
-import { newId } from './design.ts';
 import { isDetachable } from './detachment.ts';
 import { ContainerStateError } from './errors.ts';
 import { EventHub } from './event-hub.ts';
 import type { ExecTarget } from './exec.ts';
-import { forkScratch } from './fork-scratch.ts';
-import type { OpenedWrites, WriteLimit } from './kept-writes.ts';
+import type { WriteLimit } from './kept-writes.ts';
+import { type Beginning, LastingResources } from './lasting-resources.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog } from './log-location.ts';
 import { liveNetworks } from './network/live-networks.ts';
-import { scratchOptions } from './plan/root-steps.ts';
-import { identifyProcess, identifySelf, type ProcessIdentity } from './process-identity.ts';
-import { openKept } from './resources.ts';
+import { identifyProcess } from './process-identity.ts';
 import type { Result } from './result.ts';
-import { resolveRoot } from './rootfs.ts';
 import type { RunHandle } from './run-handle.ts';
-import type { Scratch } from './scratch.ts';
 import { stateDirectory } from './state-root.ts';
 import { readStoredLog } from './stored-log.ts';
-import { type StoredSpec, specToStore } from './stored-spec.ts';
+import type { StoredSpec } from './stored-spec.ts';
 import { type Supervised, Supervision } from './supervision.ts';
 import { type ContainerTrace, traced, traceOnly } from './tracing.ts';
 import type { ContainerSpec } from './types.ts';
-import { leaseIds, wantsIdLease } from './user-namespace.ts';
 
 /**
  * Where a container stands between its making and its removal, the run it has now, and the steps from one to the next.
  * What can be done with it meanwhile is {@link Container}'s.
  */
 export class ContainerLife {
-  readonly id: string;
-  readonly createdAt: Date;
   readonly events = new EventHub<ContainerEvent>();
   readonly logs: LogBuffer;
   readonly supervision: Supervision;
   /** Another process made it, or this one in an earlier life. */
   readonly isFound: boolean;
-  readonly #owner: ProcessIdentity;
   readonly #maxOutputBytes: number;
-  #spec: ContainerSpec;
+  readonly #record: ContainerRecord;
+  readonly #resources = new LastingResources();
   #run: RunHandle | undefined;
-  #scratch: Scratch | undefined;
-  /** Its own from its making to its removal: what it has written belongs to them. */
-  #ids: IdLease | undefined;
-  /** Where its writes are kept: open when it has ended too, to be looked at. */
-  #kept: OpenedWrites | undefined;
   #status: ContainerStatus = 'created';
   #unwatch = () => {};
   #turn: Promise<void> = Promise.resolve();
 
   constructor(spec: ContainerSpec, exec: Supervised['exec'], found?: ContainerState) {
-    this.id = found?.id ?? newId();
-    this.#spec = spec;
+    this.#record = new ContainerRecord(spec, found);
     this.isFound = found !== undefined;
-    this.#owner = found?.owner ?? identifySelf();
-    this.createdAt = found ? new Date(found.createdAt) : new Date();
     this.#maxOutputBytes = parseSize(spec.maxOutput?.bytes ?? defaultMaxOutputBytes, 'maxOutput.bytes');
     this.logs = new LogBuffer(this.#maxOutputBytes);
     this.supervision = new Supervision(found ? {} : spec, {
@@ -85,8 +57,16 @@ export class ContainerLife {
     });
   }
 
+  get id(): string {
+    return this.#record.id;
+  }
+
+  get createdAt(): Date {
+    return this.#record.createdAt;
+  }
+
   get spec(): ContainerSpec {
-    return this.#spec;
+    return this.#record.spec;
   }
 
   /** As the kernel and the disk have it: others may be at it, too. */
@@ -95,7 +75,7 @@ export class ContainerLife {
       if (this.#isEnding) return 'stopped';
       return this.#isFrozen ? 'paused' : 'running';
     }
-    if (this.#status === 'stopped' && !readState(this.id)) this.#status = 'removed';
+    if (this.#status === 'stopped' && !this.#record.read()) this.#status = 'removed';
     return this.#status;
   }
 
@@ -123,23 +103,19 @@ export class ContainerLife {
   }
 
   get trace(): ContainerTrace {
-    return { id: this.id, name: this.#spec.name, command: this.#spec.command };
+    return { id: this.id, name: this.spec.name, command: this.spec.command };
   }
 
   /** How what it writes is bounded. */
   get writeLimit(): WriteLimit | undefined {
-    if (this.#kept) return this.#kept.limit;
-    const { size, nr_inodes: inodes } = scratchOptions(resolveRoot(this.#spec));
-    return size === undefined
-      ? undefined
-      : { method: 'tmpfs', sizeBytes: Number(size), ...(inodes !== undefined && { inodes: Number(inodes) }) };
+    return this.#resources.writeLimit(this.spec);
   }
 
   /** Where its changes are, until it is disposed of. */
   holdOverlays(): HeldOverlays {
     if (this.status === 'removed') throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'look at what it changed');
     if (this.isFound) throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', 'look at what it changed', onlyItsMaker);
-    return new HeldOverlays(this.#run!, { scratch: this.#scratch?.fd, kept: this.#kept });
+    return this.#resources.holdOverlays(this.#run!);
   }
 
   /** Does something with its changes. */
@@ -160,21 +136,16 @@ export class ContainerLife {
   /**
    * Makes it for the first time. Leaves nothing when it fails.
    *
-   * @param beginning - the changes of another one that it begins with; and the checkpoint that its processes are in
-   *
    * @throws SpecError `ERR_NS_INVALID_SPEC`: it has no place for files to begin with
    */
   async create(beginning: Beginning = {}): Promise<void> {
-    const { name } = this.#spec;
-    if (name !== undefined) claimName(name, this.id);
+    this.#record.claimName();
     try {
-      this.#ids = wantsIdLease(this.#spec) ? await leaseIds(this.id) : undefined;
+      await this.#resources.acquire(this.id, this.spec);
       await traced('create', this.trace, () => this.#prepare(beginning));
     } catch (error) {
-      this.#kept?.[Symbol.dispose]();
-      await this.#ids?.release();
-      if (name !== undefined) releaseName(name, this.id);
-      removeState(this.id);
+      await this.#resources.release();
+      this.#record.remove();
       throw error;
     }
   }
@@ -227,16 +198,13 @@ export class ContainerLife {
 
   /** What was written, from files where it is kept in some. */
   readLogs(options: LogOptions): AsyncIterable<LogEntry> {
-    const location = locateLog(this.id, this.#spec);
+    const location = locateLog(this.id, this.spec);
     return location ? readStoredLog(location, options, this.logs) : this.logs.read(options);
   }
 
   /** These fields of the specification are others from now on. */
   respecify(change: (spec: StoredSpec) => StoredSpec): void {
-    this.#change(({ spec }) => {
-      const changed = change(spec);
-      return { name: changed.name, spec: changed };
-    });
+    if (!this.#record.respecify(change)) this.#status = 'removed';
   }
 
   setStatus(status: ContainerStatus, result?: Result): void {
@@ -251,52 +219,8 @@ export class ContainerLife {
     await this.supervision.holdBack();
   }
 
-  #change(changes: Parameters<typeof changeState>[1]): void {
-    const state = changeState(this.id, changes);
-    // Somebody else has removed it.
-    if (!state) this.#status = 'removed';
-    else this.#refresh(state);
-  }
-
-  /** Others may have changed it, too. */
-  #refresh({ name, spec: { limits, egress, bandwidth } }: ContainerState): void {
-    const { name: _, limits: __, egress: ___, bandwidth: ____, ...rest } = this.#spec;
-    this.#spec = {
-      ...rest,
-      ...(name !== undefined && { name }),
-      ...(limits && { limits }),
-      ...(egress && { egress }),
-      ...(bandwidth && { bandwidth }),
-    };
-  }
-
-  /** Makes it, with processes that are somewhere in the middle. Leaves nothing when it fails. */
-  async restore(restoration: Restoration): Promise<void> {
-    try {
-      await this.create({ files: restoration.files, restoration });
-    } finally {
-      restoration[Symbol.dispose]();
-    }
-    await this.begin();
-  }
-
-  /**
-   * Writes processes and files into a directory.
-   *
-   * @throws UnavailableError, CheckpointError
-   */
-  async checkpoint(options: DumpOptions): Promise<void> {
-    this.running('checkpoint it');
-    // Loaded late: few ask for it.
-    const { checkpointContainer } = await import('./checkpoint/checkpoint-container.ts');
-    await this.exclusive(async () => {
-      const run = this.running('checkpoint it');
-      using held = this.holdOverlays();
-      const { overlays } = held;
-      const container = { spec: this.#spec, run, overlays, beforeEnd: () => this.holdBack() };
-      await checkpointContainer(container, options);
-    });
-    if (!options.leaveRunning) await this.wait();
+  #change(changes: StateChanges): void {
+    if (!this.#record.change(changes)) this.#status = 'removed';
   }
 
   /** Ends it and forgets it. */
@@ -309,18 +233,14 @@ export class ContainerLife {
     // Again: it may have been started in between.
     this.#run?.launched.kill();
     if (this.#run) await this.wait().catch(() => {});
-    const name = readState(this.id)?.name ?? this.#spec.name;
-    removeState(this.id);
-    if (name !== undefined) releaseName(name, this.id);
+    this.#record.remove();
     await this.forget();
   }
 
   /** It is removed, by us or by somebody else: frees what this process keeps for its next start. Idempotent. */
   async forget(): Promise<void> {
     this.#status = 'removed';
-    this.#scratch?.fd.close();
-    this.#kept?.[Symbol.dispose]();
-    await this.#ids?.release();
+    await this.#resources.release();
     this.events.emit({ type: 'remove' });
     this.events.close();
   }
@@ -350,7 +270,7 @@ export class ContainerLife {
   execTarget(): ExecTarget {
     const run = this.running('run a command in it');
     const { pid, pidfd, namespaces } = run.launched;
-    const spec = this.#spec;
+    const { spec } = this;
     return {
       design: run.design,
       spec,
@@ -373,15 +293,15 @@ export class ContainerLife {
     if (this.status === 'removed') throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'start it');
     if (this.#status === 'stopped') {
       // Its monitor, who had them meanwhile, is gone.
-      if (isDetachable(this.#spec)) await this.#ids?.retake();
+      if (isDetachable(this.spec)) await this.#resources.retake();
       await this.#prepare();
-      if (readState(this.id) === undefined) await this.#endRemoved();
+      if (this.#record.read() === undefined) await this.#endRemoved();
     }
     if (this.#status !== 'created') throw this.refuse('ERR_NS_CONTAINER_RUNNING', 'start it');
     const run = this.#run!;
     this.supervision.beginning();
     run.launched.go();
-    feedInput(run.streams, this.#spec.stdin);
+    feedInput(run.streams, this.spec.stdin);
     try {
       await run.launched.executed;
     } catch {
@@ -390,7 +310,7 @@ export class ContainerLife {
     }
     // It may have run to its end by now.
     if (this.isAlive) this.setStatus('running');
-    if (readState(this.id) === undefined) await this.#endRemoved();
+    if (this.#record.read() === undefined) await this.#endRemoved();
     this.events.emit({ type: 'start', pid: run.launched.pid! });
     if (this.isAlive) this.supervision.began();
     traceOnly('exit', this.trace, () => run.result);
@@ -401,39 +321,21 @@ export class ContainerLife {
     this.#status = 'removed';
     this.#run?.launched.kill();
     await this.#run?.result.catch(() => {});
-    removeState(this.id);
+    this.#record.remove();
     await this.forget();
     throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'start it');
   }
 
-  async #prepare({ files = [], restoration }: Beginning = {}): Promise<void> {
+  async #prepare(beginning: Beginning = {}): Promise<void> {
     stateDirectory('containers', this.id);
     this.logs.reopen();
-    // An image is mounted once at a time, and for the next start anew.
-    this.#kept?.[Symbol.dispose]();
-    this.#kept = undefined;
-    this.#kept = await openKept(this.#spec, this.#ids);
-    const forked = files.length > 0;
-    const before = forked ? await forkScratch(this.#spec, this.#ids, files) : this.#scratch;
-    try {
-      const run = await ContainerRun.prepare(this.#spec, {
-        id: this.id,
-        logs: this.logs,
-        maxOutputBytes: this.#maxOutputBytes,
-        scratch: before,
-        ids: this.#ids,
-        kept: this.#kept,
-        restoration,
-      });
-      this.#scratch = { fd: await run.launched.scratch, covered: true };
-      this.#run = run;
-    } finally {
-      if (before !== undefined && (forked || before !== this.#scratch)) before.fd.close();
-    }
-    const run = this.#run;
-    liveNetworks.get(this.id)?.began(run.launched.pid!, (refused) => this.events.emit({ type: 'egress', ...refused }));
+    const { id, logs } = this;
+    const context = { id, logs, maxOutputBytes: this.#maxOutputBytes };
+    const run = await this.#resources.prepareRun(this.spec, context, beginning);
+    this.#run = run;
+    liveNetworks.get(id)?.began(run.launched.pid!, (refused) => this.events.emit({ type: 'egress', ...refused }));
     this.#writeCreated();
-    this.#unwatch = watchContainerCgroup(run.cgroup, this.#spec, (event) => this.events.emit(event));
+    this.#unwatch = watchContainerCgroup(run.cgroup, this.spec, (event) => this.events.emit(event));
     this.#follow(run);
   }
 
@@ -444,7 +346,7 @@ export class ContainerLife {
         this.#ended(result);
         this.events.emit({ type: 'exit', result });
         // By whomever, perhaps in another process: what is stopped or removed stays so.
-        if (readState(this.id)?.stopRequested !== false) void this.supervision.holdBack();
+        if (this.#record.read()?.stopRequested !== false) void this.supervision.holdBack();
         this.supervision.ended(result);
         if (this.#status === 'removed') void this.forget();
       },
@@ -461,20 +363,7 @@ export class ContainerLife {
     const again = this.#status === 'stopped';
     this.#status = 'created';
     const now = { ...this.#processes(), status: this.#status, stopRequested: false, ending: undefined };
-    const state = changeState(this.id, now);
-    if (state) this.#refresh(state);
-    else if (!again)
-      writeState({
-        id: this.id,
-        name: this.#spec.name,
-        labels: this.#spec.labels ?? {},
-        command: this.#spec.command,
-        createdAt: this.createdAt.toISOString(),
-        owner: this.#owner,
-        detachable: isDetachable(this.#spec),
-        spec: specToStore(this.#spec),
-        ...now,
-      });
+    if (!this.#record.change(now) && !again) this.#record.write(now);
   }
 
   /** Its processes and what belongs to them. */
@@ -488,12 +377,6 @@ export class ContainerLife {
       cgroup: launched && this.#run!.cgroup?.name,
     } satisfies StateChanges;
   }
-}
-
-/** What a container that is made has of an earlier one. */
-export interface Beginning {
-  readonly files?: readonly FirstFiles[];
-  readonly restoration?: Restoration;
 }
 
 const onlyItsMaker = 'Only the process that made it can';

@@ -122,11 +122,11 @@ export class Container implements AsyncDisposable {
    */
   static async restore(options: RestoreOptions): Promise<Container> {
     const { directory, name } = checkCall('restore', options);
-    const { openCheckpoint } = await import('./checkpoint/checkpoint-container.ts');
+    const { openCheckpoint, restoreContainer } = await loadCheckpoints();
     const restoration = await openCheckpoint(directory);
     const container = new Container(validateSpec({ ...restoration.spec, ...(name !== undefined && { name }) }));
     const remove = () => container.remove({ force: true });
-    await patientlyMade('restoring a container', options, () => container.#life.restore(restoration), remove);
+    await patientlyMade('restoring a container', options, () => restoreContainer(container.#life, restoration), remove);
     return container;
   }
 
@@ -473,7 +473,11 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_NOT_CHECKPOINTABLE`, `ERR_NS_CHECKPOINT_EXISTS`, `ERR_NS_CHECKPOINT_UNSAFE`
    */
   async checkpoint(options: CheckpointOptions): Promise<void> {
-    return patiently('the checkpoint', checkCall('checkpoint', options), () => this.#life.checkpoint(options));
+    return patiently('the checkpoint', checkCall('checkpoint', options), async () => {
+      this.#life.running('checkpoint it');
+      const { checkpointContainer } = await loadCheckpoints();
+      await checkpointContainer(this.#life, options);
+    });
   }
 
   /**
@@ -654,3 +658,6 @@ export class Container implements AsyncDisposable {
 async function removeAll(containers: readonly Container[]): Promise<void> {
   await Promise.all(containers.map((container) => container.remove({ force: true })));
 }
+
+/** Loaded late: few ask for it. */
+const loadCheckpoints = () => import('./checkpoint/checkpoint-container.ts');

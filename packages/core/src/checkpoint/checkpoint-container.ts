@@ -1,22 +1,30 @@
+import type { ContainerLife } from '../container-life.ts';
 import type { RunHandle } from '../run-handle.ts';
 import type { ContainerSpec } from '../types.ts';
 import { type Criu, checkpointUnavailable, findCriu, keepsNoNewPrivileges } from './criu.ts';
-import { type Dumped, type DumpOptions, dumpContainer } from './dump.ts';
+import { type DumpOptions, dumpContainer } from './dump.ts';
 import { checkCheckpointable } from './obstacles.ts';
 import { Restoration } from './restoration.ts';
 
 /**
- * Writes a container down, if it can be.
+ * Writes a container down, if it can be, and ends it, if it shall be.
  *
  * @throws UnavailableError, CheckpointError
  * @throws NsError `ERR_NS_NOT_CHECKPOINTABLE`, `ERR_NS_CHECKPOINT_EXISTS`, `ERR_NS_CHECKPOINT_UNSAFE`
  */
-export async function checkpointContainer(container: Dumped, options: DumpOptions): Promise<void> {
-  checkCheckpointable(container.spec);
-  const criu = await findCriu();
-  checkCgroups(container.run);
-  checkPrivileges(criu, container.spec);
-  await dumpContainer(criu, container, options);
+export async function checkpointContainer(life: ContainerLife, options: DumpOptions): Promise<void> {
+  await life.exclusive(async () => {
+    const run = life.running('checkpoint it');
+    const { spec } = life;
+    using held = life.holdOverlays();
+    const { overlays } = held;
+    checkCheckpointable(spec);
+    const criu = await findCriu();
+    checkCgroups(run);
+    checkPrivileges(criu, spec);
+    await dumpContainer(criu, { spec, run, overlays, beforeEnd: () => life.holdBack() }, options);
+  });
+  if (!options.leaveRunning) await life.wait();
 }
 
 /**
@@ -48,4 +56,14 @@ function checkPrivileges(criu: Criu, { privileged = false, noNewPrivileges = !pr
  */
 export async function openCheckpoint(directory: string): Promise<Restoration> {
   return Restoration.open(await findCriu(), directory);
+}
+
+/** Makes the container of a checkpoint, with processes that are somewhere in the middle. Leaves nothing when it fails. */
+export async function restoreContainer(life: ContainerLife, restoration: Restoration): Promise<void> {
+  try {
+    await life.create({ files: restoration.files, restoration });
+  } finally {
+    restoration[Symbol.dispose]();
+  }
+  await life.begin();
 }

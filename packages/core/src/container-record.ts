@@ -1,0 +1,98 @@
+import { claimName, releaseName } from './container-names.ts';
+import {
+  type ContainerState,
+  changeState,
+  readState,
+  removeState,
+  type StateChanges,
+  writeState,
+} from './container-state.ts';
+import { newId } from './design.ts';
+import { isDetachable } from './detachment.ts';
+import { identifySelf, type ProcessIdentity } from './process-identity.ts';
+import { type StoredSpec, specToStore } from './stored-spec.ts';
+import type { ContainerSpec } from './types.ts';
+
+/** What a container is said to be, here and on disk, where other processes read and change it, too. */
+export class ContainerRecord {
+  readonly id: string;
+  readonly createdAt: Date;
+  readonly #owner: ProcessIdentity;
+  #spec: ContainerSpec;
+
+  constructor(spec: ContainerSpec, found?: ContainerState) {
+    this.id = found?.id ?? newId();
+    this.createdAt = found ? new Date(found.createdAt) : new Date();
+    this.#owner = found?.owner ?? identifySelf();
+    this.#spec = spec;
+  }
+
+  get spec(): ContainerSpec {
+    return this.#spec;
+  }
+
+  /** undefined before it was written, and when somebody has removed it. */
+  read(): ContainerState | undefined {
+    return readState(this.id);
+  }
+
+  /** @throws NsError `ERR_NS_CONTAINER_EXISTS`: its name is taken */
+  claimName(): void {
+    const { name } = this.#spec;
+    if (name !== undefined) claimName(name, this.id);
+  }
+
+  /** For the first time. */
+  write(
+    standing: Omit<
+      ContainerState,
+      'version' | 'id' | 'name' | 'labels' | 'command' | 'createdAt' | 'owner' | 'detachable' | 'spec'
+    >,
+  ): void {
+    writeState({
+      id: this.id,
+      name: this.#spec.name,
+      labels: this.#spec.labels ?? {},
+      command: this.#spec.command,
+      createdAt: this.createdAt.toISOString(),
+      owner: this.#owner,
+      detachable: isDetachable(this.#spec),
+      spec: specToStore(this.#spec),
+      ...standing,
+    });
+  }
+
+  /** @returns false when there is none any more: it was removed */
+  change(changes: StateChanges | ((state: ContainerState) => StateChanges)): boolean {
+    const state = changeState(this.id, changes);
+    if (state) this.#refresh(state);
+    return state !== undefined;
+  }
+
+  /** These fields of the specification are others from now on. */
+  respecify(change: (spec: StoredSpec) => StoredSpec): boolean {
+    return this.change(({ spec }) => {
+      const changed = change(spec);
+      return { name: changed.name, spec: changed };
+    });
+  }
+
+  /** Frees the name, by which others may have called it, and forgets the rest. Idempotent. */
+  remove(): void {
+    const name = this.read()?.name ?? this.#spec.name;
+    removeState(this.id);
+    if (name !== undefined) releaseName(name, this.id);
+  }
+
+  /** Others may have changed it, too. */
+  #refresh({ name, spec: { limits, egress, bandwidth } }: ContainerState): void {
+    const { name: _, limits: __, egress: ___, bandwidth: ____, ...rest } = this.#spec;
+    this.#spec = {
+      ...rest,
+      ...(name !== undefined && { name }),
+      ...(limits && { limits }),
+      ...(egress && { egress }),
+      ...(bandwidth && { bandwidth }),
+    };
+  }
+}

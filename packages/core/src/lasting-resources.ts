@@ -1,0 +1,83 @@
+import type { IdLease } from '@ns/namespaces';
+import type { Restoration } from './checkpoint/restoration.ts';
+import { type FirstFiles, HeldOverlays } from './container-files.ts';
+import { ContainerRun } from './container-run.ts';
+import { forkScratch } from './fork-scratch.ts';
+import type { OpenedWrites, WriteLimit } from './kept-writes.ts';
+import type { LogBuffer } from './log-buffer.ts';
+import { scratchOptions } from './plan/root-steps.ts';
+import { openKept } from './resources.ts';
+import { resolveRoot } from './rootfs.ts';
+import type { RunHandle } from './run-handle.ts';
+import type { Scratch } from './scratch.ts';
+import type { ContainerSpec } from './types.ts';
+import { leaseIds, wantsIdLease } from './user-namespace.ts';
+
+/** What a first run has of another container. */
+export interface Beginning {
+  /** Its changes. */
+  readonly files?: readonly FirstFiles[];
+  /** The checkpoint that its processes are in. */
+  readonly restoration?: Restoration;
+}
+
+/** What a container has from its making to its removal, whatever runs: ids on the host, and where it writes. */
+export class LastingResources {
+  /** Its own: what it has written belongs to them. */
+  #ids: IdLease | undefined;
+  /** Where its writes are kept: open when it has ended too, to be looked at. */
+  #kept: OpenedWrites | undefined;
+  #scratch: Scratch | undefined;
+
+  async acquire(id: string, spec: ContainerSpec): Promise<void> {
+    this.#ids = wantsIdLease(spec) ? await leaseIds(id) : undefined;
+  }
+
+  /** The ids belong to this process again, not to a monitor that is gone. */
+  async retake(): Promise<void> {
+    await this.#ids?.retake();
+  }
+
+  /** Prepares a run that has them. */
+  async prepareRun(
+    spec: ContainerSpec,
+    context: { readonly id: string; readonly logs: LogBuffer; readonly maxOutputBytes: number },
+    { files = [], restoration }: Beginning = {},
+  ): Promise<ContainerRun> {
+    // An image is mounted once at a time, and for the next start anew.
+    this.#kept?.[Symbol.dispose]();
+    this.#kept = undefined;
+    this.#kept = await openKept(spec, this.#ids);
+    const forked = files.length > 0;
+    const before = forked ? await forkScratch(spec, this.#ids, files) : this.#scratch;
+    try {
+      const own = { scratch: before, ids: this.#ids, kept: this.#kept, restoration };
+      const run = await ContainerRun.prepare(spec, { ...context, ...own });
+      this.#scratch = { fd: await run.launched.scratch, covered: true };
+      return run;
+    } finally {
+      if (before !== undefined && (forked || before !== this.#scratch)) before.fd.close();
+    }
+  }
+
+  /** How what is written is bounded. */
+  writeLimit(spec: ContainerSpec): WriteLimit | undefined {
+    if (this.#kept) return this.#kept.limit;
+    const { size, nr_inodes: inodes } = scratchOptions(resolveRoot(spec));
+    return size === undefined
+      ? undefined
+      : { method: 'tmpfs', sizeBytes: Number(size), ...(inodes !== undefined && { inodes: Number(inodes) }) };
+  }
+
+  /** Where the changes of its runs are, until it is disposed of. */
+  holdOverlays(run: RunHandle): HeldOverlays {
+    return new HeldOverlays(run, { scratch: this.#scratch?.fd, kept: this.#kept });
+  }
+
+  /** Idempotent. */
+  async release(): Promise<void> {
+    this.#scratch?.fd.close();
+    this.#kept?.[Symbol.dispose]();
+    await this.#ids?.release();
+  }
+}
