@@ -140,6 +140,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     landlock: landlockStep(spec.landlock, context.owner, context.fds),
     execLabel: confinement.label,
     initLabel: confinement.initLabel,
+    supervisorLabel: confinement.supervisorLabel,
     mountLabel: mountLabelOf(spec),
     warnings: [...warnings.map(notGranted), ...confinement.warnings, ...(context.cgroup?.missing ?? []).map(notSet)],
     cgroupProcs: context.cgroup?.join.procs ?? [],

@@ -9,8 +9,11 @@ import {
   ensureBuiltInAppArmorProfile,
   LandlockRuleset,
   planLandlock,
+  selinuxAllows,
+  selinuxContext,
   selinuxExecLabel,
   selinuxMountLabel,
+  selinuxProcessLabel,
 } from '@ns/lsm';
 import type { ContainerWarning } from './container-warning.ts';
 import type { ContainerSpec } from './types.ts';
@@ -41,6 +44,8 @@ export interface Confinement {
   readonly label?: ExecLabel;
   /** For the first process, when it is ours: the program may signal it then, and it executes nothing but the program. */
   readonly initLabel?: ExecLabel;
+  /** For the first process, when it is ours and the program runs: it executes nothing that could bring it the label. */
+  readonly supervisorLabel?: ExecLabel;
   readonly warnings: readonly ContainerWarning[];
 }
 
@@ -56,7 +61,7 @@ export function confine(spec: ContainerSpec, options: { readonly uid: number; re
   const { apparmor, selinux, privileged = false } = spec;
   if (apparmor !== undefined && selinux?.process !== undefined)
     throw new SpecError('apparmor', 'either apparmor or selinux.process', apparmor);
-  if (selinux?.process !== undefined) return { label: selinuxExecLabel(selinux.process), warnings: [] };
+  if (selinux?.process !== undefined) return underSelinux(selinux.process, spec.init ?? true);
   // Where there is no AppArmor, everything is unconfined.
   if (apparmor === 'unconfined' && !hasAppArmor()) return none;
   if (apparmor !== undefined) return { label: appArmorExecLabel(apparmor), warnings: [] };
@@ -68,6 +73,26 @@ export function confine(spec: ContainerSpec, options: { readonly uid: number; re
   return {
     warnings: [{ code: 'NS_APPARMOR_NOT_APPLIED', name, message, ...(state.fix !== undefined && { hint: state.fix }) }],
   };
+}
+
+function underSelinux(process: string, init: boolean): Confinement {
+  const label = selinuxExecLabel(process);
+  if (!init) return { label, warnings: [] };
+  const ours = selinuxContext();
+  // The last two: it has a pipe of ours to the monitor.
+  const asked = [
+    { source: ours, target: ours, class: 'process', permissions: ['setcurrent'] },
+    { source: ours, target: process, class: 'process', permissions: ['dyntransition'] },
+    { source: process, target: ours, class: 'fd', permissions: ['use'] },
+    { source: process, target: ours, class: 'fifo_file', permissions: ['write'] },
+  ];
+  const refused = ours === process ? undefined : asked.find((question) => !selinuxAllows(question));
+  if (!refused) return { label, supervisorLabel: selinuxProcessLabel(process), warnings: [] };
+  const message =
+    `the container's init keeps the label ${ours}: ` +
+    `the policy does not allow ${refused.source} ${refused.class} ${refused.permissions[0]} to ${refused.target}`;
+  const hint = 'The program has its label all the same; with init: false there is no other process';
+  return { label, warnings: [{ code: 'NS_SELINUX_INIT_UNLABELLED', name: process, message, hint }] };
 }
 
 /**

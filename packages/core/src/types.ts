@@ -154,7 +154,8 @@ export interface ContainerSpec extends NetworkSpec {
   readonly apparmor?: string;
   /**
    * SELinux labels: `process` of the program and of commands, `mount` of the files of all that is mounted for it but binds, message
-   * queues, procfs and sysfs. The init, which executes nothing, keeps the caller's label: with `init: false` there is none.
+   * queues, procfs and sysfs. The init takes the program's label where the policy lets the caller change its own
+   * (`dyntransition`); where not, that it kept the caller's is one of the container's `warnings`.
    */
   readonly selinux?: { readonly process?: string; readonly mount?: string };
   /** Files, ports and scopes that remain, beyond what the rest of the specification allows (since 5.13). */

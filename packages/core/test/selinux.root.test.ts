@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { categoryPairLevel, containerLabels } from '@ns/lsm';
-import { loadSelinuxTestPolicy, needs, notRoot } from '@ns/testing';
-import { run } from '../src/index.ts';
+import { eventually, loadSelinuxTestPolicy, needs, notRoot } from '@ns/testing';
+import { Container, run } from '../src/index.ts';
 
 /* Runs in the virtual machine: npm run test:vm -- --append security=selinux packages/core/test/selinux.root */
 
@@ -33,3 +34,43 @@ selinux(
 selinux('either of the two modules, not both', async () => {
   await expect(run('true', [], { selinux: mine, apparmor: 'x' })).rejects.toMatchObject({ field: 'apparmor' });
 });
+
+const labelOf = (pid: number) => readFileSync(`/proc/${pid}/attr/current`, 'latin1').replace('\0', '');
+
+selinux(
+  'the init has the label of the program, and still says how it ended',
+  async () => {
+    await using container = await Container.create({ command: ['sleep', '600'], selinux: mine });
+    await container.start();
+    expect(container.warnings.filter(({ code }) => code === 'NS_SELINUX_INIT_UNLABELLED')).toEqual([]);
+    const [init, program] = await container.processes();
+    expect(labelOf(program!.hostPid)).toBe(mine.process);
+    // When the program runs, the init is about to.
+    expect(await eventually(() => labelOf(init!.hostPid) === mine.process, 20_000)).toBe(true);
+    await container.kill('SIGKILL');
+    expect(await container.wait()).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
+  },
+  120_000,
+);
+
+selinux(
+  'where the policy does not let the init change its label, that is said',
+  async () => {
+    const process = 'system_u:system_r:guarded_t:s0';
+    for (const init of [true, false]) {
+      await using container = await Container.create({ command: ['sleep', '600'], selinux: { process }, init });
+      await container.start();
+      const warning = {
+        code: 'NS_SELINUX_INIT_UNLABELLED',
+        name: process,
+        message: expect.stringContaining('dyntransition'),
+        hint: expect.stringContaining('init: false'),
+      };
+      const about = container.warnings.filter(({ code }) => code === 'NS_SELINUX_INIT_UNLABELLED');
+      expect(about).toEqual(init ? [warning] : []);
+      const labels = (await container.processes()).map(({ hostPid }) => labelOf(hostPid));
+      expect(labels).toEqual(init ? [labelOf(globalThis.process.pid), process] : [process]);
+    }
+  },
+  120_000,
+);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Adopted, launch, readExit, type Step } from '@ns/launch';
 import { O, open } from '@ns/libc';
-import { needs, notRoot } from '@ns/testing';
+import { eventually, needs, notRoot, processEntries } from '@ns/testing';
 
 const test = needs(notRoot);
 let directory: string;
@@ -13,6 +13,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
+const nameOf = (pid: number) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
 const journalPath = () => join(directory, 'journal');
 
 /** Under a monitor and an init, with a journal, as containers are. */
@@ -86,4 +87,37 @@ test('another handle on the process signals it and hears of its end', async () =
   adopted[Symbol.dispose]();
   expect(adopted.signal('SIGTERM')).toBe(false);
   expect(Adopted.open({ ...options, verify: () => true })).toBeUndefined();
+});
+
+test('an init writes its own label when its child executes, and only its own', async () => {
+  const exec: Step = { op: 'exec', candidates: ['/bin/sleep'], argv: ['sleep', '60'], env: [] };
+  const init: Step = {
+    op: 'clone',
+    supervisor: 'init',
+    namespaces: [],
+    // Any file of a process's own will do: what a security module makes of a label is tested where there is one.
+    label: { file: '/proc/thread-self/comm', label: 'labelled' },
+    child: [{ op: 'closeFds' }, { op: 'unblockSignals' }, exec],
+  };
+  const launched = launch({
+    stdio: ['null', 'null', 'null'],
+    steps: [{ op: 'clone', supervisor: 'monitor', namespaces: ['pid'], child: [init] }],
+  });
+  await launched.executed;
+  const names = () => processEntries().filter(({ pid, parent }) => [pid, parent].includes(launched.pid!));
+  expect(await eventually(() => names().some(({ pid }) => nameOf(pid) === 'labelled'))).toBe(true);
+  expect(names().map(({ pid }) => nameOf(pid))).toEqual(['labelled', 'sleep']);
+  launched.kill();
+  expect(await launched.exited).toMatchObject({ signal: 'SIGKILL', failure: undefined });
+});
+
+test('a label outside of procfs is refused before anything runs', () => {
+  const init: Step = {
+    op: 'clone',
+    supervisor: 'init',
+    namespaces: [],
+    label: { file: '/etc/x', label: '' },
+    child: [],
+  };
+  expect(() => launch({ steps: [init] })).toThrow(expect.objectContaining({ field: 'file' }));
 });

@@ -45,6 +45,7 @@ export {
 } from './landlock/spec.ts';
 export { type LandlockSupport, landlockSupport } from './landlock/support.ts';
 export { type RestrictedOptions, spawnRestricted } from './restricted-process.ts';
+export { type SelinuxQuestion, selinuxAllows } from './selinux/access.ts';
 export {
   type ContainerLabels,
   categoryPairLevel,
@@ -53,5 +54,12 @@ export {
   parseSelinuxContext,
   type SelinuxContext,
 } from './selinux/context.ts';
-export { isSelinuxContextKnown, type MountLabel, selinuxExecLabel, selinuxMountLabel } from './selinux/labels.ts';
+export {
+  isSelinuxContextKnown,
+  type MountLabel,
+  selinuxContext,
+  selinuxExecLabel,
+  selinuxMountLabel,
+  selinuxProcessLabel,
+} from './selinux/labels.ts';
 export { type SelinuxSupport, selinuxSupport } from './selinux/support.ts';

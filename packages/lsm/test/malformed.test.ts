@@ -1,3 +1,4 @@
+import { SpecError } from '@ns/libc';
 import {
   categoryPairLevel,
   checkLandlockSpec,
@@ -5,6 +6,7 @@ import {
   defaultAppArmorProfile,
   formatSelinuxContext,
   parseSelinuxContext,
+  selinuxAllows,
   userNamespaceProfile,
 } from '@ns/lsm';
 import { takenOrRefused } from '@ns/testing';
@@ -27,6 +29,7 @@ test('specifications', () => {
       takenOrRefused(() => categoryPairLevel(spec, spec));
       takenOrRefused(() => defaultAppArmorProfile(spec));
       takenOrRefused(() => userNamespaceProfile(spec));
+      expect(() => selinuxAllows(spec)).toThrow(SpecError);
     }),
   );
 });

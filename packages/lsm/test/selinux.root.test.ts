@@ -6,6 +6,8 @@ import {
   categoryPairLevel,
   containerLabels,
   isSelinuxContextKnown,
+  selinuxAllows,
+  selinuxContext,
   selinuxExecLabel,
   selinuxMountLabel,
   selinuxSupport,
@@ -56,6 +58,20 @@ selinux('the policy is asked whether it knows a context', () => {
   expect(isSelinuxContextKnown(mine.process)).toBe(true);
   expect(isSelinuxContextKnown(mine.mount)).toBe(true);
   expect(isSelinuxContextKnown('system_u:system_r:no_such_t:s0')).toBe(false);
+});
+
+selinux('the policy is asked what it allows', () => {
+  const [ours, container, guarded] = [selinuxContext(), mine.process, 'system_u:system_r:guarded_t:s0'];
+  expect(ours).toMatch(/^system_u:system_r:kernel_t:/);
+  const allows = (target: string, className: string, ...permissions: string[]) =>
+    selinuxAllows({ source: ours, target, class: className, permissions });
+  expect(allows(container, 'process', 'transition', 'dyntransition')).toBe(true);
+  expect(allows(guarded, 'process', 'transition')).toBe(true);
+  expect(allows(guarded, 'process', 'transition', 'dyntransition')).toBe(false);
+  expect(allows('system_u:system_r:no_such_t:s0', 'process', 'transition')).toBe(false);
+  // What the policy knows nothing about it allows: handleunknown.
+  expect(allows(guarded, 'no_such_class', 'eat')).toBe(true);
+  expect(allows(guarded, 'process', 'no_such_permission')).toBe(true);
 });
 
 selinux(

@@ -8,8 +8,11 @@ import {
   formatSelinuxContext,
   isSelinuxContextKnown,
   parseSelinuxContext,
+  selinuxAllows,
+  selinuxContext,
   selinuxExecLabel,
   selinuxMountLabel,
+  selinuxProcessLabel,
   selinuxSupport,
 } from '@ns/lsm';
 import { needs } from '@ns/testing';
@@ -64,10 +67,20 @@ const label = 'system_u:system_r:container_t:s0:c1,c2';
 const { available } = selinuxSupport();
 
 needs(available ? 'SELinux is here' : undefined)('labels are refused where there is no SELinux', () => {
-  for (const use of [selinuxExecLabel, selinuxMountLabel, isSelinuxContextKnown]) {
+  for (const use of [selinuxExecLabel, selinuxProcessLabel, selinuxMountLabel, isSelinuxContextKnown]) {
     expect(() => use(label)).toThrow(UnavailableError);
     expect(() => use('wrong')).toThrow(SpecError);
   }
+  const question = { source: label, target: label, class: 'process', permissions: ['transition'] };
+  for (const use of [selinuxContext, () => selinuxAllows(question)]) expect(use).toThrow(UnavailableError);
+  for (const wrong of [
+    { source: 'x' },
+    { class: '' },
+    { class: 'a/../b' },
+    { permissions: [] },
+    { permissions: ['/'] },
+  ])
+    expect(() => selinuxAllows({ ...question, ...wrong })).toThrow(SpecError);
 });
 
 needs(available ? undefined : 'SELinux is not here')('a mount label is quoted where commas would split it', () => {

@@ -25,7 +25,7 @@ export interface ProfileCondition {
   readonly caps?: readonly string[] | null | undefined;
   /** Go's architecture names: `amd64`, `arm64`, `x86`. */
   readonly arches?: readonly string[] | null | undefined;
-  /** `major.minor`. */
+  /** `'4.8'`, or with a third number, `'4.8.0'`. */
   readonly minKernel?: string | undefined;
 }
 

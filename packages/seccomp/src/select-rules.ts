@@ -8,8 +8,8 @@ export interface Target {
   readonly arch: SeccompArch;
   /** Capabilities in the process's bounding set. */
   readonly capabilities: ReadonlySet<string>;
-  /** `[major, minor]`. */
-  readonly kernelVersion: readonly [number, number];
+  /** `[major, minor, patch]`. */
+  readonly kernelVersion: readonly [number, number, number];
 }
 
 /** The rules whose `includes` and `excludes` let them count for a target, by Docker's rules. */
@@ -38,9 +38,10 @@ function namesArch(names: readonly string[], arch: SeccompArch): boolean {
   return names.includes(arch) || architectures[arch].aliases.some((alias) => names.includes(alias));
 }
 
-function atLeast([major, minor]: readonly [number, number], minimum: string): boolean {
-  const [wantedMajor = 0, wantedMinor = 0] = minimum.split('.').map(Number);
-  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
+function atLeast(version: readonly number[], minimum: string): boolean {
+  const wanted = minimum.split('.').map(Number);
+  const differing = version.findIndex((number, index) => number !== (wanted[index] ?? 0));
+  return differing < 0 || version[differing]! > (wanted[differing] ?? 0);
 }
 
 /** The ABIs a filter has to know: the machine's own, and those the profile adds. */
@@ -59,9 +60,9 @@ export function selectArchitectures(profile: ValidProfile, native: SeccompArch):
   return selected;
 }
 
-/** The first two numbers of a kernel release such as `6.18.44-fc`. */
-export function parseKernelVersion(release: string, field: string): [number, number] {
-  const match = typeof release === 'string' ? /^(\d{1,5})\.(\d{1,5})/.exec(release) : null;
+/** The numbers of a kernel release such as `6.18.44-fc`. */
+export function parseKernelVersion(release: string, field: string): [number, number, number] {
+  const match = typeof release === 'string' ? /^(\d{1,5})\.(\d{1,5})(?:\.(\d{1,5}))?/.exec(release) : null;
   if (!match) throw new SpecError(field, 'a kernel release such as "6.1"', release);
-  return [Number(match[1]), Number(match[2])];
+  return [Number(match[1]), Number(match[2]), Number(match[3] ?? 0)];
 }

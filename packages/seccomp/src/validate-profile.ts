@@ -209,7 +209,7 @@ function validateCondition(value: unknown, field: string): ProfileCondition {
     minKernel !== undefined &&
     minKernel !== null &&
     minKernel !== '' &&
-    (typeof minKernel === 'object' || !/^\d{1,4}\.\d{1,4}$/.test(String(minKernel)))
+    (typeof minKernel === 'object' || !/^\d{1,4}(\.\d{1,4}){1,2}$/.test(String(minKernel)))
   ) {
     throw new SpecError(`${field}.minKernel`, 'a kernel version such as "4.8"', minKernel);
   }

@@ -198,6 +198,21 @@ describe('which rule counts', () => {
     expect(verdict(['CAP_CHOWN', 'CAP_KILL'], 'amd64', '4.7.9')).toEqual(EPERM);
     expect(verdict(['CAP_CHOWN', 'CAP_KILL'], 'amd64', '4.10')).toEqual(ALLOW);
   });
+
+  test.each([
+    // Docker's profiles of 2018 have three numbers.
+    ['4.8.0', '4.8', true],
+    ['4.8.1', '4.8', false],
+    ['4.8.1', '4.8.1-rc1', true],
+    ['4.8.2', '4.8.10', true],
+    ['4.8.9', '5.0', true],
+    ['4.8', '4.7.99', false],
+    ['5.0', '4.20.17', false],
+  ])('minKernel %s on %s: %s', (minKernel, kernelVersion, holds) => {
+    const rule = { names: ['dup'], action: 'SCMP_ACT_ALLOW', includes: { minKernel } } as const;
+    const filter = compile({ ...deny, syscalls: [rule] }, { arch: 'x86_64', kernelVersion });
+    expect(filter.evaluate({ syscall: 'dup' })).toEqual(holds ? ALLOW : EPERM);
+  });
 });
 
 test('a program with far jumps keeps every verdict', () => {

@@ -57,6 +57,8 @@ export interface ContainerDesign extends PayloadDesign {
   readonly init: boolean;
   /** The label of the init, whose child has it too. Without, only programs are labelled. */
   readonly initLabel: { readonly file: string; readonly label: string } | undefined;
+  /** The label that the init takes when its child has the program's: for modules under which the two are taken differently. */
+  readonly supervisorLabel: { readonly file: string; readonly label: string } | undefined;
   readonly root: ResolvedRoot;
   readonly files: readonly PlacedFile[];
   readonly namespaces: NamespaceDesign;
@@ -202,6 +204,7 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
             op: 'clone',
             supervisor: 'init',
             namespaces: [],
+            ...(design.supervisorLabel && { label: design.supervisorLabel }),
             child: [
               { op: 'newSession' },
               ...terminalSteps(design),

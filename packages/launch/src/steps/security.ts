@@ -3,7 +3,7 @@ import type { Lowerings } from '../lowering.ts';
 import { Label } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
 import { SIGNALS } from '../signals.ts';
-import { writeProc } from './write-proc.ts';
+import { procName, writeProc } from './write-proc.ts';
 
 /** Steps that take privileges away, and the last one: the program itself. */
 export type SecurityStep =
@@ -143,9 +143,7 @@ export const securityLowerings: Lowerings<SecurityStep> = {
   },
 
   execLabel({ file, label }, to) {
-    const [, name] = /^\/proc\/(.+)$/.exec(file) ?? [];
-    if (name === undefined) throw new SpecError('file', 'a file in /proc', file);
-    writeProc(to, name, label);
+    writeProc(to, procName(file), label);
   },
 
   closeFds(_, to) {

@@ -24,6 +24,7 @@ import { newPipe, type Pipe } from './pipe.ts';
 import { type NamespaceKind, namespaceFlags, POLLIN } from './process.ts';
 import { superviseAsRestorer } from './restorer.ts';
 import { type Child, closeAllBut, forwardSignal, readEnding, waitForSignal, writeEnding } from './watched-child.ts';
+import { openProc, procName } from './write-proc.ts';
 
 /** Steps that start and watch processes. */
 export type SupervisionStep =
@@ -47,6 +48,11 @@ export type SupervisionStep =
       readonly child: readonly Step[];
       /** For an `init`: also wait for what the child leaves behind. */
       readonly adopt?: boolean;
+      /**
+       * For an `init`: what it writes into which file of its own in procfs once its child executes, to be under a label itself.
+       * The file is opened before, when nobody else can mount anything over it.
+       */
+      readonly label?: { readonly file: string; readonly label: string };
       readonly timeoutMs?: number;
       /** Descriptor of a cgroup v2 directory the child is born in (since 5.7). */
       readonly intoCgroup?: string;
@@ -100,6 +106,7 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     const witness = monitor && !below ? newWitness(to) : undefined;
     // One that adopts tells the caller himself, at once.
     const ending = monitor && below && !below.adopt ? newPipe(to, O.NONBLOCK) : undefined;
+    const attribute = step.label && { ...step.label, fd: openProc(to, procName(step.label.file)) };
     asm.call('clone3', [args, 88], { store: pid });
     asm.jumpIfEqual(pid, 0, child);
 
@@ -111,7 +118,7 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     const kill = below?.adopt ? SIGNAL_KILL_CHILD : SIGNALS.SIGKILL;
     if (monitor) superviseAsMonitor(to, { pid, pidfd, stop, kill, witness, ending }, step);
     else if (step.supervisor === 'restorer') superviseAsRestorer(to, pid, step);
-    else superviseAsInit(to, { pid, stop, kill }, step);
+    else superviseAsInit(to, { pid, stop, kill, attribute }, step);
 
     asm.place(child);
     if (told) asm.call('dup3', [told.write, to.witnessFd, O.CLOEXEC]);
@@ -276,11 +283,12 @@ function superviseAsMonitor(
 /** Waits for signals and for orphans, as pid 1. */
 function superviseAsInit(
   to: Lowering,
-  { pid, stop, kill }: Child,
+  { pid, stop, kill, attribute }: Child & { attribute: { fd: Slot; label: string } | undefined },
   { adopt }: Extract<SupervisionStep, { op: 'clone' }>,
 ): void {
   const { asm } = to;
   sendRecord(to, { kind: 'executing', value: pid });
+  if (attribute) asm.call('write', [attribute.fd, asm.string(attribute.label), Buffer.byteLength(attribute.label)]);
   // Nothing but a pipe to the monitor, unless the caller is to be told at once: what CRIU shall restore has no other ends
   // in the world.
   closeAllBut(to, [adopt ? to.statusFd : to.witnessFd]);

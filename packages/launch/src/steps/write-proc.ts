@@ -1,4 +1,4 @@
-import { AT_FDCWD, MAGIC, O, RESOLVE } from '@ns/libc';
+import { AT_FDCWD, MAGIC, O, RESOLVE, SpecError } from '@ns/libc';
 import type { Lowering } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 
@@ -8,7 +8,15 @@ import { Label, Slot } from '../program.ts';
  * A label that is written into a file which only looks like procfs takes no effect, and nobody would notice. So /proc must be a
  * procfs, and nothing may be mounted between it and the file (CVE-2019-16884, CVE-2019-19921, CVE-2025-52881).
  */
-export function writeProc({ asm }: Pick<Lowering, 'asm'>, name: string, text: string): void {
+export function writeProc(to: Pick<Lowering, 'asm'>, name: string, text: string): void {
+  const { asm } = to;
+  const file = openProc(to, name);
+  asm.call('write', [file, asm.string(text), Buffer.byteLength(text)]);
+  asm.call('close', [file]);
+}
+
+/** Opens a file of our own in procfs for writing, with the same care. */
+export function openProc({ asm }: Pick<Lowering, 'asm'>, name: string): Slot {
   const [proc, file] = [asm.slot(), asm.slot()];
   const fileSystem = asm.bytes(120); // struct statfs, f_type first
   const genuine = new Label();
@@ -18,9 +26,15 @@ export function writeProc({ asm }: Pick<Lowering, 'asm'>, name: string, text: st
   asm.fail('EXDEV');
   asm.place(genuine);
   asm.call('openat2', [proc, asm.string(name), asm.words([O.WRONLY | O.CLOEXEC, 0, WITHIN]), 24], { store: file });
-  asm.call('write', [file, asm.string(text), Buffer.byteLength(text)]);
-  asm.call('close', [file]);
   asm.call('close', [proc]);
+  return file;
+}
+
+/** The name that {@link openProc} takes for a path. */
+export function procName(path: string): string {
+  const [, name] = /^\/proc\/(.+)$/.exec(path) ?? [];
+  if (name === undefined) throw new SpecError('file', 'a file in /proc', path);
+  return name;
 }
 
 // `self` and `thread-self` are plain links, so links as such must be followed.

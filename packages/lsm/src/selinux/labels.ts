@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { O, open, SyscallError, UnavailableError, write } from '@ns/libc';
 import type { ExecLabel } from '../exec-label.ts';
 import { parseSelinuxContext } from './context.ts';
@@ -14,6 +15,40 @@ export function selinuxExecLabel(label: string): ExecLabel {
   parseSelinuxContext(label, 'selinux.process');
   requireSelinux();
   return { file: '/proc/thread-self/attr/exec', label };
+}
+
+/**
+ * What a process writes to be under a label from now on (setcon(3)), without executing anything: for one that stays what it
+ * is, such as the first process of a container. The policy must allow it `setcurrent` and `dyntransition`
+ * ({@link selinuxAllows}), and must let the new label use what the process has open.
+ *
+ * @throws SpecError when the label cannot be one
+ * @throws UnavailableError when the kernel does not run SELinux
+ *
+ * @example
+ * ```ts
+ * const step = { op: 'execLabel', ...selinuxProcessLabel('system_u:system_r:container_t:s0:c1,c2') };
+ * ```
+ */
+export function selinuxProcessLabel(label: string): ExecLabel {
+  parseSelinuxContext(label, 'selinux.process');
+  requireSelinux();
+  return { file: '/proc/thread-self/attr/current', label };
+}
+
+/**
+ * The context of the calling thread (getcon(3)): `/proc/thread-self/attr/current`. Needs no privilege.
+ *
+ * @throws UnavailableError when the kernel does not run SELinux
+ *
+ * @example
+ * ```ts
+ * const { type } = parseSelinuxContext(selinuxContext());
+ * ```
+ */
+export function selinuxContext(): string {
+  requireSelinux();
+  return readFileSync('/proc/thread-self/attr/current', 'latin1').replace(/[\0\n]+$/, '');
 }
 
 /** A mount option as fsconfig(2) takes it, and as the data of mount(2) does. */
