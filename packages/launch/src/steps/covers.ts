@@ -1,6 +1,6 @@
 import { AT_EMPTY_PATH, AT_RECURSIVE, MOUNT_ATTR, MOVE_MOUNT, O, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '@ns/libc';
-import type { Lowerings } from '../lowering.ts';
-import { Label } from '../program.ts';
+import type { Lowering, Lowerings } from '../lowering.ts';
+import { Label, type Slot } from '../program.ts';
 import { attachTo, IN_ROOT } from './attach.ts';
 import { setAttributes } from './mount-attributes.ts';
 
@@ -28,25 +28,13 @@ export const coverLowerings: Lowerings<CoverStep> = {
     for (const path of paths) {
       const [place, cover] = [asm.slot(), asm.slot()];
       const [isFile, covered, done] = [new Label(), new Label(), new Label()];
-      asm.call('openat2', [to.handle('root'), asm.string(path), asDirectory, 24], {
-        store: place,
-        tolerate: ['ENOENT', 'ENOTDIR'],
-        otherwise: isFile,
-      });
-      asm.call('open_tree', [empty, asm.string(''), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH], {
-        store: cover,
-      });
+      openTargetIfThere(to, path, asDirectory, { into: place, otherwise: isFile });
+      cloneMount(to, empty, cover);
       asm.jump(covered);
       asm.place(isFile);
       asm.jumpIfEqual(place, -ENOENT, done);
-      asm.call('openat2', [to.handle('root'), asm.string(path), asFile, 24], {
-        store: place,
-        tolerate: ['ENOENT', 'ENOTDIR'],
-        otherwise: done,
-      });
-      asm.call('open_tree', [nothing, asm.string(''), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH], {
-        store: cover,
-      });
+      openTargetIfThere(to, path, asFile, { into: place, otherwise: done });
+      cloneMount(to, nothing, cover);
       asm.place(covered);
       attachTo(to, cover, place);
       asm.place(done);
@@ -58,21 +46,34 @@ export const coverLowerings: Lowerings<CoverStep> = {
     const how = asm.words([O.PATH | O.CLOEXEC, 0, IN_ROOT]);
     for (const path of paths) {
       const [place, cover, skip] = [asm.slot(), asm.slot(), new Label()];
-      asm.call('openat2', [to.handle('root'), asm.string(path), how, 24], {
-        store: place,
-        tolerate: ['ENOENT', 'ENOTDIR'],
-        otherwise: skip,
-      });
-      asm.call(
-        'open_tree',
-        [place, asm.string(''), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE],
-        { store: cover },
-      );
+      openTargetIfThere(to, path, how, { into: place, otherwise: skip });
+      cloneMount(to, place, cover, AT_RECURSIVE);
       setAttributes(to, cover, MOUNT_ATTR.RDONLY, true);
       attachTo(to, cover, place);
       asm.place(skip);
     }
   },
 };
+
+/** @param how - address of a struct open_how */
+function openTargetIfThere(
+  to: Lowering,
+  path: string,
+  how: number,
+  { into, otherwise }: { readonly into: Slot; readonly otherwise: Label },
+): void {
+  const { asm } = to;
+  asm.call('openat2', [to.handle('root'), asm.string(path), how, 24], {
+    store: into,
+    tolerate: ['ENOENT', 'ENOTDIR'],
+    otherwise,
+  });
+}
+
+/** A detached copy of the mount that a descriptor is in, from there on down. */
+function cloneMount({ asm }: Lowering, place: Slot, into: Slot, recursive = 0): void {
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | recursive;
+  asm.call('open_tree', [place, asm.string(''), flags], { store: into });
+}
 
 const ENOENT = 2;

@@ -1,6 +1,7 @@
 import { O } from '@ns/libc';
-import { type Assembler, Label, type Operand, type Slot } from '../program.ts';
+import { type Assembler, Label, type Slot } from '../program.ts';
 import { SIGNALS } from '../signals.ts';
+import { openLeniently, writeLeniently } from './open-leniently.ts';
 
 /** Does something to an open cgroup so that it may be removed. */
 export type EmptyCgroup = (asm: Assembler, cgroup: Slot) => void;
@@ -14,7 +15,7 @@ export function killMembers(asm: Assembler, cgroup: Slot): void {
   // While they are frozen they neither fork nor end, so nobody else has their numbers.
   setState(asm, cgroup, 'FROZEN');
   const members = asm.slot();
-  open(asm, cgroup, 'cgroup.procs', O.RDONLY, { into: members, otherwise: cannot });
+  openLeniently(asm, cgroup, asm.string('cgroup.procs'), O.RDONLY, { into: members, otherwise: cannot });
   killListed(asm, members);
   asm.call('close', [members]);
   asm.place(cannot);
@@ -22,23 +23,9 @@ export function killMembers(asm: Assembler, cgroup: Slot): void {
   setState(asm, cgroup, 'THAWED');
 }
 
+/** Where there is a freezer. */
 function setState(asm: Assembler, cgroup: Slot, state: 'FROZEN' | 'THAWED'): void {
-  const file = asm.slot();
-  const noFreezer = new Label();
-  open(asm, cgroup, 'freezer.state', O.WRONLY, { into: file, otherwise: noFreezer });
-  asm.call('write', [file, asm.string(state), state.length], { tolerate: 'any' });
-  asm.call('close', [file]);
-  asm.place(noFreezer);
-}
-
-function open(
-  asm: Assembler,
-  cgroup: Operand,
-  name: string,
-  flags: number,
-  { into, otherwise }: { into: Slot; otherwise: Label },
-): void {
-  asm.call('openat', [cgroup, asm.string(name), flags | O.CLOEXEC], { store: into, tolerate: 'any', otherwise });
+  writeLeniently(asm, cgroup, 'freezer.state', state);
 }
 
 /** Reads numbers of processes, one a line, and kills each. */

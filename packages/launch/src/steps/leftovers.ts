@@ -3,6 +3,7 @@ import type { Lowering } from '../lowering.ts';
 import { type Assembler, Label, type Operand, type Slot } from '../program.ts';
 import { SIGNALS } from '../signals.ts';
 import { type EmptyCgroup, killMembers } from './kill-members.ts';
+import { openLeniently, writeLeniently } from './open-leniently.ts';
 
 /** What a monitor removes when its caller has died and cannot. */
 export interface Leftovers {
@@ -43,7 +44,8 @@ function removeCgroups(asm: Assembler, cgroups: readonly string[], empty: EmptyC
   asm.add(place, place, 8);
   asm.place(again);
   openDirectory(asm, AT_FDCWD, path, { into: root, otherwise: next });
-  killIn(asm, root);
+  // Whoever survives: in a pid namespace of others there is no init whose end would be his.
+  writeLeniently(asm, root, 'cgroup.kill', '1');
   removeBelow(asm, root, { empty, gaveUp: next });
   const removed = asm.slot();
   asm.call('unlinkat', [AT_FDCWD, path, AT_REMOVEDIR], { store: removed, tolerate: 'any' });
@@ -51,20 +53,6 @@ function removeCgroups(asm: Assembler, cgroups: readonly string[], empty: EmptyC
   pause(asm);
   asm.jump(again);
   asm.place(done);
-}
-
-/** Whoever survives: in a pid namespace of others there is no init whose end would be his. */
-function killIn(asm: Assembler, cgroup: Slot): void {
-  const file = asm.slot();
-  const cannot = new Label();
-  asm.call('openat', [cgroup, asm.string('cgroup.kill'), O.WRONLY | O.CLOEXEC], {
-    store: file,
-    tolerate: 'any',
-    otherwise: cannot,
-  });
-  asm.call('write', [file, asm.string('1'), 1], { tolerate: 'any' });
-  asm.call('close', [file]);
-  asm.place(cannot);
 }
 
 /**
@@ -164,10 +152,9 @@ function openDirectory(
   asm: Assembler,
   at: Operand,
   path: Operand,
-  { into, otherwise }: { into: Slot; otherwise: Label },
+  to: { readonly into: Slot; readonly otherwise: Label },
 ): void {
-  const flags = O.RDONLY | O.DIRECTORY | O.NOFOLLOW | O.CLOEXEC;
-  asm.call('openat', [at, path, flags], { store: into, tolerate: 'any', otherwise });
+  openLeniently(asm, at, path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW, to);
 }
 
 function pause(asm: Assembler): void {

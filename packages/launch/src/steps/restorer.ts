@@ -3,8 +3,9 @@ import type { Lowering } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
 import { SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
+import { awaitCaller } from './await-caller.ts';
 import type { SupervisionStep } from './supervision.ts';
-import { closeAllBut, forwardSignal, readEnding, waitForSignal, writeEnding } from './watched-child.ts';
+import { closeAllBut, exitWith, forwardSignal, readEnding, tellSignal, waitForSignal } from './watched-child.ts';
 
 /**
  * Waits for CRIU, then for what it restored beside itself (`--restore-sibling`): our child, too. As pid 1 we take all of it
@@ -41,34 +42,21 @@ export function superviseAsRestorer(
   asm.place(ended);
   for (const pipe of said) readEnding(to, pipe, new Slot(status), silent);
   asm.place(silent);
-  const passOn = new Label();
-  asm.jumpIfEqual(new Slot(status), 0, passOn, 0x7f);
-  writeEnding(to, to.witnessFd, status);
-  asm.place(passOn);
-  const code = asm.slot();
-  asm.copy(code.address, status + 1, 1);
-  asm.call('exit_group', [code]);
+  tellSignal(to, status);
+  exitWith(to, status);
 }
 
 /** @returns the pid of what it restored, as the caller says */
 function waitForCriu(to: Lowering, criu: Slot, status: number): Slot {
-  const { asm, statusFd } = to;
-  const [again, asked, restored, told] = [new Label(), new Label(), new Label(), new Label()];
+  const { asm } = to;
+  const [again, restored] = [new Label(), new Label()];
   asm.place(again);
   asm.call('wait4', [criu, status, __WALL, 0], { tolerate: ['EINTR'], otherwise: again });
   asm.jumpIfEqual(new Slot(status), 0, restored, 0xffff);
   asm.call('exit_group', [125]);
   asm.place(restored);
   sendRecord(to, { kind: 'ready' });
-  const [received, root] = [asm.slot(), asm.slot()];
-  asm.place(asked);
-  asm.call('recvfrom', [statusFd, root.address, 8, 0, 0, 0], {
-    store: received,
-    tolerate: ['EINTR'],
-    otherwise: asked,
-  });
-  asm.jumpIfEqual(received, 8, told);
-  asm.call('exit_group', [125]);
-  asm.place(told);
+  const root = asm.slot();
+  awaitCaller(to, root.address, 8);
   return root;
 }

@@ -17,13 +17,22 @@ import { CONTINUATION, Label, Slot } from '../program.ts';
 import type { RecordKind } from '../records.ts';
 import { sendRecord, writeRecord } from '../send-record.ts';
 import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
+import { awaitCaller } from './await-caller.ts';
 import { type IdMaps, waitForIdMaps, writeIdMaps } from './id-maps.ts';
 import { type Leftovers, removeLeftovers } from './leftovers.ts';
 import { type OutputFiles, OutputRelay } from './output-files.ts';
 import { newPipe, type Pipe } from './pipe.ts';
 import { type NamespaceKind, namespaceFlags, POLLIN } from './process.ts';
 import { superviseAsRestorer } from './restorer.ts';
-import { type Child, closeAllBut, forwardSignal, readEnding, waitForSignal, writeEnding } from './watched-child.ts';
+import {
+  type Child,
+  closeAllBut,
+  exitWith,
+  forwardSignal,
+  readEnding,
+  tellSignal,
+  waitForSignal,
+} from './watched-child.ts';
 import { openProc, procName } from './write-proc.ts';
 
 /** Steps that start and watch processes. */
@@ -127,20 +136,8 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
   },
 
   park(_, to) {
-    const { asm, statusFd } = to;
-    const received = asm.slot();
-    const go = new Label();
     sendRecord(to, { kind: 'ready' });
-    const again = new Label();
-    asm.place(again);
-    asm.call('recvfrom', [statusFd, asm.bytes(8), 1, 0, 0, 0], {
-      store: received,
-      tolerate: ['EINTR'],
-      otherwise: again,
-    });
-    asm.jumpIfUnequal(received, 0, go);
-    asm.call('exit_group', [125]);
-    asm.place(go);
+    awaitCaller(to, to.asm.bytes(8), 1);
   },
 
   receiveSteps(_, to) {
@@ -317,10 +314,8 @@ function superviseAsInit(
   asm.jumpIfEqual(reaped, 0, next);
   asm.jumpIfUnequal(reaped, pid, reap);
   // An exit code we pass on ourselves; a signal a pid 1 cannot die of.
-  if (!adopt) {
-    asm.jumpIfEqual(new Slot(status), 0, exited, 0x7f);
-    writeEnding(to, to.witnessFd, status);
-  } else {
+  if (!adopt) tellSignal(to, status);
+  else {
     sendRecord(to, { kind: 'payloadExit', value: new Slot(status) });
     const others = new Label();
     asm.place(others);
@@ -328,9 +323,7 @@ function superviseAsInit(
     asm.jump(others);
   }
   asm.place(exited);
-  const code = asm.slot();
-  asm.copy(code.address, status + 1, 1);
-  asm.call('exit_group', [code]);
+  exitWith(to, status);
 }
 
 /** Tells the caller, and the journal when there is one. */

@@ -1,5 +1,5 @@
 import type { Lowering } from '../lowering.ts';
-import { Label, type Slot } from '../program.ts';
+import { Label, Slot } from '../program.ts';
 import { SIGNAL_KILL_CHILD, SIGNAL_STOP_CHILD } from '../signals.ts';
 
 /** A child that is watched. */
@@ -43,9 +43,19 @@ export function closeAllBut({ asm }: Lowering, kept: readonly number[]): void {
   asm.call('close_range', [from, 0xffffffff, 0]);
 }
 
-/** Says how the program ended, into the pipe that {@link readEnding} reads. */
-export function writeEnding({ asm }: Lowering, pipe: number, status: number): void {
-  asm.call('write', [pipe, status, 8], { tolerate: 'any' });
+/** Says that a signal ended the child, into the pipe that {@link readEnding} reads: of what no pid 1 dies. */
+export function tellSignal({ asm, witnessFd }: Lowering, status: number): void {
+  const exited = new Label();
+  asm.jumpIfEqual(new Slot(status), 0, exited, 0x7f);
+  asm.call('write', [witnessFd, status, 8], { tolerate: 'any' });
+  asm.place(exited);
+}
+
+/** Ends with the exit code in a wait status. */
+export function exitWith({ asm }: Lowering, status: number): void {
+  const code = asm.slot();
+  asm.copy(code.address, status + 1, 1);
+  asm.call('exit_group', [code]);
 }
 
 /**
