@@ -51,7 +51,7 @@ export function writeFileCapabilities(file: FileReference, capabilities: FileCap
 export function removeFileCapabilities(file: FileReference): boolean {
   using target = regularFile(file);
   const result = removeXattr(target.fd, '', ATTRIBUTE);
-  if (result === -ERRNO.ENODATA! || result === -ERRNO.EOPNOTSUPP!) return false;
+  if (result === -ERRNO.ENODATA || result === -ERRNO.EOPNOTSUPP) return false;
   check('removexattr', result, { path: target.path, args: { attribute: ATTRIBUTE }, hint: 'Needs CAP_SETFCAP' });
   return true;
 }

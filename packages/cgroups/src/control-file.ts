@@ -63,7 +63,7 @@ export function writeOnce(fd: number, value: string): number {
   const bytes = Buffer.from(value);
   for (;;) {
     const result = syscall(SYS.write, fd, addressOf(bytes), bytes.length);
-    if (result !== -ERRNO.EINTR!) return Math.min(result, 0);
+    if (result !== -ERRNO.EINTR) return Math.min(result, 0);
   }
 }
 
@@ -76,7 +76,7 @@ export async function writeControlFileAside(dirFd: number, file: string, value: 
   if (fd < 0) return fd;
   for (;;) {
     const result = await writeOnceAside(fd, value);
-    if (result === -ERRNO.EINTR!) continue;
+    if (result === -ERRNO.EINTR) continue;
     closeFd(fd);
     return result;
   }
@@ -84,6 +84,6 @@ export async function writeControlFileAside(dirFd: number, file: string, value: 
 
 function writeOnceAside(fd: number, value: string): Promise<number> {
   return new Promise((resolve) => {
-    writeCallback(fd, Buffer.from(value), (error) => resolve(error ? -Math.abs(error.errno ?? ERRNO.EIO!) : 0));
+    writeCallback(fd, Buffer.from(value), (error) => resolve(error ? -Math.abs(error.errno ?? ERRNO.EIO) : 0));
   });
 }

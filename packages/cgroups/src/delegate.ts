@@ -39,7 +39,7 @@ export function delegate(directories: Directories, { uid, gid }: Delegatee): voi
   for (const file of ['', ...delegatableFiles()]) {
     const result = chownAt(unified.fd, file, uid, gid ?? -1);
     // The list is that of the kernel; a controller the cgroup does not have has no file.
-    if (result < 0 && result !== -ERRNO.ENOENT!) {
+    if (result < 0 && result !== -ERRNO.ENOENT) {
       throw new SyscallError('fchownat', result, {
         path: `${unified.path}/${file}`,
         doing: `delegate ${unified.path} to uid ${uid}`,

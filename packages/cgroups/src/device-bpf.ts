@@ -45,7 +45,7 @@ export function loadDeviceProgram(program: Buffer): OwnedFd {
     bytes.writeBigUInt64LE(BigInt(license.address), 16);
     bytes.write('ns_device', 48, 'latin1');
   });
-  if (result === -ERRNO.EPERM! || result === -ERRNO.ENOSYS! || result === -ERRNO.EINVAL!) {
+  if (result === -ERRNO.EPERM || result === -ERRNO.ENOSYS || result === -ERRNO.EINVAL) {
     throw new UnavailableError(
       'cgroup device policy',
       `bpf(BPF_PROG_LOAD) fails with ${errnoName(result)}`,
@@ -56,17 +56,17 @@ export function loadDeviceProgram(program: Buffer): OwnedFd {
 }
 
 const loadFixes: Readonly<Record<number, string>> = {
-  [-ERRNO.EPERM!]:
+  [-ERRNO.EPERM]:
     'Needs CAP_BPF and CAP_NET_ADMIN in the initial user namespace; rootless containers have no device nodes but those bound from the host',
-  [-ERRNO.ENOSYS!]: 'Needs CONFIG_BPF_SYSCALL',
-  [-ERRNO.EINVAL!]: 'Needs CONFIG_CGROUP_BPF and Linux 4.15',
+  [-ERRNO.ENOSYS]: 'Needs CONFIG_BPF_SYSCALL',
+  [-ERRNO.EINVAL]: 'Needs CONFIG_CGROUP_BPF and Linux 4.15',
 };
 
 /** Attaches a program to a cgroup v2 directory, beside those that are there: all of them must allow. */
 export function attachDeviceProgram(cgroupFd: number, program: OwnedFd): void {
   const result = changeAttachment(BPF_PROG_ATTACH, cgroupFd, program);
   // What is missing without CONFIG_CGROUP_BPF shows here at the earliest.
-  if (result === -ERRNO.EINVAL!)
+  if (result === -ERRNO.EINVAL)
     throw new UnavailableError(
       'cgroup device policy',
       'bpf(BPF_PROG_ATTACH) fails with EINVAL',

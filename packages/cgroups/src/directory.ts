@@ -101,7 +101,7 @@ export class CgroupDirectory implements Disposable {
   #readable(result: string | number, file: string): string | undefined {
     if (typeof result === 'string') return result;
     // Pressure files exist but answer EOPNOTSUPP when PSI is off.
-    if (result === -ERRNO.EOPNOTSUPP! || (result === -ERRNO.ENOENT! && !this.gone)) return undefined;
+    if (result === -ERRNO.EOPNOTSUPP || (result === -ERRNO.ENOENT && !this.gone)) return undefined;
     throw this.#failure('read', result, file);
   }
 
@@ -117,7 +117,7 @@ export class CgroupDirectory implements Disposable {
 
   #written(result: number, file: string, value: string): boolean {
     if (result >= 0) return true;
-    if (result === -ERRNO.ENOENT! && !this.gone) return false;
+    if (result === -ERRNO.ENOENT && !this.gone) return false;
     throw this.#failure('write', result, file, value);
   }
 
@@ -127,10 +127,10 @@ export class CgroupDirectory implements Disposable {
     const hint = value === undefined ? undefined : writeHints[`${file} ${errnoName(result)}`];
     // A removed cgroup answers ENODEV, through descriptors opened before too, and while it is being removed; a living one
     // when it is told of a device that there is not.
-    if (this.gone || (result === -ERRNO.ENODEV! && hint === undefined)) {
+    if (this.gone || (result === -ERRNO.ENODEV && hint === undefined)) {
       return new CgroupGoneError(this.path, doing, new SyscallError(syscall, result, { path }));
     }
-    if (result === -ERRNO.EMFILE!) {
+    if (result === -ERRNO.EMFILE) {
       return new UnavailableError(
         'another open file',
         'RLIMIT_NOFILE of this process is used up',
@@ -178,7 +178,7 @@ export class CgroupDirectory implements Disposable {
     if (!parent || !isSameDirectory(parent, name, this.#directory)) return 0;
     const result = removeDirectory(parent, name);
     this.#removed = result === 0;
-    return result === -ERRNO.ENOENT! ? 0 : result;
+    return result === -ERRNO.ENOENT ? 0 : result;
   }
 
   [Symbol.dispose](): void {

@@ -51,7 +51,7 @@ export function watchV1Event(
   const counter = allocate(8);
   watch = watchFd(event.fd, { readable: true }, () => {
     const result = readInto(event.fd, counter.bytes);
-    if (result === -ERRNO.EAGAIN!) return;
+    if (result === -ERRNO.EAGAIN) return;
     if (result < 0) throw new SyscallError('read', result, { doing: `read the eventfd of ${directory.path}/${file}` });
     onEvent(directory.gone);
   });

@@ -36,7 +36,7 @@ export async function vacateOwnCgroup(hierarchy: Hierarchy, directory: OwnedFd):
   if (!leaf) return;
   for (const pid of pids) {
     const result = await writeControlFileAside(leaf.fd, 'cgroup.procs', String(pid));
-    if (result < 0 && result !== -ERRNO.ESRCH!)
+    if (result < 0 && result !== -ERRNO.ESRCH)
       throw new SyscallError('write', result, { path: `${path}/${ownLeaf}/cgroup.procs` });
   }
 }

@@ -58,8 +58,8 @@ export function markOwner(directoryFd: number, owner: Owner | 'none'): boolean {
   for (const attribute of attributes) {
     const result = setXattr(directoryFd, '', attribute, value);
     if (result === 0) return true;
-    if (result === -ERRNO.ENOENT! || result === -ERRNO.ENODEV!) return false;
-    if (result !== -ERRNO.EOPNOTSUPP! && result !== -ERRNO.EPERM! && result !== -ERRNO.EACCES!) {
+    if (result === -ERRNO.ENOENT || result === -ERRNO.ENODEV) return false;
+    if (result !== -ERRNO.EOPNOTSUPP && result !== -ERRNO.EPERM && result !== -ERRNO.EACCES) {
       throw new SyscallError('setxattr', result, { doing: 'mark the owner of a cgroup' });
     }
   }

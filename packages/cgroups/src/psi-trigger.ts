@@ -51,13 +51,13 @@ export function watchPressure(
     writeOnce(opened.fd, `${wanted.kind} ${wanted.stallMs * 1_000} ${wanted.windowMs * 1_000}\0`);
   let granted = trigger;
   let result = arm(granted);
-  if (result === -ERRNO.EINVAL!) {
+  if (result === -ERRNO.EINVAL) {
     granted = { ...trigger, windowMs: Math.ceil(trigger.windowMs / unprivilegedWindowMs) * unprivilegedWindowMs };
     result = arm(granted);
   }
   if (result < 0) {
     opened.close();
-    throw result === -ERRNO.EOPNOTSUPP!
+    throw result === -ERRNO.EOPNOTSUPP
       ? noPressure(result, file)
       : new SyscallError('write', result, { path: `${directory.path}/${file}` });
   }
@@ -77,7 +77,7 @@ export function watchPressure(
 }
 
 function noPressure(result: number, file: string): Error {
-  if (result !== -ERRNO.ENOENT! && result !== -ERRNO.EOPNOTSUPP!)
+  if (result !== -ERRNO.ENOENT && result !== -ERRNO.EOPNOTSUPP)
     return new SyscallError('openat', result, { path: file });
   const disabled = isCompiledIn();
   return new UnavailableError(

@@ -32,7 +32,7 @@ export async function remove(
     const removed = await waitUntil(() => {
       if (!directory.gone) removeChildren(directory);
       result = directory.remove();
-      return result !== -ERRNO.EBUSY!;
+      return result !== -ERRNO.EBUSY;
     }, timeoutMs);
     if (!removed) throw busy(directory, timeoutMs);
     if (result < 0) throw new SyscallError('rmdir', result, { path: directory.path });

@@ -71,8 +71,8 @@ function isOwn(hierarchy: Hierarchy, components: readonly string[]): boolean {
 
 function refusal(result: number, path: string, value: string): Error {
   const cause = new SyscallError('write', result, { path: `${path}/cgroup.subtree_control`, args: { value } });
-  if (result === -ERRNO.EBUSY! || result === -ERRNO.EOPNOTSUPP!) return holdsProcessesError(path, cause);
-  if (result === -ERRNO.EACCES! || result === -ERRNO.EPERM! || result === -ERRNO.EROFS!) {
+  if (result === -ERRNO.EBUSY || result === -ERRNO.EOPNOTSUPP) return holdsProcessesError(path, cause);
+  if (result === -ERRNO.EACCES || result === -ERRNO.EPERM || result === -ERRNO.EROFS) {
     return new UnavailableError(
       `cgroup controllers ${value}`,
       `${path} is not delegated to this user`,

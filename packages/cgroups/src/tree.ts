@@ -62,22 +62,22 @@ export function openAgain(fd: number): OwnedFd {
 /** Makes one directory in an open one. `false` when it was there already. */
 export function makeDirectory(parent: OwnedFd, name: string, path: string): boolean {
   const result = mkdirAt(parent.fd, name, 0o755);
-  if (result === -ERRNO.EEXIST!) return false;
+  if (result === -ERRNO.EEXIST) return false;
   if (result < 0) throw new SyscallError('mkdirat', result, { path, hint: mkdirHints[result] });
   return true;
 }
 
 const mkdirHints: Readonly<Record<number, string>> = {
-  [-ERRNO.EACCES!]:
+  [-ERRNO.EACCES]:
     'This user may not make cgroups here: let systemd delegate a scope (createDelegatedScope), or have root delegate one (Cgroup.delegate)',
-  [-ERRNO.EPERM!]:
+  [-ERRNO.EPERM]:
     'This user may not make cgroups here: let systemd delegate a scope (createDelegatedScope), or have root delegate one (Cgroup.delegate)',
-  [-ERRNO.EROFS!]:
+  [-ERRNO.EROFS]:
     'The cgroup file system is mounted read-only, as in a container without delegation: mount it writable, or run the container with a private cgroup namespace',
-  [-ERRNO.EAGAIN!]: 'cgroup.max.descendants or cgroup.max.depth of a parent is reached',
-  [-ERRNO.ENOMEM!]:
+  [-ERRNO.EAGAIN]: 'cgroup.max.descendants or cgroup.max.depth of a parent is reached',
+  [-ERRNO.ENOMEM]:
     'Likely 65,535 memory cgroups exist, of which many may be dead and waiting for their pages: echo 3 > /proc/sys/vm/drop_caches',
-  [-ERRNO.ENOSPC!]: 'Likely a parent cpuset has no cpus or mems',
+  [-ERRNO.ENOSPC]: 'Likely a parent cpuset has no cpus or mems',
 };
 
 /** Removes one directory of an open one. Result: 0 or a negated errno. */

@@ -172,7 +172,7 @@ export class Launched {
    */
   continueWith(steps: readonly Step[] | PreparedProgram, variables: readonly string[] = []): void {
     this.prepareToContinue();
-    if (!this.alive) throw new SyscallError('sendmsg', ERRNO.EPIPE!);
+    if (!this.alive) throw new SyscallError('sendmsg', ERRNO.EPIPE);
     const { layout } = this.#origin;
     if (steps instanceof PreparedProgram) {
       if (!steps.isFor(layout))
@@ -191,7 +191,7 @@ export class Launched {
    * @throws SyscallError `EPIPE` when the process is gone
    */
   prepareToContinue(): void {
-    if (this.#status.closed) throw new SyscallError('sendmsg', ERRNO.EPIPE!);
+    if (this.#status.closed) throw new SyscallError('sendmsg', ERRNO.EPIPE);
     this.#continuation ??= new Continuation(this.#status);
   }
 
@@ -451,7 +451,7 @@ export class Launched {
     this.streams.processEnded();
     if (this.#exitRecord && !this.#failure && !this.#hasInit) this.#facts.executed.resolve();
     this.#facts.end(
-      () => this.#failure ?? new SyscallError('wait4', ERRNO.ECHILD!, { doing: 'process ended during its setup' }),
+      () => this.#failure ?? new SyscallError('wait4', ERRNO.ECHILD, { doing: 'process ended during its setup' }),
     );
     this.#exited.resolve(exit);
   }

@@ -126,7 +126,7 @@ export class OutputPipe implements Disposable {
     if (!this.#watch || !this.#sink || this.#stream || this.#atEnd) return;
     for (let i = 0; i < READS_IN_A_ROW; i++) {
       const size = syscall(SYS.read, this.#reader.fd, chunk.address, chunk.bytes.length);
-      if (size === -ERRNO.EAGAIN! || size === -ERRNO.EINTR!) return;
+      if (size === -ERRNO.EAGAIN || size === -ERRNO.EINTR) return;
       check('read', size);
       if (size === 0) {
         this.#end(disposeLater);

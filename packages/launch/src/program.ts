@@ -1,4 +1,4 @@
-import { ERRNO, SpecError, type SyscallName, syscallNumbers } from '@ns/libc';
+import { errnoNumber, SpecError, type SyscallName, syscallNumbers } from '@ns/libc';
 
 /* The wire format of stage/stage.c: change both together. */
 
@@ -330,7 +330,7 @@ export class Assembler {
 
 function errnoOf(name: string | undefined): number {
   if (name === undefined) return 0;
-  const number = ERRNO[name];
+  const number = errnoNumber(name);
   if (number === undefined) throw new SpecError('errno', 'the name of an errno', name);
   return number;
 }

@@ -26,8 +26,8 @@ export function receiveRecord(status: number): ReceivedRecord | 'end' | undefine
   const { bytes, address } = message;
   bytes.writeUInt32LE(CONTROL_SIZE, 40);
   const size = syscall(SYS.recvmsg, status, address, MSG.DONTWAIT | MSG.CMSG_CLOEXEC);
-  if (size === -ERRNO.EAGAIN!) return undefined;
-  if (size === 0 || size === -ERRNO.ECONNRESET!) return 'end';
+  if (size === -ERRNO.EAGAIN) return undefined;
+  if (size === 0 || size === -ERRNO.ECONNRESET) return 'end';
   check('recvmsg', size);
   const hasDescriptor =
     bytes.readUInt32LE(40) >= 20 &&

@@ -121,7 +121,7 @@ export class Zygote {
   kill(): void {
     this.#socket.close();
     syscall(SYS.kill, this.#pid, SIGNALS.SIGKILL);
-    while (syscall(SYS.wait4, this.#pid, 0, 0, 0) === -ERRNO.EINTR!);
+    while (syscall(SYS.wait4, this.#pid, 0, 0, 0) === -ERRNO.EINTR);
     forgetChild(this.#pid);
   }
 
@@ -166,7 +166,7 @@ export function requestProcess(fds: readonly number[], reportFd: number): boolea
   }
   const result = zygote?.request(fds, reportFd) ?? -1;
   // Too many requests or descriptors under way are no reason to give it up.
-  if (result === -ERRNO.EPIPE! || result === -ERRNO.ECONNRESET!) {
+  if (result === -ERRNO.EPIPE || result === -ERRNO.ECONNRESET) {
     losses++;
     endZygote();
   }

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readlinkSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { addressOf, ERRNO, SYS, SyscallError, syscall } from '@ns/libc';
+import { addressOf, ERRNO, type ErrnoName, SYS, SyscallError, syscall } from '@ns/libc';
 import { kernelState, leftSince, needs, notRoot, processesInNamespace } from '@ns/testing';
 import { launch, type Step } from '../src/index.ts';
 import { rest } from '../src/zygote.ts';
@@ -133,7 +133,7 @@ describe('each kind of step names itself and the call that failed', () => {
       expect(exit.failure).toBeInstanceOf(SyscallError);
       expect(exit.failure).toMatchObject({
         code: errno,
-        errno: -ERRNO[errno]!,
+        errno: -ERRNO[errno as ErrnoName],
         syscall: call,
         step: { op: step.op, number: before.length + 4 },
       });

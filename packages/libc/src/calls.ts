@@ -53,7 +53,7 @@ export function openat2(
   how.bytes.writeBigUInt64LE(BigInt(options.resolve), 16);
   for (let attempt = 0; ; attempt++) {
     const result = syscall(SYS.openat2, dirFd, name.address, how.address, 24);
-    if (result === -ERRNO.EAGAIN! && attempt < 128) continue;
+    if (result === -ERRNO.EAGAIN && attempt < 128) continue;
     return new OwnedFd(check('openat2', result, { path }));
   }
 }
@@ -128,8 +128,8 @@ export function receive(fd: number, maxBytes: number, maxFds = 0): ReceivedMessa
     header.bytes.writeBigUInt64LE(BigInt(control.bytes.length), 40);
   }
   const count = syscall(SYS.recvmsg, fd, header.address, MSG.DONTWAIT | MSG.CMSG_CLOEXEC);
-  if (count === -ERRNO.EAGAIN!) return undefined;
-  if (count === -ERRNO.ECONNRESET!) return { bytes: Buffer.alloc(0), fds: [] };
+  if (count === -ERRNO.EAGAIN) return undefined;
+  if (count === -ERRNO.ECONNRESET) return { bytes: Buffer.alloc(0), fds: [] };
   check('recvmsg', count);
   const fds: OwnedFd[] = [];
   const controlLength = Number(header.bytes.readBigUInt64LE(40));
@@ -154,7 +154,7 @@ export function memfd(
   const flags = MFD.CLOEXEC | MFD.ALLOW_SEALING;
   // Both are since 6.3 and EINVAL before, when every memfd was executable. A kernel with vm.memfd_noexec=2 wants to be told.
   let fd = syscall(SYS.memfd_create, label.address, flags | (options.executable ? MFD.EXEC : MFD.NOEXEC_SEAL));
-  if (fd === -ERRNO.EINVAL!) fd = syscall(SYS.memfd_create, label.address, flags);
+  if (fd === -ERRNO.EINVAL) fd = syscall(SYS.memfd_create, label.address, flags);
   const owned = new OwnedFd(check('memfd_create', fd));
   for (let done = 0; done < content.length; ) done += write(owned.fd, content.subarray(done));
   if (options.seals) check('fcntl', syscall(SYS.fcntl, owned.fd, 1033, options.seals));
@@ -174,7 +174,7 @@ export function pidfdOpen(pid: number): OwnedFd {
 /** pidfd_send_signal(2), since 5.1. Returns false when the process is gone. */
 export function pidfdSendSignal(pidfd: number, signal: number): boolean {
   const result = syscall(SYS.pidfd_send_signal, pidfd, signal, 0, 0);
-  if (result === -ERRNO.ESRCH!) return false;
+  if (result === -ERRNO.ESRCH) return false;
   check('pidfd_send_signal', result);
   return true;
 }
@@ -280,7 +280,7 @@ export function fileSystemMagic(fd: number): number {
 /** Takes the exclusive lock of an open file or directory, unless somebody else has it: flock(2). Closing gives it back. */
 export function tryLock(fd: number): boolean {
   const result = syscall(SYS.flock, fd, LOCK_EX | LOCK_NB);
-  if (result === -ERRNO.EAGAIN! || result === -ERRNO.EINTR!) return false;
+  if (result === -ERRNO.EAGAIN || result === -ERRNO.EINTR) return false;
   check('flock', result);
   return true;
 }

@@ -1,5 +1,5 @@
 // Generated from asm-generic/errno.h by the table in errno(3): number, name, message of strerror(3).
-export const errnoTable: readonly (readonly [number: number, name: string, message: string])[] = [
+export const errnoTable = [
   [1, 'EPERM', 'operation not permitted'],
   [2, 'ENOENT', 'no such file or directory'],
   [3, 'ESRCH', 'no such process'],
@@ -131,4 +131,4 @@ export const errnoTable: readonly (readonly [number: number, name: string, messa
   [131, 'ENOTRECOVERABLE', 'state not recoverable'],
   [132, 'ERFKILL', 'operation not possible due to rf-kill'],
   [133, 'EHWPOISON', 'memory page has hardware error'],
-];
+] as const;

@@ -77,7 +77,7 @@ export function statAt(dirFd: number, name: string): Stat | undefined {
     STATX_WANTED,
     record.address,
   );
-  if (result === -ERRNO.ENOENT! || result === -ERRNO.ENOTDIR!) return undefined;
+  if (result === -ERRNO.ENOENT || result === -ERRNO.ENOTDIR) return undefined;
   check('statx', result, { path: name });
   return {
     nlink: words[4]!,
@@ -156,7 +156,7 @@ export function renameAt(fromDirFd: number, from: string, toDirFd: number, to: s
 /** readlinkat(2), of the descriptor itself for an empty name. `undefined` when it is no link or does not exist. */
 export function readlinkAt(dirFd: number, name: string): string | undefined {
   const length = syscall(SYS.readlinkat, dirFd, place(name), text.address, PATH_MAX);
-  if (length === -ERRNO.EINVAL! || length === -ERRNO.ENOENT! || length === -ERRNO.ENOTDIR!) return undefined;
+  if (length === -ERRNO.EINVAL || length === -ERRNO.ENOENT || length === -ERRNO.ENOTDIR) return undefined;
   check('readlinkat', length, { path: name });
   return decodeFileName(text.bytes.subarray(0, length));
 }
@@ -183,7 +183,7 @@ export function chmodFd(fd: number, mode: number): number {
 export function chmodAt(dirFd: number, name: string, mode: number): number {
   if (name === '') return chmodFd(dirFd, mode);
   const result = syscall(SYS.fchmodat2, dirFd, place(name), mode, AT_SYMLINK_NOFOLLOW);
-  if (result !== -ERRNO.ENOSYS!) return result;
+  if (result !== -ERRNO.ENOSYS) return result;
   const O_PATH_NOFOLLOW = 0o10000000 | (process.arch === 'arm64' ? 0o100000 : 0o400000);
   const fd = openAt(dirFd, name, O_PATH_NOFOLLOW);
   if (fd < 0) return fd;

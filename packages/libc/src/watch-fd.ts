@@ -193,7 +193,7 @@ function deliver(): void {
     // Nothing but the end: that is what whoever waits for anything wants to know.
     const bits = failed ? 0 : found === EPOLLHUP ? found | watch.wanted : found;
     // When it throws, what comes after it in the list is ready again in the next turn.
-    watch.callback(failed ? -ERRNO.EBADF! : 0, {
+    watch.callback(failed ? -ERRNO.EBADF : 0, {
       readable: (bits & EPOLLIN) !== 0,
       writable: (bits & EPOLLOUT) !== 0,
       disconnect: (bits & EPOLLRDHUP) !== 0,

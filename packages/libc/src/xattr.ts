@@ -52,8 +52,8 @@ function call(
 ): number {
   if (hasAt) {
     const result = at(name === '' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW, placePath(name));
-    if (result !== -ERRNO.ENOSYS! && result !== -ERRNO.EBADF!) return result;
-    hasAt = result !== -ERRNO.ENOSYS!;
+    if (result !== -ERRNO.ENOSYS && result !== -ERRNO.EBADF) return result;
+    hasAt = result !== -ERRNO.ENOSYS;
   }
   const follow = name === '';
   return byPath(follow, placePath(follow ? `/proc/self/fd/${dirFd}` : `/proc/self/fd/${dirFd}/${name}`));
@@ -67,7 +67,7 @@ export function listXattrs(dirFd: number, name: string): readonly string[] {
     (flags, at) => syscall(SYS.listxattrat, dirFd, at, flags, buffer.address, SIZE),
     (follow, at) => syscall(follow ? SYS.listxattr : SYS.llistxattr, at, buffer.address, SIZE),
   );
-  if (length === 0 || length === -ERRNO.EOPNOTSUPP!) return none;
+  if (length === 0 || length === -ERRNO.EOPNOTSUPP) return none;
   check('listxattr', length, { path: name });
   return decodeFileName(buffer.bytes.subarray(0, length - 1)).split('\0');
 }
@@ -75,7 +75,7 @@ export function listXattrs(dirFd: number, name: string): readonly string[] {
 /** flistxattr(2): {@link listXattrs} of a file that is open (not with O_PATH), for half the time. */
 export function listXattrsFd(fd: number): readonly string[] {
   const length = syscall(SYS.flistxattr, fd, buffer.address, SIZE);
-  if (length === 0 || length === -ERRNO.EOPNOTSUPP!) return none;
+  if (length === 0 || length === -ERRNO.EOPNOTSUPP) return none;
   check('flistxattr', length);
   return decodeFileName(buffer.bytes.subarray(0, length - 1)).split('\0');
 }
@@ -89,7 +89,7 @@ export function getXattr(dirFd: number, name: string, attribute: string): Buffer
     (flags, at) => syscall(SYS.getxattrat, dirFd, at, flags, wanted, placeArguments(buffer.address, SIZE), ARGS_SIZE),
     (follow, at) => syscall(follow ? SYS.getxattr : SYS.lgetxattr, at, wanted, buffer.address, SIZE),
   );
-  if (length === -ERRNO.ENODATA! || length === -ERRNO.EOPNOTSUPP!) return undefined;
+  if (length === -ERRNO.ENODATA || length === -ERRNO.EOPNOTSUPP) return undefined;
   check('getxattr', length, { path: name, args: { attribute } });
   return Buffer.from(buffer.bytes.subarray(0, length));
 }

@@ -71,7 +71,7 @@ describe('OwnedFd', () => {
       env,
       encoding: 'utf8',
     });
-    expect(out.trim()).toBe(String(-ERRNO.EBADF!));
+    expect(out.trim()).toBe(String(-ERRNO.EBADF));
   });
 });
 

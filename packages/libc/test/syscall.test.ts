@@ -16,7 +16,7 @@ import {
 
 test('a system call returns its result or the negated errno', () => {
   expect(syscall(SYS.getpid)).toBe(process.pid);
-  expect(syscall(SYS.close, 99_999)).toBe(-ERRNO.EBADF!);
+  expect(syscall(SYS.close, 99_999)).toBe(-ERRNO.EBADF);
 });
 
 test('names and numbers agree with the kernel headers', () => {

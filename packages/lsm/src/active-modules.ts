@@ -40,6 +40,6 @@ export function listSecurityModules(): string[] | undefined {
     });
   }
   // EPERM: a seccomp filter that does not know the call.
-  if (count !== -ERRNO.ENOSYS! && count !== -ERRNO.EPERM!) return undefined;
+  if (count !== -ERRNO.ENOSYS && count !== -ERRNO.EPERM) return undefined;
   return readSecurityFile('lsm')?.trim().split(',');
 }

@@ -52,7 +52,7 @@ function assertKind(fd: OwnedFd, path: string, create: ResolveOptions['create'])
   const isDirectory = (statFd(fd.fd).mode & S.IFMT) === S.IFDIR;
   if (isDirectory === (create === 'directory')) return fd;
   fd.close();
-  throw new SyscallError('openat2', create === 'directory' ? ERRNO.ENOTDIR! : ERRNO.EISDIR!, {
+  throw new SyscallError('openat2', create === 'directory' ? ERRNO.ENOTDIR : ERRNO.EISDIR, {
     path,
     doing: `resolve '${path}' inside the root as a ${create}`,
     hint:
@@ -88,7 +88,7 @@ export function resolveInRoot(rootFd: number, path: string, options: ResolveOpti
     const found = tryOpen(rootFd, wanted.join('/'), O.PATH, resolve);
     if (found !== 'missing') return assertKind(found, path, create);
     if (create === undefined)
-      throw new SyscallError('openat2', ERRNO.ENOENT!, { path, doing: `resolve '${path}' inside the root` });
+      throw new SyscallError('openat2', ERRNO.ENOENT, { path, doing: `resolve '${path}' inside the root` });
 
     const { parent, depth } = deepestDirectory(rootFd, wanted, resolve);
     using directory = parent;
@@ -97,7 +97,7 @@ export function resolveInRoot(rootFd: number, path: string, options: ResolveOpti
     const link = readlinkAt(directory.fd, name);
     if (link !== undefined) {
       if (++links > MAX_LINKS || resolve & RESOLVE.NO_SYMLINKS)
-        throw new SyscallError('openat2', ERRNO.ELOOP!, { path });
+        throw new SyscallError('openat2', ERRNO.ELOOP, { path });
       wanted = [
         ...(link.startsWith('/') ? [] : wanted.slice(0, depth)),
         ...splitPath(link),
@@ -109,14 +109,14 @@ export function resolveInRoot(rootFd: number, path: string, options: ResolveOpti
     const made =
       isLast && create === 'file' ? createFile(directory.fd, name, mode & 0o666) : mkdirAt(directory.fd, name, mode);
     // Made by somebody else meanwhile: look again, with the same suspicion.
-    if (made < 0 && made !== -ERRNO.EEXIST!) {
+    if (made < 0 && made !== -ERRNO.EEXIST) {
       check(isLast && create === 'file' ? 'openat' : 'mkdirat', made, {
         path,
         doing: `make '${wanted.slice(0, depth + 1).join('/')}' inside the root`,
       });
     }
   }
-  throw new SyscallError('openat2', ERRNO.EAGAIN!, {
+  throw new SyscallError('openat2', ERRNO.EAGAIN, {
     path,
     doing: `resolve '${path}' inside the root`,
     hint: 'Something keeps renaming the path',

@@ -100,7 +100,7 @@ export function listMounts(parent: bigint = LSMT_ROOT): bigint[] {
   for (;;) {
     const last = all.at(-1) ?? 0n;
     const count = syscall(SYS.listmount, request(parent, last).address, ids.address, PAGE, 0);
-    if (count === -ERRNO.ENOSYS!) throw missing('listmount');
+    if (count === -ERRNO.ENOSYS) throw missing('listmount');
     check('listmount', count);
     for (let at = 0; at < count; at++) all.push(ids.bytes.readBigUInt64LE(8 * at));
     if (count < PAGE) return all;
@@ -119,8 +119,8 @@ export function statMount(id: bigint): MountStatus {
   for (let size = 4096; ; size *= 4) {
     const buffer = allocate(size);
     const result = syscall(SYS.statmount, request(id, BigInt(WANTED)).address, buffer.address, size, 0);
-    if (result === -ERRNO.EOVERFLOW! && size < 2 ** 24) continue;
-    if (result === -ERRNO.ENOSYS!) throw missing('statmount');
+    if (result === -ERRNO.EOVERFLOW && size < 2 ** 24) continue;
+    if (result === -ERRNO.ENOSYS) throw missing('statmount');
     if (result < 0) throw new SyscallError('statmount', result, { args: { id } });
     return decode(buffer.bytes);
   }

@@ -31,13 +31,13 @@ export function unmount(place: Place, mode: UnmountMode = 'strict'): boolean {
   const path = typeof place === 'string' ? place : place.procPath;
   const follow = typeof place === 'string' ? UMOUNT_NOFOLLOW : 0;
   const result = syscall(SYS.umount2, cString(path, 'target').address, modes[mode] | follow);
-  if (result === -ERRNO.ENOENT!) return false;
+  if (result === -ERRNO.ENOENT) return false;
   // EINVAL says both "not a mount point" and "locked by the user namespace it was inherited through".
-  if (result === -ERRNO.EINVAL! && !readMountinfo().some(({ target }) => target === path)) return false;
+  if (result === -ERRNO.EINVAL && !readMountinfo().some(({ target }) => target === path)) return false;
   check('umount2', result, {
     path,
     args: { mode },
-    ...(result === -ERRNO.EBUSY! && {
+    ...(result === -ERRNO.EBUSY && {
       hint: "Something uses it: unmount with 'detach', or end the processes that have files open there",
     }),
   });

@@ -142,7 +142,7 @@ async function takeLock(lock: OwnedFd, path: string, timeoutMs: number): Promise
     // Without waiting in the kernel: a holder that was stopped would stop our event loop.
     const result = syscall(SYS.flock, lock.fd, LOCK_EX | LOCK_NB);
     if (result === 0) return;
-    if (result !== -ERRNO.EAGAIN! && result !== -ERRNO.EINTR!) check('flock', result, { path: `${path}/lock` });
+    if (result !== -ERRNO.EAGAIN && result !== -ERRNO.EINTR) check('flock', result, { path: `${path}/lock` });
     if (performance.now() > deadline) {
       throw new IdAllocationError('ERR_NS_LEASE_BUSY', `${path}/lock was not free within ${timeoutMs} ms`, {
         hint: 'Likely a process that holds it is stopped; fuser shows which',

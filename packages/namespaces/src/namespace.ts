@@ -126,8 +126,8 @@ export class Namespace implements Disposable {
    */
   parent(): Namespace | undefined {
     const result = ioctl(this.fd, NS_GET_PARENT);
-    if (result === -ERRNO.EPERM!) return undefined;
-    if (result === -ERRNO.EINVAL!) {
+    if (result === -ERRNO.EPERM) return undefined;
+    if (result === -ERRNO.EINVAL) {
       throw new NamespaceError(
         'ERR_NS_NOT_HIERARCHICAL',
         `a ${this.kind} namespace has no parent; pid and user namespaces have`,

@@ -57,7 +57,7 @@ export function openCurrent(kind: NamespaceKind): OwnedFd {
 function openProcess(kind: NamespaceKind, process: string): OwnedFd {
   const path = `/proc/${process}/ns/${kind}`;
   const result = openAt(AT_FDCWD, path, O.RDONLY);
-  if (result === -ERRNO.ENOENT! && !existsSync(`/proc/thread-self/ns/${kind}`)) throw withoutKind(kind);
+  if (result === -ERRNO.ENOENT && !existsSync(`/proc/thread-self/ns/${kind}`)) throw withoutKind(kind);
   return new OwnedFd(checkAction('open', 'openat', result, { path }));
 }
 
@@ -98,14 +98,14 @@ function openByPidfd(kind: NamespaceKind, pidfd: number): OwnedFd {
   const result = ioctl(pidfd, PIDFD_GET_NAMESPACE[kind]);
   if (result >= 0) return new OwnedFd(result);
   // EOPNOTSUPP: the kernel was built without this kind. ENOTTY, EINVAL: before 6.11, or no pidfd.
-  if (result === -ERRNO.EOPNOTSUPP!) throw withoutKind(kind);
-  if (result !== -ERRNO.ENOTTY! && result !== -ERRNO.EINVAL!)
+  if (result === -ERRNO.EOPNOTSUPP) throw withoutKind(kind);
+  if (result !== -ERRNO.ENOTTY && result !== -ERRNO.EINVAL)
     checkAction('open', 'ioctl', result, { doing: 'opening a namespace of a pidfd' });
   const fd = openProcess(kind, String(pidOf(pidfd)));
   // Only a process that is still there has kept its pid to itself until now.
   if (pidfdSendSignal(pidfd, 0)) return fd;
   fd.close();
-  checkAction('open', 'pidfd_send_signal', -ERRNO.ESRCH!, { doing: 'opening a namespace of a pidfd' });
+  checkAction('open', 'pidfd_send_signal', -ERRNO.ESRCH, { doing: 'opening a namespace of a pidfd' });
   throw new SpecError('target.pidfd', 'the pidfd of a living process', pidfd);
 }
 

@@ -68,12 +68,12 @@ function mountOn(fd: OwnedFd, file: OwnedFd, path: string): void {
 export function unpin(path: string): boolean {
   const name = nameOf(path);
   const found = directoryResult(path);
-  if (found === -ERRNO.ENOENT!) return false;
+  if (found === -ERRNO.ENOENT) return false;
   using directory = new OwnedFd(checkAction('unpin', 'openat', found, { path: dirname(path) }));
   let unmounted = false;
   for (;;) {
     const result = openAt(directory.fd, name, O.PATH | O.NOFOLLOW);
-    if (result === -ERRNO.ENOENT!) return unmounted;
+    if (result === -ERRNO.ENOENT) return unmounted;
     using file = new OwnedFd(checkAction('unpin', 'openat', result, { path }));
     if (fileSystemMagic(file.fd) === MAGIC.NSFS) {
       unmount(file, path);

@@ -15,7 +15,7 @@ export interface ProcessIdentity {
  */
 export function identify(pid: number): ProcessIdentity {
   const startTime = startTimeOf(pid);
-  if (startTime === undefined) throw new SyscallError('open', ERRNO.ESRCH!, { path: `/proc/${pid}/stat` });
+  if (startTime === undefined) throw new SyscallError('open', ERRNO.ESRCH, { path: `/proc/${pid}/stat` });
   return { pid, startTime };
 }
 

@@ -348,9 +348,9 @@ export class NetlinkSocket implements Disposable {
         sender.address,
         senderSizeAddress,
       );
-      if (size === -ERRNO.EAGAIN!) return undefined;
-      if (size === -ERRNO.EINTR!) continue;
-      if (size === -ERRNO.ENOBUFS!) throw new OverrunError();
+      if (size === -ERRNO.EAGAIN) return undefined;
+      if (size === -ERRNO.EINTR) continue;
+      if (size === -ERRNO.ENOBUFS) throw new OverrunError();
       check('recvfrom', size, { doing: 'read from a netlink socket' });
       // Only the kernel has port 0; a process with CAP_NET_ADMIN may send here too, and is not believed.
       if (sender.bytes.readUInt32LE(4) !== 0) continue;

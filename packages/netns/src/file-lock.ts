@@ -52,7 +52,7 @@ function openIfThere(path: string): OwnedFd | undefined {
 async function lock(file: OwnedFd, path: string, deadline: number): Promise<void> {
   for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, 20)) {
     const result = syscall(SYS.flock, file.fd, LOCK_EX | LOCK_NB);
-    if (result !== -ERRNO.EAGAIN!) {
+    if (result !== -ERRNO.EAGAIN) {
       check('flock', result, { path });
       return;
     }

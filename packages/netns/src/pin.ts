@@ -32,12 +32,12 @@ export function pinPath(name: string): string {
  * `ip netns delete` could not remove the ones made before its own first mount.
  */
 export function preparePinDirectory(): void {
-  check('mkdirat', ignore(syscall(SYS.mkdirat, AT_FDCWD, cString(PIN_DIRECTORY).address, 0o755), ERRNO.EEXIST!), {
+  check('mkdirat', ignore(syscall(SYS.mkdirat, AT_FDCWD, cString(PIN_DIRECTORY).address, 0o755), ERRNO.EEXIST), {
     path: PIN_DIRECTORY,
   });
   const share = (): number => mountOn('', PIN_DIRECTORY, MS.SHARED | MS.REC);
   // EINVAL: not a mount point yet.
-  if (share() !== -ERRNO.EINVAL!) return;
+  if (share() !== -ERRNO.EINVAL) return;
   check('mount', mountOn(PIN_DIRECTORY, PIN_DIRECTORY, MS.BIND | MS.REC), { path: PIN_DIRECTORY, dest: PIN_DIRECTORY });
   check('mount', share(), { path: PIN_DIRECTORY, doing: `share ${PIN_DIRECTORY} between mount namespaces` });
 }
@@ -61,10 +61,10 @@ export function removePin(path: string): void {
   // EINVAL: a plain file whose mount is gone already.
   check(
     'umount2',
-    ignore(syscall(SYS.umount2, file.address, MNT_DETACH | UMOUNT_NOFOLLOW), ERRNO.EINVAL!, ERRNO.ENOENT!),
+    ignore(syscall(SYS.umount2, file.address, MNT_DETACH | UMOUNT_NOFOLLOW), ERRNO.EINVAL, ERRNO.ENOENT),
     { path },
   );
-  check('unlinkat', ignore(syscall(SYS.unlinkat, AT_FDCWD, file.address, 0), ERRNO.ENOENT!), { path });
+  check('unlinkat', ignore(syscall(SYS.unlinkat, AT_FDCWD, file.address, 0), ERRNO.ENOENT), { path });
 }
 
 function mountOn(source: string, target: string, flags: number): number {

@@ -134,7 +134,7 @@ export async function reset(link: LinkReference, options: InNetns = {}): Promise
       { type: RTM.DELQDISC, payload, doing: `reset the queueing discipline of ${describeLink(link)}` },
     ]);
     // ENOENT: it is the default one.
-    if (error && error.errno !== -ERRNO.ENOENT!) throw error;
+    if (error && error.errno !== -ERRNO.ENOENT) throw error;
   });
 }
 

@@ -35,8 +35,8 @@ export class Branch implements Disposable {
       const name = rest.includes('/') ? rest.slice(0, rest.indexOf('/')) : rest;
       here = join(here, name);
       fd = openChildDirectory(fd, name);
-      if (fd === -ERRNO.ENOENT!) return undefined;
-      if (fd === -ERRNO.ELOOP! || fd === -ERRNO.ENOTDIR!)
+      if (fd === -ERRNO.ENOENT) return undefined;
+      if (fd === -ERRNO.ELOOP || fd === -ERRNO.ENOTDIR)
         throw new UnsafePathError(`/${here}`, 'a link or a file stands where a directory must be');
       check('openat', fd, { path: here });
       this.#levels.push({ path: here, fd });

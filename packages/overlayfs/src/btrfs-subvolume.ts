@@ -57,7 +57,7 @@ export function snapshotSubvolume(sourceFd: number, parentFd: number, name: stri
 /** Removes a subvolume with all in it. False when it is not there, or is a plain directory. */
 export function destroySubvolume(parentFd: number, name: string): boolean {
   const result = ioctl(parentFd, SNAP_DESTROY, volumeArguments(name, 8).address);
-  if (result === -ERRNO.ENOENT! || result === -ERRNO.EINVAL! || result === -ERRNO.ENOTTY!) return false;
+  if (result === -ERRNO.ENOENT || result === -ERRNO.EINVAL || result === -ERRNO.ENOTTY) return false;
   check('ioctl', result, { path: name, doing: `remove the subvolume ${name}` });
   return true;
 }
@@ -72,7 +72,7 @@ export function limitSubvolume(fd: number, kind: 'referenced' | 'exclusive', max
   const enable = allocate(16);
   enable.bytes.writeBigUInt64LE(QUOTA_CTL_ENABLE, 0);
   const enabled = ioctl(fd, QUOTA_CTL, enable.address);
-  if (enabled < 0 && enabled !== -ERRNO.EEXIST!)
+  if (enabled < 0 && enabled !== -ERRNO.EEXIST)
     throw new UnavailableError('btrfs quota groups', 'they cannot be turned on', 'Run btrfs quota enable as root');
   // qgroupid 0 is that of the subvolume the descriptor is in.
   const limit = allocate(48);

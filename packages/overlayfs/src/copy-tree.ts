@@ -115,14 +115,14 @@ function findSource(root: OwnedFd, path: string): Source {
     const stat = statFd(parent.fd);
     if (isDirectory(stat)) return { parent, name: '.', stat, contents };
     parent.close();
-    throw new SyscallError('openat2', ERRNO.ENOTDIR!, { path });
+    throw new SyscallError('openat2', ERRNO.ENOTDIR, { path });
   }
   const { directory, name } = split(path, 'fromPath');
   const parent = resolveInRoot(root.fd, directory);
   const stat = statAt(parent.fd, name);
   if (stat) return { parent, name, stat, contents };
   parent.close();
-  throw new SyscallError('statx', ERRNO.ENOENT!, { path, doing: `copy '${path}' from the root` });
+  throw new SyscallError('statx', ERRNO.ENOENT, { path, doing: `copy '${path}' from the root` });
 }
 
 /** Where it goes: a directory, and the name in it. */
@@ -139,7 +139,7 @@ function findDestination(
     throw new UnsafePathError(path, 'a file stands where a directory shall be');
   if (source.contents) return { directory: resolveInRoot(root.fd, path, { create: 'directory' }), name: '' };
   if (!there && path.endsWith('/') && !isDirectory(source.stat) && !makeParents) {
-    throw new SyscallError('openat2', ERRNO.ENOENT!, { path, doing: `copy a file into the directory '${path}'` });
+    throw new SyscallError('openat2', ERRNO.ENOENT, { path, doing: `copy a file into the directory '${path}'` });
   }
   if (!there && path.endsWith('/') && !isDirectory(source.stat))
     return { directory: resolveInRoot(root.fd, path, { create: 'directory' }), name: source.name };

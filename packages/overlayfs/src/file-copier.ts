@@ -30,7 +30,7 @@ export type CopyMethod = 'reflink' | 'copy_file_range' | 'read-write';
 
 const unsupported = new Set(
   [ERRNO.EOPNOTSUPP, ERRNO.EXDEV, ERRNO.EINVAL, ERRNO.ENOTTY, ERRNO.ENOSYS, ERRNO.EPERM, ERRNO.ETXTBSY].map(
-    (errno) => -errno!,
+    (errno) => -errno,
   ),
 );
 
@@ -63,7 +63,7 @@ export class FileCopier {
     try {
       // The name may mean another file by now; what is open counts.
       if (inodeKey(statFd(from)) !== inodeKey(stat))
-        check('openat', -ERRNO.ESTALE!, {
+        check('openat', -ERRNO.ESTALE, {
           path: fromName,
           hint: 'The tree changes while it is copied: stop or pause what writes to it',
         });
@@ -98,7 +98,7 @@ export class FileCopier {
     let position = 0;
     while (position < size) {
       const data = sparse ? syscall(SYS.lseek, from, position, SEEK_DATA) : position;
-      if (data === -ERRNO.ENXIO!) break;
+      if (data === -ERRNO.ENXIO) break;
       position = data < 0 ? position : data;
       const hole = sparse ? syscall(SYS.lseek, from, position, SEEK_HOLE) : size;
       const end = hole < 0 ? size : hole;

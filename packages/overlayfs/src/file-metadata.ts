@@ -68,8 +68,8 @@ export function applyXattrsAndTimes(
     // Written by whoever made the archive; on a layer they would be orders to the kernel (security.md: strip on unpacking).
     if (overlayPrefixes.some((prefix) => attribute.startsWith(prefix))) continue;
     const result = setXattr(dirFd, name, attribute, value);
-    if (result === -ERRNO.EOPNOTSUPP! || result === -ERRNO.EPERM!) {
-      skipped.push({ path, what: attribute, reason: result === -ERRNO.EPERM! ? 'EPERM' : 'EOPNOTSUPP' });
+    if (result === -ERRNO.EOPNOTSUPP || result === -ERRNO.EPERM) {
+      skipped.push({ path, what: attribute, reason: result === -ERRNO.EPERM ? 'EPERM' : 'EOPNOTSUPP' });
     } else check('setxattr', result, { path, args: { attribute } });
   }
   applyTimes(dirFd, name, path, metadata);

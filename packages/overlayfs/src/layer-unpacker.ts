@@ -186,7 +186,7 @@ export class LayerUnpacker implements TarSink, Disposable {
   }
 
   #openFile(dirFd: number, name: string, member: TarMember): void {
-    if (!this.#tryFile(dirFd, name, member)) check('openat', -ERRNO.EEXIST!, { path: member.path });
+    if (!this.#tryFile(dirFd, name, member)) check('openat', -ERRNO.EEXIST, { path: member.path });
   }
 
   /** False when there is something already. */
@@ -194,7 +194,7 @@ export class LayerUnpacker implements TarSink, Disposable {
     // O_EXCL: nothing that was put there meanwhile is written to, nor followed.
     const { path } = member;
     const fd = openAt(dirFd, name, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, this.#newFiles.modeFor(member));
-    if (fd === -ERRNO.EEXIST!) return false;
+    if (fd === -ERRNO.EEXIST) return false;
     check('openat', fd, { path });
     this.#file = { fd, writer: new SparseWriter(fd), finish: () => this.#describe(fd, '', member) };
     if (this.#newFiles.isRight(fd, member, path))
@@ -215,8 +215,8 @@ export class LayerUnpacker implements TarSink, Disposable {
   #hardLink(dirFd: number, name: string, path: string, target: string): void {
     using parent = this.#resolve(parentOf(target));
     // linkat(2) without AT_SYMLINK_FOLLOW takes the name itself, be it a link.
-    const result = parent ? linkAt(parent.fd, nameOf(target), dirFd, name) : -ERRNO.ENOENT!;
-    if (result === -ERRNO.ENOENT!) {
+    const result = parent ? linkAt(parent.fd, nameOf(target), dirFd, name) : -ERRNO.ENOENT;
+    if (result === -ERRNO.ENOENT) {
       const left = this.#skipped.find((skipped) => skipped.path === target && skipped.what === 'device');
       if (left) {
         this.#skipped.push({ ...left, path });

@@ -81,7 +81,7 @@ export async function mountLoopImage(path: string): Promise<OwnedFd> {
   for (;;) {
     const locked = syscall(SYS.flock, image.fd, LOCK_EX_NB);
     if (locked === 0) break;
-    if (locked !== -ERRNO.EAGAIN!) check('flock', locked, { path });
+    if (locked !== -ERRNO.EAGAIN) check('flock', locked, { path });
     if (performance.now() > deadline)
       throw new NsError('ERR_NS_IN_USE', `${path} is mounted already`, {
         hint: 'One container at a time can write to it: stop the other one',
@@ -117,7 +117,7 @@ function attachLoop(path: string, image: OwnedFd): Disposable & { path: string }
     if (result >= 0) return { path: devicePath, [Symbol.dispose]: () => device.close() };
     device.close();
     // Somebody else took the free one first.
-    if (result !== -ERRNO.EBUSY! || race === RACES)
+    if (result !== -ERRNO.EBUSY || race === RACES)
       check('ioctl', result, { path: devicePath, doing: `attach ${path} to a loop device` });
   }
 }

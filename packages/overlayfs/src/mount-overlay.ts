@@ -139,7 +139,7 @@ function takesLayersSingly(): boolean {
     using context = fsopen('overlay');
     const [key, nowhere] = [cString('lowerdir+'), cString('/proc/self/fd/-1')];
     const result = syscall(SYS.fsconfig, context.fd, FSCONFIG.SET_STRING, key.address, nowhere.address, 0);
-    layersSingly = result === -ERRNO.ENOENT!;
+    layersSingly = result === -ERRNO.ENOENT;
   }
   return layersSingly;
 }

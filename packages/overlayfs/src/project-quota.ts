@@ -66,9 +66,9 @@ function freeProject(directory: OwnedFd): number {
 function filesOf(directory: OwnedFd, project: number): bigint {
   const quota = allocate(72);
   const result = syscall(SYS.quotactl_fd, directory.fd, GET_PROJECT_QUOTA, project, quota.address);
-  if (result === -ERRNO.ENOSYS!) throw unavailable('it takes Linux 5.14 and a file system with quota');
-  if (result === -ERRNO.EPERM!) throw unavailable('limits take CAP_SYS_ADMIN on the host');
-  if (result === -ERRNO.ENOENT!) return 0n;
+  if (result === -ERRNO.ENOSYS) throw unavailable('it takes Linux 5.14 and a file system with quota');
+  if (result === -ERRNO.EPERM) throw unavailable('limits take CAP_SYS_ADMIN on the host');
+  if (result === -ERRNO.ENOENT) return 0n;
   if (result < 0) throw unavailable('quota for projects is not turned on');
   return quota.bytes.readBigUInt64LE(40);
 }

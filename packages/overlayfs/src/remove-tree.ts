@@ -16,11 +16,11 @@ interface Level {
 /** Removes `name` below `dirFd` with all below it; nothing when it is not there. One step per file. */
 export function* removeTree(dirFd: number, name: string): Steps<never> {
   const removed = unlinkAt(dirFd, name);
-  if (removed === 0 || removed === -ERRNO.ENOENT!) return;
-  if (removed !== -ERRNO.EISDIR!) check('unlinkat', removed, { path: name });
+  if (removed === 0 || removed === -ERRNO.ENOENT) return;
+  if (removed !== -ERRNO.EISDIR) check('unlinkat', removed, { path: name });
   yield* emptyBelow(dirFd, name);
   const gone = unlinkAt(dirFd, name, AT_REMOVEDIR);
-  if (gone !== -ERRNO.ENOENT!) check('unlinkat', gone, { path: name });
+  if (gone !== -ERRNO.ENOENT) check('unlinkat', gone, { path: name });
 }
 
 /** Removes everything in a directory, not the directory. */
@@ -45,8 +45,8 @@ function* emptyBelow(dirFd: number, name: string): Steps<never> {
       }
       yield undefined;
       const result = unlinkAt(level.fd, next);
-      if (result === 0 || result === -ERRNO.ENOENT!) continue;
-      if (result !== -ERRNO.EISDIR!) check('unlinkat', result, { path: next });
+      if (result === 0 || result === -ERRNO.ENOENT) continue;
+      if (result !== -ERRNO.EISDIR) check('unlinkat', result, { path: next });
       if (stack.length >= MAX_DEPTH) {
         const up = `.ns-removing-${moved++}`;
         check('renameat2', renameAt(level.fd, next, top.fd, up), { path: next });
@@ -61,11 +61,11 @@ function* emptyBelow(dirFd: number, name: string): Steps<never> {
   }
 }
 
-const ignoring = (result: number): number => (result === -ERRNO.ENOENT! ? 0 : result);
+const ignoring = (result: number): number => (result === -ERRNO.ENOENT ? 0 : result);
 
 function openLevel(dirFd: number, name: string): Level | undefined {
   const fd = openChildDirectory(dirFd, name);
-  if (fd === -ERRNO.ENOENT!) return undefined;
+  if (fd === -ERRNO.ENOENT) return undefined;
   check('openat', fd, { path: name });
   const names = readDirectory(fd).map((entry) => entry.name);
   return { fd, name, names };

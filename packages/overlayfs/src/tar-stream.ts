@@ -253,7 +253,7 @@ class MemberWriter {
     const { path, dirFd, name } = entry;
     const fd = openAt(dirFd, name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
     // Gone since it was listed.
-    if (fd === -ERRNO.ENOENT!) return undefined;
+    if (fd === -ERRNO.ENOENT) return undefined;
     check('openat', fd, { path, doing: `read ${path} for an archive` });
     let later = false;
     try {

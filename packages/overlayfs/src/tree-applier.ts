@@ -167,7 +167,7 @@ export class TreeApplier implements Disposable {
         this.#describe(entry, dirFd, temporary);
       }
       const renamed = renameAt(dirFd, temporary, dirFd, name);
-      if (renamed === -ERRNO.EISDIR!) {
+      if (renamed === -ERRNO.EISDIR) {
         this.#assertReplaceable(path, 'a directory stands where a file shall be');
         this.#branch.leave(path);
         yield* this.#exchange(dirFd, temporary, name, path);
@@ -244,7 +244,7 @@ export class TreeApplier implements Disposable {
 
 function namesIn(dirFd: number, name: string): string[] {
   const fd = openChildDirectory(dirFd, name);
-  if (fd === -ERRNO.ENOENT!) return [];
+  if (fd === -ERRNO.ENOENT) return [];
   check('openat', fd, { path: name });
   const names = readDirectory(fd).map((entry) => entry.name);
   closeFd(fd);

@@ -71,10 +71,10 @@ const DT_REG = 8;
 function openFrame(dirFd: number, name: string, path: string, mayHoldXattrWhiteouts: boolean): Frame | undefined {
   const fd = openChildDirectory(dirFd, name);
   // Removed or replaced since it was listed.
-  if (fd === -ERRNO.ENOENT! || fd === -ERRNO.ENOTDIR! || fd === -ERRNO.ELOOP!) return undefined;
+  if (fd === -ERRNO.ENOENT || fd === -ERRNO.ENOTDIR || fd === -ERRNO.ELOOP) return undefined;
   check('openat', fd, {
     path,
-    ...(fd === -ERRNO.EMFILE! && {
+    ...(fd === -ERRNO.EMFILE && {
       hint: 'One descriptor is held per level of a tree: raise RLIMIT_NOFILE for trees this deep',
     }),
   });

@@ -95,7 +95,7 @@ function openFrame(path: string, name: string, parts: readonly Part[]): Frame | 
   for (const part of parts) {
     const fd = openChildDirectory(part.fd, name);
     // Removed or replaced since it was looked at.
-    if (fd === -ERRNO.ENOENT! || fd === -ERRNO.ENOTDIR! || fd === -ERRNO.ELOOP!) continue;
+    if (fd === -ERRNO.ENOENT || fd === -ERRNO.ENOTDIR || fd === -ERRNO.ELOOP) continue;
     if (fd < 0) for (const { fd: other } of opened) closeFd(other);
     check('openat', fd, { path });
     opened.push({ ...part, fd, mayHoldXattrWhiteouts: directoryMarks(fd, '').mayHoldXattrWhiteouts });

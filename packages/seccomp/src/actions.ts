@@ -54,7 +54,7 @@ export function actionValue(action: unknown, errnoRet: unknown, field: string, e
     throw new SpecError(field, `one of ${names.join(', ')}`, action, didYouMean(action, 'SCMP_ACT_', names));
   }
   if (value !== SECCOMP_RET.ERRNO && value !== SECCOMP_RET.TRACE) return value;
-  if (errnoRet === undefined || errnoRet === null) return value | ERRNO.EPERM!;
+  if (errnoRet === undefined || errnoRet === null) return value | ERRNO.EPERM;
   // The kernel cuts an errno off at MAX_ERRNO, TRACE's data at 16 bits.
   const most = value === SECCOMP_RET.ERRNO ? 4095 : 65535;
   if (typeof errnoRet !== 'number' || !Number.isInteger(errnoRet) || errnoRet < 0 || errnoRet > most) {

@@ -11,7 +11,7 @@ const PAGE = 4096n;
 export function readMemory(pid: number, address: bigint, length: number): Buffer {
   const local = allocate(length);
   const result = transfer(SYS.process_vm_readv, pid, local.address, address, length);
-  if (result === -ERRNO.EFAULT!) return Buffer.alloc(0);
+  if (result === -ERRNO.EFAULT) return Buffer.alloc(0);
   check('process_vm_readv', result, { doing: `reading memory of process ${pid}`, hint: TRACE_HINT });
   return local.bytes.subarray(0, result);
 }
@@ -21,7 +21,7 @@ export function writeMemory(pid: number, address: bigint, bytes: Uint8Array): nu
   const local = allocate(bytes.length);
   local.bytes.set(bytes);
   const result = transfer(SYS.process_vm_writev, pid, local.address, address, bytes.length);
-  if (result === -ERRNO.EFAULT!) return 0;
+  if (result === -ERRNO.EFAULT) return 0;
   return check('process_vm_writev', result, { doing: `writing memory of process ${pid}`, hint: TRACE_HINT });
 }
 

@@ -96,7 +96,7 @@ export function resolveProfile(profile: SeccompProfile, options: CompileOptions 
     buildRuleTable(rules, valid.defaultResult, arch),
   );
   const permissive = PERMISSIVE.has((valid.defaultResult & 0xffff0000) >>> 0);
-  const enosys = SECCOMP_RET.ERRNO | ERRNO.ENOSYS!;
+  const enosys = SECCOMP_RET.ERRNO | ERRNO.ENOSYS;
   const newerResult =
     options.newerSyscalls === 'default-action' || permissive || valid.defaultResult === enosys ? undefined : enosys;
   return { valid, target, tables, newerResult };

@@ -64,7 +64,7 @@ export function installFilter(
   if (options.noNewPrivileges !== 'keep')
     check('prctl', prctl(PR.SET_NO_NEW_PRIVS, 1), { doing: 'setting no_new_privs' });
   const result = syscall(SYS.seccomp, SECCOMP_SET_MODE_FILTER, flags, program.address);
-  if (result === -ERRNO.ENOSYS!) {
+  if (result === -ERRNO.ENOSYS) {
     throw new UnavailableError(
       'seccomp filters',
       'the kernel was built without CONFIG_SECCOMP_FILTER, or a filter around this process refuses seccomp(2)',

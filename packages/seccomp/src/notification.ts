@@ -91,7 +91,7 @@ export class NotificationChannel {
     // The kernel refuses a struct that is not zeroed.
     bytes.fill(0);
     const result = this.#ioctl(IOCTL.RECV, address);
-    if (result === -ERRNO.ENOENT! || result === -ERRNO.EINTR!) return undefined;
+    if (result === -ERRNO.ENOENT || result === -ERRNO.EINTR) return undefined;
     check('ioctl', result, { doing: 'receiving a seccomp notification' });
     return {
       id: bytes.readBigUInt64LE(0),
@@ -142,7 +142,7 @@ export class NotificationChannel {
 
   /** A handler can outlive the listener, whose number may be another file's by then: nobody waits any more. */
   #ioctl(request: number, address: number): number {
-    return this.#listener.closed ? -ERRNO.ENOENT! : ioctl(this.#listener.fd, request, address);
+    return this.#listener.closed ? -ERRNO.ENOENT : ioctl(this.#listener.fd, request, address);
   }
 
   /** One step for the kernel, since 5.14: otherwise a signal between adding and answering leaves a descriptor nobody knows of. */
@@ -164,7 +164,7 @@ const ADDFD_HINTS: Readonly<Record<string, string>> = {
 };
 
 // ENOENT: the process or its call is gone. ESRCH: it went while the kernel was at it. EINPROGRESS: it was answered already.
-const GONE: ReadonlySet<number> = new Set([-ERRNO.ENOENT!, -ERRNO.ESRCH!, -ERRNO.EINPROGRESS!]);
+const GONE: ReadonlySet<number> = new Set([-ERRNO.ENOENT, -ERRNO.ESRCH, -ERRNO.EINPROGRESS]);
 
 function answered(result: number, doing: string, hints: Readonly<Record<string, string>> = {}): boolean {
   if (GONE.has(result)) return false;

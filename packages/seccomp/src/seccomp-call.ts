@@ -1,5 +1,5 @@
 import { readlinkSync } from 'node:fs';
-import { ERRNO, NsError, SpecError } from '@ns/libc';
+import { errnoNumber, NsError, SpecError } from '@ns/libc';
 import { abiOf, type SeccompArch } from './architectures.ts';
 import { readCString, readMemory, writeMemory } from './caller-memory.ts';
 import type { FdGift, Notification, NotificationChannel, NotificationReply } from './notification.ts';
@@ -64,7 +64,7 @@ export class SeccompCall {
    * @param error - `'EPERM'`, or its number
    */
   errno(error: string | number): NotificationReply {
-    const errno = typeof error === 'number' ? error : Object.hasOwn(ERRNO, error) ? ERRNO[error] : undefined;
+    const errno = typeof error === 'number' ? error : errnoNumber(error);
     if (errno === undefined || !Number.isInteger(errno) || errno < 1 || errno > 4095)
       throw new SpecError('errno', 'an errno such as "EPERM"', error);
     return { kind: 'errno', errno };

@@ -168,7 +168,7 @@ export class SeccompNotifier extends EventEmitter<NotifierEvents> implements Dis
   #refuse(call: SeccompCall, error: unknown): void {
     if (this.closed || (error instanceof CallerGoneError && !call.waiting)) return;
     try {
-      this.#channel.send(call.id, { kind: 'errno', errno: ERRNO.EPERM! });
+      this.#channel.send(call.id, { kind: 'errno', errno: ERRNO.EPERM });
     } catch (cause) {
       this.emit(
         'handlerError',

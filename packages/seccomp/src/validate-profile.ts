@@ -1,4 +1,4 @@
-import { ERRNO, SpecError } from '@ns/libc';
+import { errnoNumber, SpecError } from '@ns/libc';
 import { actionValue, SECCOMP_RET } from './actions.ts';
 import { parseArch, type SeccompArch } from './architectures.ts';
 import { didYouMean, refuseMisspelt } from './did-you-mean.ts';
@@ -181,9 +181,9 @@ function validateRule(value: unknown, index: number): ValidRule[] {
 /** Podman's profiles name the errno besides giving its number. */
 function errnoOf(name: unknown, number: unknown, field: string): unknown {
   if (name === undefined || name === null || name === '') return number;
-  if (typeof name !== 'string' || !Object.hasOwn(ERRNO, name))
-    throw new SpecError(field, 'an errno such as "EPERM"', name);
-  return ERRNO[name];
+  const errno = typeof name === 'string' ? errnoNumber(name) : undefined;
+  if (errno === undefined) throw new SpecError(field, 'an errno such as "EPERM"', name);
+  return errno;
 }
 
 function validateCheck(value: unknown, field: string): ArgumentCheck {

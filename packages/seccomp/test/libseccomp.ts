@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { ERRNO } from '@ns/libc';
+import { ERRNO, errnoNumber } from '@ns/libc';
 import type { ProfileArgument, ProfileCondition, ProfileRule, SeccompProfile } from '@ns/seccomp';
 
 const PYTHON = '/usr/bin/python3';
@@ -115,7 +115,7 @@ function answers(condition: ProfileCondition | null | undefined, { capabilities 
 }
 
 function errnoOf(name: string | undefined, number: number | null | undefined): number {
-  return name ? ERRNO[name]! : (number ?? ERRNO.EPERM!);
+  return name ? errnoNumber(name)! : (number ?? ERRNO.EPERM);
 }
 
 function alternatives({ args }: ProfileRule): (readonly ProfileArgument[])[] {

@@ -1,4 +1,13 @@
-import { AT_EMPTY_PATH, AT_RECURSIVE, MOUNT_ATTR, MOVE_MOUNT, O, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '@ns/libc';
+import {
+  AT_EMPTY_PATH,
+  AT_RECURSIVE,
+  ERRNO,
+  MOUNT_ATTR,
+  MOVE_MOUNT,
+  O,
+  OPEN_TREE_CLOEXEC,
+  OPEN_TREE_CLONE,
+} from '@ns/libc';
 import type { Lowering, Lowerings } from '../lowering.ts';
 import { Label, type Slot } from '../program.ts';
 import { attachTo, IN_ROOT } from './attach.ts';
@@ -32,7 +41,7 @@ export const coverLowerings: Lowerings<CoverStep> = {
       cloneMount(to, empty, cover);
       asm.jump(covered);
       asm.place(isFile);
-      asm.jumpIfEqual(place, -ENOENT, done);
+      asm.jumpIfEqual(place, -ERRNO.ENOENT, done);
       openTargetIfThere(to, path, asFile, { into: place, otherwise: done });
       cloneMount(to, nothing, cover);
       asm.place(covered);
@@ -75,5 +84,3 @@ function cloneMount({ asm }: Lowering, place: Slot, into: Slot, recursive = 0): 
   const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | recursive;
   asm.call('open_tree', [place, asm.string(''), flags], { store: into });
 }
-
-const ENOENT = 2;

@@ -49,7 +49,7 @@ function removeCgroups(asm: Assembler, cgroups: readonly string[], empty: EmptyC
   removeBelow(asm, root, { empty, gaveUp: next });
   const removed = asm.slot();
   asm.call('unlinkat', [AT_FDCWD, path, AT_REMOVEDIR], { store: removed, tolerate: 'any' });
-  asm.jumpIfUnequal(removed, -ERRNO.EBUSY!, next);
+  asm.jumpIfUnequal(removed, -ERRNO.EBUSY, next);
   pause(asm);
   asm.jump(again);
   asm.place(done);
@@ -105,9 +105,9 @@ function removeChild(asm: Assembler, directory: Slot, name: number, to: { done: 
   const [removed, busy] = [new Label(), new Label()];
   asm.call('unlinkat', [directory, name, AT_REMOVEDIR], { store: result, tolerate: 'any' });
   asm.jumpIfEqual(result, 0, removed);
-  asm.jumpIfEqual(result, -ERRNO.EBUSY!, busy);
+  asm.jumpIfEqual(result, -ERRNO.EBUSY, busy);
   // Somebody else may be at it, too.
-  asm.jumpIfEqual(result, -ERRNO.ENOENT!, to.done);
+  asm.jumpIfEqual(result, -ERRNO.ENOENT, to.done);
   asm.jump(to.refused);
   asm.place(busy);
   pause(asm);

@@ -97,15 +97,8 @@ export class OutputRelay {
   #move(relay: Relay): void {
     const { asm } = this.#to;
     const { from, file, times, record } = relay;
-    const [again, failed, untimed, full, rotate, discard, done] = Array.from({ length: 7 }, () => new Label()) as [
-      Label,
-      Label,
-      Label,
-      Label,
-      Label,
-      Label,
-      Label,
-    ];
+    const [again, failed, untimed, full] = [new Label(), new Label(), new Label(), new Label()];
+    const [rotate, discard, done] = [new Label(), new Label(), new Label()];
     const [moved, noted] = [asm.slot(), asm.slot()];
     asm.place(again);
     const flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
@@ -117,7 +110,7 @@ export class OutputRelay {
     asm.jump(done);
 
     asm.place(untimed);
-    asm.jumpIfEqual(noted, -EFBIG, full);
+    asm.jumpIfEqual(noted, -ERRNO.EFBIG, full);
     asm.jump(done);
     // Of many small pieces the times are what fills up.
     asm.place(full);
@@ -125,9 +118,9 @@ export class OutputRelay {
     asm.jump(done);
 
     asm.place(failed);
-    asm.jumpIfEqual(moved, -EAGAIN, done);
-    asm.jumpIfEqual(moved, -EINTR, done);
-    asm.jumpIfEqual(moved, -EFBIG, rotate);
+    asm.jumpIfEqual(moved, -ERRNO.EAGAIN, done);
+    asm.jumpIfEqual(moved, -ERRNO.EINTR, done);
+    asm.jumpIfEqual(moved, -ERRNO.EFBIG, rotate);
     asm.jump(discard);
     asm.place(rotate);
     this.#rotate(relay, discard);
@@ -179,11 +172,6 @@ export class OutputRelay {
   }
 }
 
-const { EAGAIN, EINTR, EFBIG } = ERRNO as Readonly<Record<string, number>> as {
-  readonly EAGAIN: number;
-  readonly EINTR: number;
-  readonly EFBIG: number;
-};
 const POLLIN = 1; // <poll.h>
 const SPLICE_F_MOVE = 1; // <fcntl.h>
 const SPLICE_F_NONBLOCK = 2;

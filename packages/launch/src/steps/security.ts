@@ -1,4 +1,4 @@
-import { AT_FDCWD, LINUX_CAPABILITY_VERSION_3, O, PR, PR_CAP_AMBIENT, SECCOMP, SpecError } from '@ns/libc';
+import { AT_FDCWD, ERRNO, LINUX_CAPABILITY_VERSION_3, O, PR, PR_CAP_AMBIENT, SECCOMP, SpecError } from '@ns/libc';
 import type { Lowerings } from '../lowering.ts';
 import { Label } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
@@ -127,7 +127,7 @@ export const securityLowerings: Lowerings<SecurityStep> = {
       });
       asm.jump(add);
       asm.place(isFile);
-      asm.jumpIfEqual(place, -ENOENT, next);
+      asm.jumpIfEqual(place, -ERRNO.ENOENT, next);
       if (fileAccess === 0) {
         asm.jump(next);
       } else {
@@ -173,10 +173,10 @@ export const securityLowerings: Lowerings<SecurityStep> = {
       if (candidates.length === 1) return;
       // As execvp(3): not there means look further, no permission is remembered, anything else is final.
       const further = new Label();
-      asm.jumpIfEqual(failed, -ENOENT, further);
-      asm.jumpIfEqual(failed, -ENOTDIR, further);
+      asm.jumpIfEqual(failed, -ERRNO.ENOENT, further);
+      asm.jumpIfEqual(failed, -ERRNO.ENOTDIR, further);
       asm.copy(denied.address, failed.address, 8);
-      asm.jumpIfEqual(failed, -EACCES, further);
+      asm.jumpIfEqual(failed, -ERRNO.EACCES, further);
       asm.call('execve', [asm.string(path), argvAddress, envAddress]);
       asm.place(further);
     });
@@ -191,6 +191,3 @@ export const securityLowerings: Lowerings<SecurityStep> = {
 
 const SIG_SETMASK = 2;
 const LANDLOCK_RULE_PATH_BENEATH = 1;
-const ENOENT = 2;
-const EACCES = 13;
-const ENOTDIR = 20;

@@ -1,4 +1,4 @@
-import { check, ERRNO, SYS, syscall } from '@ns/libc';
+import { check, errnoName, SYS, syscall } from '@ns/libc';
 
 const LANDLOCK_CREATE_RULESET_VERSION = 1;
 const LANDLOCK_CREATE_RULESET_ERRATA = 2;
@@ -37,7 +37,7 @@ const reasons: Readonly<Record<string, Required<Pick<LandlockSupport, 'why' | 'f
 export function landlockSupport(): LandlockSupport {
   const version = syscall(SYS.landlock_create_ruleset, 0, 0, LANDLOCK_CREATE_RULESET_VERSION);
   if (version < 0) {
-    const [, reason] = Object.entries(reasons).find(([name]) => ERRNO[name] === -version) ?? [];
+    const reason = reasons[errnoName(version)];
     if (!reason) check('landlock_create_ruleset', version);
     return { abi: 0, fixedErrata: [], ...reason };
   }

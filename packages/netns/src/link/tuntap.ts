@@ -63,7 +63,7 @@ function openDevice(): OwnedFd {
   try {
     return open('/dev/net/tun', O.RDWR | O.NONBLOCK);
   } catch (error) {
-    if (error instanceof SyscallError && [-ERRNO.ENOENT!, -ERRNO.ENODEV!].includes(error.errno)) {
+    if (error instanceof SyscallError && [-ERRNO.ENOENT, -ERRNO.ENODEV].includes(error.errno)) {
       throw new UnavailableError(
         'tun and tap links',
         'there is no /dev/net/tun',
