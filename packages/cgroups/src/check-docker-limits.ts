@@ -52,5 +52,5 @@ function inDockersWords(error: SpecError, field: string): SpecError {
   );
   if (!renamed) return error;
   const [ours, name] = renamed;
-  return new SpecError(`${field}.${name}${path.slice(ours.length)}`, error.expected, error.received, error.hint);
+  return error.at(`${field}.${name}${path.slice(ours.length)}`);
 }

@@ -49,7 +49,7 @@ export function loadDeviceProgram(program: Buffer): OwnedFd {
     throw new UnavailableError(
       'cgroup device policy',
       `bpf(BPF_PROG_LOAD) fails with ${errnoName(result)}`,
-      loadFixes[result],
+      loadFixes[result] ?? 'It needs CAP_BPF or CAP_SYS_ADMIN in the initial user namespace, and CONFIG_CGROUP_BPF',
     );
   }
   return new OwnedFd(check('bpf', result, { doing: 'load the device program' }));

@@ -18,7 +18,10 @@ export class CgroupGoneError extends NsError {
   readonly path: string;
 
   constructor(path: string, doing: string, cause?: unknown) {
-    super('ERR_NS_CGROUP_GONE', `${doing}: cgroup ${path} does not exist any more`, { cause });
+    super('ERR_NS_CGROUP_GONE', `${doing}: cgroup ${path} does not exist any more`, {
+      hint: 'Somebody removed it, likely with what was in it: create it anew',
+      cause,
+    });
     this.path = path;
   }
 }
@@ -42,7 +45,7 @@ export class CgroupClosedError extends NsError {
 export class CgroupBusyError extends NsError {
   readonly path: string;
 
-  constructor(path: string, why: string, options: { hint?: string; cause?: unknown } = {}) {
+  constructor(path: string, why: string, options: { hint: string; cause?: unknown }) {
     super('ERR_NS_CGROUP_BUSY', `cgroup ${path} is busy: ${why}`, options);
     this.path = path;
   }

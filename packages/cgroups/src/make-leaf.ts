@@ -39,7 +39,9 @@ export async function makeLeaf(
     if (markOwner(directory.fd, owner)) return { directory, missing };
     directory[Symbol.dispose]();
   }
-  throw new CgroupBusyError(absolutePath(hierarchy, components), 'it vanishes as fast as it is made');
+  throw new CgroupBusyError(absolutePath(hierarchy, components), 'it vanishes as fast as it is made', {
+    hint: 'Somebody removes empty cgroups there: give another parent, or stop it',
+  });
 }
 
 /** `undefined` when the parent vanished meanwhile. */

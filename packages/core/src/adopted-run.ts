@@ -176,7 +176,9 @@ function ofAnother(adopted: Adopted, door: OwnedFd): RunProcess {
 const noNamespaces: ReadonlyMap<NamespaceKind, OwnedFd> = new Map();
 
 function refuseToGo(): never {
-  throw new NsError('ERR_NS_CONTAINER_NOT_OURS', 'this container was made by another process, which has to start it');
+  throw new NsError('ERR_NS_CONTAINER_NOT_OURS', 'this container was made by another process, which has to start it', {
+    hint: 'Start it there; once it runs, it can be managed from here',
+  });
 }
 
 /** Of a container that has ended. */

@@ -14,7 +14,9 @@ export function resolveDevice(device: string | DeviceSpec, index: number): Devic
   if (!target.startsWith('/dev/')) throw new SpecError(`${field}.target`, 'a path below /dev', target);
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (!stat?.isCharacterDevice() && !stat?.isBlockDevice()) {
-    throw new NsError('ERR_NS_DEVICE', `${field}: ${path} ${stat ? 'is not a device' : 'does not exist'}`);
+    throw new NsError('ERR_NS_DEVICE', `${field}: ${path} ${stat ? 'is not a device' : 'does not exist'}`, {
+      hint: 'Give the path of a character or block device of the host; its driver may have to be loaded first',
+    });
   }
   return {
     name: target.slice('/dev/'.length),

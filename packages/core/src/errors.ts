@@ -14,7 +14,7 @@ export class ProcessFailedError<Output extends string | Buffer = string> extends
   readonly warnings: Result['warnings'];
 
   constructor(command: string, result: Result<Output>) {
-    super('ERR_NS_PROCESS_FAILED', `${command} ${describeEnd(result)}${lastLines(result.stderr)}`);
+    super('ERR_NS_PROCESS_FAILED', `${command} ${describeEnd(result)}${lastLines(result.stderr)}`, { hint: '' });
     this.exitCode = result.exitCode;
     this.signal = result.signal;
     this.reason = result.reason;
@@ -54,7 +54,7 @@ export class ContainerStartError extends NsError {
         : 'ERR_NS_COMMAND_NOT_EXECUTABLE';
     // The message of every error ends with its hint; it is not to stand there twice.
     const what = cause.hint === undefined ? cause.message : cause.message.slice(0, -`. ${cause.hint}`.length);
-    const hint = startHints[`${cause.syscall} ${cause.code}`] ?? startHints[cause.code] ?? cause.hint;
+    const hint = startHints[`${cause.syscall} ${cause.code}`] ?? startHints[cause.code] ?? cause.hint ?? '';
     super(code, `the container could not be started: ${what}`, { cause, hint });
     this.errnoCode = cause.code;
     this.exitCode = !command ? 125 : isNotFound(cause) ? 127 : 126;
@@ -63,11 +63,21 @@ export class ContainerStartError extends NsError {
   }
 }
 
+const stateHints: Readonly<Record<string, string>> = {
+  ERR_NS_CONTAINER_NOT_RUNNING: 'Call start() or restart() first',
+  ERR_NS_CONTAINER_PAUSED: 'Call resume() first',
+  ERR_NS_CONTAINER_RUNNING: 'Call stop() or kill() first',
+  ERR_NS_CONTAINER_STOPPED: 'Call restart()',
+  ERR_NS_CONTAINER_REMOVED: 'Create another one',
+  ERR_NS_CONTAINER_NOT_FOUND: 'Container.list() has those there are',
+  ERR_NS_CONTAINER_NOT_OURS: 'Ask the process that made it, or wait for its end',
+};
+
 /** An operation that the container's state does not allow. */
 export class ContainerStateError extends NsError {
   readonly status: string;
   constructor(code: `ERR_NS_CONTAINER_${string}`, id: string, status: string, wanted: string, hint?: string) {
-    super(code, `container ${id} is ${status}: cannot ${wanted}`, { hint });
+    super(code, `container ${id} is ${status}: cannot ${wanted}`, { hint: hint ?? stateHints[code] ?? '' });
     this.status = status;
   }
 }

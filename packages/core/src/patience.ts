@@ -59,7 +59,10 @@ export async function interruptibly<Value>(
 ): Promise<Value> {
   signal?.throwIfAborted();
   const time = new AbortController();
-  const giveUp = () => time.abort(new NsError('ERR_NS_TIMEOUT', `${what} took more than ${timeout} ms`));
+  const giveUp = () =>
+    time.abort(
+      new NsError('ERR_NS_TIMEOUT', `${what} took more than ${timeout} ms`, { hint: 'Give a larger timeout' }),
+    );
   const timer = timeout === undefined ? undefined : setTimeout(giveUp, timeout);
   try {
     return await act(signal ? AbortSignal.any([signal, time.signal]) : time.signal);

@@ -255,7 +255,12 @@ export class Pool implements AsyncDisposable {
         timeout === undefined
           ? undefined
           : setTimeout(
-              () => giveUp(new NsError('ERR_NS_POOL_TIMEOUT', `no sandbox was free for ${timeout} ms`)),
+              () =>
+                giveUp(
+                  new NsError('ERR_NS_POOL_TIMEOUT', `no sandbox was free for ${timeout} ms`, {
+                    hint: 'Give the pool a larger size, or the call a larger timeout',
+                  }),
+                ),
               timeout,
             );
       signal?.addEventListener('abort', onAbort, { once: true });
@@ -327,5 +332,5 @@ function isGone(error: unknown): boolean {
 }
 
 function closed(): NsError {
-  return new NsError('ERR_NS_POOL_CLOSED', 'the pool is closed');
+  return new NsError('ERR_NS_POOL_CLOSED', 'the pool is closed', { hint: 'Create another one' });
 }

@@ -11,6 +11,8 @@ import { acquireResources, needsResources, noResources, type Resources } from '.
 import type { AsBytes, ContainerSpec, RunOptions } from './types.ts';
 import { validatePooled } from './validate-spec.ts';
 
+const GONE = 'Take another one; likely a signal or the memory limit ended it';
+
 /** Options of a command in a pooled sandbox: what can still be decided when everything else is made. */
 export type PooledRunOptions = Pick<
   RunOptions,
@@ -86,7 +88,7 @@ export class PooledSandbox implements AsyncDisposable {
       await sandbox[Symbol.asyncDispose]();
       throw failure
         ? new ContainerStartError(failure)
-        : new NsError('ERR_NS_SANDBOX_GONE', 'the sandbox was ended during its start');
+        : new NsError('ERR_NS_SANDBOX_GONE', 'the sandbox was ended during its start', { hint: GONE });
     }
     streams.prepareToCollect();
     launched.unref();
@@ -147,7 +149,10 @@ export class PooledSandbox implements AsyncDisposable {
       // It serves nobody any more.
       this.#launched.kill();
       throw isGone(error)
-        ? new NsError('ERR_NS_SANDBOX_GONE', 'the sandbox was ended before it had a command', { cause: error })
+        ? new NsError('ERR_NS_SANDBOX_GONE', 'the sandbox was ended before it had a command', {
+            hint: GONE,
+            cause: error,
+          })
         : error;
     }
     let finished = () => {};

@@ -8,14 +8,17 @@ export class NsError extends Error {
   /** What to do next, when that is known. */
   declare readonly hint?: string;
 
-  constructor(code: string, message: string, options: { hint?: string | undefined; cause?: unknown } = {}) {
+  /**
+   * @param options.hint - the next action: every error has one, so it is empty only where a table knows none for an errno
+   */
+  constructor(code: string, message: string, options: { hint: string; cause?: unknown }) {
     super(
       options.hint ? `${message}. ${options.hint}` : message,
       'cause' in options ? { cause: options.cause } : undefined,
     );
     this.name = new.target.name;
     this.code = code;
-    if (options.hint !== undefined) this.hint = options.hint;
+    if (options.hint) this.hint = options.hint;
   }
 }
 
@@ -64,7 +67,7 @@ export class SyscallError extends NsError {
       : doing
         ? ` (${syscall})`
         : '';
-    const hint = context.hint ?? hintFor(syscall, errnoName(errno), step?.op);
+    const hint = context.hint ?? hintFor(syscall, errnoName(errno), step?.op) ?? '';
     super(errnoName(errno), `${subject}: ${errnoName(errno)} ${errnoMessage(errno)}${where}`, {
       hint,
       ...('cause' in context ? { cause: context.cause } : {}),
@@ -85,12 +88,30 @@ export class SpecError extends NsError {
   /** What would have been accepted. */
   readonly expected: string;
   readonly received: unknown;
+  /** What to do next. The message ends with it only when it says more than {@link SpecError.expected}. */
+  declare readonly hint: string;
+  readonly #hint: string | undefined;
 
+  /**
+   * @param field - path of the field, `limits.memory`
+   * @param expected - what would have been accepted, as an object of "set it to"
+   * @param received - what was found; the message tells its kind and the beginning of texts
+   * @param hint - the next action, when `expected` does not say it all
+   */
   constructor(field: string, expected: string, received: unknown, hint?: string) {
-    super('ERR_NS_INVALID_SPEC', `${field}: expected ${expected}, received ${describe(received)}`, { hint });
+    super('ERR_NS_INVALID_SPEC', `${field}: expected ${expected}, received ${describe(received)}`, {
+      hint: hint ?? '',
+    });
     this.field = field;
     this.expected = expected;
     this.received = received;
+    this.hint = hint ?? `Set ${field || 'it'} to ${expected}`;
+    this.#hint = hint;
+  }
+
+  /** The same error about a field that the caller knows by another path. */
+  at(field: string): SpecError {
+    return new SpecError(field, this.expected, this.received, this.#hint);
   }
 }
 
@@ -104,7 +125,7 @@ export class UnavailableError extends NsError {
    * @param why - what is missing
    * @param fix - the next action
    */
-  constructor(feature: string, why: string, fix?: string) {
+  constructor(feature: string, why: string, fix: string) {
     super('ERR_NS_UNAVAILABLE', `${feature} is not available here: ${why}`, { hint: fix });
     this.feature = feature;
   }

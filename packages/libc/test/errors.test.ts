@@ -89,6 +89,18 @@ test.each<[unknown, string]>([
   expect(error).toMatchObject({ code: 'ERR_NS_INVALID_SPEC', field: 'limits.memory', expected: 'a size', received });
 });
 
+test('SpecError always has a hint, which the message repeats only when it says more', () => {
+  const plain = new SpecError('size', 'a number', 'x');
+  expect(plain).toMatchObject({ hint: 'Set size to a number', message: 'size: expected a number, received "x"' });
+  const told = new SpecError('a.size', 'a number', 'x', 'Did you mean sizes?');
+  expect(told).toMatchObject({
+    hint: 'Did you mean sizes?',
+    message: expect.stringMatching(/\. Did you mean sizes\?$/),
+  });
+  expect(plain.at('b.size')).toMatchObject({ field: 'b.size', hint: 'Set b.size to a number', received: 'x' });
+  expect(told.at('b.size')).toMatchObject({ field: 'b.size', hint: 'Did you mean sizes?' });
+});
+
 test('UnavailableError says why and what to do', () => {
   expect(new UnavailableError('cgroup controller io', 'it is not enabled', 'Enable it')).toMatchObject({
     code: 'ERR_NS_UNAVAILABLE',

@@ -37,7 +37,9 @@ export function enterNamespace<T>(kind: NamespaceKind, fd: number, fn: () => T):
 function die(): never {
   // To this very thread, so that it does not run on until another one has received the signal.
   syscall(SYS.tgkill, process.pid, syscall(SYS.gettid), SIGNALS.SIGABRT);
-  throw new NsError('ERR_NS_RESTORE_FAILED', 'the thread could not return to its own namespace');
+  throw new NsError('ERR_NS_RESTORE_FAILED', 'the thread could not return to its own namespace', {
+    hint: 'End the process: whatever this thread does next is done to the wrong namespace',
+  });
 }
 
 function refusePromise<T>(result: T): T {

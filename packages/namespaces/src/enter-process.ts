@@ -156,6 +156,9 @@ function mayChangeGroups(pid: number): boolean {
   try {
     return readFileSync(`/proc/${pid}/setgroups`, 'latin1').trim() === 'allow';
   } catch (cause) {
-    throw new NsError('ERR_NS_PROCESS_GONE', `process ${pid} ended before its namespaces could be entered`, { cause });
+    throw new NsError('ERR_NS_PROCESS_GONE', `process ${pid} ended before its namespaces could be entered`, {
+      hint: 'Give a process that lives on, or pin what is needed of its namespaces while it does',
+      cause,
+    });
   }
 }

@@ -87,7 +87,13 @@ export class Namespace implements Disposable {
     const kind = kindOf(fd.fd);
     if (kind) return new Namespace(kind, fd);
     fd.close();
-    throw new NamespaceError('ERR_NS_WRONG_KIND', 'the kernel has a kind of namespace that this package does not know');
+    throw new NamespaceError(
+      'ERR_NS_WRONG_KIND',
+      'the kernel has a kind of namespace that this package does not know',
+      {
+        hint: 'Use a newer version of this package',
+      },
+    );
   }
 
   /** The descriptor, for `setns` or a step of `@ns/launch`. It stays this object's. */
@@ -131,6 +137,7 @@ export class Namespace implements Disposable {
       throw new NamespaceError(
         'ERR_NS_NOT_HIERARCHICAL',
         `a ${this.kind} namespace has no parent; pid and user namespaces have`,
+        { hint: 'Ask for the parent of its owner(), a user namespace' },
       );
     }
     return Namespace.#of(
@@ -146,7 +153,9 @@ export class Namespace implements Disposable {
    */
   ownerUid(): number {
     if (this.kind !== 'user')
-      throw new NamespaceError('ERR_NS_WRONG_KIND', `${this.name} has no uid of its own; its owner() has`);
+      throw new NamespaceError('ERR_NS_WRONG_KIND', `${this.name} has no uid of its own`, {
+        hint: 'Its owner(), a user namespace, has one: owner().ownerUid()',
+      });
     const uid = allocate(4);
     checkAction('owner', 'ioctl', ioctl(this.fd, NS_GET_OWNER_UID, uid.address), {
       doing: `asking for the owner of ${this.name}`,

@@ -74,7 +74,9 @@ function openPath(kind: NamespaceKind, path: string): OwnedFd {
 /** Throws unless the file is one of nsfs: anything can be at a path. */
 export function verifyNsfs(fd: number, path: string): void {
   if (fileSystemMagic(fd) !== MAGIC.NSFS)
-    throw new NamespaceError('ERR_NS_NOT_A_NAMESPACE', `${path} is not a namespace`);
+    throw new NamespaceError('ERR_NS_NOT_A_NAMESPACE', `${path} is not a namespace`, {
+      hint: 'Give a file of /proc/PID/ns, or one that a namespace is pinned on; listNamespaces() knows both',
+    });
 }
 
 function verifyKind(fd: OwnedFd, kind: NamespaceKind, path: string): void {
@@ -84,6 +86,11 @@ function verifyKind(fd: OwnedFd, kind: NamespaceKind, path: string): void {
   throw new NamespaceError(
     'ERR_NS_WRONG_KIND',
     `${path} is a ${found ?? 'unknown kind of'} namespace, not a ${kind} namespace`,
+    {
+      hint: found
+        ? `Open it as '${found}', or give the path of a ${kind} namespace`
+        : 'Use a newer version of this package',
+    },
   );
 }
 
@@ -129,6 +136,11 @@ function fdinfo(fd: number): string {
 }
 
 function withoutKind(kind: NamespaceKind): UnavailableError {
-  const since = kind === 'time' ? ' (CONFIG_TIME_NS, since Linux 5.6)' : kind === 'cgroup' ? ' (since Linux 4.6)' : '';
-  return new UnavailableError(`a ${kind} namespace`, `the kernel has none${since}`);
+  const option = `CONFIG_${kind === 'mnt' ? 'NAMESPACES' : `${kind.toUpperCase()}_NS`}`;
+  const since = kind === 'time' ? ' of Linux 5.6 or later' : kind === 'cgroup' ? ' of Linux 4.6 or later' : '';
+  return new UnavailableError(
+    `a ${kind} namespace`,
+    'the kernel has none',
+    `Use a kernel${since} built with ${option}`,
+  );
 }

@@ -123,7 +123,7 @@ function openProcess(pid: number): OwnedFd {
   if (fileSystemMagic(directory.fd) === MAGIC.PROC) return directory;
   directory.close();
   // A write that goes elsewhere would leave the namespace unmapped without a word (CVE-2025-52881).
-  throw new UnavailableError('writing id maps', '/proc is not a procfs');
+  throw new UnavailableError('writing id maps', '/proc is not a procfs', 'Mount procfs at /proc');
 }
 
 function writeFile(directory: OwnedFd, name: string, text: string, action: 'uidMap' | 'setgroups'): void {

@@ -3,7 +3,9 @@ import { NsError, type SyscallContext, SyscallError } from '@ns/libc';
 /** Bytes that are not netlink. Code `ERR_NS_NETLINK_MALFORMED`. */
 export class MalformedMessageError extends NsError {
   constructor(what: string) {
-    super('ERR_NS_NETLINK_MALFORMED', `malformed netlink message: ${what}`);
+    super('ERR_NS_NETLINK_MALFORMED', `malformed netlink message: ${what}`, {
+      hint: 'Likely the bytes are cut off, or not of the kernel: report it with the message when they are',
+    });
   }
 }
 

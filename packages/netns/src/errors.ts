@@ -15,7 +15,9 @@ export class AddressInUseError extends NsError {
   readonly owner: string;
 
   constructor(address: string, owner: string) {
-    super('ERR_NS_ADDRESS_IN_USE', `address ${address} belongs to ${owner}`);
+    super('ERR_NS_ADDRESS_IN_USE', `address ${address} belongs to ${owner}`, {
+      hint: 'Give another one, or none for a free one',
+    });
     this.owner = owner;
   }
 }
@@ -57,7 +59,10 @@ export class NftError extends NsError {
   readonly stderr: string;
 
   constructor(doing: string, stderr: string, options: { cause?: unknown; hint?: string | undefined } = {}) {
-    super('ERR_NS_NFT_FAILED', `${doing}: nft says "${stderr.trim().split('\n')[0] ?? ''}"`, options);
+    super('ERR_NS_NFT_FAILED', `${doing}: nft says "${stderr.trim().split('\n')[0] ?? ''}"`, {
+      ...options,
+      hint: options.hint ?? 'It needs CAP_NET_ADMIN and a kernel with nftables; stderr has all that nft said',
+    });
     this.stderr = stderr;
   }
 }
@@ -72,6 +77,8 @@ export class NetworkExistsError extends NsError {
 /** There is no network of this name. Code `ERR_NS_NETWORK_NOT_FOUND`. */
 export class NetworkNotFoundError extends NsError {
   constructor(name: string) {
-    super('ERR_NS_NETWORK_NOT_FOUND', `there is no network '${name}'`);
+    super('ERR_NS_NETWORK_NOT_FOUND', `there is no network '${name}'`, {
+      hint: 'Create it; list() has those there are',
+    });
   }
 }

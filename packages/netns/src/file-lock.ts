@@ -56,7 +56,10 @@ async function lock(file: OwnedFd, path: string, deadline: number): Promise<void
       check('flock', result, { path });
       return;
     }
-    if (Date.now() > deadline) throw new NsError('ERR_NS_LOCK_TIMEOUT', `another process holds ${path} for too long`);
+    if (Date.now() > deadline)
+      throw new NsError('ERR_NS_LOCK_TIMEOUT', `another process holds ${path} for too long`, {
+        hint: 'Likely it is stopped; fuser shows which',
+      });
     await sleep(waitMs);
   }
 }

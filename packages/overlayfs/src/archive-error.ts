@@ -11,6 +11,13 @@ export type ArchiveErrorCode =
   /** A layer that cannot be written down as an archive. */
   | 'ERR_NS_UNREPRESENTABLE';
 
+const hints: Readonly<Record<ArchiveErrorCode, string>> = {
+  ERR_NS_BAD_ARCHIVE: 'Compare it with its digest and fetch it again; tar --list shows how far it is whole',
+  ERR_NS_UNSAFE_ARCHIVE: 'Do not unpack it elsewhere instead: made with care it has no such entries',
+  ERR_NS_ARCHIVE_TOO_LARGE: 'Raise the limits if it comes from somebody you trust',
+  ERR_NS_UNREPRESENTABLE: 'Remove the file, or leave it out',
+};
+
 /** An archive that cannot, or must not, be unpacked or written. */
 export class ArchiveError extends NsError {
   declare readonly code: ArchiveErrorCode;
@@ -19,7 +26,7 @@ export class ArchiveError extends NsError {
 
   constructor(code: ArchiveErrorCode, message: string, options: { path?: string; hint?: string } = {}) {
     super(code, options.path === undefined ? message : `${JSON.stringify(options.path)}: ${message}`, {
-      hint: options.hint,
+      hint: options.hint ?? hints[code],
     });
     if (options.path !== undefined) this.path = options.path;
   }

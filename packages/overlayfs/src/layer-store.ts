@@ -116,7 +116,10 @@ export class LayerStore {
       };
       return { digest, path: join(layer, 'diff'), archiveBytes };
     } catch (cause) {
-      throw new NsError('ERR_NS_NO_SUCH_LAYER', `no layer ${digest} in ${this.#dir}`, { cause });
+      throw new NsError('ERR_NS_NO_SUCH_LAYER', `no layer ${digest} in ${this.#dir}`, {
+        hint: 'Import it, or look what list() has',
+        cause,
+      });
     }
   }
 

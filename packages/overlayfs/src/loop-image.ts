@@ -61,7 +61,11 @@ export async function createLoopImage(path: string, sizeBytes: number, inodes?: 
   if (result.code === 'ENOENT')
     throw new UnavailableError('loop images', 'mkfs.ext4 is not installed', 'Install e2fsprogs');
   if (result.exitCode !== 0)
-    throw new UnavailableError('loop images', `mkfs.ext4 failed: ${result.stderr || result.shortMessage}`);
+    throw new UnavailableError(
+      'loop images',
+      `mkfs.ext4 failed: ${result.stderr || result.shortMessage}`,
+      'Likely the size is too small for an ext4, or the directory is full',
+    );
 }
 
 /**

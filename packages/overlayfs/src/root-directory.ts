@@ -29,7 +29,11 @@ export class RootDirectory {
       throw new SpecError('layers', 'at least one directory', spec.layers);
     await mkdir(this.path, { recursive: true, mode: 0o700 });
     await mkdir(path, { mode: 0o700 }).catch((cause: NodeJS.ErrnoException) => {
-      if (cause.code === 'EEXIST') throw new NsError('ERR_NS_ROOT_EXISTS', `a root called ${id} exists`, { cause });
+      if (cause.code === 'EEXIST')
+        throw new NsError('ERR_NS_ROOT_EXISTS', `a root called ${id} exists`, {
+          hint: 'Remove it, or choose another id',
+          cause,
+        });
       throw cause;
     });
     try {
@@ -48,7 +52,10 @@ export class RootDirectory {
       return JSON.parse(await readFile(join(this.of(id), 'root.json'), 'utf8')) as WritableRootSpec;
     } catch (cause) {
       if (cause instanceof SpecError) throw cause;
-      throw new NsError('ERR_NS_NO_SUCH_ROOT', `there is no root called ${id}`, { cause });
+      throw new NsError('ERR_NS_NO_SUCH_ROOT', `there is no root called ${id}`, {
+        hint: 'list() has those there are',
+        cause,
+      });
     }
   }
 

@@ -50,8 +50,10 @@ const methods: Readonly<Record<SizeMethod, Method>> = {
   'btrfs-qgroup': {
     async create(home, { sizeBytes, inodes }) {
       using directory = open(home, O.RDONLY | O.DIRECTORY);
-      if (inodes !== undefined) throw new UnavailableError('btrfs quota groups', 'they do not count files');
-      if (!isBtrfs(directory.fd)) throw new UnavailableError('btrfs quota groups', 'it is not a btrfs');
+      if (inodes !== undefined)
+        throw new UnavailableError('btrfs quota groups', 'they do not count files', 'Leave inodes out');
+      if (!isBtrfs(directory.fd))
+        throw new UnavailableError('btrfs quota groups', 'it is not a btrfs', 'Give a directory on a btrfs');
       createSubvolume(directory.fd, 'data');
       try {
         using data = open(join(home, 'data'), O.RDONLY | O.DIRECTORY);

@@ -5,7 +5,9 @@ export class UnsafePathError extends NsError {
   readonly path: string;
 
   constructor(path: string, why: string, hint?: string) {
-    super('ERR_NS_UNSAFE_PATH', `${JSON.stringify(path)}: ${why}`, { hint });
+    super('ERR_NS_UNSAFE_PATH', `${JSON.stringify(path)}: ${why}`, {
+      hint: hint ?? 'Name the place itself, without a link on the way',
+    });
     this.path = path;
   }
 }

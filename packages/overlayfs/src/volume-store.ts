@@ -55,7 +55,10 @@ export class VolumeStore {
     } catch (cause) {
       await this.#drop(temporary);
       if (!existsSync(path)) throw cause;
-      throw new NsError('ERR_NS_VOLUME_EXISTS', `a volume called ${name} exists`, { cause });
+      throw new NsError('ERR_NS_VOLUME_EXISTS', `a volume called ${name} exists`, {
+        hint: 'Remove it, or choose another name',
+        cause,
+      });
     }
     return { name, path: join(path, 'data'), labels, createdAt };
   }
@@ -67,7 +70,10 @@ export class VolumeStore {
       const { labels, createdAt } = JSON.parse(await readFile(join(path, 'volume.json'), 'utf8')) as Volume;
       return { name, path: join(path, 'data'), labels, createdAt, usedBy: (await readdir(join(path, 'users'))).sort() };
     } catch (cause) {
-      throw new NsError('ERR_NS_NO_SUCH_VOLUME', `there is no volume called ${name}`, { cause });
+      throw new NsError('ERR_NS_NO_SUCH_VOLUME', `there is no volume called ${name}`, {
+        hint: 'Create it; list() has those there are',
+        cause,
+      });
     }
   }
 

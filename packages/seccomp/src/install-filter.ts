@@ -68,6 +68,7 @@ export function installFilter(
     throw new UnavailableError(
       'seccomp filters',
       'the kernel was built without CONFIG_SECCOMP_FILTER, or a filter around this process refuses seccomp(2)',
+      'Allow seccomp in the profile of the container that this process runs in, or use a kernel with CONFIG_SECCOMP_FILTER',
     );
   }
   check('seccomp', result, { doing: 'installing a seccomp filter', args: { flags, instructions: count } });

@@ -11,7 +11,9 @@ const AT_FDCWD = -100;
 /** The process that made a call ended, or a signal ended the call, while a handler worked on it. Code `ERR_NS_SECCOMP_CALLER_GONE`. */
 export class CallerGoneError extends NsError {
   constructor(syscall: string, pid: number) {
-    super('ERR_NS_SECCOMP_CALLER_GONE', `process ${pid} no longer waits in ${syscall}`);
+    super('ERR_NS_SECCOMP_CALLER_GONE', `process ${pid} no longer waits in ${syscall}`, {
+      hint: 'Undo what was done for it: nobody hears the answer, and a call that a signal ended comes again',
+    });
   }
 }
 

@@ -172,7 +172,10 @@ export class SeccompNotifier extends EventEmitter<NotifierEvents> implements Dis
     } catch (cause) {
       this.emit(
         'handlerError',
-        new NsError('ERR_NS_SECCOMP_ANSWER', `${call.syscall} of process ${call.pid} could not be answered`, { cause }),
+        new NsError('ERR_NS_SECCOMP_ANSWER', `${call.syscall} of process ${call.pid} could not be answered`, {
+          hint: 'It waits until it is killed, or the listener is closed, which is ENOSYS for all who wait',
+          cause,
+        }),
         call,
       );
     }

@@ -23,8 +23,11 @@ function excerpt(log: string): string {
 // What the kernel lacks, CRIU notes as an error at each start, and does without.
 const preliminary = /criu\/tun\.c|RLIMIT_NOFILE/;
 
-function hintFor(log: string): string | undefined {
-  return hints.find(([pattern]) => pattern.test(log))?.[1];
+function hintFor(log: string): string {
+  return (
+    hints.find(([pattern]) => pattern.test(log))?.[1] ??
+    'Look into the log of this error, and what criu check says of this kernel'
+  );
 }
 
 const hints: readonly (readonly [RegExp, string])[] = [

@@ -48,5 +48,9 @@ function isAtLeast319({ version }: Criu): boolean {
 
 /** Neither checkpoint nor restore can be had. */
 export function checkpointUnavailable(why: string, fix: string | undefined): UnavailableError {
-  return new UnavailableError('checkpoint and restore of processes', why, fix);
+  return new UnavailableError(
+    'checkpoint and restore of processes',
+    why,
+    fix ?? 'probe() says what this machine can do',
+  );
 }

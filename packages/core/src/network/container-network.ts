@@ -120,7 +120,9 @@ export class ContainerNetwork implements AsyncDisposable {
     const hold = await holdNetwork(nameOf(attachment.network));
     try {
       if (this.#connections.has(hold.network.name))
-        throw new NsError('ERR_NS_NETWORK_CONNECTED', `the container is on network '${hold.network.name}' already`);
+        throw new NsError('ERR_NS_NETWORK_CONNECTED', `the container is on network '${hold.network.name}' already`, {
+          hint: 'Disconnect it first to connect it with other options',
+        });
       this.#refuseToBypass(hold.network);
       await this.#attach(hold, attachment, { wayOut, ports: [], own: false });
     } catch (error) {

@@ -36,6 +36,7 @@ export class WaitError extends NsError {
     super(
       code,
       `the container is not ready: ${what}, waiting for ${description}. ${written === '' ? 'It wrote nothing' : `It wrote:\n${written}`}`,
+      { hint: '' },
     );
     this.condition = description;
     this.output = output;

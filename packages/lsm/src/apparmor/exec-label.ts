@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { NsError, UnavailableError } from '@ns/libc';
 import type { ExecLabel } from '../exec-label.ts';
+import { requireModule } from '../require-module.ts';
 import { checkProfileName } from './profile-name.ts';
 import { appArmorSupport } from './support.ts';
 
@@ -32,8 +33,7 @@ export function appArmorProcessLabel(profile: string): ExecLabel {
 
 function attributeFile(name: 'exec' | 'current', profile: string): string {
   checkProfileName(profile, 'apparmor');
-  const { available, why, fix } = appArmorSupport();
-  if (!available) throw new UnavailableError('AppArmor', why ?? 'it is off', fix);
+  requireModule('AppArmor', appArmorSupport());
   // Since 5.8 each module has a directory of its own; before, and still, the first one answers in attr/ itself.
   const file = [`/proc/thread-self/attr/apparmor/${name}`, `/proc/thread-self/attr/${name}`].find((path) =>
     existsSync(path),
@@ -66,7 +66,9 @@ export function appArmorConfinement(pid: number | 'self' = 'self'): AppArmorConf
       // The first file is since 5.8; both are gone with the process.
     }
   }
-  throw new NsError('ERR_NS_NO_PROCESS', `process ${pid} does not exist`);
+  throw new NsError('ERR_NS_NO_PROCESS', `process ${pid} does not exist`, {
+    hint: 'Likely it has ended; a pid is that of this pid namespace, and of the /proc that is mounted here',
+  });
 }
 
 /** Reads `docker-default (enforce)` or `unconfined`, as the kernel writes them. */

@@ -1,4 +1,5 @@
 import { NsError, SyscallError, UnavailableError } from '@ns/libc';
+import { requireModule } from '../require-module.ts';
 import { readSecurityFile, writeSecurityFile } from '../securityfs.ts';
 import { checkProfileName } from './profile-name.ts';
 import { appArmorSupport } from './support.ts';
@@ -11,7 +12,10 @@ export class AppArmorProfileError extends NsError {
   readonly output: string;
 
   constructor(output: string, cause: unknown) {
-    super('ERR_NS_APPARMOR_PROFILE', `apparmor_parser refused the profile: ${output.split('\n')[0]}`, { cause });
+    super('ERR_NS_APPARMOR_PROFILE', `apparmor_parser refused the profile: ${output.split('\n')[0]}`, {
+      hint: 'The output names the line; a rule or an abi that it does not know needs a newer apparmor_parser',
+      cause,
+    });
     this.output = output;
   }
 }
@@ -104,6 +108,5 @@ export function parseLoadedProfiles(text: string): LoadedProfile[] {
 }
 
 function requireAppArmor(): void {
-  const { available, why, fix } = appArmorSupport();
-  if (!available) throw new UnavailableError('AppArmor', why ?? 'it is off', fix);
+  requireModule('AppArmor', appArmorSupport());
 }

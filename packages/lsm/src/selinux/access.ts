@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { O, onlyKnownKeys, open, SpecError, SyscallError, UnavailableError, write } from '@ns/libc';
+import { O, onlyKnownKeys, open, SpecError, SyscallError, write } from '@ns/libc';
+import { requireModule } from '../require-module.ts';
 import { parseSelinuxContext } from './context.ts';
 import { selinuxSupport } from './support.ts';
 
@@ -35,8 +36,7 @@ const root = '/sys/fs/selinux';
 export function selinuxAllows(question: SelinuxQuestion): boolean {
   checkQuestion(question);
   const { source, target, permissions } = question;
-  const { available, why, fix } = selinuxSupport();
-  if (!available) throw new UnavailableError('SELinux', why ?? 'it is off', fix);
+  requireModule('SELinux', selinuxSupport());
 
   const number = readNumber(`class/${question.class}/index`);
   const bits = permissions.map((name) => number && readNumber(`class/${question.class}/perms/${name}`));

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { O, open, SyscallError, UnavailableError, write } from '@ns/libc';
+import { O, open, SyscallError, write } from '@ns/libc';
 import type { ExecLabel } from '../exec-label.ts';
+import { requireModule } from '../require-module.ts';
 import { parseSelinuxContext } from './context.ts';
 import { selinuxSupport } from './support.ts';
 
@@ -91,7 +92,4 @@ export function isSelinuxContextKnown(label: string): boolean {
   }
 }
 
-function requireSelinux(): void {
-  const { available, why, fix } = selinuxSupport();
-  if (!available) throw new UnavailableError('SELinux', why ?? 'it is off', fix);
-}
+const requireSelinux = () => requireModule('SELinux', selinuxSupport());

@@ -34,7 +34,10 @@ export async function forward(
     const sent = Buffer.from(query);
     sent.writeUInt16BE(randomInt(0x10000), 0);
     const answer = await (transport === 'udp' ? askUdp : askTcp)(sent, upstream);
-    if (!answer) throw new NsError('ERR_NS_DNS_NO_ANSWER', `${upstream.address} does not answer`);
+    if (!answer)
+      throw new NsError('ERR_NS_DNS_NO_ANSWER', `${upstream.address} does not answer`, {
+        hint: 'Name servers that can be reached from the host are given by `dns`, else taken from /etc/resolv.conf',
+      });
     return answer;
   });
   const answer = await Promise.any(attempts).catch(() => undefined);

@@ -101,7 +101,7 @@ export async function connectUserNetwork(options: UserNetworkOptions): Promise<U
     throw new NsError(
       'ERR_NS_USER_NETWORK_FAILED',
       `${program} did not connect process ${pid}: ${lastLine(String(stderr)) ?? (error as Error).message}`,
-      { cause: error },
+      { hint: 'Likely its version is too old, or the process has ended; the message is its own', cause: error },
     );
   }
   child.unref();
@@ -194,6 +194,9 @@ async function addHostForward(socketPath: string, port: ForwardedPort, patience:
     throw new NsError(
       'ERR_NS_PORT_IN_USE',
       `slirp4netns cannot publish port ${port.hostPort}/${port.protocol}: ${error.desc}`,
+      {
+        hint: 'Choose a port that nobody has, from sysctl net.ipv4.ip_unprivileged_port_start on',
+      },
     );
 }
 
@@ -219,10 +222,12 @@ async function until<T>(
   for (; Date.now() < patience.deadline; await sleep(10)) {
     const found = await look();
     if (found !== undefined) return found;
-    if (patience.hasEnded()) throw new NsError('ERR_NS_USER_NETWORK_FAILED', 'the program ended');
+    if (patience.hasEnded()) throw new NsError('ERR_NS_USER_NETWORK_FAILED', 'the program ended', { hint: STARTING });
   }
-  throw new NsError('ERR_NS_USER_NETWORK_FAILED', `not in time: ${what}`);
+  throw new NsError('ERR_NS_USER_NETWORK_FAILED', `not in time: ${what}`, { hint: STARTING });
 }
+
+const STARTING = 'Run pasta or slirp4netns by hand to see why; an old one may lack an option';
 
 /** The last thing that both programs make in the namespace. */
 function hasDefaultRoute(pid: number): boolean {
