@@ -157,6 +157,13 @@ export class ContainerLife {
     this.#follow(run);
   }
 
+  /** Its maker, another process, may have started it again since the run that we know has ended. */
+  async catchUp(): Promise<void> {
+    if (!this.isFound || (this.isAlive && !this.#isEnding)) return;
+    const state = this.#record.read();
+    if (state && state.status !== 'stopped') await this.adopt(state);
+  }
+
   /** Lets the program begin; settles when it runs. */
   begin(): Promise<void> {
     return traced('start', this.trace, () => this.exclusive(() => this.#startProgram()));
@@ -230,10 +237,15 @@ export class ContainerLife {
   }
 
   async #remove(): Promise<void> {
-    // Again: it may have been started in between.
-    this.#run?.launched.kill();
-    if (this.#run) await this.wait().catch(() => {});
-    this.#record.remove();
+    for (;;) {
+      // Again: it may have been started in between.
+      this.#run?.launched.kill();
+      if (this.#run) await this.wait().catch(() => {});
+      const startedAgain = this.#record.removeIfEnded();
+      if (!startedAgain) break;
+      // By its maker, another process: this run is not the one that we know.
+      await this.adopt(startedAgain);
+    }
     await this.forget();
   }
 

@@ -4,6 +4,7 @@ import {
   changeState,
   readState,
   removeState,
+  removeStateOfEnded,
   type StateChanges,
   writeState,
 } from './container-state.ts';
@@ -82,6 +83,18 @@ export class ContainerRecord {
     const name = this.read()?.name ?? this.#spec.name;
     removeState(this.id);
     if (name !== undefined) releaseName(name, this.id);
+  }
+
+  /**
+   * The same, unless it has processes.
+   *
+   * @returns its state, when it has
+   */
+  removeIfEnded(): ContainerState | undefined {
+    const name = this.read()?.name ?? this.#spec.name;
+    const state = removeStateOfEnded(this.id);
+    if (!state && name !== undefined) releaseName(name, this.id);
+    return state;
   }
 
   /** Others may have changed it, too. */

@@ -99,6 +99,25 @@ export function removeState(id: string): void {
 }
 
 /**
+ * The same, unless it has processes: its maker may have started it again, and does not do so meanwhile.
+ *
+ * @returns its state, when it has
+ */
+export function removeStateOfEnded(id: string): ContainerState | undefined {
+  try {
+    return withStateLock(join(stateRoot(), 'containers', id), () => {
+      const state = readState(id);
+      if (state && [state.monitor, state.init].some((process) => process && isAlive(process))) return state;
+      removeState(id);
+      return undefined;
+    });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/**
  * Every container on this machine and state root. What is not readable is none: a crash in its first moment left it. What
  * has died with its owner is none either: of one that had ended before, no monitor was there to take its state away.
  */

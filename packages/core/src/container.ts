@@ -134,7 +134,8 @@ export class Container implements AsyncDisposable {
    * Finds a container by its id, the beginning of it, or its name: one that was detached, or that another process has.
    * It can be asked and told everything but to start; its output is there when it was made with
    * `lifetime: { dieWithParent: false }`. The object does not keep the event loop alive unless something waits, and
-   * disposing of it leaves the container alone.
+   * disposing of it leaves the container alone. It is about the run there is: when its maker has started it again, get it
+   * again (`kill`, `stop` and `remove` end what runs by then).
    *
    * @throws NsError `ERR_NS_CONTAINER_NOT_FOUND`
    */
@@ -261,6 +262,7 @@ export class Container implements AsyncDisposable {
   /** Sends a signal to the program, SIGKILL by default as Docker does. `all`: to every process of the container. */
   async kill(signal: NodeJS.Signals = 'SIGKILL', options: { all?: boolean } = {}): Promise<void> {
     checkCall('kill', { ...options, signal });
+    await this.#life.catchUp();
     const run = this.#life.alive('kill it');
     if (signal === 'SIGKILL') await this.#life.holdBack();
     if (options.all && signal !== 'SIGKILL') {
@@ -281,6 +283,7 @@ export class Container implements AsyncDisposable {
 
   async #stop({ timeout = 10_000, signal = this.#life.spec.stopSignal ?? 'SIGTERM' }: StopOptions): Promise<void> {
     await this.#life.holdBack();
+    await this.#life.catchUp();
     if (!this.#life.isAlive) return;
     const run = this.#life.run!;
     if (this.#life.status === 'paused') await this.resume();

@@ -95,6 +95,26 @@ test('who removes it from elsewhere removes it for all', () =>
     expect(existsSync(join(root.path, 'containers', maker.id))).toBe(false);
   }));
 
+describe.each(['stop', 'kill', 'remove'] as const)('who knows only the run before last can %s it', (end) => {
+  test('all the same', () =>
+    withTwo({ lifetime: { dieWithParent: false }, limits: { pids: 64 } }, async (maker, other) => {
+      await maker.restart({ timeout: 100 });
+      const pid = maker.pid!;
+      expect(other.status).toBe('stopped');
+      await ends[end](other);
+      expect(existsSync(`/proc/${pid}`)).toBe(false);
+      const status = end === 'remove' ? 'removed' : 'stopped';
+      expect([await eventually(() => maker.status === status, 5_000), other.status]).toEqual([true, status]);
+      await maker.remove();
+    }));
+});
+
+const ends = {
+  stop: (container: Container) => container.stop({ timeout: 100 }),
+  kill: (container: Container) => container.kill(),
+  remove: (container: Container) => container.remove({ force: true }),
+};
+
 test(
   'processes and threads at once, on one container: no state is ever half, nothing is lost',
   () =>
