@@ -1,12 +1,20 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { Stats } from '@ns/cgroups';
-import { type Explanation, SIGNALS } from '@ns/launch';
+import type { Explanation } from '@ns/launch';
 import type { Endpoint } from '@ns/netns';
 import type { AppliedChanges, ApplyChangesOptions, Change, CopiedTree, StoredLayer } from '@ns/overlayfs';
 import { AttachedStream } from './attached-stream.ts';
 import { explainPlan, explainSpec } from './blueprint.ts';
 import type { CheckpointOptions, RestoreOptions } from './checkpoint/options.ts';
-import { cgroupLimits } from './container-cgroup.ts';
+import {
+  killContainer,
+  pauseContainer,
+  removeContainer,
+  resumeContainer,
+  type StopOptions,
+  startContainer,
+  stopContainer,
+} from './container-control.ts';
 import type { ContainerEvent } from './container-event.ts';
 import {
   applyContainer,
@@ -26,8 +34,9 @@ import { type ContainerFilter, type ContainerInfo, listContainers } from './cont
 import { ContainerLife } from './container-life.ts';
 import { claimName, releaseName } from './container-names.ts';
 import { type ContainerProcess, refusedProcess } from './container-process.ts';
-import { cgroupOf, processIds, signalProcess, statsEvery, statsOf } from './container-processes.ts';
+import { processIds, statsEvery, statsOf } from './container-processes.ts';
 import { type ContainerState, type ContainerStatus, findState } from './container-state.ts';
+import { updateContainer } from './container-update.ts';
 import type { ContainerWarning } from './container-warning.ts';
 import { newId } from './design.ts';
 import { checkDetachable, isDetachable, notDetachable } from './detachment.ts';
@@ -37,9 +46,9 @@ import type { HealthState } from './health.ts';
 import type { WriteLimit } from './kept-writes.ts';
 import type { LogEntry, LogOptions } from './log-buffer.ts';
 import type { MountSpec } from './mount-spec.ts';
-import { type ContainerPort, liveNetworks, portsOf, updateNetwork } from './network/live-networks.ts';
+import { type ContainerPort, liveNetworks, portsOf } from './network/live-networks.ts';
 import { interruptibly, type Patience, patiently, patientlyMade, splitPatience } from './patience.ts';
-import { type ContainerUpdate, type PlannedChange, plannedMounts, planUpdate } from './planned-changes.ts';
+import type { ContainerUpdate, PlannedChange } from './planned-changes.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
 import type { Result } from './result.ts';
 import { RunningMounts } from './running-mounts.ts';
@@ -48,14 +57,6 @@ import { traceOnly } from './tracing.ts';
 import type { AsBytes, ContainerSpec } from './types.ts';
 import { checkCall } from './validate-calls.ts';
 import { validateExec, validateMount, validateSpec } from './validate-spec.ts';
-
-/** How a container is stopped. */
-export interface StopOptions {
-  /** Milliseconds until it is ended by SIGKILL. Default 10 000. */
-  readonly timeout?: number;
-  /** Default: `stopSignal` of its specification, `'SIGTERM'`. */
-  readonly signal?: NodeJS.Signals;
-}
 
 /**
  * A container that is made, started and looked after step by step. {@link run} is the short way for one command.
@@ -211,15 +212,7 @@ export class Container implements AsyncDisposable {
    * @throws WaitError `ERR_NS_WAIT_TIMEOUT`, `ERR_NS_WAIT_FAILED`: it is not ready; it may be running all the same
    */
   async start(patience: Patience = {}): Promise<void> {
-    return patiently('the start', checkCall('patience', patience), () => this.#start());
-  }
-
-  async #start(): Promise<void> {
-    const startedAt = Date.now();
-    await this.#life.supervision.holdBack();
-    await this.#life.begin();
-    const { launched, result } = this.#life.run!;
-    await this.#life.supervision.ready({ pid: launched.pid!, logs: this.#life.logs, startedAt, ended: result });
+    return patiently('the start', checkCall('patience', patience), () => startContainer(this.#life));
   }
 
   /**
@@ -262,13 +255,7 @@ export class Container implements AsyncDisposable {
   /** Sends a signal to the program, SIGKILL by default as Docker does. `all`: to every process of the container. */
   async kill(signal: NodeJS.Signals = 'SIGKILL', options: { all?: boolean } = {}): Promise<void> {
     checkCall('kill', { ...options, signal });
-    await this.#life.catchUp();
-    const run = this.#life.alive('kill it');
-    if (signal === 'SIGKILL') await this.#life.holdBack();
-    if (options.all && signal !== 'SIGKILL') {
-      for (const pid of await processIds(run)) signalProcess(pid, SIGNALS[signal]);
-    } else run.launched.signal(signal);
-    if (signal === 'SIGKILL') await this.wait().catch(() => {});
+    return killContainer(this.#life, signal, options);
   }
 
   /**
@@ -278,54 +265,26 @@ export class Container implements AsyncDisposable {
    */
   async stop(options: StopOptions = {}, patience: Patience = {}): Promise<void> {
     checkCall('stop', options);
-    return patiently('stopping', checkCall('patience', patience), () => this.#stop(options));
-  }
-
-  async #stop({ timeout = 10_000, signal = this.#life.spec.stopSignal ?? 'SIGTERM' }: StopOptions): Promise<void> {
-    await this.#life.holdBack();
-    await this.#life.catchUp();
-    if (!this.#life.isAlive) return;
-    const run = this.#life.run!;
-    if (this.#life.status === 'paused') await this.resume();
-    if (this.#life.status === 'created') run.launched.kill();
-    else run.launched.signal(signal);
-    const timer = setTimeout(() => run.launched.kill(), timeout);
-    await this.wait().catch(() => {});
-    clearTimeout(timer);
+    return patiently('stopping', checkCall('patience', patience), () => stopContainer(this.#life, options));
   }
 
   /** Stops and starts it again, with the files it had. Once begun it is carried through, also for who lost patience. */
   async restart(options: StopOptions = {}, patience: Patience = {}): Promise<void> {
     checkCall('restart', options);
     return patiently('restarting', checkCall('patience', patience), async () => {
-      await this.#stop(options);
-      await this.#start();
+      await stopContainer(this.#life, options);
+      await startContainer(this.#life);
     });
   }
 
   /** Holds every process still. Who loses patience may find it paused a moment later. */
   async pause(patience: Patience = {}): Promise<void> {
-    return patiently('pausing', checkCall('patience', patience), () => this.#pause());
-  }
-
-  async #pause(): Promise<void> {
-    if (this.#life.status === 'paused') return;
-    this.#life.running('pause it');
-    await this.#life.during('pause it', (run) => cgroupOf(run, 'pausing a container').freeze());
-    this.#life.setStatus('paused');
-    this.#life.events.emit({ type: 'pause' });
+    return patiently('pausing', checkCall('patience', patience), () => pauseContainer(this.#life));
   }
 
   /** Lets its processes go on. Who loses patience may find it running a moment later. */
   async resume(patience: Patience = {}): Promise<void> {
-    return patiently('resuming', checkCall('patience', patience), () => this.#resume());
-  }
-
-  async #resume(): Promise<void> {
-    if (this.#life.status !== 'paused') return;
-    await this.#life.during('resume it', (run) => cgroupOf(run, 'resuming a container').thaw());
-    this.#life.setStatus('running');
-    this.#life.events.emit({ type: 'resume' });
+    return patiently('resuming', checkCall('patience', patience), () => resumeContainer(this.#life));
   }
 
   /**
@@ -341,23 +300,7 @@ export class Container implements AsyncDisposable {
   async update(changes: ContainerUpdate, options: { dryRun?: boolean } = {}): Promise<PlannedChange[]> {
     checkCall('update', changes);
     checkCall('updateOptions', options);
-    const { mounts, ...specified } = changes;
-    const { spec, planned } = planUpdate(this.#life.spec, specified);
-    validateSpec(spec);
-    const limits =
-      changes.limits &&
-      cgroupLimits({ ...(spec.limits?.missing && { missing: spec.limits.missing }), ...changes.limits });
-    const add = (mounts?.add ?? []).map(validateMount);
-    const remove = mounts?.remove ?? [];
-    planned.push(...plannedMounts({ add, remove }, (target) => this.#mounts.at(target)));
-    if (options.dryRun) return planned;
-    await this.#life.during('update it', async (run) => {
-      if (limits) await cgroupOf(run, 'changing limits').update(limits.limits, { missing: limits.missing });
-      await updateNetwork(this.id, specified);
-      await this.#mounts.change(run, add, remove);
-    });
-    this.#life.respecify((now) => planUpdate(now, specified).spec);
-    return planned;
+    return updateContainer(this.#life, this.#mounts, changes, options);
   }
 
   /**
@@ -437,16 +380,14 @@ export class Container implements AsyncDisposable {
    * somebody who lost patience: half of the changes would be worth nothing.
    */
   async discard(patience: Patience = {}): Promise<void> {
-    return patiently('discarding', checkCall('patience', patience), () => this.#discard());
-  }
-
-  async #discard(): Promise<void> {
-    await this.#life.exclusive(async () => {
-      if (this.#life.isAlive)
-        throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'discard its changes', 'Stop it first');
-      using held = this.#life.holdOverlays();
-      await discardContainer(held.overlays);
-    });
+    return patiently('discarding', checkCall('patience', patience), () =>
+      this.#life.exclusive(async () => {
+        if (this.#life.isAlive)
+          throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'discard its changes', 'Stop it first');
+        using held = this.#life.holdOverlays();
+        await discardContainer(held.overlays);
+      }),
+    );
   }
 
   /**
@@ -503,15 +444,7 @@ export class Container implements AsyncDisposable {
    * @throws UnavailableError stopped, for an ordinary user, and before Linux 6.15 unless it writes to a directory, with the ids of the host
    */
   async copyIn(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
-    checkCall('copy', { from, to });
-    const { patience, rest } = splitPatience(options);
-    checkCall('patience', patience);
-    return interruptibly('copying', patience, (signal) =>
-      this.#life.atRest(async () => {
-        const root = this.#life.root('copy into it');
-        return copyIntoContainer(root, this.#life.run!.design.namespaces, { ...rest, signal, from, to });
-      }),
-    );
+    return this.#copy(copyIntoContainer, 'copy into it', { ...options, from, to });
   }
 
   /**
@@ -522,14 +455,21 @@ export class Container implements AsyncDisposable {
    * @throws UnavailableError stopped, before Linux 6.15 unless it writes to a directory, with the ids of the host
    */
   async copyOut(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
+    return this.#copy(copyOutOfContainer, 'copy out of it', { ...options, from, to });
+  }
+
+  async #copy(
+    copy: typeof copyIntoContainer,
+    wanted: string,
+    { from, to, ...options }: CopyOptions & { from: string; to: string },
+  ): Promise<CopiedTree> {
     checkCall('copy', { from, to });
     const { patience, rest } = splitPatience(options);
     checkCall('patience', patience);
     return interruptibly('copying', patience, (signal) =>
-      this.#life.atRest(async () => {
-        const root = this.#life.root('copy out of it');
-        return copyOutOfContainer(root, this.#life.run!.design.namespaces, { ...rest, signal, from, to });
-      }),
+      this.#life.atRest(async () =>
+        copy(this.#life.root(wanted), this.#life.run!.design.namespaces, { ...rest, signal, from, to }),
+      ),
     );
   }
 
@@ -608,16 +548,7 @@ export class Container implements AsyncDisposable {
    */
   async remove(options: { force?: boolean } & Patience = {}): Promise<void> {
     const { force = false, ...patience } = checkCall('remove', options);
-    return patiently('removing', patience, () => this.#remove(force ? 'always' : 'unless it runs'));
-  }
-
-  async #remove(when: 'always' | 'unless it runs'): Promise<void> {
-    if (this.#life.status === 'removed') return this.#life.forget();
-    if (this.#life.isAlive && this.#life.status !== 'created' && when === 'unless it runs') {
-      throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'remove it', 'Stop it first, or remove({ force: true })');
-    }
-    await this.#life.holdBack();
-    await this.#life.remove();
+    return patiently('removing', patience, () => removeContainer(this.#life, { force }));
   }
 
   /**

@@ -1,4 +1,5 @@
 import { parseSize } from '@ns/cgroups';
+import { SIGNALS } from '@ns/launch';
 import * as v from 'valibot';
 
 /* Schemas that fields of several options share; messages say what would be accepted. */
@@ -25,6 +26,20 @@ export const integer = (min: number, max: number) => {
 
 export const oneOf = <const T extends readonly string[]>(values: T) =>
   v.picklist(values, `one of ${values.map((value) => `'${value}'`).join(', ')}`);
+
+/** Of something that has to take some time. */
+export const milliseconds = v.pipe(
+  v.number('milliseconds'),
+  v.minValue(1, 'milliseconds from 1'),
+  v.maxValue(2 ** 31 - 1, 'milliseconds below 2^31'),
+);
+
+export const signalName = v.custom<NodeJS.Signals>(
+  (value) => typeof value === 'string' && Object.hasOwn(SIGNALS, value),
+  "a signal name such as 'SIGTERM'",
+);
+
+export const abortSignal = v.instance(AbortSignal, 'an AbortSignal');
 
 /** Bytes of something that has to end somewhere. */
 export const size = v.custom<number | string>(

@@ -2,7 +2,9 @@ import { NsError } from '@ns/libc';
 import { type PooledRunOptions, PooledSandbox } from './pooled-sandbox.ts';
 import type { Result } from './result.ts';
 import type { AsBytes, ContainerSpec } from './types.ts';
-import { validatePoolOptions, validateSpec, validateWaiting } from './validate-spec.ts';
+import { checkCall } from './validate-calls.ts';
+import { validatePoolOptions } from './validate-pool.ts';
+import { validateSpec } from './validate-spec.ts';
 
 /** What a pool keeps ready. */
 export interface PoolOptions {
@@ -125,7 +127,7 @@ export class Pool implements AsyncDisposable {
    * @throws ContainerStartError when the sandbox that was waited for cannot be made
    */
   async acquire(options: WaitingOptions = {}): Promise<PooledSandbox> {
-    const { signal, timeout } = validateWaiting(options);
+    const { signal, timeout } = checkCall('patience', options);
     signal?.throwIfAborted();
     if (this.#closed) throw closed();
     const ready = this.#take();
@@ -182,7 +184,7 @@ export class Pool implements AsyncDisposable {
    * @param options - when to lose patience: what is left is ended then
    */
   async drain(options: WaitingOptions = {}): Promise<void> {
-    const { signal, timeout } = validateWaiting(options);
+    const { signal, timeout } = checkCall('patience', options);
     this.#closed = true;
     const patience = new AbortController();
     const lose = () => patience.abort();

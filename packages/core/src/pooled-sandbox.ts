@@ -9,7 +9,7 @@ import { type ContainerDesign, execStep } from './plan/container-plan.ts';
 import { type RecentCommands, recentCommandsOf } from './recent-commands.ts';
 import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
 import type { AsBytes, ContainerSpec, RunOptions } from './types.ts';
-import { validatePooled } from './validate-spec.ts';
+import { validatePooled } from './validate-pool.ts';
 
 const GONE = 'Take another one; likely a signal or the memory limit ended it';
 

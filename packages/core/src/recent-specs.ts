@@ -1,5 +1,6 @@
 import type { ContainerSpec, RunOptions } from './types.ts';
-import { validateRun, withoutUndefined } from './validate-spec.ts';
+import { validateRun } from './validate-spec.ts';
+import { withoutUndefined } from './without-undefined.ts';
 
 /* Services run the same command with the same options again and again. What was found right once need not be checked
    again; and what was concluded from a specification is known by the object. */

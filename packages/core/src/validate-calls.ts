@@ -1,17 +1,12 @@
-import { SIGNALS } from '@ns/launch';
 import { SpecError } from '@ns/libc';
 import * as v from 'valibot';
-import { boolean, dictionary, integer, isPlainObject, oneOf, text } from './field-schemas.ts';
-import { type SchemaNode, type SpecIssue, toSpecError } from './spec-issue.ts';
+import { checkInput } from './check-input.ts';
+import { abortSignal, boolean, dictionary, integer, isPlainObject, oneOf, signalName, text } from './field-schemas.ts';
 
 /* What the calls on a container accept besides a specification. */
 
-const signalName = v.custom<NodeJS.Signals>(
-  (value) => typeof value === 'string' && Object.hasOwn(SIGNALS, value),
-  "a signal name such as 'SIGTERM'",
-);
-const abortSignal = v.optional(v.instance(AbortSignal, 'an AbortSignal'));
-const milliseconds = integer(0, 2 ** 31 - 1);
+/** None is a time, too: who asks whether something is so. */
+const patienceMs = integer(0, 2 ** 31 - 1);
 const status = oneOf(['created', 'running', 'paused', 'stopped', 'removed']);
 const moment = v.union([v.date('a valid Date'), v.number('milliseconds')], 'a Date or milliseconds since 1970');
 
@@ -25,7 +20,8 @@ const absolutePath = v.pipe(
   v.check((value) => value.startsWith('/'), 'an absolute path'),
 );
 
-const patienceEntries = { signal: abortSignal, timeout: v.optional(milliseconds) };
+const patienceEntries = { signal: v.optional(abortSignal), timeout: v.optional(patienceMs) };
+const stopEntries = { timeout: v.optional(patienceMs), signal: v.optional(signalName) };
 
 /** Of each call that takes options, the options. `patience` is that of every call that may take long. */
 const calls = {
@@ -48,8 +44,8 @@ const calls = {
     status: v.optional(v.union([status, v.array(status, 'an array of states')], 'a state or an array of states')),
   }),
   kill: v.strictObject({ signal: signalName, all: v.optional(boolean) }),
-  stop: v.strictObject({ timeout: v.optional(milliseconds), signal: v.optional(signalName) }),
-  restart: v.strictObject({ timeout: v.optional(milliseconds), signal: v.optional(signalName) }),
+  stop: v.strictObject(stopEntries),
+  restart: v.strictObject(stopEntries),
   remove: v.strictObject({ force: v.optional(boolean), ...patienceEntries }),
   rename: v.strictObject({ name: text('a name') }),
   stats: v.strictObject({ interval: integer(1, 2 ** 31 - 1) }),
@@ -57,7 +53,7 @@ const calls = {
     follow: v.optional(boolean),
     tail: v.optional(integer(0, Number.MAX_SAFE_INTEGER)),
     since: v.optional(moment),
-    signal: abortSignal,
+    signal: v.optional(abortSignal),
   }),
   resize: v.strictObject({ columns: integer(1, 65_535), rows: integer(1, 65_535) }),
   update: v.strictObject({
@@ -83,9 +79,6 @@ const calls = {
  */
 export function checkCall<Options extends object>(call: keyof typeof calls, options: Options): Options {
   if (!isPlainObject(options)) throw new SpecError('options', 'an object', options);
-  const schema: v.GenericSchema = calls[call];
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const result = v.safeParse(schema, given, { abortEarly: true });
-  if (!result.success) throw toSpecError(result.issues[0] as SpecIssue, schema as SchemaNode);
+  checkInput(calls[call], options);
   return options;
 }

@@ -1,14 +1,9 @@
 import { parseSize } from '@ns/cgroups';
 import * as v from 'valibot';
-import { absolutePath, dictionary, object, size, text } from './field-schemas.ts';
+import { absolutePath, dictionary, milliseconds, object, size, text } from './field-schemas.ts';
 
 /* Schemas of what happens around the runs of a container. Functions and classes have no place in it: it is data. */
 
-const milliseconds = v.pipe(
-  v.number('milliseconds'),
-  v.minValue(1, 'milliseconds from 1'),
-  v.maxValue(2 ** 31 - 1, 'milliseconds below 2^31'),
-);
 const count = v.pipe(v.number('a number from 1'), v.integer('a number from 1'), v.minValue(1, 'a number from 1'));
 const portExpected = 'a port from 1 to 65535';
 const port = v.pipe(

@@ -1,24 +1,27 @@
 import { checkDockerLimits, dockerLimitKeys } from '@ns/cgroups';
-import { rlimits, SIGNALS } from '@ns/launch';
+import { rlimits } from '@ns/launch';
 import { SpecError, UnavailableError } from '@ns/libc';
 import { checkLandlockSpec } from '@ns/lsm';
 import { syscallNames } from '@ns/seccomp';
 import * as v from 'valibot';
+import { checkInput } from './check-input.ts';
 import {
+  abortSignal,
   absolutePath,
   boolean,
   dictionary,
   integer,
   isPlainObject,
+  milliseconds,
   object,
   oneOf,
+  signalName,
   size,
   sizeOrMax,
   text,
 } from './field-schemas.ts';
 import type { MountSpec } from './mount-spec.ts';
 import { networkFields } from './network/validate-network.ts';
-import { type SchemaNode, type SpecIssue, toSpecError } from './spec-issue.ts';
 import type { ContainerLimits, ContainerSpec, RunOptions } from './types.ts';
 import { lifecycleFields } from './validate-lifecycle.ts';
 import { mountSchema } from './validate-mounts.ts';
@@ -224,29 +227,18 @@ const fields = {
   readonlyPaths: v.optional(v.array(absolutePath, 'an array of paths')),
   mounts: v.optional(v.array(mountSchema, 'an array of mounts')),
   ...networkFields(namespaceOfOther),
-  timeout: v.optional(
-    v.pipe(
-      v.number('milliseconds'),
-      v.minValue(1, 'milliseconds from 1'),
-      v.maxValue(2 ** 31 - 1, 'milliseconds below 2^31'),
-    ),
-  ),
+  timeout: v.optional(milliseconds),
   maxOutput: v.optional(
     object({ bytes: v.optional(sizeOrMax), onExceed: v.optional(oneOf(['kill', 'drop-head', 'drop-tail'])) }),
   ),
   lifetime: v.optional(object({ dieWithParent: v.optional(boolean) })),
-  stopSignal: v.optional(
-    v.custom<NodeJS.Signals>(
-      (value) => typeof value === 'string' && value in SIGNALS,
-      "a signal name such as 'SIGTERM'",
-    ),
-  ),
+  stopSignal: v.optional(signalName),
 };
 
 const containerSchema = v.strictObject({ ...fields, ...lifecycleFields });
 const runSchema = v.strictObject({
   ...fields,
-  signal: v.optional(v.instance(AbortSignal, 'an AbortSignal')),
+  signal: v.optional(abortSignal),
   check: v.optional(boolean),
   encoding: v.optional(oneOf(['utf8', 'buffer'])),
   buffer: v.optional(boolean),
@@ -258,7 +250,7 @@ const runSchema = v.strictObject({
  * @throws SpecError naming the field; for an unknown key also the nearest one that exists
  */
 export function validateSpec(spec: unknown): ContainerSpec {
-  return checked(containerSchema, spec) as ContainerSpec;
+  return checkInput(containerSchema, spec) as ContainerSpec;
 }
 
 /** Checks one mount. Throws as {@link validateSpec}. */
@@ -268,12 +260,14 @@ export function validateMount(mount: MountSpec): MountSpec {
 
 /** Checks a command with options of `run`. Throws as {@link validateSpec}. */
 export function validateRun(spec: unknown): RunOptions & ContainerSpec {
-  return checked(runSchema, spec) as RunOptions & ContainerSpec;
+  return checkInput(runSchema, spec) as RunOptions & ContainerSpec;
 }
 
 const { env, cwd, user, groups, stdin, timeout, maxOutput, umask, tty } = fields;
 const { signal, check, encoding, buffer } = runSchema.entries;
-const execSchema = v.strictObject({
+
+/** What is said of a command that runs in a container that is there. */
+export const execFields = {
   command: fields.command,
   env,
   cwd,
@@ -288,87 +282,13 @@ const execSchema = v.strictObject({
   check,
   encoding,
   buffer,
-});
+};
+const execSchema = v.strictObject(execFields);
 
 /** Checks a command with options of `exec`. Throws as {@link validateSpec}. */
 export function validateExec<Options extends object>(command: readonly string[], options: Options): Options {
-  return checked(execSchema, { ...options, command }) as Options;
+  return checkInput(execSchema, { ...options, command }) as Options;
 }
-
-const { user: _user, groups: _groups, umask: _umask, tty: _tty, ...pooledFields } = execSchema.entries;
-const pooledSchema = v.strictObject(pooledFields);
-
-/** Checks a command for a sandbox of a pool. Throws as {@link validateSpec}. */
-export function validatePooled<Options extends object>(command: readonly string[], options: Options): Options {
-  return checked(pooledSchema, { ...options, command }) as Options;
-}
-
-const poolSchema = v.strictObject({
-  size: v.optional(integer(1, 10_000)),
-  template: v.optional(v.looseObject({}, 'an object')),
-  reset: v.optional(v.literal('discard', "'discard'")),
-  maxWaiting: v.optional(integer(0, Number.MAX_SAFE_INTEGER)),
-});
-
-/** What a pooled command says itself, what belongs to containers that live on, and what needs a process of its own. */
-const notInTemplates: Readonly<Record<string, string>> = {
-  command: 'Give it to run()',
-  stdin: 'Give it to run()',
-  timeout: 'Give it to run()',
-  maxOutput: 'Give it to run()',
-  name: 'Each sandbox has an id',
-  tty: 'Use a container',
-  restart: 'A sandbox runs one command, once',
-  health: 'A sandbox runs one command, once',
-  cgroupAccess: 'Use a container',
-  wait: 'A sandbox runs one command, once',
-};
-
-/** A sandbox waits as its program will be, and what to run comes to it with a descriptor. */
-function checkPooledFiles({ nofile }: Readonly<Record<string, unknown>>): void {
-  const soft = isPlainObject(nofile) ? (nofile as { soft?: unknown }).soft : nofile;
-  if (typeof soft === 'number' && soft < LEAST_POOLED_FILES)
-    throw new SpecError('template.rlimits.nofile', `${LEAST_POOLED_FILES} or more`, soft, 'Use run(), or a container');
-}
-
-const LEAST_POOLED_FILES = 64;
-
-/** Checks options of a pool; of the template the specification made from it is checked. Throws as {@link validateSpec}. */
-export function validatePoolOptions<Options extends object>(options: Options): Options {
-  const valid = checked(poolSchema, options) as Options & { readonly template?: Readonly<Record<string, unknown>> };
-  for (const [field, hint] of Object.entries(notInTemplates)) {
-    const received = valid.template?.[field];
-    if (received !== undefined) throw new SpecError(`template.${field}`, 'nothing', received, hint);
-  }
-  checkPooledFiles({ ...(valid.template?.ulimits as object), ...(valid.template?.rlimits as object) });
-  if (valid.template?.network === 'user') {
-    throw new SpecError(
-      'template.network',
-      'a network that needs no process of its own',
-      'user',
-      'Give a bridge network, or run without a pool',
-    );
-  }
-  return valid;
-}
-
-const acquireSchema = v.strictObject({
-  signal: v.optional(v.instance(AbortSignal, 'an AbortSignal')),
-  timeout: v.optional(integer(0, 2 ** 31 - 1)),
-});
-
-/** Checks what is said about waiting. Throws as {@link validateSpec}. */
-export function validateWaiting<Options extends object>(options: Options): Options {
-  return checked(acquireSchema, options) as Options;
-}
-
-type Schema =
-  | typeof acquireSchema
-  | typeof poolSchema
-  | typeof pooledSchema
-  | typeof containerSchema
-  | typeof runSchema
-  | typeof execSchema;
 
 /** Also of limits the message is about the field that is wrong. */
 function areLimits(value: unknown): boolean {
@@ -398,15 +318,3 @@ function isLandlock(value: unknown): boolean {
 }
 
 const landlockEnforcement = v.picklist(['named', 'all', 'best-effort'], "one of 'named', 'all', 'best-effort'");
-
-function checked(schema: Schema, input: unknown): unknown {
-  const given = typeof input === 'object' && input !== null ? withoutUndefined(input) : input;
-  const result = v.safeParse(schema, given, { abortEarly: true });
-  if (result.success) return result.output;
-  throw toSpecError(result.issues[0] as SpecIssue, schema as SchemaNode);
-}
-
-/** An option given as `undefined` is an option not given. */
-export function withoutUndefined(input: object): object {
-  return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
-}

@@ -1,5 +1,6 @@
 import { SpecError } from '@ns/libc';
-import { validateExec, validatePooled, validatePoolOptions, validateRun, validateSpec } from '../src/validate-spec.ts';
+import { validatePooled, validatePoolOptions } from '../src/validate-pool.ts';
+import { validateExec, validateRun, validateSpec } from '../src/validate-spec.ts';
 
 const command = ['true'];
 

@@ -1,7 +1,8 @@
 import { BridgeNetwork } from '@ns/netns';
 import { stateRoot } from '../state-root.ts';
+import { withoutUndefined } from '../without-undefined.ts';
 import type { NetworkDriver } from './network-driver.ts';
-import { bridgeOptions, withoutUndefined } from './network-options.ts';
+import { bridgeOptions } from './network-options.ts';
 
 /** Containers on a bridge of the host. */
 export const driver: NetworkDriver = {

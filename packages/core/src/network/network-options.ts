@@ -1,5 +1,6 @@
 import type { BridgeNetworkOptions, EgressOptions } from '@ns/netns';
 import { stateRoot } from '../state-root.ts';
+import { withoutUndefined } from '../without-undefined.ts';
 
 /** How to make a {@link Network}. */
 export interface NetworkOptions {
@@ -66,10 +67,4 @@ export function bridgeOptions(options: NetworkOptions): BridgeNetworkOptions {
     labels,
   };
   return { name, stateRoot: stateRoot(), ...withoutUndefined(given) };
-}
-
-/** What was given: with exactOptionalPropertyTypes an option is there or it is not. */
-export function withoutUndefined<T extends object>(object: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  const entries = Object.entries(object).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
 }

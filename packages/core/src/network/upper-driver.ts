@@ -14,8 +14,9 @@ import {
   route,
 } from '@ns/netns';
 import { stateDirectory, stateRoot } from '../state-root.ts';
+import { withoutUndefined } from '../without-undefined.ts';
 import type { NetworkBackend, NetworkDriver } from './network-driver.ts';
-import { type NetworkOptions, withoutUndefined } from './network-options.ts';
+import type { NetworkOptions } from './network-options.ts';
 
 /** Containers as machines of the network that a link of the host is in: macvlan and ipvlan. */
 export const driver: NetworkDriver = {

@@ -1,0 +1,81 @@
+import { SIGNALS } from '@ns/launch';
+import type { ContainerLife } from './container-life.ts';
+import { cgroupOf, processIds, signalProcess } from './container-processes.ts';
+
+/* How a container is started, held still and ended. Each call is carried through, whoever waits for it. */
+
+/** How a container is stopped. */
+export interface StopOptions {
+  /** Milliseconds until it is ended by SIGKILL. Default 10 000. */
+  readonly timeout?: number;
+  /** Default: `stopSignal` of its specification, `'SIGTERM'`. */
+  readonly signal?: NodeJS.Signals;
+}
+
+/** Settles when it runs, or is ready. */
+export async function startContainer(life: ContainerLife): Promise<void> {
+  const startedAt = Date.now();
+  await life.supervision.holdBack();
+  await life.begin();
+  const { launched, result } = life.run!;
+  await life.supervision.ready({ pid: launched.pid!, logs: life.logs, startedAt, ended: result });
+}
+
+/** Settles when the signal is sent; after SIGKILL, when nothing is left. */
+export async function killContainer(
+  life: ContainerLife,
+  signal: NodeJS.Signals,
+  { all = false }: { readonly all?: boolean },
+): Promise<void> {
+  await life.catchUp();
+  const run = life.alive('kill it');
+  if (signal === 'SIGKILL') await life.holdBack();
+  if (all && signal !== 'SIGKILL') {
+    for (const pid of await processIds(run)) signalProcess(pid, SIGNALS[signal]);
+  } else run.launched.signal(signal);
+  if (signal === 'SIGKILL') await life.wait().catch(() => {});
+}
+
+/** Settles when nothing is left. */
+export async function stopContainer(
+  life: ContainerLife,
+  { timeout = 10_000, signal = life.spec.stopSignal ?? 'SIGTERM' }: StopOptions,
+): Promise<void> {
+  await life.holdBack();
+  await life.catchUp();
+  if (!life.isAlive) return;
+  const run = life.run!;
+  // Held still it would not hear of it.
+  if (life.status === 'paused') await resumeContainer(life);
+  if (life.status === 'created') run.launched.kill();
+  else run.launched.signal(signal);
+  const timer = setTimeout(() => run.launched.kill(), timeout);
+  await life.wait().catch(() => {});
+  clearTimeout(timer);
+}
+
+/** Settles when every process is held still. */
+export async function pauseContainer(life: ContainerLife): Promise<void> {
+  if (life.status === 'paused') return;
+  life.running('pause it');
+  await life.during('pause it', (run) => cgroupOf(run, 'pausing a container').freeze());
+  life.setStatus('paused');
+  life.events.emit({ type: 'pause' });
+}
+
+/** Settles when they go on. */
+export async function resumeContainer(life: ContainerLife): Promise<void> {
+  if (life.status !== 'paused') return;
+  await life.during('resume it', (run) => cgroupOf(run, 'resuming a container').thaw());
+  life.setStatus('running');
+  life.events.emit({ type: 'resume' });
+}
+
+/** Settles when there is no such container. */
+export async function removeContainer(life: ContainerLife, { force }: { readonly force: boolean }): Promise<void> {
+  if (life.status === 'removed') return life.forget();
+  if (life.isAlive && life.status !== 'created' && !force)
+    throw life.refuse('ERR_NS_CONTAINER_RUNNING', 'remove it', 'Stop it first, or remove({ force: true })');
+  await life.holdBack();
+  await life.remove();
+}
