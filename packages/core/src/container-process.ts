@@ -173,14 +173,14 @@ export class ContainerProcess<Output extends string | Buffer = string>
       onExceed,
       () => onExceed === 'kill' && end('output-limit'),
     );
-    const collected =
-      options.buffer === false
-        ? [ended(this.stdout), ended(this.stderr)]
-        : ([1, 2] as const).map((fd) => this.#streams.collect(fd, (data) => output.add({ fd, data })));
     feedInput(this.#streams, options.stdin);
     try {
       const running = await starting;
       if (!running) return unlessFailed(neverStarted<Output>(options), options);
+      const collected =
+        options.buffer === false
+          ? [ended(this.stdout), ended(this.stderr)]
+          : ([1, 2] as const).map((fd) => this.#streams.collect(fd, (data) => output.add({ fd, data })));
       const exit = await running.launched.exited;
       const ending = await running.finish(exit);
       const failure = cause === undefined ? exit.failure : undefined;

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { StandardStreams } from '@ns/launch';
 import type { NotifierOptions } from '@ns/seccomp';
 import { readAccounts } from './container-cgroup.ts';
@@ -49,7 +50,11 @@ export function run(
     // A rejection like every other failure of a run; of the options, which may be anything, none is looked at.
     return refusedProcess(error);
   }
-  return new ContainerProcess<string | Buffer>(spec, (streams) => startOnce(spec, streams));
+  return new ContainerProcess<string | Buffer>(spec, async (streams) => {
+    // Half of what a start holds this thread for is done by now: whatever else is ready gets its turn in between.
+    await nextTurn();
+    return startOnce(spec, streams);
+  });
 }
 
 /**

@@ -21,12 +21,39 @@ interface OpenFiles {
 }
 
 let files: OpenFiles | undefined;
-let known: { readonly changes: number; readonly links: string | undefined } | undefined;
+let namespaces: { readonly changes: number; readonly links: string | undefined } | undefined;
+let last: { readonly bytes: Buffer; readonly parts: readonly Part[]; readonly state: string } | undefined;
 
-const page = allocate(8192);
+/** Bytes that decide. */
+interface Part {
+  readonly from: number;
+  readonly to: number;
+}
+
+// What is read, one behind the other; the last is a priority in 32 bits.
+const STATUS = 0;
+const CGROUP = 8192;
+const DIRECTORY = CGROUP + 8192;
+const PRIORITY = DIRECTORY + 256;
+const page = allocate(PRIORITY + 4);
 const emptyPath = cString('');
 const STATX_BASIC_STATS_AND_MNT_ID = 0x7ff + 0x1000;
 const PRIO_PROCESS = 0;
+
+/** Device, inode and mount of the working directory, in struct statx: a path may have come to mean another one. */
+const directoryParts: readonly Part[] = [
+  { from: DIRECTORY + 32, to: DIRECTORY + 40 },
+  { from: DIRECTORY + 136, to: DIRECTORY + 152 },
+];
+const priorityPart: Part = { from: PRIORITY, to: PRIORITY + 4 };
+
+/** Lines of `/proc/PID/status` that decide, from the first up to the second and with the name of that. */
+const statusLines = [
+  ['\nUmask:', '\nState:'],
+  ['\nUid:', '\nFDSize:'],
+  ['\nGroups:', '\nNStgid:'],
+  ['\nCapInh:', '\nvoluntary_ctxt_switches:'],
+] as const;
 
 /**
  * Credentials, capabilities, no_new_privs, seccomp, umask, allowed processors (all /proc/thread-self/status), namespaces,
@@ -37,24 +64,37 @@ const PRIO_PROCESS = 0;
 export function inheritedState(): string | undefined {
   try {
     files ??= openFiles();
-    if (known?.changes !== namespaceChanges()) known = { changes: namespaceChanges(), links: namespaceLinks() };
-    if (known.links === undefined) return undefined;
-    const status = contentOf(files.status);
-    return [
-      lineOf(status, 'Umask:'),
-      lineOf(status, 'Uid:'),
-      lineOf(status, 'Gid:'),
-      lineOf(status, 'Groups:'),
-      // From the capabilities on, all but the last lines, which count.
-      status.slice(status.indexOf('\nCapInh:'), status.indexOf('\nvoluntary_ctxt_switches:')),
-      contentOf(files.cgroup),
-      workingDirectory(),
-      syscall(SYS.getpriority, PRIO_PROCESS, 0),
-      known.links,
-    ].join('\n');
+    if (namespaces?.changes !== namespaceChanges()) {
+      namespaces = { changes: namespaceChanges(), links: namespaceLinks() };
+      last = undefined;
+    }
+    if (namespaces.links === undefined) return undefined;
+    const status = { from: STATUS, to: read(files.status, STATUS) };
+    const cgroup = { from: CGROUP, to: read(files.cgroup, CGROUP) };
+    readDirectory();
+    page.bytes.writeInt32LE(syscall(SYS.getpriority, PRIO_PROCESS, 0), PRIORITY);
+    if (!last?.parts.every((part) => isSame(part, last!.bytes))) {
+      const parts = [...partsOf(status), cgroup, ...directoryParts, priorityPart];
+      const text = parts.map(({ from, to }) => page.bytes.toString('latin1', from, to));
+      last = { bytes: Buffer.from(page.bytes), parts, state: [...text, namespaces.links].join('\n') };
+    }
+    return last.state;
   } catch {
     return undefined;
   }
+}
+
+function isSame({ from, to }: Part, bytes: Buffer): boolean {
+  return page.bytes.compare(bytes, from, to, from, to) === 0;
+}
+
+function partsOf(status: Part): Part[] {
+  const text = page.bytes.toString('latin1', status.from, status.to);
+  return statusLines.map(([first, next]) => {
+    const to = text.indexOf(next);
+    if (to < 0) throw new Error('unreadable');
+    return { from: status.from + text.indexOf(first), to: status.from + to + next.length };
+  });
 }
 
 function openFiles(): OpenFiles {
@@ -72,26 +112,21 @@ export function forgetInheritedState(): void {
   files?.status.close();
   files?.cgroup.close();
   files = undefined;
+  last = undefined;
 }
 
-function contentOf({ fd }: OwnedFd): string {
-  const size = syscall(SYS.pread64, fd, page.address, page.bytes.length, 0);
-  if (size <= 0 || size === page.bytes.length) throw new Error('unreadable');
-  return page.bytes.toString('latin1', 0, size);
+/** Reads a file to a place of the page; what is behind its end is zero, so that a longer one is another. */
+function read({ fd }: OwnedFd, at: number): number {
+  const size = syscall(SYS.pread64, fd, page.address + at, 8191, 0);
+  if (size <= 0 || size === 8191) throw new Error('unreadable');
+  page.bytes[at + size] = 0;
+  return at + size + 1;
 }
 
-function lineOf(text: string, name: string): string {
-  const at = text.indexOf(`\n${name}`);
-  return text.slice(at, text.indexOf('\n', at + 1));
-}
-
-/** Device, inode and mount: a path may have come to mean another directory. */
-function workingDirectory(): string {
-  const flags = AT_EMPTY_PATH;
-  if (syscall(SYS.statx, AT_FDCWD, emptyPath.address, flags, STATX_BASIC_STATS_AND_MNT_ID, page.address) < 0)
+function readDirectory(): void {
+  const [flags, mask] = [AT_EMPTY_PATH, STATX_BASIC_STATS_AND_MNT_ID];
+  if (syscall(SYS.statx, AT_FDCWD, emptyPath.address, flags, mask, page.address + DIRECTORY) < 0)
     throw new Error('unreachable');
-  const { bytes } = page; // struct statx: ino at 32, dev at 136, mnt_id at 144
-  return `${bytes.readBigUInt64LE(32)} ${bytes.readBigUInt64LE(136)} ${bytes.readBigUInt64LE(144)}`;
 }
 
 function namespaceLinks(): string | undefined {

@@ -2,9 +2,10 @@
 
 const due: Disposable[] = [];
 
-/** Disposes of something when those who wait for what happened in this turn of the event loop have heard of it. */
+/** Disposes of something in the next turn of the event loop: those who wait for what happened in this one have heard of it. */
 export function disposeLater(...resources: readonly Disposable[]): void {
-  if (due.length === 0) setImmediate(disposeDue);
+  // An immediate of an event is still part of its turn.
+  if (due.length === 0) setImmediate(() => setImmediate(disposeDue));
   due.push(...resources);
 }
 

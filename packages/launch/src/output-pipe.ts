@@ -1,5 +1,6 @@
 import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { allocate, check, ERRNO, type FdWatch, type OwnedFd, pipe, SYS, syscall, watchFd } from '@ns/libc';
 import { Deferred } from './deferred.ts';
 import { disposeLater } from './late-disposal.ts';
@@ -76,8 +77,8 @@ export class OutputPipe implements Disposable {
     if (this.#stream) {
       this.#collectFrom(this.#stream, sink);
     } else {
-      // Who made the process may want its streams, and says so in the same turn.
-      await undefined;
+      // Who made the process may want its streams, and says so in the same turn. And it does not write yet.
+      await nextTurn();
       this.#begin();
     }
     return this.#ended.promise;
