@@ -271,6 +271,11 @@ export class Cgroup implements AsyncDisposable {
     return thaw(this.#directories, options.timeoutMs);
   }
 
+  /** Whether it was removed, by whomever. */
+  get gone(): boolean {
+    return this.#directories.control.gone;
+  }
+
   /** Whether it is frozen, itself or by a parent. */
   get frozen(): boolean {
     return isFrozen(this.#directories);

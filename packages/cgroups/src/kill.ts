@@ -1,7 +1,7 @@
 import type { Directories } from './directories.ts';
 import { CgroupBusyError, CgroupGoneError } from './errors.ts';
 import { processesBelow } from './processes.ts';
-import { waitForCgroupEvent, waitUntil } from './wait-for.ts';
+import { holdsNow, waitForCgroupEvent, waitUntil } from './wait-for.ts';
 
 /** How long the kernel may take to end killed processes; freeing much memory takes time. */
 const defaultTimeoutMs = 10_000;
@@ -13,6 +13,8 @@ const defaultTimeoutMs = 10_000;
 export async function kill(directories: Directories, timeoutMs: number = defaultTimeoutMs): Promise<void> {
   const { unified } = directories;
   try {
+    // To look costs half as much as to write.
+    if (unified && holdsNow(unified, 'populated', 0)) return;
     if (unified?.write('cgroup.kill', '1')) {
       // A frozen process dies of cgroup.kill as well, so there is no need to thaw.
       if (await waitForCgroupEvent(unified, 'populated', 0, timeoutMs)) return;

@@ -41,7 +41,8 @@ export async function waitForCgroupEvent(
   }
 }
 
-function holdsNow(directory: CgroupDirectory, key: string, value: 0 | 1): boolean {
+/** Whether a key of `cgroup.events` has a value; a removed cgroup is neither populated nor frozen. */
+export function holdsNow(directory: CgroupDirectory, key: 'populated' | 'frozen', value: 0 | 1): boolean {
   try {
     return parseFlatKeyed(directory.read('cgroup.events') ?? '').get(key) === value;
   } catch (error) {

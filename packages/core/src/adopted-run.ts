@@ -7,6 +7,7 @@ import { drawDesign } from './blueprint.ts';
 import { payloadName, readAccounts } from './container-cgroup.ts';
 import type { ContainerState, ContainerStatus } from './container-state.ts';
 import { readJournal } from './detachment.ts';
+import { ExecCgroups } from './exec-cgroups.ts';
 import { LogFiles, readLog, type StoredOutput } from './log-files.ts';
 import { type LogLocation, locateLog } from './log-location.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
@@ -25,6 +26,7 @@ export class AdoptedRun implements RunHandle {
   readonly plan = undefined;
   readonly streams: StandardStreams;
   readonly cgroup: Cgroup | undefined;
+  readonly execCgroups: ExecCgroups | undefined;
   readonly result: Promise<Result>;
   readonly #state: ContainerState;
   readonly ids: IdLease | undefined;
@@ -51,6 +53,7 @@ export class AdoptedRun implements RunHandle {
     this.#door = process && openDoor(state);
     this.launched = process ? ofAnother(process, this.#door ?? process.pidfd) : gone;
     this.cgroup = cgroup;
+    this.execCgroups = cgroup && new ExecCgroups(cgroup, { keepsSpare: false });
     this.streams = streams;
     this.ids = leaseOf(state);
     this.#payload = payload;

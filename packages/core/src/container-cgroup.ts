@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import {
   Cgroup,
   CgroupGoneError,
@@ -76,20 +75,10 @@ export function createCommandCgroup(container: Cgroup, name: string, spec: Conta
   return container.createChild(name, {}, { account: limitedControllers(spec) });
 }
 
-function limitedControllers(spec: ContainerSpec): readonly Controller[] {
+/** Controllers in whose trees the cgroups inside have to be. */
+export function limitedControllers(spec: ContainerSpec): readonly Controller[] {
   const { limits } = containerLimits(spec);
   return controllers.filter((controller) => controller in limits);
-}
-
-/**
- * A cgroup for one exec, of whichever process: several may be at it at once. All names are of one length: then the program
- * of one exec serves the next.
- */
-export async function createExecCgroup(
-  container: Cgroup | undefined,
-  spec: ContainerSpec,
-): Promise<Cgroup | undefined> {
-  return container && createCommandCgroup(container, `exec-${randomBytes(6).toString('hex')}`, spec);
 }
 
 /**

@@ -1,7 +1,6 @@
 import { parseSize } from '@ns/cgroups';
 import { AdoptedRun } from './adopted-run.ts';
 import { watchContainerCgroup } from './cgroup-watch.ts';
-import { createExecCgroup } from './container-cgroup.ts';
 import type { ContainerEvent } from './container-event.ts';
 import type { ContainerOverlay, ContainerRoot, HeldOverlays } from './container-files.ts';
 import { feedInput } from './container-process.ts';
@@ -289,7 +288,7 @@ export class ContainerLife {
       pid: pid!,
       pidfd: pidfd!,
       namespaces,
-      newCgroup: () => createExecCgroup(run.cgroup, spec),
+      cgroups: run.execCgroups,
     };
   }
 

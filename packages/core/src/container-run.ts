@@ -13,6 +13,7 @@ import { type CarriedOutPlan, launchContainer } from './container-launch.ts';
 import { openStreams } from './container-process.ts';
 import { handOver, isDetachable, openJournal } from './detachment.ts';
 import { ContainerStartError } from './errors.ts';
+import { ExecCgroups } from './exec-cgroups.ts';
 import type { OpenedWrites } from './kept-writes.ts';
 import type { LogBuffer } from './log-buffer.ts';
 import { LogFiles } from './log-files.ts';
@@ -37,6 +38,7 @@ export class ContainerRun implements RunHandle {
   readonly launched: Launched;
   /** Holds the limits; processes are in its children. An ordinary user may have none. */
   readonly cgroup: Cgroup | undefined;
+  readonly execCgroups: ExecCgroups | undefined;
   /** Settles when no process is left. Rejects when the program never ran. */
   readonly result: Promise<Result>;
   /** Why we ended it, when we did. */
@@ -46,7 +48,7 @@ export class ContainerRun implements RunHandle {
   readonly #held: AsyncDisposable[] = [];
 
   private constructor(
-    parts: Pick<ContainerRun, 'design' | 'plan' | 'streams' | 'launched' | 'cgroup'> & {
+    parts: Pick<ContainerRun, 'design' | 'plan' | 'streams' | 'launched' | 'cgroup' | 'execCgroups'> & {
       payload: Cgroup | undefined;
       resources: Resources;
       output: CapturedOutput;
@@ -58,6 +60,7 @@ export class ContainerRun implements RunHandle {
     this.streams = parts.streams;
     this.launched = parts.launched;
     this.cgroup = parts.cgroup;
+    this.execCgroups = parts.execCgroups;
     this.#payload = parts.payload;
     this.#resources = parts.resources;
     this.result = this.#supervise(parts.output, parts.collected, performance.now());
@@ -116,7 +119,9 @@ export class ContainerRun implements RunHandle {
       );
       keepOutput(streams, logs, detachable ? undefined : locateLog(id, spec));
       const collected = Promise.all([output.collect(streams.stdout!, 1), output.collect(streams.stderr!, 2)]);
-      run = new ContainerRun({ design, plan, streams, launched, cgroup, payload, resources, output, collected });
+      const execCgroups = cgroup && new ExecCgroups(cgroup, { keepsSpare: !detachable });
+      const parts = { design, plan, streams, launched, cgroup, execCgroups, payload, resources, output, collected };
+      run = new ContainerRun(parts);
       await (restoration ? restoration.settle(launched) : launched.ready);
       if (network instanceof UserContainerNetwork) await run.#connect(network);
       if (detachable) await handOver(launched.monitorPid, [cgroup, payload], ids);
@@ -171,6 +176,7 @@ export class ContainerRun implements RunHandle {
     const { oom, usage } = await readAccounts(exit, this.#payload);
     await this.#payload?.[Symbol.asyncDispose]();
     const total = await lastStats(this.cgroup);
+    await this.execCgroups?.[Symbol.asyncDispose]();
     for (const resource of this.#held.splice(0)) await resource[Symbol.asyncDispose]();
     // Made without a network, it may have been connected to one while it ran.
     await liveNetworks.get(this.design.id)?.[Symbol.asyncDispose]();

@@ -7,6 +7,7 @@ import { connectTerminal } from './container-launch.ts';
 import { ContainerProcess, type Running } from './container-process.ts';
 import { candidatesFor } from './design.ts';
 import { endAdopted } from './end-adopted.ts';
+import type { ExecCgroups } from './exec-cgroups.ts';
 import { readHost } from './host.ts';
 import { type ContainerDesign, sessionKeyringStep } from './plan/container-plan.ts';
 import { execPlan } from './plan/exec-plan.ts';
@@ -40,8 +41,7 @@ export interface ExecTarget {
   readonly pidfd: OwnedFd;
   /** Descriptors of its namespaces, where a pidfd is not enough. */
   readonly namespaces: ReadonlyMap<NamespaceKind, OwnedFd>;
-  /** Makes the cgroup of this one command. */
-  newCgroup(): Promise<Cgroup | undefined>;
+  readonly cgroups: ExecCgroups | undefined;
 }
 
 /** Runs a command in a running container. When it settles, every process it started is gone. */
@@ -51,7 +51,8 @@ export function exec(
   target: () => ExecTarget,
 ): ContainerProcess<string | Buffer> {
   return new ContainerProcess({ ...options, command: argv }, async (streams) => {
-    const cgroup = await target().newCgroup();
+    const { cgroups, spec } = target();
+    const cgroup = await cgroups?.take(spec);
     try {
       // It may have ended meanwhile: asked again, it says so.
       return start(argv, options, target(), cgroup, streams);
@@ -95,8 +96,7 @@ function start(
       // Whatever it left behind, also what has double-forked.
       await cgroup?.kill();
       const ending = await readAccounts(exit, cgroup);
-      await cgroup?.remove();
-      cgroup?.close();
+      if (cgroup) target.cgroups!.giveBack(cgroup, target.spec);
       return ending;
     },
   };

@@ -2,6 +2,7 @@ import type { Cgroup } from '@ns/cgroups';
 import type { Launched, StandardStreams } from '@ns/launch';
 import type { IdLease } from '@ns/namespaces';
 import type { CarriedOutPlan } from './container-launch.ts';
+import type { ExecCgroups } from './exec-cgroups.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import type { Result } from './result.ts';
 
@@ -19,6 +20,8 @@ export interface RunHandle {
   readonly plan: CarriedOutPlan | undefined;
   readonly streams: StandardStreams;
   readonly cgroup: Cgroup | undefined;
+  /** Those of its commands. */
+  readonly execCgroups: ExecCgroups | undefined;
   /** Host ids that are its alone. */
   readonly ids: Pick<IdLease, 'uids' | 'gids'> | undefined;
   /** Settles when no process is left. */

@@ -1,0 +1,108 @@
+import { randomBytes } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Cgroup } from '@ns/cgroups';
+import { IdleTimer } from '@ns/libc';
+import { createCommandCgroup, limitedControllers } from './container-cgroup.ts';
+import type { ContainerSpec } from './types.ts';
+
+/** How long the next command's cgroup is kept ready at least. */
+const IDLE_MS = 500;
+
+interface Spare {
+  readonly cgroup: Promise<Cgroup>;
+  /** The trees it is in are those of these controllers: an update of the container may have added some since. */
+  readonly account: string;
+}
+
+/**
+ * Cgroups for the commands that are run in a container: one for each. To make one takes a fifth of a short command's time,
+ * and to remove one another: so while one command follows another, the next one's is made and the last one's removed when
+ * nobody waits for it.
+ */
+export class ExecCgroups implements AsyncDisposable {
+  readonly #container: Cgroup;
+  readonly #idle = new IdleTimer(
+    () => IDLE_MS,
+    () => this.#dropSpare(),
+  );
+  readonly #removals = new Set<Promise<void>>();
+  #spare: Spare | undefined;
+  /** Nobody would remove a spare of a process that ends before the container. */
+  #keepsSpare: boolean;
+
+  /**
+   * @param container - stays the caller's
+   * @param options - `keepsSpare`: it ends with this process
+   */
+  constructor(container: Cgroup, { keepsSpare }: { keepsSpare: boolean }) {
+    this.#container = container;
+    this.#keepsSpare = keepsSpare;
+  }
+
+  /**
+   * One for a command, that is its alone. All names are of one length: then the program of one command serves the next.
+   *
+   * @throws CgroupGoneError when the container is gone
+   */
+  async take(spec: ContainerSpec): Promise<Cgroup> {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    if (spare?.account === accountOf(spec)) {
+      const cgroup = await spare.cgroup.catch(() => undefined);
+      // Somebody may have removed it.
+      if (cgroup && !cgroup.gone) return cgroup;
+    }
+    if (spare) this.#removeLater(spare.cgroup);
+    return this.#make(spec);
+  }
+
+  /** Takes one back whose command has ended, with all it has started. */
+  giveBack(cgroup: Cgroup, spec: ContainerSpec): void {
+    this.#removeLater(Promise.resolve(cgroup), () => this.#makeSpare(spec));
+  }
+
+  /** Removes all but those that were taken. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#keepsSpare = false;
+    this.#dropSpare();
+    await Promise.all(this.#removals);
+  }
+
+  #make(spec: ContainerSpec): Promise<Cgroup> {
+    return createCommandCgroup(this.#container, `exec-${randomBytes(6).toString('hex')}`, spec);
+  }
+
+  #makeSpare(spec: ContainerSpec): void {
+    if (this.#spare || !this.#keepsSpare) return;
+    this.#idle.use();
+    this.#spare = { cgroup: this.#make(spec), account: accountOf(spec) };
+    // Whoever takes it hears of a failure, by making another one.
+    this.#spare.cgroup.catch(() => {});
+  }
+
+  #dropSpare(): void {
+    this.#idle.stop();
+    if (this.#spare) this.#removeLater(this.#spare.cgroup);
+    this.#spare = undefined;
+  }
+
+  #removeLater(cgroup: Promise<Cgroup>, before = () => {}): void {
+    const removal = removeNextTurn(cgroup, before).finally(() => this.#removals.delete(removal));
+    this.#removals.add(removal);
+  }
+}
+
+async function removeNextTurn(making: Promise<Cgroup>, before: () => void): Promise<void> {
+  await nextTurn();
+  before();
+  try {
+    await using cgroup = await making;
+    await cgroup.remove();
+  } catch {
+    // It is empty: whoever removes the container removes it.
+  }
+}
+
+function accountOf(spec: ContainerSpec): string {
+  return limitedControllers(spec).join();
+}
