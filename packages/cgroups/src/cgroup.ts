@@ -1,4 +1,4 @@
-import { type OwnedFd, SpecError } from '@ns/libc';
+import { type OwnedFd, onlyKnownKeys, SpecError } from '@ns/libc';
 import { applyLimits, type MissingPolicy } from './apply-limits.ts';
 import type { Absence, AbsentLimit } from './change.ts';
 import { type Delegatee, delegate } from './delegate.ts';
@@ -13,7 +13,8 @@ import { kill } from './kill.ts';
 import { type Limits, parseLimits } from './limits.ts';
 import { makeLeaf } from './make-leaf.ts';
 import { parseCgroupName } from './name.ts';
-import { oomKills } from './oom.ts';
+import { oomKills, oomKillsBelow } from './oom.ts';
+import { parseMissing, parseTimeout } from './options.ts';
 import { markOwner, ownerOf, ownOwner } from './owner.ts';
 import { type Parent, placeIn } from './placement.ts';
 import {
@@ -101,7 +102,7 @@ export class Cgroup implements AsyncDisposable {
     throttledIn: CgroupDirectory | undefined,
   ): Promise<Cgroup> {
     const { host, parent, requested, absent, trees } = planCgroup(name, limits, options);
-    const owner = typeof options.owner === 'number' ? ownerOf(options.owner) : (options.owner ?? ownOwner());
+    const owner = options.owner === undefined ? ownOwner() : options.owner === 'none' ? 'none' : ownerOf(options.owner);
     const missing = new Map(absent);
     const given = new Map(trees.map(({ hierarchy, place }) => [hierarchy, place.given]));
     const made: CgroupDirectory[] = [];
@@ -132,10 +133,13 @@ export class Cgroup implements AsyncDisposable {
   /**
    * Takes hold of a cgroup that exists, made by this process or another.
    *
-   * @throws CgroupGoneError when it is in no tree
+   * @throws SpecError `ERR_NS_INVALID_SPEC` for bad names and options
+   * @throws CgroupGoneError `ERR_NS_CGROUP_GONE` when it is in no tree
    */
   static async open(name: string, options: Pick<CreateOptions, 'parent' | 'host'> = {}): Promise<Cgroup> {
     const components = parseCgroupName(name);
+    const unchecked: unknown = options;
+    onlyKnownKeys(unchecked, ['parent', 'host'], '');
     const host = options.host ?? detectCgroups();
     const given = new Map<Hierarchy, number>();
     const found = host.hierarchies.flatMap((hierarchy) => {
@@ -192,15 +196,23 @@ export class Cgroup implements AsyncDisposable {
   /**
    * Changes limits; those not named stay. Processes may be running. On v1 a limit may take the cgroup into one more tree,
    * and with it the processes that are in it; what is made in it from then on should be too (`account` of
-   * {@link createChild}).
+   * {@link createChild}). All is checked before anything is written; when the kernel refuses one value after that, what was
+   * written before it stays.
    *
    * @returns the limits that could not be set, with `missing: 'warn'`
+   * @throws SpecError `ERR_NS_INVALID_SPEC` for bad values
+   * @throws UnavailableError `ERR_NS_UNAVAILABLE` for an absent controller or file
+   * @throws CgroupGoneError `ERR_NS_CGROUP_GONE` when it was removed
+   * @throws SyscallError when the kernel refuses a value: `EBUSY` on v1 for less memory than is in use
    */
   async update(limits: Limits, options: { missing?: MissingPolicy } = {}): Promise<readonly AbsentLimit[]> {
     const requested = parseLimits(limits);
+    const unchecked: unknown = options;
+    onlyKnownKeys(unchecked, ['missing'], '');
+    const policy = parseMissing(options.missing);
     this.#directories.control.mustExist('change its limits');
     const missing = await this.#handDown(requested.controllers.map(({ controller }) => controller));
-    return applyLimits(this.#directories, requested, missing, 'occupied', options.missing ?? 'error');
+    return applyLimits(this.#directories, requested, missing, 'occupied', policy);
   }
 
   /**
@@ -245,9 +257,13 @@ export class Cgroup implements AsyncDisposable {
     return readPeaks(this.#directories);
   }
 
-  /** See {@link oomKills}: processes of this very cgroup that were killed for memory. */
-  oomKills(): number | undefined {
-    return oomKills(this.#directories);
+  /**
+   * See {@link oomKills}: processes of this very cgroup that were killed for memory; with `below: true` those of its
+   * children as well.
+   */
+  oomKills(options: { below?: boolean } = {}): number | undefined {
+    onlyKnownKeys(options, ['below'], '');
+    return options.below ? oomKillsBelow(this.#directories) : oomKills(this.#directories);
   }
 
   /**
@@ -261,14 +277,20 @@ export class Cgroup implements AsyncDisposable {
     return watchEvents(this.#directories, this.#watchers, options);
   }
 
-  /** Stops every process, and waits until they stand still. v2: since 5.2; v1: the freezer controller. */
-  freeze(options: { timeoutMs?: number } = {}): Promise<void> {
-    return freeze(this.#directories, options.timeoutMs);
+  /**
+   * Stops every process, and waits until they stand still. v2: `cgroup.freeze` (since 5.2); v1: the freezer controller.
+   * Idempotent. `timeoutMs` is 10,000 unless said otherwise.
+   *
+   * @throws CgroupBusyError `ERR_NS_CGROUP_BUSY` when one does not stop in time; the others run again then
+   * @throws UnavailableError `ERR_NS_UNAVAILABLE` where there is neither
+   */
+  async freeze(options: { timeoutMs?: number } = {}): Promise<void> {
+    return freeze(this.#directories, parseTimeout(options));
   }
 
-  /** Lets frozen processes run again. */
-  thaw(options: { timeoutMs?: number } = {}): Promise<void> {
-    return thaw(this.#directories, options.timeoutMs);
+  /** Lets frozen processes run again. Idempotent. Throws as {@link freeze}, but never for time. */
+  async thaw(options: { timeoutMs?: number } = {}): Promise<void> {
+    return thaw(this.#directories, parseTimeout(options));
   }
 
   /** Whether it was removed, by whomever. */
@@ -282,12 +304,13 @@ export class Cgroup implements AsyncDisposable {
   }
 
   /**
-   * Kills every process in the cgroup and below and waits until none is left. Idempotent.
+   * Kills every process in the cgroup and below and waits until none is left: `cgroup.kill` (since 5.14), else freeze,
+   * SIGKILL and thaw. Nothing that forks meanwhile escapes. Idempotent; frozen processes die as well.
    *
-   * @throws CgroupBusyError when a process does not die in time
+   * @throws CgroupBusyError `ERR_NS_CGROUP_BUSY` when a process does not die within `timeoutMs` (default 10,000)
    */
-  kill(options: { timeoutMs?: number } = {}): Promise<void> {
-    return kill(this.#directories, options.timeoutMs);
+  async kill(options: { timeoutMs?: number } = {}): Promise<void> {
+    return kill(this.#directories, parseTimeout(options));
   }
 
   /**
@@ -296,8 +319,9 @@ export class Cgroup implements AsyncDisposable {
    * @throws CgroupBusyError when processes are still there after `timeoutMs` (default 5,000)
    */
   async remove(options: { timeoutMs?: number } = {}): Promise<void> {
+    const timeoutMs = parseTimeout(options);
     this.#findOthers();
-    await remove(this.#directories, this.#given, options.timeoutMs);
+    await remove(this.#directories, this.#given, timeoutMs);
   }
 
   /** See {@link delegate}: hands the cgroup over to another user. v2 only. */

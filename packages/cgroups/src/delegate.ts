@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { chownAt, ERRNO, SyscallError, UnavailableError } from '@ns/libc';
+import { chownAt, ERRNO, onlyKnownKeys, SyscallError, UnavailableError } from '@ns/libc';
+import { integer } from './change.ts';
 import type { Directories } from './directories.ts';
 
 /** What cgroup-v2.rst names for kernels without `/sys/kernel/cgroup/delegate` (before 4.15). */
@@ -13,7 +14,7 @@ function delegatableFiles(): readonly string[] {
   }
 }
 
-/** To whom a cgroup is handed over. */
+/** To whom a cgroup is handed over, by the ids of this process's user namespace. */
 export interface Delegatee {
   readonly uid: number;
   /** Default: the group stays. */
@@ -24,9 +25,20 @@ export interface Delegatee {
  * Hands a v2 cgroup over to another user, who may then make children in it and give them its controllers, but not
  * change its own limits: the directory and the files of `/sys/kernel/cgroup/delegate` change owner.
  *
- * @throws UnavailableError on v1, where delegation is not safe
+ * Needs CAP_CHOWN. All controllers the cgroup has may be given on by its new owner.
+ *
+ * @example
+ * ```ts
+ * const cg = await Cgroup.create('users/anna', { memory: { max: '1GiB' }, pids: { max: 200 } });
+ * cg.delegate({ uid: 1000, gid: 1000 });
+ * ```
+ *
+ * @throws SpecError `ERR_NS_INVALID_SPEC` for what is no id
+ * @throws UnavailableError `ERR_NS_UNAVAILABLE` on v1, where delegation is not safe
+ * @throws SyscallError `EPERM` without CAP_CHOWN
  */
-export function delegate(directories: Directories, { uid, gid }: Delegatee): void {
+export function delegate(directories: Directories, to: Delegatee): void {
+  const { uid, gid } = parseDelegatee(to);
   const { unified } = directories;
   if (!unified || directories.all.length > 1) {
     throw new UnavailableError(
@@ -46,4 +58,12 @@ export function delegate(directories: Directories, { uid, gid }: Delegatee): voi
       });
     }
   }
+}
+
+// (uid_t) -1 is no id: chown(2) would leave the owner as it is.
+const id = integer(0, 2 ** 32 - 2);
+
+function parseDelegatee(to: unknown): Delegatee {
+  onlyKnownKeys(to, ['uid', 'gid'], '');
+  return { uid: id(to.uid, 'uid'), ...(to.gid !== undefined && { gid: id(to.gid, 'gid') }) };
 }

@@ -18,8 +18,8 @@ export class CgroupGoneError extends NsError {
   readonly path: string;
 
   constructor(path: string, doing: string, cause?: unknown) {
-    super('ERR_NS_CGROUP_GONE', `${doing}: cgroup ${path} does not exist any more`, {
-      hint: 'Somebody removed it, likely with what was in it: create it anew',
+    super('ERR_NS_CGROUP_GONE', `${doing}: there is no cgroup ${path}, or not any more`, {
+      hint: 'Create it; if it was there, somebody removed it, likely with what was in it',
       cause,
     });
     this.path = path;

@@ -59,6 +59,18 @@ export class Watchers {
 }
 
 const optionKeys = ['pressure', 'memoryPressureLevel', 'memoryUsage', 'signal'];
+const levels: readonly unknown[] = ['low', 'medium', 'critical'];
+
+function checkOptions(options: Record<string, unknown>): void {
+  const { memoryPressureLevel: level, signal } = options;
+  for (const key of ['pressure', 'memoryUsage'])
+    if (options[key] !== undefined && !Array.isArray(options[key]))
+      throw new SpecError(`events.${key}`, 'an array', options[key]);
+  if (level !== undefined && !levels.includes(level))
+    throw new SpecError('events.memoryPressureLevel', `one of ${levels.join(', ')}`, level);
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new SpecError('events.signal', 'an AbortSignal', signal);
+}
 
 /** Begins to watch. */
 export function watchEvents(
@@ -68,6 +80,7 @@ export function watchEvents(
 ): EventStream<CgroupEvent> {
   const unchecked: unknown = options;
   onlyKnownKeys(unchecked, optionKeys, 'events');
+  checkOptions(unchecked);
   const triggers = (options.pressure ?? []).map((trigger, index) =>
     parsePressureTrigger(trigger, `events.pressure[${index}]`),
   );

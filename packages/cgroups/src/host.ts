@@ -81,6 +81,11 @@ const controllerNames: Readonly<Record<string, Controller>> = {
   perf_event: 'perf_event',
 };
 
+/** Whether it is the name of a controller, as it is given here (`io`, not v1's `blkio`). */
+export function isController(name: unknown): name is Controller {
+  return Object.values(controllerNames).includes(name as Controller);
+}
+
 /**
  * Understands the kernel's description of the cgroup mounts. Pure.
  *

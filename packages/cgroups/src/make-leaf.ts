@@ -1,3 +1,4 @@
+import { SpecError } from '@ns/libc';
 import type { Absence } from './change.ts';
 import { inheritCpuset } from './cpuset-inheritance.ts';
 import { CgroupDirectory } from './directory.ts';
@@ -21,6 +22,7 @@ const attempts = 100;
  * Makes one cgroup directory with its parents and hands the controllers down to it.
  *
  * @throws CgroupExistsError when the leaf exists
+ * @throws SpecError when what is given is not there
  */
 export async function makeLeaf(
   { hierarchy, place, name, controllers }: PlannedDirectory,
@@ -29,7 +31,7 @@ export async function makeLeaf(
   const components = [...place.components, ...name];
   const parents = components.slice(0, -1);
   for (let attempt = 0; attempt < attempts; attempt++) {
-    makeParents(hierarchy, parents);
+    makeParents(hierarchy, parents, place.given);
     const missing =
       hierarchy.version === 2 && controllers.length > 0
         ? await enableControllers(hierarchy, parents, controllers)
@@ -61,10 +63,11 @@ function makeChild(hierarchy: Hierarchy, components: readonly string[]): CgroupD
   return new CgroupDirectory(hierarchy, components, fd);
 }
 
-function makeParents(hierarchy: Hierarchy, components: readonly string[]): void {
+function makeParents(hierarchy: Hierarchy, components: readonly string[], given: number): void {
   using present = openDirectory(hierarchy, components);
   if (present) return;
-  for (let depth = 1; depth <= components.length; depth++) {
+  mustBeThere(hierarchy, components.slice(0, given));
+  for (let depth = given + 1; depth <= components.length; depth++) {
     using parent = openDirectory(hierarchy, components.slice(0, depth - 1));
     if (!parent) return;
     try {
@@ -78,6 +81,14 @@ function makeParents(hierarchy: Hierarchy, components: readonly string[]): void 
       if (made) inheritCpuset(parent.fd, made.fd);
     }
   }
+}
+
+/** What others have made is not made in their place: nobody would remove it. */
+function mustBeThere(hierarchy: Hierarchy, components: readonly string[]): void {
+  using given = openDirectory(hierarchy, components);
+  if (given) return;
+  const path = absolutePath(hierarchy, components);
+  throw new SpecError('parent', 'a cgroup that is there in each tree in use', path, `Make it first: mkdir -p ${path}`);
 }
 
 function isVanished(error: unknown): boolean {

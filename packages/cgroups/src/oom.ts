@@ -1,5 +1,7 @@
+import { readControlFile } from './control-file.ts';
 import type { Directories } from './directories.ts';
 import { parseFlatKeyed } from './keyed-files.ts';
+import { walkBelow } from './walk.ts';
 
 /**
  * How many processes of this very cgroup, children not counted, the kernel killed for memory. The verdict "out of
@@ -15,8 +17,32 @@ export function oomKills(directories: Directories): number | undefined {
   if (!memory || memory.gone) return undefined;
   const files = memory.hierarchy.version === 2 ? ['memory.events.local', 'memory.events'] : ['memory.oom_control'];
   for (const file of files) {
-    const count = parseFlatKeyed(memory.read(file) ?? '').get('oom_kill');
+    const count = killsIn(memory.read(file));
     if (count !== undefined) return count;
   }
   return undefined;
+}
+
+/**
+ * The same with the children: what became of processes that made cgroups of their own and went into them. v2:
+ * `memory.events`, in which those of removed children stay; v1: `memory.oom_control` of each that is there.
+ */
+export function oomKillsBelow(directories: Directories): number | undefined {
+  const memory = directories.of('memory');
+  if (!memory || memory.gone) return undefined;
+  if (memory.hierarchy.version === 2) return killsIn(memory.read('memory.events'));
+  let total = killsIn(memory.read('memory.oom_control'));
+  if (total === undefined) return undefined;
+  walkBelow(memory.fd, {
+    enter(fd) {
+      const text = readControlFile(fd, 'memory.oom_control');
+      total! += (typeof text === 'string' && killsIn(text)) || 0;
+      return true;
+    },
+  });
+  return total;
+}
+
+function killsIn(text = ''): number | undefined {
+  return parseFlatKeyed(text).get('oom_kill');
 }

@@ -24,7 +24,7 @@ export function ownOwner(): Owner {
 
 /** The owner record of a running process. */
 export function ownerOf(pid: number): Owner {
-  const startTime = startTimeOf(pid);
+  const startTime = Number.isInteger(pid) && pid > 0 ? startTimeOf(pid) : undefined;
   if (startTime === undefined) throw new SpecError('owner', 'a running process', pid);
   return { pid, startTime, pidNamespace: pidNamespace() };
 }

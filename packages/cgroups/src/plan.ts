@@ -1,10 +1,12 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { onlyKnownKeys } from '@ns/libc';
 import { type MissingPolicy, refuseMissing } from './apply-limits.ts';
 import type { Absence, AbsentLimit } from './change.ts';
 import { type CgroupHost, type Controller, detectCgroups, type Hierarchy } from './host.ts';
 import { type Limits, parseLimits, type RequestedLimits } from './limits.ts';
 import { parseCgroupName } from './name.ts';
+import { parseAccount, parseMissing } from './options.ts';
 import { type Parent, type Place, placeIn } from './placement.ts';
 import { absolutePath } from './tree.ts';
 
@@ -78,6 +80,9 @@ export function planCgroup(name: string, limits: Limits = {}, options: PlanOptio
   return new CgroupPlan(name, limits, options);
 }
 
+// Those of Cgroup.create: what it is given can be planned as well.
+const optionKeys = ['account', 'missing', 'parent', 'host', 'owner'];
+
 /** See {@link planCgroup}. */
 export class CgroupPlan implements PlannedParent<string> {
   readonly name: string;
@@ -96,16 +101,20 @@ export class CgroupPlan implements PlannedParent<string> {
     const components = parseCgroupName(name);
     this.name = name;
     this.requested = parseLimits(limits);
+    const unchecked: unknown = options;
+    onlyKnownKeys(unchecked, optionKeys, '');
+    const account = parseAccount(options.account);
+    const missing = parseMissing(options.missing);
     this.host = options.host ?? detectCgroups();
     this.parent = options.parent;
     this.#throttledIn = throttledIn;
-    const { trees, absent } = treesFor(this.host, this.requested, options.account ?? []);
+    const { trees, absent } = treesFor(this.host, this.requested, account);
     this.absent = absent;
     this.missing = this.requested.controllers.flatMap(({ field, controller }) => {
       const absence = absent.get(controller);
       return absence ? [{ field, ...absence }] : [];
     });
-    refuseMissing(this.missing, options.missing ?? 'error');
+    refuseMissing(this.missing, missing);
     this.trees = [...trees].map(([hierarchy, controllers]): PlannedDirectory => {
       const place = placeIn(hierarchy, options.parent);
       const path = absolutePath(hierarchy, [...place.components, ...components]);

@@ -1,5 +1,5 @@
 import { fstatSync } from 'node:fs';
-import { AT_REMOVEDIR, unlinkAt } from '@ns/libc';
+import { AT_REMOVEDIR, onlyKnownKeys, unlinkAt } from '@ns/libc';
 import { Directories } from './directories.ts';
 import { CgroupDirectory } from './directory.ts';
 import { type CgroupHost, detectCgroups, type Hierarchy } from './host.ts';
@@ -24,6 +24,8 @@ export interface PrunedCgroups {
  * others, of living owners, and of pid namespaces that cannot be seen from here are left alone.
  */
 export async function pruneCgroups(options: { parent?: Parent; host?: CgroupHost } = {}): Promise<PrunedCgroups> {
+  const unchecked: unknown = options;
+  onlyKnownKeys(unchecked, ['parent', 'host'], '');
   const host = options.host ?? detectCgroups();
   const orphans = new Map<string, CgroupDirectory[]>();
   const places = new Map<Hierarchy, Place>(

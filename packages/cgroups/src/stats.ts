@@ -1,4 +1,5 @@
-import { SpecError } from '@ns/libc';
+import { onlyKnownKeys, SpecError } from '@ns/libc';
+import { integer } from './change.ts';
 import type { Directories } from './directories.ts';
 import { type CpuStats, cpuStats } from './stats/cpu.ts';
 import { type HugetlbStats, hugetlbStats } from './stats/hugetlb.ts';
@@ -40,11 +41,10 @@ export interface StatsOptions {
  * Reads everything there is, or what is asked for. Synchronous: about twenty small files, none of which waits.
  *
  * @throws SpecError `ERR_NS_INVALID_SPEC` for a name in `only` that is none
+ * @throws CgroupGoneError `ERR_NS_CGROUP_GONE` when it was removed
  */
 export function readStats(directories: Directories, options: StatsOptions = {}): Stats {
-  for (const name of options.only ?? []) {
-    if (!kinds.has(name)) throw new SpecError('only', `one of ${[...kinds].join(', ')}`, name);
-  }
+  checkOptions(options);
   const wants = (name: keyof Stats): boolean => options.only?.includes(name) ?? true;
   const { memory, swap } =
     wants('memory') || wants('swap') ? memoryStats(directories) : { memory: undefined, swap: undefined };
@@ -58,6 +58,14 @@ export function readStats(directories: Directories, options: StatsOptions = {}):
     pressure: wants('pressure') ? pressureStats(directories) : undefined,
     network: wants('network') && options.networkOfPid !== undefined ? networkStats(options.networkOfPid) : undefined,
   };
+}
+
+function checkOptions(options: unknown): void {
+  onlyKnownKeys(options, ['networkOfPid', 'only'], '');
+  const { networkOfPid, only = [] } = options;
+  if (networkOfPid !== undefined) integer(1, 2 ** 22)(networkOfPid, 'networkOfPid');
+  if (!Array.isArray(only)) throw new SpecError('only', 'an array of names', only);
+  for (const name of only) if (!kinds.has(name)) throw new SpecError('only', `one of ${[...kinds].join(', ')}`, name);
 }
 
 /** The most a cgroup ever had; absent where its controller, or this kernel's file for it, is. */

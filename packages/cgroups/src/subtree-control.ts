@@ -76,7 +76,7 @@ function refusal(result: number, path: string, value: string): Error {
     return new UnavailableError(
       `cgroup controllers ${value}`,
       `${path} is not delegated to this user`,
-      'Use createDelegatedScope under systemd, or have root run: systemd-run --user --scope -p Delegate=yes COMMAND',
+      'Use createDelegatedScope under systemd, or start it with systemd-run --user --scope -p Delegate=yes COMMAND',
     );
   }
   return cause;

@@ -1,6 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import { existsSync } from 'node:fs';
 import { NsError, onlyKnownKeys, SpecError, UnavailableError } from '@ns/libc';
+import { integer } from './change.ts';
 import { type CgroupHost, detectCgroups } from './host.ts';
 
 /** How a scope is asked for. */
@@ -52,6 +53,9 @@ export async function createDelegatedScope(options: DelegatedScopeOptions = {}):
   const { unit = `ns-${process.pid}.scope`, pids = [process.pid], timeoutMs = 10_000 } = options;
   if (!/^[\w:.-]{1,240}\.scope$/.test(unit))
     throw new SpecError('scope.unit', "a unit name such as 'ns-42.scope'", unit);
+  if (!Array.isArray(pids) || pids.length === 0) throw new SpecError('scope.pids', 'an array of process ids', pids);
+  for (const [index, pid] of pids.entries()) integer(1, 2 ** 22)(pid, `scope.pids[${index}]`);
+  integer(1, 2 ** 31 - 1)(timeoutMs, 'scope.timeoutMs');
   const address = options.busAddress ?? defaultAddress();
   const { Message, sessionBus, Variant } = await import('@jellybrick/dbus-next');
   const bus = sessionBus({ busAddress: address });

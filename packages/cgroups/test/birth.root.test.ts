@@ -7,8 +7,7 @@ import { needs, notRoot } from '@ns/testing';
 const machine = detectCgroups();
 const name = `birth-${process.pid}`;
 
-test('the plan for a birth names the v2 directory once and the v1 files', async () => {
-  if (notRoot) return;
+needs(notRoot)('the plan for a birth names the v2 directory once and the v1 files', async () => {
   await using cg = await Cgroup.create(name, { pids: { max: 5 }, memory: { max: '64MiB' } });
   using plan = cg.joinPlan();
   const files = [

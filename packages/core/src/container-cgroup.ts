@@ -117,7 +117,8 @@ const controllers = ['memory', 'cpu', 'cpuset', 'pids', 'io', 'hugetlb', 'device
 export async function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Promise<Ending> {
   const { usage } = exit;
   const peaks = lastPeaks(cgroup);
-  const oom = (cgroup?.oomKills() ?? 0) > 0;
+  // Where cgroups are its to make, its processes may be in some of its own.
+  const oom = (cgroup?.oomKills({ below: true }) ?? 0) > 0;
   return {
     // Somebody else's SIGKILL after a survived shortage is not an OOM kill; one of our processes that died of it is.
     oom: oom && exit.exitCode !== 0,

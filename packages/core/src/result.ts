@@ -4,10 +4,11 @@ import type { ContainerWarning } from './container-warning.ts';
 export interface Usage {
   readonly cpuUserMs: number | undefined;
   readonly cpuSystemMs: number | undefined;
-  /** Of the cgroup; without one the largest resident set of any one process. */
+  /** `memory.peak` of the cgroup; without one, or before Linux 5.19, the largest resident set of any one process. */
   readonly memoryPeakBytes: number | undefined;
   readonly ioReadBytes: number | undefined;
   readonly ioWriteBytes: number | undefined;
+  /** `pids.peak`: the most processes and threads at once. Since Linux 6.1, where `limits.pids` is set. */
   readonly pidsPeak: number | undefined;
 }
 

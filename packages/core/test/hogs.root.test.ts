@@ -175,3 +175,33 @@ needs(notRoot)(
   },
   deadlineMs,
 );
+
+needs(notRoot)(
+  'of commands in one container as well, and whose child it was is no matter',
+  async () => {
+    await using container = await Container.create({
+      command: ['sleep', '600'],
+      limits: { memory: '96MiB', memorySwap: '96MiB' },
+    });
+    await container.start();
+    const byHand = () => {
+      const command = container.exec('sleep', ['600']);
+      command.started.then(() => process.kill(command.pid!, 'SIGKILL'));
+      return command;
+    };
+    const kinds = [
+      ['oom', () => container.exec('tail', ['/dev/zero'])],
+      ['exit', () => container.exec('sh', ['-c', 'sleep 0.2; exit 137'])],
+      ['signal', byHand],
+      ['oom', () => container.exec('sh', ['-c', 'tail /dev/zero; exit 3'])],
+      ['exit', () => container.exec('sh', ['-c', 'tail /dev/zero; exit 0'])],
+    ] as const;
+    // The limit is that of all: who is killed for it is whoever has most, and those have next to nothing.
+    for (let round = 0; round < 2; round++) {
+      const results = await Promise.all(kinds.map(([, start]) => start()));
+      expect(results.map(({ reason }) => reason)).toEqual(kinds.map(([reason]) => reason));
+    }
+    expect(container.status).toBe('running');
+  },
+  deadlineMs,
+);

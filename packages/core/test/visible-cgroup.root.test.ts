@@ -105,6 +105,19 @@ describe('delegated', () => {
     });
   }
 
+  needs(notRoot ?? notV2)('who runs out of memory in a cgroup of its own has run out of memory', async () => {
+    const inOwn = 'mkdir /sys/fs/cgroup/own && echo $$ > /sys/fs/cgroup/own/cgroup.procs &&';
+    const options = {
+      limits: { memory: '32MiB', memorySwap: '32MiB' },
+      cgroupAccess: 'delegated',
+      init: false,
+    } as const;
+    const hog = await run('sh', ['-c', `${inOwn} exec tail /dev/zero`], options);
+    expect(hog).toMatchObject({ signal: 'SIGKILL', reason: 'oom' });
+    const killed = await run('sh', ['-c', `${inOwn} exec timeout -s KILL 0.1 sleep 60`], options);
+    expect(killed.reason).not.toBe('oom');
+  });
+
   needs(notRoot)("not with the host's namespace, where it would be the host's tree", async () => {
     const shared = { ...delegated, namespaces: { cgroup: 'host' } } as const;
     const error = await Container.create(shared).catch((reason: unknown) => reason);
