@@ -1,8 +1,9 @@
-// What readers rely on: every export of a package has a doc comment, and the code they copy compiles. That is ```ts
+// What readers rely on: every export of a package has a doc comment, every error code it makes stands in its README, links
+// of documents lead somewhere, and the code they copy compiles. That is ```ts
 // blocks of every README.md and of doc comments. Each block is a module of its own beside the file it stands in, kept in
 // memory, with blank lines before it so that errors name the real line.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
@@ -31,7 +32,8 @@ host.readFile = (path) => blocks.get(path)?.text ?? readFile(path);
 
 const indexes = directories.map((directory) => join(directory, 'src/index.ts')).filter((path) => existsSync(path));
 const sources = ts.createProgram(indexes, options, host);
-for (const guide of ['guide.md', 'security.md']) collect(join(root, 'docs', guide), root, (text) => fences(text));
+for (const guide of readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md')))
+  collect(join(root, 'docs', guide), root, (text) => fences(text));
 for (const directory of directories) {
   collect(join(directory, 'README.md'), directory, (text) => fences(text));
   if (directory === root) continue;
@@ -50,7 +52,12 @@ const wrongBlocks = [...blocks].flatMap(([path, { origin }]) =>
     return `${relative(root, origin)}:${line + 1}: ${ts.flattenDiagnosticMessageText(diagnostic.messageText, '\n  ')}`;
   }),
 );
-const problems = [...indexes.flatMap(undocumentedExports), ...wrongBlocks];
+const problems = [
+  ...indexes.flatMap(undocumentedExports),
+  ...directories.flatMap(untoldCodes),
+  ...documents().flatMap(deadLinks),
+  ...wrongBlocks,
+];
 console.log(problems.join('\n'));
 process.exitCode = problems.length > 0 ? 1 : 0;
 
@@ -122,6 +129,56 @@ function undocumentedExports(index) {
       const { line } = file.getLineAndCharacterOfPosition(declaration.getStart());
       return `${relative(root, file.fileName)}:${line + 1}: ${symbol.name} is exported without a doc comment`;
     });
+}
+
+/** Codes that a package makes and its README does not name. */
+function untoldCodes(directory) {
+  if (!existsSync(join(directory, 'README.md'))) return [];
+  const told = readFileSync(join(directory, 'README.md'), 'utf8');
+  const made = sourcesIn(join(directory, 'src')).flatMap(
+    (file) => readFileSync(file, 'utf8').match(/(?<=(?:new \w+|super|refuse)\(\s*')ERR_NS_\w+(?=')/g) ?? [],
+  );
+  return [...new Set(made)]
+    .filter((code) => !mentions(told, code))
+    .map((code) => `${relative(root, directory)}/README.md: ${code} is not in it`);
+}
+
+function documents() {
+  const guides = readdirSync(join(root, 'docs'), { withFileTypes: true }).filter((entry) => entry.isFile());
+  return [
+    ...guides.map(({ name }) => join(root, 'docs', name)),
+    ...directories.map((directory) => join(directory, 'README.md')),
+    join(root, 'CHANGELOG.md'),
+  ].filter((file) => file.endsWith('.md') && existsSync(file));
+}
+
+/** Relative links to files that are not there, or to headings that are not in them. */
+function deadLinks(file) {
+  const text = readFileSync(file, 'utf8').replace(/```.*?```/gs, '');
+  return [...text.matchAll(/\]\(([^)\s]+)\)/g)]
+    .map(([, link]) => link)
+    .filter((link) => !/^[a-z]+:/.test(link))
+    .filter((link) => {
+      const [path, heading] = link.split('#');
+      const target = path ? join(dirname(file), path) : file;
+      if (!existsSync(target)) return true;
+      return heading !== undefined && !headingsOf(readFileSync(target, 'utf8')).includes(heading);
+    })
+    .map((link) => `${relative(root, file)}: leads nowhere: ${link}`);
+}
+
+/** As GitHub makes anchors of them. */
+function headingsOf(markdown) {
+  return markdown
+    .replace(/```.*?```/gs, '')
+    .match(/^#+ .*$/gm)
+    .map((line) =>
+      line
+        .replace(/^#+ /, '')
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    );
 }
 
 function exportsOf(index) {

@@ -5,7 +5,7 @@ import type { Findings, Table } from './benchmark.ts';
 import type { Report } from './report.ts';
 
 /** The whole report. */
-export function renderReport({ date, command, machine, benchmarks }: Report): string {
+function renderReport({ date, command, machine, benchmarks }: Report): string {
   const { kernel, cpu, cpus, memoryGiB, distribution, node, loadBefore, peers } = machine;
   return [
     '# Results',

@@ -15,7 +15,7 @@ import { parseHierarchyPath } from './name.ts';
 export type Parent = 'root' | 'own' | `/${string}`;
 
 /** Name of the directory that holds everything of ours. */
-export const baseName = 'ns';
+const baseName = 'ns';
 
 const writableRoots = new WeakMap<Hierarchy, boolean>();
 

@@ -73,7 +73,7 @@ export interface ExportOptions {
  *
  * @param places - where relative paths are: the scratch file system, and that of kept writes
  */
-export function overlaysOf(
+function overlaysOf(
   steps: readonly Step[],
   { root, namespaces }: Pick<ContainerDesign, 'root' | 'namespaces'>,
   places: { readonly scratch: string; readonly kept?: string | undefined },

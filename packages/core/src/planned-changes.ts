@@ -38,7 +38,7 @@ export function planUpdate<Spec extends Omit<ContainerUpdate, 'mounts'>>(
 }
 
 /** What would change if these fields were set, those that stay as they are left out. */
-export function plannedChanges(prefix: string, now: object, wanted: object): PlannedChange[] {
+function plannedChanges(prefix: string, now: object, wanted: object): PlannedChange[] {
   const current = new Map(Object.entries(now));
   return Object.entries(wanted)
     .filter(([key, to]) => JSON.stringify(current.get(key)) !== JSON.stringify(to))

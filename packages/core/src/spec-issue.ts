@@ -31,7 +31,7 @@ export interface SchemaNode {
 type FieldPath = readonly (string | number)[];
 
 /** A path as it is written in TypeScript: `mounts[0].target`. */
-export function fieldAt(path: FieldPath): string {
+function fieldAt(path: FieldPath): string {
   return path.map((key, depth) => (typeof key === 'number' ? `[${key}]` : depth === 0 ? key : `.${key}`)).join('');
 }
 

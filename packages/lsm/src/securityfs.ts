@@ -7,7 +7,7 @@ import { fsconfigCreate, fsmount, fsopen, NsError, O, type OwnedFd, openat2, RES
  *
  * @throws SyscallError `ENOENT` when no such file exists, `EPERM` without the capability
  */
-export function openSecurityFile(path: string, flags: number): OwnedFd {
+function openSecurityFile(path: string, flags: number): OwnedFd {
   using context = fsopen('securityfs');
   fsconfigCreate(context.fd);
   using mount = fsmount(context.fd);

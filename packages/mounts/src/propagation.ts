@@ -3,7 +3,7 @@ import { type Place, setPropagationBits } from './detached-mount.ts';
 import { attempt } from './mount-error.ts';
 
 /** Propagation types, with the flag of mount(2) and mount_setattr(2). */
-export const propagationTypes = {
+const propagationTypes = {
   private: MS.PRIVATE,
   shared: MS.SHARED,
   slave: MS.SLAVE,

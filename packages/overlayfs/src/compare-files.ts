@@ -65,7 +65,7 @@ const CHUNK = 128 * 1024;
 const buffers = [allocate(CHUNK), allocate(CHUNK)] as const;
 
 /** Byte by byte. A file that cannot be opened any more differs. */
-export function sameContent(a: NamedFile, b: NamedFile): boolean {
+function sameContent(a: NamedFile, b: NamedFile): boolean {
   const fd = openAt(a.dirFd, a.name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
   const other = openAt(b.dirFd, b.name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
   try {

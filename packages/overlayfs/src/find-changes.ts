@@ -28,7 +28,7 @@ export interface ChangedEntry {
 }
 
 /** Every path of `after` and every path that is gone, a directory before what is in it. */
-export function* walkChanges({ after, before, whole, isSame, ...walk }: Comparing): Steps<ChangedEntry> {
+function* walkChanges({ after, before, whole, isSame, ...walk }: Comparing): Steps<ChangedEntry> {
   // Below an opaque directory the upper layer is all there is.
   let opaqueRoot: string | undefined;
   if (whole) yield* missing(after.fd, '.', '', before);

@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises';
    microsecond, a trip through the pool twenty), but must not hold the event loop: it works in slices. */
 
 /** How long the event loop is held at a time. */
-export const SLICE_MS = 5;
+const SLICE_MS = 5;
 
 /** Synchronous work that stops for breath at every `yield`; `undefined` is a breath without a result. */
 export type Steps<T> = Generator<T | undefined, void, undefined>;

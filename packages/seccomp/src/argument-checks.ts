@@ -187,6 +187,6 @@ class ArgumentCode {
 }
 
 /** Where half of an argument lies in `struct seccomp_data`: nr, arch, instruction_pointer, args[6] in machine order. */
-export function argumentOffset(arg: number, half: 'low' | 'high', bigEndian: boolean): number {
+function argumentOffset(arg: number, half: 'low' | 'high', bigEndian: boolean): number {
   return 16 + 8 * arg + ((half === 'high') === bigEndian ? 0 : 4);
 }

@@ -12,7 +12,7 @@ export interface SeccompData {
 const U64 = (1n << 64n) - 1n;
 
 /** `struct seccomp_data` as bytes, in the byte order of the architecture. */
-export function encodeSeccompData(data: SeccompData, options: { bigEndian: boolean }): DataView {
+function encodeSeccompData(data: SeccompData, options: { bigEndian: boolean }): DataView {
   const view = new DataView(new ArrayBuffer(64));
   const little = !options.bigEndian;
   view.setUint32(0, data.nr >>> 0, little);

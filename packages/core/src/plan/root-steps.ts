@@ -120,7 +120,7 @@ export function rootSteps(
 }
 
 /** Name in the scratch of an overlay of the bottom layers. */
-export const BOTTOM_LAYER = 'bottom';
+const BOTTOM_LAYER = 'bottom';
 
 /** How many layers of an image a container can have: one place of the kernel's goes to the cover, one to the bottom. */
 export const MAX_IMAGE_LAYERS = 2 * MAX_LOWER_LAYERS - 2;

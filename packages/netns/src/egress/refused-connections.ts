@@ -51,7 +51,7 @@ export async function* refusedConnections(
 }
 
 /** Addresses and ports of an IP packet; `undefined` when it is cut short. */
-export function readPacket(packet: Buffer): Omit<RefusedConnection, 'time' | 'bridge'> | undefined {
+function readPacket(packet: Buffer): Omit<RefusedConnection, 'time' | 'bridge'> | undefined {
   const version = (packet[0] ?? 0) >> 4;
   const six = version === 6;
   const headerSize = six ? 40 : ((packet[0] ?? 0) & 0xf) * 4;

@@ -130,7 +130,7 @@ function resolvePort(spec: PortSpec): ForwardedPort {
 }
 
 /** pasta(1). `none` for the other direction: a container must not listen on the host's loopback. */
-export function pastaArguments(pid: number, ports: readonly ForwardedPort[]): string[] {
+function pastaArguments(pid: number, ports: readonly ForwardedPort[]): string[] {
   const forward = (protocol: string): string[] => {
     const wanted = ports.filter((port) => port.protocol === protocol);
     const flag = protocol === 'tcp' ? '--tcp-ports' : '--udp-ports';
@@ -160,7 +160,7 @@ export function pastaArguments(pid: number, ports: readonly ForwardedPort[]): st
 }
 
 /** slirp4netns(1). */
-export function slirpArguments(pid: number, socketPath: string): string[] {
+function slirpArguments(pid: number, socketPath: string): string[] {
   return [
     '--configure',
     '--mtu=65520',
