@@ -1,9 +1,19 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { address, BridgeNetwork, findForwardingObstacles, link, NetNamespace, route, sysctl } from '@ns/netns';
+import { BridgeNetwork, findForwardingObstacles, type NetNamespace, route } from '@ns/netns';
 import { needs, notRoot } from '@ns/testing';
-import { client, inside, ResourceStack, serve, TCP_CLIENT, TCP_SERVER } from './scene.ts';
+import {
+  client,
+  hostAndOutside,
+  inside,
+  machine,
+  ResourceStack,
+  serve,
+  setBridgeNetfilter,
+  TCP_CLIENT,
+  TCP_SERVER,
+} from './scene.ts';
 
 const rootTest = needs(notRoot);
 
@@ -44,16 +54,13 @@ table inet firewalld {
 async function world(scope: ResourceStack, rules: string) {
   const stateRoot = mkdtempSync(join(tmpdir(), 'network-'));
   scope.defer(() => rmSync(stateRoot, { recursive: true }));
-  const make = async () => scope.use(await NetNamespace.create());
-  const [host, outside, a, b] = [await make(), await make(), await make(), await make()];
-  await link.createVeth({ name: 'eth0', netns: host, up: true, peer: { name: 'eth0', netns: outside, up: true } });
-  await address.add('eth0', '198.51.100.1/24', { netns: host });
-  await address.add('eth0', '198.51.100.2/24', { netns: outside });
+  const { host, outside } = await hostAndOutside(scope);
+  const [a, b] = [await machine(scope), await machine(scope)];
   await route.add({ to: 'default', via: '198.51.100.2', netns: host });
-  // With br_netfilter frames between neighbours pass these chains too; this machine may have it or not.
-  if (existsSync('/proc/sys/net/bridge')) await sysctl.set('net.bridge.bridge-nf-call-iptables', 0, { netns: host });
+  await setBridgeNetfilter(host, 0);
   inside(host, 'nft', rules);
-  return { stateRoot, host, outside, a, b };
+  const options = { name: 'web', ipv6: 'none', netns: host, stateRoot, upstreams: [] } as const;
+  return { options, host, outside, a, b };
 }
 
 /** Their tables as nft lists them, without counters. */
@@ -78,17 +85,11 @@ rootTest(
   "beside Docker's rules: nothing of them changes, what they drop is said, and the rules given let it through",
   async () => {
     await using scope = new ResourceStack();
-    const { stateRoot, host, outside, a, b } = await world(scope, docker);
+    const { options, host, outside, a, b } = await world(scope, docker);
     const seen = warnings(scope);
     const before = theirs(host);
     {
-      await using network = await BridgeNetwork.create({
-        name: 'web',
-        ipv6: 'none',
-        netns: host,
-        stateRoot,
-        upstreams: [],
-      });
+      await using network = await BridgeNetwork.create(options);
       const { bridge } = network.record;
       await network.connect({ owner: 'a', netns: a });
       const second = await network.connect({ owner: 'b', netns: b, ports: ['8080:80'] });
@@ -132,17 +133,11 @@ rootTest(
   "beside firewalld's rules: published ports work, the way out waits for a zone",
   async () => {
     await using scope = new ResourceStack();
-    const { stateRoot, host, outside, a } = await world(scope, firewalld);
+    const { options, host, outside, a } = await world(scope, firewalld);
     const seen = warnings(scope);
     const before = theirs(host);
     {
-      await using network = await BridgeNetwork.create({
-        name: 'web',
-        ipv6: 'none',
-        netns: host,
-        stateRoot,
-        upstreams: [],
-      });
+      await using network = await BridgeNetwork.create(options);
       const { bridge } = network.record;
       await network.connect({ owner: 'a', netns: a, ports: ['8080:80'] });
       await serve(scope, outside, 'outside', TCP_SERVER);

@@ -1,5 +1,6 @@
 import { type ChildProcessByStdio, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { address, Firewall, link, NetNamespace, route, sysctl } from '@ns/netns';
 
@@ -41,15 +42,17 @@ export function lookUp(netns: NetNamespace, name: string, type = 'A', server = '
   return client(netns, LOOKUP, name, `${type} ${server}`);
 }
 
-/** A host, somebody outside it, and two containers on one bridge; a third on another bridge. */
-export async function scene(scope: ResourceStack) {
-  const make = async () => {
-    const netns = scope.use(await NetNamespace.create());
-    // The duplicate address test keeps link-local addresses, and with them neighbour discovery, back for a second.
-    await sysctl.set('net.ipv6.conf.default.accept_dad', 0, { netns });
-    return netns;
-  };
-  const [host, outside, a, b, c] = [await make(), await make(), await make(), await make(), await make()];
+/** A namespace for whoever takes part. */
+export async function machine(scope: ResourceStack): Promise<NetNamespace> {
+  const netns = scope.use(await NetNamespace.create());
+  // The duplicate address test keeps link-local addresses, and with them neighbour discovery, back for a second.
+  await sysctl.set('net.ipv6.conf.default.accept_dad', 0, { netns });
+  return netns;
+}
+
+/** A host, 198.51.100.1, and somebody outside it, 198.51.100.2; the last digit is that of their IPv6 addresses, too. */
+export async function hostAndOutside(scope: ResourceStack) {
+  const [host, outside] = [await machine(scope), await machine(scope)];
   await link.createVeth({ name: 'eth0', netns: host, up: true, peer: { name: 'eth0', netns: outside, up: true } });
   for (const [netns, four, six] of [
     [host, '198.51.100.1/24', '2001:db8:1::1/64'],
@@ -58,6 +61,20 @@ export async function scene(scope: ResourceStack) {
     await address.add('eth0', four, { netns });
     await address.add('eth0', six, { netns, nodad: true });
   }
+  return { host, outside };
+}
+
+/** Whether frames between neighbours of a bridge pass the chains for what is forwarded; where br_netfilter is loaded. */
+export async function setBridgeNetfilter(host: NetNamespace, value: 0 | 1): Promise<void> {
+  if (!existsSync('/proc/sys/net/bridge')) return;
+  for (const tables of ['iptables', 'ip6tables'])
+    await sysctl.set(`net.bridge.bridge-nf-call-${tables}`, value, { netns: host });
+}
+
+/** A host, somebody outside it, and two containers on one bridge; a third on another bridge. */
+export async function scene(scope: ResourceStack) {
+  const { host, outside } = await hostAndOutside(scope);
+  const [a, b, c] = [await machine(scope), await machine(scope), await machine(scope)];
   const firewall = scope.use(await Firewall.open({ netns: host }));
   for (const [bridge, n, members] of [
     ['br0', 1, [a, b]],

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -9,21 +9,23 @@ import {
   type ConnectOptions,
   type Endpoint,
   link,
-  NetNamespace,
+  type NetNamespace,
   neighbour,
   type RefusedConnection,
   Resolver,
-  sysctl,
 } from '@ns/netns';
 import { eventually, needs, notRoot } from '@ns/testing';
 import { advertisementFrame, arpFrame, sendFrame, tagged, udpFrame } from './frames.ts';
 import {
   client,
+  hostAndOutside,
   inside,
   lookUp,
+  machine,
   nsenter,
   ResourceStack,
   serve,
+  setBridgeNetfilter,
   TCP_CLIENT,
   TCP_SERVER,
   UDP_CLIENT,
@@ -40,22 +42,11 @@ async function world(
 ) {
   const stateRoot = mkdtempSync(join(tmpdir(), 'network-'));
   scope.defer(() => rmSync(stateRoot, { recursive: true }));
-  const make = async () => {
-    const netns = scope.use(await NetNamespace.create());
-    await sysctl.set('net.ipv6.conf.default.accept_dad', 0, { netns });
-    return netns;
-  };
-  const [host, outside] = [await make(), await make()];
-  if (existsSync('/proc/sys/net/bridge'))
-    for (const tables of ['iptables', 'ip6tables'])
-      await sysctl.set(`net.bridge.bridge-nf-call-${tables}`, bridgeNetfilter ? 1 : 0, { netns: host });
-  await link.createVeth({ name: 'eth0', netns: host, up: true, peer: { name: 'eth0', netns: outside, up: true } });
-  await address.add('eth0', '198.51.100.1/24', { netns: host });
-  await address.add('eth0', '2001:db8:1::1/64', { netns: host, nodad: true });
-  for (const one of ['198.51.100.2/24', '198.51.100.3/24', '203.0.113.5/32', '169.254.169.254/32', '10.200.0.1/32'])
+  const { host, outside } = await hostAndOutside(scope);
+  await setBridgeNetfilter(host, bridgeNetfilter ? 1 : 0);
+  for (const one of ['198.51.100.3/24', '203.0.113.5/32', '169.254.169.254/32', '10.200.0.1/32'])
     await address.add('eth0', one, { netns: outside });
-  for (const one of ['2001:db8:1::2/64', '2001:db8:1::3/64'])
-    await address.add('eth0', one, { netns: outside, nodad: true });
+  await address.add('eth0', '2001:db8:1::3/64', { netns: outside, nodad: true });
   inside(host, 'ip', 'route', 'add', 'default', 'via', '198.51.100.2');
   // What is opened by name stays open until the test is over, also on an emulated machine.
   const upstream = scope.use(
@@ -73,7 +64,7 @@ async function world(
     }),
   );
   const member = async (owner: string, more: Partial<ConnectOptions> = {}) => {
-    const netns = await make();
+    const netns = await machine(scope);
     return { netns, ...(await network.connect({ owner, netns, names: [owner], ...more })) };
   };
   return { stateRoot, host, outside, upstream, network, member };
