@@ -22,6 +22,7 @@ const commands = {
   'link rename': 'ip link set dev vb name vz',
   'link mtu': 'ip link set dev vz mtu 1300',
   'link mac': 'ip link set dev vz address 02:00:00:00:00:09',
+  'link address generation': 'ip link set dev vz addrgenmode none',
   'port options': 'ip link set dev vc type bridge_slave hairpin on isolated on',
   'link netns by pid': `ip link set dev vd netns ${process.pid}`,
   'address add': 'ip address add 10.1.0.1/24 dev vz',

@@ -1,4 +1,4 @@
-import type { ValueCodec } from './attribute-value.ts';
+import { binary, type ValueCodec } from './attribute-value.ts';
 import { ByteWriter } from './byte-writer.ts';
 import { NLA_F } from './constants/netlink.ts';
 import { MalformedMessageError } from './errors.ts';
@@ -30,18 +30,30 @@ export function decodeAttributes(bytes: Buffer): RawAttribute[] {
   return attributes;
 }
 
+/** The payload of the first attribute of a type, without looking at those behind it. */
+export function findAttribute(bytes: Buffer, wanted: number): Buffer | undefined {
+  for (let at = 0; at + HEADER_SIZE <= bytes.length; ) {
+    const length = bytes.readUInt16LE(at);
+    if (length < HEADER_SIZE || at + length > bytes.length) break;
+    if ((bytes.readUInt16LE(at + 2) & NLA_F.TYPE_MASK) === wanted) return bytes.subarray(at + HEADER_SIZE, at + length);
+    at += (length + 3) & ~3;
+  }
+  return undefined;
+}
+
 /** The bytes of attributes, padding included. The inverse of {@link decodeAttributes}. */
 export function encodeAttributes(attributes: readonly RawAttribute[]): Buffer {
   const out = new ByteWriter();
-  for (const { type, payload } of attributes) writeAttribute(out, type, () => out.raw(payload));
+  for (const { type, payload } of attributes) writeValue(out, type, binary, payload);
   return out.finish();
 }
 
-function writeAttribute(out: ByteWriter, type: number, payload: () => void): void {
+/** Writes one attribute, padding included. */
+export function writeValue<Value>(out: ByteWriter, type: number, codec: ValueCodec<Value>, value: Value): void {
   const start = out.length;
   out.u16(0);
   out.u16(type);
-  payload();
+  codec.write(out, value);
   const length = out.length - start;
   if (length > 0xffff) throw new MalformedMessageError(`an attribute of ${length} bytes; the limit is 65535`);
   out.patchU16(start, length);
@@ -71,9 +83,9 @@ export function writeAttributes<T extends WithUnknown>(out: ByteWriter, table: A
   for (const [key, value] of Object.entries(values)) {
     if (value === undefined || key === 'unknown') continue;
     const [type, codec] = (table as AnyTable)[key]!;
-    writeAttribute(out, codec.nested ? type | NLA_F.NESTED : type, () => codec.write(out, value));
+    writeValue(out, codec.nested ? type | NLA_F.NESTED : type, codec, value);
   }
-  for (const { type, payload } of values.unknown ?? []) writeAttribute(out, type, () => out.raw(payload));
+  for (const { type, payload } of values.unknown ?? []) writeValue(out, type, binary, payload);
 }
 
 const keysByType = new WeakMap<object, Map<number, string>>();
@@ -120,8 +132,7 @@ export function listOf<Value>(type: number, item: ValueCodec<Value>): ValueCodec
   return {
     nested: true,
     write(out, values) {
-      for (const value of values)
-        writeAttribute(out, item.nested ? type | NLA_F.NESTED : type, () => item.write(out, value));
+      for (const value of values) writeValue(out, item.nested ? type | NLA_F.NESTED : type, item, value);
     },
     read: (bytes) => decodeAttributes(bytes).map((attribute) => item.read(attribute.payload)),
   };

@@ -4,7 +4,8 @@ export class ByteWriter {
   #length = 0;
 
   constructor(size = 512) {
-    this.#bytes = Buffer.alloc(size);
+    // Every byte up to the length is written before it is read; clearing them first would cost more than all the rest.
+    this.#bytes = Buffer.allocUnsafe(size);
   }
 
   /** Bytes written so far. */
@@ -78,7 +79,7 @@ export class ByteWriter {
 
   #reserve(count: number): void {
     if (this.#length + count <= this.#bytes.length) return;
-    const grown = Buffer.alloc(Math.max(this.#bytes.length * 2, this.#length + count));
+    const grown = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#length + count));
     grown.set(this.#bytes.subarray(0, this.#length));
     this.#bytes = grown;
   }

@@ -20,6 +20,7 @@ export {
   type AttributeTable,
   decodeAttributes,
   encodeAttributes,
+  findAttribute,
   listOf,
   nested,
   type RawAttribute,

@@ -1,4 +1,4 @@
-import { isIPv4, isIPv6 } from 'node:net';
+import { isIPv6 } from 'node:net';
 import { SpecError } from '@ns/libc';
 
 /**
@@ -7,9 +7,24 @@ import { SpecError } from '@ns/libc';
  * @throws SpecError when the text is neither IPv4 nor IPv6; a zone (`fe80::1%eth0`) is refused, the link is named apart
  */
 export function parseIpAddress(text: string, field = 'address'): Buffer {
-  if (isIPv4(text)) return Buffer.from(text.split('.').map(Number));
+  const four = parseIpv4(text);
+  if (four) return four;
   if (!isIPv6(text) || text.includes('%')) throw new SpecError(field, 'an IPv4 or IPv6 address', text);
   return parseIpv6(text);
+}
+
+/** Four decimal numbers without leading zeros. */
+function parseIpv4(text: string): Buffer | undefined {
+  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text);
+  if (!match) return undefined;
+  const bytes = Buffer.allocUnsafe(4);
+  for (let at = 0; at < 4; at++) {
+    const digits = match[at + 1]!;
+    const number = Number(digits);
+    if (number > 255 || (digits.length > 1 && digits.startsWith('0'))) return undefined;
+    bytes[at] = number;
+  }
+  return bytes;
 }
 
 function parseIpv6(text: string): Buffer {

@@ -1,6 +1,5 @@
-import { text, type ValueCodec } from './attribute-value.ts';
-import { decodeAttributes, encodeAttributes, type RawAttribute, type WithUnknown } from './attributes.ts';
-import { ByteWriter } from './byte-writer.ts';
+import { binary, text, type ValueCodec } from './attribute-value.ts';
+import { decodeAttributes, type RawAttribute, type WithUnknown, writeValue } from './attributes.ts';
 import { IFLA_INFO } from './constants/if-link.ts';
 import { NLA_F } from './constants/netlink.ts';
 import { type BridgePortData, type LinkDataByKind, linkDataCodec, portDataCodec } from './link-kinds.ts';
@@ -16,32 +15,16 @@ export interface LinkInfo extends WithUnknown {
   portData?: BridgePortData;
 }
 
-function payloadOf<Value>(codec: ValueCodec<Value>, value: Value): Buffer {
-  const out = new ByteWriter();
-  codec.write(out, value);
-  return out.finish();
-}
-
 /** The kind decides how the data is read, so this one is not a table. */
 export const linkInfo: ValueCodec<LinkInfo> = {
   nested: true,
-  write(out, info) {
-    const attributes: RawAttribute[] = [];
-    if (info.kind !== undefined) attributes.push({ type: IFLA_INFO.KIND, payload: payloadOf(text, info.kind) });
-    if (info.data !== undefined)
-      attributes.push({
-        type: IFLA_INFO.DATA | NLA_F.NESTED,
-        payload: payloadOf(linkDataCodec(info.kind ?? ''), info.data),
-      });
-    if (info.portKind !== undefined)
-      attributes.push({ type: IFLA_INFO.SLAVE_KIND, payload: payloadOf(text, info.portKind) });
-    if (info.portData !== undefined) {
-      attributes.push({
-        type: IFLA_INFO.SLAVE_DATA | NLA_F.NESTED,
-        payload: payloadOf(portDataCodec(info.portKind ?? ''), info.portData),
-      });
-    }
-    out.raw(encodeAttributes([...attributes, ...(info.unknown ?? [])]));
+  write(out, { kind, data, portKind, portData, unknown = [] }) {
+    if (kind !== undefined) writeValue(out, IFLA_INFO.KIND, text, kind);
+    if (data !== undefined) writeValue(out, IFLA_INFO.DATA | NLA_F.NESTED, linkDataCodec(kind ?? ''), data);
+    if (portKind !== undefined) writeValue(out, IFLA_INFO.SLAVE_KIND, text, portKind);
+    if (portData !== undefined)
+      writeValue(out, IFLA_INFO.SLAVE_DATA | NLA_F.NESTED, portDataCodec(portKind ?? ''), portData);
+    for (const { type, payload } of unknown) writeValue(out, type, binary, payload);
   },
   read(bytes) {
     const found = new Map<number, Buffer>();

@@ -33,7 +33,7 @@ export function encodeMessage(message: NetlinkMessage): Buffer {
 
 /** Several messages in one buffer, as a batch is sent. */
 export function encodeMessages(messages: readonly NetlinkMessage[]): Buffer {
-  const out = new ByteWriter();
+  const out = new ByteWriter(messages.reduce((size, { payload }) => size + HEADER_SIZE + payload.length + 3, 0));
   for (const message of messages) writeMessage(out, message);
   return out.finish();
 }

@@ -144,6 +144,9 @@ export function nftablesType(message: keyof typeof NFT_MSG): number {
 
 const frame = payloadCodec<NetfilterHeader, GenerationAttributes>(netfilterHeader, { id: [NFNL_BATCH.GENID, be32] });
 
+const resource = NFNL_SUBSYS.NFTABLES;
+const plainFrame = frame.encode({ resource });
+
 /**
  * Puts the frame of a transaction around nf_tables requests: all of them happen, or none.
  *
@@ -154,13 +157,10 @@ export function nftablesBatch(
   options: { readonly generation?: number } = {},
 ): NetlinkRequest[] {
   const { generation: id } = options;
-  const resource = NFNL_SUBSYS.NFTABLES;
+  const begin = id === undefined ? plainFrame : frame.encode({ resource, attributes: { id } });
   return [
-    {
-      type: NFNL_MSG_BATCH.BEGIN,
-      payload: frame.encode({ resource, ...(id !== undefined && { attributes: { id } }) }),
-    },
+    { type: NFNL_MSG_BATCH.BEGIN, payload: begin },
     ...requests,
-    { type: NFNL_MSG_BATCH.END, payload: frame.encode({ resource }) },
+    { type: NFNL_MSG_BATCH.END, payload: plainFrame },
   ];
 }

@@ -110,7 +110,7 @@ export class NetlinkSocket implements Disposable {
    * @throws NetlinkError when the kernel refuses
    */
   request(request: NetlinkRequest): NetlinkMessage[] {
-    const sequence = this.#send([{ ...request, flags: (request.flags ?? 0) | NLM_F.ACK }]);
+    const sequence = this.#send([acknowledged(request)]);
     return this.#answers(request, sequence);
   }
 
@@ -121,14 +121,10 @@ export class NetlinkSocket implements Disposable {
    * @throws NetlinkError when the kernel refuses
    */
   async requestInBackground(request: NetlinkRequest): Promise<NetlinkMessage[]> {
-    const sequence = this.#nextSequence();
-    const flags = (request.flags ?? 0) | NLM_F.REQUEST | NLM_F.ACK;
+    const message = this.#message(acknowledged(request));
     // write(2) on a netlink socket is sendto(2) to the kernel, and node:fs has it on another thread already.
-    await writeInBackground(
-      this.#fd.fd,
-      encodeMessage({ type: request.type, flags, sequence, port: 0, payload: request.payload }),
-    );
-    return this.#answers(request, sequence);
+    await writeInBackground(this.#fd.fd, encodeMessage(message));
+    return this.#answers(request, message.sequence);
   }
 
   /**
@@ -176,9 +172,9 @@ export class NetlinkSocket implements Disposable {
    */
   exchange(requests: readonly NetlinkRequest[]): BatchOutcome[] {
     const outcomes: BatchOutcome[] = [];
-    // Acknowledgements queue up in the receive buffer (208 KiB by default, under 1 KiB each with its bookkeeping).
+    // Answers queue up in the receive buffer (208 KiB by default; a refusal takes under 1 KiB with its bookkeeping).
     for (let start = 0; start < requests.length; start += 64)
-      this.#batchChunk(requests.slice(start, start + 64), outcomes);
+      outcomes.push(...this.#batchChunk(requests.slice(start, start + 64)));
     return outcomes;
   }
 
@@ -188,20 +184,15 @@ export class NetlinkSocket implements Disposable {
    * @throws NetlinkError the first refusal; nothing was changed then
    */
   transaction(requests: readonly NetlinkRequest[]): void {
-    const acknowledged = requests.map((request, index) =>
-      index === 0 || index === requests.length - 1 ? request : { ...request, flags: (request.flags ?? 0) | NLM_F.ACK },
-    );
-    const last = this.#send(acknowledged);
-    const first = last - requests.length + 1;
-    const pending = new Set(
-      acknowledged.flatMap((request, index) => (((request.flags ?? 0) & NLM_F.ACK) !== 0 ? [first + index] : [])),
-    );
+    // The end of the frame is no request, so the one before it is the last that is acknowledged.
+    const last = this.#send([...acknowledgingLast(requests.slice(0, -1)), ...requests.slice(-1)]) - 1;
+    const first = last - requests.length + 2;
     let refused: NetlinkError | undefined;
-    while (pending.size > 0 && !refused) {
+    for (let done = false; !done && !refused; ) {
       for (const message of this.#receive()) {
         if (message.type !== NLMSG.ERROR) continue;
-        pending.delete(message.sequence);
         refused ??= refusal(requests[message.sequence - first] ?? requests[0]!, message);
+        done = message.sequence === last;
       }
     }
     if (refused) {
@@ -268,19 +259,17 @@ export class NetlinkSocket implements Disposable {
     }
   }
 
+  /** Returns the sequence number of the last one. */
   #send(requests: readonly NetlinkRequest[]): number {
-    const messages = requests.map((request) => ({
-      type: request.type,
-      flags: (request.flags ?? 0) | NLM_F.REQUEST,
-      sequence: this.#nextSequence(),
-      port: 0,
-      payload: request.payload,
-    }));
-    const bytes = messages.length === 1 ? encodeMessage(messages[0]!) : encodeMessages(messages);
+    const bytes = encodeMessages(requests.map((request) => this.#message(request)));
     check('sendto', syscall(SYS.sendto, this.#fd.fd, addressOf(bytes), bytes.length), {
       doing: describeRequest(requests[0]!),
     });
     return this.#sequence;
+  }
+
+  #message({ type, flags = 0, payload }: NetlinkRequest): NetlinkMessage {
+    return { type, flags: flags | NLM_F.REQUEST, sequence: this.#nextSequence(), port: 0, payload };
   }
 
   #nextSequence(): number {
@@ -288,21 +277,25 @@ export class NetlinkSocket implements Disposable {
     return this.#sequence;
   }
 
-  #batchChunk(requests: readonly NetlinkRequest[], outcomes: BatchOutcome[]): void {
-    const last = this.#send(requests.map((request) => ({ ...request, flags: (request.flags ?? 0) | NLM_F.ACK })));
+  #batchChunk(requests: readonly NetlinkRequest[]): BatchOutcome[] {
+    const last = this.#send(acknowledgingLast(requests));
     const first = last - requests.length + 1;
-    let answers: NetlinkMessage[] = [];
-    for (let done = 0; done < requests.length; ) {
+    const outcomes = requests.map(() => ({
+      error: undefined as NetlinkError | undefined,
+      answers: [] as NetlinkMessage[],
+    }));
+    for (let done = false; !done; ) {
       for (const message of this.#receive()) {
-        const request = requests[message.sequence - first];
-        if (!request) continue;
+        const at = message.sequence - first;
+        const outcome = outcomes[at];
+        if (!outcome) continue;
         if (message.type === NLMSG.ERROR) {
-          outcomes.push({ error: refusal(request, message), answers });
-          answers = [];
-          done++;
-        } else if (!isControl(message)) answers.push(detach(message));
+          outcome.error = refusal(requests[at]!, message);
+          done = message.sequence === last;
+        } else if (!isControl(message)) outcome.answers.push(detach(message));
       }
     }
+    return outcomes;
   }
 
   #dumpOnce(request: NetlinkRequest): NetlinkMessage[] | undefined {
@@ -374,6 +367,15 @@ function bindToAnyPort(fd: number): void {
 function setOption(fd: number, level: number, option: number, value: number): number {
   const argument = new Int32Array([value]);
   return syscall(SYS.setsockopt, fd, level, option, addressOf(argument), 4);
+}
+
+function acknowledged(request: NetlinkRequest): NetlinkRequest {
+  return { ...request, flags: (request.flags ?? 0) | NLM_F.ACK };
+}
+
+/** The kernel takes requests in order and always says what it refuses: with the last one acknowledged, the others are known. */
+function acknowledgingLast(requests: readonly NetlinkRequest[]): NetlinkRequest[] {
+  return requests.map((request, at) => (at === requests.length - 1 ? acknowledged(request) : request));
 }
 
 /** A copy that outlives the shared receive buffer. */

@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 import {
   addressPayload,
   decodeMessages,
+  encodeAttributes,
   encodeMessage,
+  IFLA_INET6,
   linkPayload,
   NLM_F,
   namespaceIdPayload,
@@ -47,6 +49,11 @@ const rule = rulePayload as Codec;
 
 const vzIndex = indexIn('link mtu', link);
 const brIndex = indexIn('link remove', link);
+
+const AF_INET6 = 10;
+const noLinkLocalAddress = encodeAttributes([
+  { type: AF_INET6, payload: encodeAttributes([{ type: IFLA_INET6.ADDR_GEN_MODE, payload: Buffer.from([1]) }]) },
+]);
 
 // vector, message type, flags, codec, what we say
 const cases: [string, number, number, Codec, object][] = [
@@ -101,6 +108,13 @@ const cases: [string, number, number, Codec, object][] = [
   ],
   ['link mtu', RTM.NEWLINK, SET, link, { index: vzIndex, attributes: { mtu: 1300 } }],
   ['link mac', RTM.NEWLINK, SET, link, { index: vzIndex, attributes: { address: '02:00:00:00:00:09' } }],
+  [
+    'link address generation',
+    RTM.NEWLINK,
+    SET,
+    link,
+    { index: vzIndex, attributes: { addressFamilies: noLinkLocalAddress } },
+  ],
   ['link rename', RTM.NEWLINK, SET, link, { index: vzIndex, attributes: { name: 'vz' } }],
   ['link no master', RTM.NEWLINK, SET, link, { index: brIndex, attributes: { master: 0 } }],
   ['link remove', RTM.DELLINK, SET, link, { index: brIndex }],

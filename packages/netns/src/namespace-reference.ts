@@ -78,6 +78,8 @@ export function openSocket(
 /** Runs a synchronous function with the thread inside the namespace, or where it is when none is given. */
 export function insideReference<Result>(netns: NetnsReference | undefined, body: () => Result): Result {
   if (netns === undefined) return body();
+  // Nobody closes it meanwhile: all of this is synchronous.
+  if ('fd' in netns) return insideNetworkNamespace(typeof netns.fd === 'number' ? netns.fd : netns.fd.fd, body);
   using fd = openReference(netns);
   return insideNetworkNamespace(fd.fd, body);
 }

@@ -94,3 +94,17 @@ function checksum(bytes: Buffer): number {
   while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
   return ~sum & 0xffff;
 }
+
+/** A router's word, from the link-local address `path.from`: it is the way out, and this subnet is on the link. */
+export function routerFrame(path: Path, prefix: string): Buffer {
+  const lifetimes = Buffer.from([0, 0, 0x0e, 0x10, 0, 0, 0x0e, 0x10, 0, 0, 0, 0]);
+  const body = Buffer.concat([
+    // Type 134; hop limit 64, no flags, a router for 1,800 seconds; no times of reachability.
+    Buffer.from([134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0]),
+    // Prefix information: on the link, and good for addresses.
+    Buffer.from([3, 4, 64, 0xc0]),
+    lifetimes,
+    parseIpAddress(prefix),
+  ]);
+  return ipFrame(path, ICMPV6, body, 2, 255);
+}

@@ -27,6 +27,7 @@ async function expectAsShown(netns: NetNamespace): Promise<void> {
       kind: mine.kind,
       qdisc: mine.qdisc,
       txqlen: mine.txQueueLength ?? 1000,
+      addressGeneration: mine.addressGeneration,
       flags: sorted(mine.flags.filter((flag) => flag !== 'RUNNING')),
     }).toEqual({
       ifindex: theirs.ifindex,
@@ -36,6 +37,7 @@ async function expectAsShown(netns: NetNamespace): Promise<void> {
       kind: theirs.linkinfo?.info_kind,
       qdisc: theirs.qdisc,
       txqlen: theirs.txqlen ?? 1000,
+      addressGeneration: theirs.inet6_addr_gen_mode,
       // ip leaves RUNNING out and adds words of its own.
       flags: sorted(theirs.flags.filter((flag: string) => !['NO-CARRIER', 'M-DOWN'].includes(flag))),
     });
@@ -58,6 +60,11 @@ rootTest('links of every kind are what ip shows', async () => {
     peer: { name: 'vb', mac: '02:00:00:00:00:02', up: true },
   });
   await link.setMaster('va', 'br0', { netns });
+  for (const [name, generation] of [
+    ['va', 'none'],
+    ['vb', 'random'],
+  ] as const)
+    await link.setAddressGeneration(name, generation, { netns });
   await link.setBridgePort('va', { netns, hairpin: true, isolated: true, learning: false });
   await link.createMacvlan({ name: 'mv', parent: 'vb', netns, mode: 'private' });
   await link.createVxlan({ name: 'vx', netns, id: 42, local: '127.0.0.1', learning: false, master: 'br0' });
@@ -72,6 +79,8 @@ rootTest('links of every kind are what ip shows', async () => {
   expect((await link.get('va', { netns }))?.port).toMatchObject({ hairpin: true, isolated: true, learning: false });
   expect((await link.get('br0', { netns }))?.data).toMatchObject({ stpState: 1, ageingTime: 6000 });
   expect(await link.list({ netns, kind: 'vxlan' })).toHaveLength(1);
+  expect((await link.get('va', { netns }))?.addressGeneration).toBe('none');
+  await expect(link.setAddressGeneration('va', 'eui48' as 'eui64', { netns })).rejects.toThrow('generation');
 });
 
 rootTest('rename, move, address, MTU, alias, queue length, master, down, remove', async () => {

@@ -64,6 +64,18 @@ export const IFLA = {
 } as const;
 /** Inside IFLA_LINKINFO. */
 export const IFLA_INFO = { KIND: 1, DATA: 2, XSTATS: 3, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
+/** Inside IFLA_AF_SPEC: AF_INET6. */
+export const IFLA_INET6 = {
+  FLAGS: 1,
+  CONF: 2,
+  STATS: 3,
+  MCAST: 4,
+  CACHEINFO: 5,
+  ICMP6STATS: 6,
+  TOKEN: 7,
+  ADDR_GEN_MODE: 8,
+  RA_MTU: 9,
+} as const;
 /** IFLA_INFO_DATA of a veth: the peer is a whole link message. */
 export const VETH_INFO = { PEER: 1 } as const;
 /** IFLA_INFO_DATA of a bridge. */

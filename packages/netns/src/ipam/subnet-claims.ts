@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { list as listAddresses } from '../address.ts';
@@ -112,7 +112,7 @@ async function readClaims(directory: string): Promise<SubnetClaim[]> {
 
 /** Names differ where a file system that ignores case would not tell. */
 function claimFile(name: string, family: string): string {
-  return `${createHash('sha256').update(name).digest('hex').slice(0, 32)}.${family}.json`;
+  return `${hash('sha256', name, 'hex').slice(0, 32)}.${family}.json`;
 }
 
 function checked(subnet: Subnet, taken: readonly SubnetInUse[]): Subnet {

@@ -1,3 +1,4 @@
+import { SpecError } from '@ns/libc';
 import {
   IFF,
   type LinkAttributes,
@@ -16,6 +17,7 @@ import {
   send,
   withSocket,
 } from '../namespace-reference.ts';
+import { type AddressGeneration, isAddressGeneration, withAddressGeneration } from './address-generation.ts';
 import { checkLinkName, describeLink, indexOf, type LinkReference, namedLink } from './link.ts';
 
 /* RTM_NEWLINK on a link that exists. Each change needs CAP_NET_ADMIN in the user namespace that owns the network namespace. */
@@ -126,6 +128,28 @@ export async function setMaster(
         : `make ${describeLink(link)} a port of ${describeLink(master)}`;
     socket.request(change(link, doing, { attributes: { master: master === null ? 0 : indexOf(socket, master) } }));
   });
+}
+
+/** The request behind {@link setAddressGeneration}. */
+export function addressGenerationRequest(link: LinkReference, generation: AddressGeneration): NetlinkRequest {
+  if (!isAddressGeneration(generation))
+    throw new SpecError('generation', 'eui64, none, stable_secret or random', generation);
+  const attributes = { addressFamilies: withAddressGeneration(generation) };
+  return change(link, `set how ${describeLink(link)} comes by its link-local address`, { attributes });
+}
+
+/**
+ * Sets how a link comes by its IPv6 link-local address, the next time it goes up; `none`: not at all, and while it has no other
+ * address, nothing is said on it unasked (no duplicate address test, no search for routers).
+ *
+ * @throws NetlinkError EAFNOSUPPORT when the link has no IPv6
+ */
+export async function setAddressGeneration(
+  link: LinkReference,
+  generation: AddressGeneration,
+  options: InNetns = {},
+): Promise<void> {
+  send(options.netns, addressGenerationRequest(link, generation));
 }
 
 /** Removes a link; removing one end of a veth removes both. */

@@ -1,3 +1,4 @@
+export type { AddressGeneration } from './address-generation.ts';
 export { type BridgeOptions, type BridgePortOptions, setBridge, setBridgePort } from './bridge.ts';
 export {
   addAlternativeName,
@@ -5,6 +6,7 @@ export {
   remove,
   removeAlternativeName,
   rename,
+  setAddressGeneration,
   setAlias,
   setDown,
   setMac,

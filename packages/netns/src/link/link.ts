@@ -14,6 +14,7 @@ import {
   RTM,
 } from '@ns/netlink';
 import { type InNetns, withSocket } from '../namespace-reference.ts';
+import { type AddressGeneration, addressGenerationOf } from './address-generation.ts';
 
 /** RFC 2863, in the words of `ip`. */
 export type OperState = 'UNKNOWN' | 'NOTPRESENT' | 'DOWN' | 'LOWERLAYERDOWN' | 'TESTING' | 'DORMANT' | 'UP';
@@ -53,6 +54,8 @@ export interface Link {
   readonly data: LinkDataByKind[keyof LinkDataByKind] | undefined;
   /** `linkinfo.info_slave_data`, of a port of a bridge. */
   readonly port: BridgePortData | undefined;
+  /** `inet6_addr_gen_mode`; a link without IPv6 has none. */
+  readonly addressGeneration: AddressGeneration | undefined;
   /** `stats64` */
   readonly statistics: LinkStatistics | undefined;
 }
@@ -209,6 +212,7 @@ export function toLink({ index, flags, attributes }: LinkHeader & { readonly att
     alias: attributes.alias,
     data: attributes.info?.data,
     port: attributes.info?.portData,
+    addressGeneration: addressGenerationOf(attributes.addressFamilies),
     statistics: attributes.statistics,
   };
 }

@@ -1,15 +1,14 @@
-import { existsSync } from 'node:fs';
 import { add as addAddress } from '../address.ts';
 import type { Firewall } from '../firewall/firewall.ts';
 import { findForwardingObstacles } from '../firewall/obstacles.ts';
 import type { AddressPool } from '../ipam/address-pool.ts';
-import { setUp } from '../link/change.ts';
+import { setAddressGeneration, setUp } from '../link/change.ts';
 import { createBridge } from '../link/create.ts';
 import type { NetnsReference } from '../namespace-reference.ts';
-import { setSync } from '../sysctl.ts';
 import { firewallNetwork } from './network-plan.ts';
 import type { NetworkRecord } from './network-state.ts';
-import { macFor } from './plug-container.ts';
+import { believeNoRouter } from './no-routers.ts';
+import { ignoreWithoutIpv6, macFor } from './plug-container.ts';
 
 /** Makes a network's bridge with its addresses, and lets it through the firewall. */
 export async function buildBridge(
@@ -23,11 +22,12 @@ export async function buildBridge(
   // A bridge without an address of its own takes the lowest of its ports, and changes it under the feet of the containers
   // that remember it when that port goes.
   await createBridge({ name: bridge, mtu, netns, mac: macFor(gateways[0]?.gateway ?? '::', bridge) });
-  // The bridge answers for its addresses from the start: nobody else can have them.
-  if (existsInside(netns, `net/ipv6/conf/${bridge}/accept_dad`))
-    setSync(`net/ipv6/conf/${bridge}/accept_dad`, 0, { netns });
+  believeNoRouter(bridge, netns);
   for (const { gateway, subnet } of gateways)
     await addAddress(bridge, `${gateway}/${subnet.prefixLength}`, { netns, nodad: subnet.family === 'inet6' });
+  // Where containers have no IPv6, the host's services are not to be reached by it either.
+  if (!pools.some(({ subnet }) => subnet.family === 'inet6'))
+    await setAddressGeneration(bridge, 'none', { netns }).catch(ignoreWithoutIpv6);
   await setUp(bridge, { netns });
   await firewall.addNetwork(firewallNetwork(record));
   if (!internal) warnOfObstacles(record, netns);
@@ -40,9 +40,4 @@ function warnOfObstacles({ name, bridge }: NetworkRecord, netns: NetnsReference 
       code: 'NS_NETWORK_BLOCKED',
       detail: `To let it through: ${fix.join('; ')}`,
     });
-}
-
-function existsInside(netns: NetnsReference | undefined, name: string): boolean {
-  // Either all namespaces have IPv6 or none: it is a matter of the kernel.
-  return netns === undefined ? existsSync(`/proc/sys/${name}`) : existsSync('/proc/sys/net/ipv6');
 }

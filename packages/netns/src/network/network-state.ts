@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -146,5 +146,5 @@ function endpointFile(owner: string): string {
 
 /** Hexadecimal digits that stand for a text of any length. */
 export function digest(...parts: readonly string[]): string {
-  return createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 24);
+  return hash('sha256', parts.join('\0'), 'hex').slice(0, 24);
 }

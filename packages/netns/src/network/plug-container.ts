@@ -1,10 +1,10 @@
 import {
   type BatchOutcome,
-  decodeAttributes,
+  findAttribute,
   IFF,
   IFLA,
   linkPayload,
-  type NetlinkError,
+  NetlinkError,
   type NetlinkSocket,
   NLM_F,
   RTM,
@@ -12,11 +12,12 @@ import {
 import { addressRequest } from '../address.ts';
 import type { AddressPool } from '../ipam/address-pool.ts';
 import { bridgePortRequest } from '../link/bridge.ts';
-import { setUpRequest } from '../link/change.ts';
+import { addressGenerationRequest, setUpRequest } from '../link/change.ts';
 import { checkLinkName, shortLookUp } from '../link/link.ts';
 import type { NetNamespace } from '../net-namespace.ts';
 import { routeRequest } from '../route.ts';
 import { digest, type Endpoint, type NetworkRecord } from './network-state.ts';
+import { believeNoRouter } from './no-routers.ts';
 
 /** Where a container is plugged in. */
 export interface NetworkSide {
@@ -65,10 +66,12 @@ export function plugContainer(
   };
   // hairpin: with br_netfilter, a container's own published port comes back through the port it left by.
   const port = bridgePortRequest(hostLink, { hairpin: true, isolated: !record.icc });
-  const [made, opened, found] = socket.exchange([veth, port, shortLookUp(hostLink)]);
+  const quiet = addressGenerationRequest(hostLink, 'none');
+  const [made, opened, silenced, found] = socket.exchange([veth, port, quiet, shortLookUp(hostLink)]);
   // The name on this side is ours alone, so it is the one inside that is taken.
   if (made?.error?.code === 'EEXIST') throw new LinkNameTakenError(made.error);
   for (const outcome of [made, opened, found]) failOn(outcome);
+  failOn(silenced, withoutIpv6);
   const index = otherEnd(found!.answers[0]!.payload);
 
   const addresses = pools.map((pool) => {
@@ -85,7 +88,11 @@ export function plugContainer(
     }),
     mayFail: via.includes(':') ? ('anyhow' as const) : never,
   }));
-  const steps = [...addresses, { request: setUpRequest(index), mayFail: never }, ...routes];
+  // What a link says on its own goes out of every port of the bridge: with hundreds of them, that was most of the time.
+  const hasIpv6 = pools.some((pool) => pool.subnet.family === 'inet6');
+  believeNoRouter(link, inside);
+  const silence = hasIpv6 ? [] : [{ request: addressGenerationRequest(index, 'none'), mayFail: withoutIpv6 }];
+  const steps = [...addresses, ...silence, { request: setUpRequest(index), mayFail: never }, ...routes];
   const outcomes = inside.socket.exchange(steps.map(({ request }) => request));
   for (const [step, { mayFail }] of steps.entries()) failOn(outcomes[step], mayFail);
 }
@@ -95,8 +102,7 @@ const oneQueue = { numTxQueues: 1, numRxQueues: 1 } as const;
 
 /** A veth names its other end, by its index over there. Only this one attribute is read: there are fifty. */
 function otherEnd(link: Buffer): number {
-  const attribute = decodeAttributes(link.subarray(LINK_HEADER_SIZE)).find(({ type }) => type === IFLA.LINK);
-  return attribute!.payload.readUInt32LE(0);
+  return findAttribute(link.subarray(LINK_HEADER_SIZE), IFLA.LINK)!.readUInt32LE(0);
 }
 
 // struct ifinfomsg
@@ -110,6 +116,13 @@ export class LinkNameTakenError extends Error {
 }
 
 const never: readonly string[] = [];
+// A kernel without IPv6, or an MTU too small for it: the link says nothing anyway.
+const withoutIpv6: readonly string[] = ['EAFNOSUPPORT'];
+
+/** For a promise of a request that a link without IPv6 refuses. */
+export function ignoreWithoutIpv6(error: unknown): void {
+  if (!(error instanceof NetlinkError) || !withoutIpv6.includes(error.code)) throw error;
+}
 
 function failOn(outcome: BatchOutcome | undefined, mayFail: 'anyhow' | readonly string[] = never): void {
   const error = outcome?.error;
