@@ -2,13 +2,14 @@ import { add as addAddress } from '../address.ts';
 import type { Firewall } from '../firewall/firewall.ts';
 import { findForwardingObstacles } from '../firewall/obstacles.ts';
 import type { AddressPool } from '../ipam/address-pool.ts';
-import { setAddressGeneration, setUp } from '../link/change.ts';
+import { setUp } from '../link/change.ts';
 import { createBridge } from '../link/create.ts';
 import type { NetnsReference } from '../namespace-reference.ts';
 import { firewallNetwork } from './network-plan.ts';
 import type { NetworkRecord } from './network-state.ts';
-import { believeNoRouter } from './no-routers.ts';
-import { ignoreWithoutIpv6, macFor } from './plug-container.ts';
+
+import { macFor } from './plug-container.ts';
+import { believeNoRouter, switchIpv6Off } from './quiet-link.ts';
 
 /** Makes a network's bridge with its addresses, and lets it through the firewall. */
 export async function buildBridge(
@@ -22,12 +23,11 @@ export async function buildBridge(
   // A bridge without an address of its own takes the lowest of its ports, and changes it under the feet of the containers
   // that remember it when that port goes.
   await createBridge({ name: bridge, mtu, netns, mac: macFor(gateways[0]?.gateway ?? '::', bridge) });
-  believeNoRouter(bridge, netns);
+  // Where containers have no IPv6, the host's services are not to be reached by it either.
+  const quieten = pools.some(({ subnet }) => subnet.family === 'inet6') ? believeNoRouter : switchIpv6Off;
+  quieten(bridge, netns);
   for (const { gateway, subnet } of gateways)
     await addAddress(bridge, `${gateway}/${subnet.prefixLength}`, { netns, nodad: subnet.family === 'inet6' });
-  // Where containers have no IPv6, the host's services are not to be reached by it either.
-  if (!pools.some(({ subnet }) => subnet.family === 'inet6'))
-    await setAddressGeneration(bridge, 'none', { netns }).catch(ignoreWithoutIpv6);
   await setUp(bridge, { netns });
   await firewall.addNetwork(firewallNetwork(record));
   if (!internal) warnOfObstacles(record, netns);

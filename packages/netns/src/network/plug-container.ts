@@ -4,7 +4,7 @@ import {
   IFF,
   IFLA,
   linkPayload,
-  NetlinkError,
+  type NetlinkError,
   type NetlinkSocket,
   NLM_F,
   RTM,
@@ -17,7 +17,7 @@ import { checkLinkName, shortLookUp } from '../link/link.ts';
 import type { NetNamespace } from '../net-namespace.ts';
 import { routeRequest } from '../route.ts';
 import { digest, type Endpoint, type NetworkRecord } from './network-state.ts';
-import { believeNoRouter } from './no-routers.ts';
+import { believeNoRouter, switchIpv6Off } from './quiet-link.ts';
 
 /** Where a container is plugged in. */
 export interface NetworkSide {
@@ -88,11 +88,9 @@ export function plugContainer(
     }),
     mayFail: via.includes(':') ? ('anyhow' as const) : never,
   }));
-  // What a link says on its own goes out of every port of the bridge: with hundreds of them, that was most of the time.
-  const hasIpv6 = pools.some((pool) => pool.subnet.family === 'inet6');
-  believeNoRouter(link, inside);
-  const silence = hasIpv6 ? [] : [{ request: addressGenerationRequest(index, 'none'), mayFail: withoutIpv6 }];
-  const steps = [...addresses, ...silence, { request: setUpRequest(index), mayFail: never }, ...routes];
+  const quieten = pools.some(({ subnet }) => subnet.family === 'inet6') ? believeNoRouter : switchIpv6Off;
+  quieten(link, inside);
+  const steps = [...addresses, { request: setUpRequest(index), mayFail: never }, ...routes];
   const outcomes = inside.socket.exchange(steps.map(({ request }) => request));
   for (const [step, { mayFail }] of steps.entries()) failOn(outcomes[step], mayFail);
 }
@@ -118,11 +116,6 @@ export class LinkNameTakenError extends Error {
 const never: readonly string[] = [];
 // A kernel without IPv6, or an MTU too small for it: the link says nothing anyway.
 const withoutIpv6: readonly string[] = ['EAFNOSUPPORT'];
-
-/** For a promise of a request that a link without IPv6 refuses. */
-export function ignoreWithoutIpv6(error: unknown): void {
-  if (!(error instanceof NetlinkError) || !withoutIpv6.includes(error.code)) throw error;
-}
 
 function failOn(outcome: BatchOutcome | undefined, mayFail: 'anyhow' | readonly string[] = never): void {
   const error = outcome?.error;

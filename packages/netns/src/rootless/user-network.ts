@@ -57,7 +57,11 @@ export function installedUserNetworks(path: string = process.env.PATH ?? ''): Us
  * Connects the network namespace of a process to the host's network as an ordinary user can: through a program that makes
  * sockets on its behalf. The host's own 127.0.0.1 is not reachable from inside.
  *
- * @throws UnavailableError when neither program is installed: the namespace then has loopback only
+ * Datagrams are answered to whoever is outside; of the host's own addresses, 127.0.0.1 included, the pasta of Debian 12 (2023) loses
+ * the answers.
+ *
+ * @throws UnavailableError when neither program is installed: the namespace then has loopback only; for ports that
+ *   slirp4netns cannot publish: on addresses of IPv6, and of UDP on 127.0.0.0/8
  * @throws NsError ERR_NS_USER_NETWORK_FAILED with what the program said
  */
 export async function connectUserNetwork(options: UserNetworkOptions): Promise<UserNetwork> {
@@ -72,6 +76,7 @@ export async function connectUserNetwork(options: UserNetworkOptions): Promise<U
     );
   }
   const ports = (options.ports ?? []).flatMap((text) => parsePortSpec(text)).map(resolvePort);
+  if (program === 'slirp4netns') for (const port of ports) refuseForSlirp(port);
   const directory = await mkdtemp(join(tmpdir(), 'ns-slirp-'));
   const socketPath = join(directory, 'api');
   const { execa } = await import('execa');
@@ -112,6 +117,21 @@ export async function connectUserNetwork(options: UserNetworkOptions): Promise<U
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** slirp4netns forwards IPv4 only, and what keeps the host's loopback from the container keeps its answers from there too. */
+function refuseForSlirp({ protocol, hostAddress, hostPort }: ForwardedPort): void {
+  const why = hostAddress.includes(':')
+    ? 'slirp4netns has no ports on addresses of IPv6'
+    : protocol === 'udp' && hostAddress.startsWith('127.')
+      ? 'slirp4netns answers no datagrams of the host itself'
+      : undefined;
+  if (why !== undefined)
+    throw new UnavailableError(
+      `port ${hostPort}/${protocol} of ${hostAddress}`,
+      why,
+      'Install passt, which has pasta, or publish it on an IPv4 address that others reach',
+    );
 }
 
 /** A free port, chosen now. Another program may take it before ours does; the program then says so. */

@@ -1,0 +1,34 @@
+import { writeFileSync } from 'node:fs';
+import { insideReference, type NetnsReference } from '../namespace-reference.ts';
+
+/*
+ * No link of a network takes a router's word: any container could call itself one, and read what the host or its neighbours
+ * send by IPv6, also where the network has IPv4 only (CVE-2020-10749, CVE-2020-13401). Nor does it say more than it must: what
+ * it says goes out of every port of the bridge, and with hundreds of them that was most of the time of a connect.
+ *
+ * To be called before the link is up. A kernel without IPv6, or a link with an MTU too small for it, has nothing to set.
+ */
+
+/** A link that has addresses of IPv6. They are made from what we handed out, so nobody is asked whether they are taken. */
+export function believeNoRouter(link: string, netns: NetnsReference | undefined): void {
+  setAll(link, { accept_ra: 0, accept_dad: 0 }, netns);
+}
+
+/** A link of a network with IPv4 only, as Docker has it. */
+export function switchIpv6Off(link: string, netns: NetnsReference | undefined): void {
+  setAll(link, { disable_ipv6: 1 }, netns);
+}
+
+function setAll(link: string, values: Readonly<Record<string, number>>, netns: NetnsReference | undefined): void {
+  insideReference(netns, () => {
+    for (const [name, value] of Object.entries(values)) setIfThere(`/proc/sys/net/ipv6/conf/${link}/${name}`, value);
+  });
+}
+
+function setIfThere(path: string, value: number): void {
+  try {
+    writeFileSync(path, String(value));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
