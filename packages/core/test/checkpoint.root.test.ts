@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Cgroup } from '@ns/cgroups';
@@ -135,6 +135,42 @@ test('what was counting goes on where it was, with the same privileges, limits a
     expect(end.counted).toBe(numbers(end.text).at(-1));
     expect(await third.diff()).toEqual(expect.arrayContaining([expect.objectContaining({ path: '/tmp/counted' })]));
     await third.remove();
+  });
+}, 240_000);
+
+/** Its namespaces, as links of /proc/PID/ns name them. */
+const namespaceKinds = ['cgroup', 'ipc', 'mnt', 'net', 'pid', 'time', 'uts'] as const;
+const namespacesOf = (pid: number) => namespaceKinds.map((kind) => readlinkSync(`/proc/${pid}/ns/${kind}`));
+
+/** The same of a process that is executed in it. */
+async function namespacesInside(container: Container): Promise<string[]> {
+  const paths = namespaceKinds.map((kind) => `/proc/self/ns/${kind}`);
+  return (await container.exec('readlink', paths, { check: true })).stdout.trim().split('\n');
+}
+
+test('commands and clocks are those of the container that was restored, in all its namespaces', async () => {
+  await leavesNothing(async () => {
+    const directory = join(place, 'checkpoint');
+    const hour = 3600;
+    const uptime = async (container: Container) => {
+      const { stdout } = await container.exec('cat', ['/proc/uptime'], { check: true });
+      return Number(stdout.split(' ')[0]);
+    };
+    const original = await startCounter({ namespaces: { time: { boottimeNs: hour * 1e9, monotonicNs: hour * 1e9 } } });
+    expect(await namespacesInside(original)).toEqual(namespacesOf(original.pid!));
+    const before = await uptime(original);
+    expect(before).toBeGreaterThan(hour);
+    await original.checkpoint({ directory });
+    await original.remove();
+    const restored = await Container.restore({ directory });
+    const program = (await restored.processes()).find(({ pid }) => pid === 2)!;
+    expect(namespacesOf(program.hostPid)).toEqual(namespacesOf(restored.pid!));
+    expect(await namespacesInside(restored)).toEqual(namespacesOf(program.hostPid));
+    // Time went on, but no hour passed and none was lost.
+    const passed = (await uptime(restored)) - before;
+    expect(passed).toBeGreaterThanOrEqual(0);
+    expect(passed).toBeLessThan(600);
+    await restored.remove({ force: true });
   });
 }, 240_000);
 

@@ -10,6 +10,9 @@ import { Lacking, type Trial, type Trials } from './capability.ts';
 /** Programs that some features need, and files that grant ids. */
 export type ProgramFeature = 'newuidmap' | 'subordinateIds' | 'fuseOverlayfs' | 'pasta' | 'slirp4netns' | 'criu';
 
+/** It tries the whole kernel: some tens of milliseconds, but seconds where that is emulated. */
+const CRIU_CHECK_MS = 60_000;
+
 export const programTrials: Trials<ProgramFeature> = {
   newuidmap() {
     const programs = ['newuidmap', 'newgidmap'].map((name) => installed(name, 'uidmap'));
@@ -36,9 +39,14 @@ export const programTrials: Trials<ProgramFeature> = {
   async criu() {
     const path = installed('criu', 'criu');
     try {
-      await promisify(execFile)(path, ['check'], { timeout: 5000 });
+      await promisify(execFile)(path, ['check'], { timeout: CRIU_CHECK_MS });
     } catch (error) {
-      const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
+      const { stdout = '', stderr = '', killed } = error as { stdout?: string; stderr?: string; killed?: boolean };
+      if (killed)
+        throw new Lacking(
+          `criu check has not ended after ${CRIU_CHECK_MS / 1000} s`,
+          'Try again when there is less load',
+        );
       const said = `${stdout}${stderr}`.trim().split('\n').at(-1);
       throw new Lacking(`criu check: ${said}`, 'Run `criu check --all` as root: it names what the kernel lacks');
     }
