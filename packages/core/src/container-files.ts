@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import type { Step } from '@ns/launch';
 import { NsError, type OwnedFd, ResourceStack, UnavailableError } from '@ns/libc';
@@ -165,6 +166,8 @@ export class HeldOverlays implements Disposable {
 export async function diffContainer(overlays: readonly ContainerOverlay[]): Promise<Change[]> {
   const changes = await Promise.all(
     overlays.map(async ({ target, upper, lower, inside, lowerInside }) => {
+      // What lies below need not be looked at, nor may it by an ordinary user: /lost+found.
+      if (readdirSync(upper).length === 0) return [];
       const found = await diffLayer(upper, lower, lowerInside && inside ? { mapOwner: inside } : {});
       return found.map((change) => ({ ...change, path: target === '/' ? change.path : `${target}${change.path}` }));
     }),

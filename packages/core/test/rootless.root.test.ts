@@ -47,6 +47,16 @@ for (const who of ['withRanges', 'alone'] as const) {
   const told = (stdout: string) => ({ exitCode: 0, reason: 'exit', stdout, stderr: '' });
 
   describe(title, () => {
+    rootlessTest('has no place to write to when he wants none', () => {
+      expect(of('read-only root')).toMatchObject({ stdout: '', exitCode: 2 });
+      expect(String(of('read-only root').stderr).match(/Read-only file system/g)).toHaveLength(2);
+    });
+
+    rootlessTest('sees what his container changed, and is told what would help where something does not work', () => {
+      expect(of('what it changed')).toContain('added /srv/made');
+      expect(of('advice of probe()')).toEqual([]);
+    });
+
     rootlessTest('is root inside', () => {
       expect(of('id')).toEqual(told('0\n0'));
       expect(of('single id').exitCode).toBe(0);

@@ -18,7 +18,7 @@ export function reapOrphans(): void {
   const ended = children.filter((pid) => /\) Z \d+ [^)]*$/.test(readProc(`/proc/${pid}/stat`)));
   if (ended.length === 0) return;
   for (const { pids, release } of childrenOfEndedWorkers((thread) => existsSync(`/proc/self/task/${thread}`))) {
-    for (const pid of ended) if (pids.has(pid)) syscall(SYS.wait4, pid, 0, WNOHANG, 0);
+    for (const pid of ended) if (pids.has(pid)) syscall(SYS.wait4, pid, pids.get(pid)!, WNOHANG, 0);
     if (isMainThread && !children.some((pid) => pids.has(pid) && existsSync(`/proc/${pid}`))) release();
   }
 }

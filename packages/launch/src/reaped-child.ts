@@ -1,6 +1,6 @@
 import { allocate, SYS, syscall, WNOHANG } from '@ns/libc';
 import { decodeUsage, type ResourceUsage } from './records.ts';
-import { forgetChild } from './worker-children.ts';
+import { childEndAddress, forgetChild } from './worker-children.ts';
 
 /** How a child ended: its wait status, and what it used with all that it has waited for. */
 export interface ChildEnd {
@@ -28,11 +28,9 @@ export class ReapedChild {
   hasEnded(): boolean {
     if (this.#end) return true;
     const { bytes, address } = waitResult;
-    const result = syscall(SYS.wait4, this.pid, address, WNOHANG, address + 8);
-    if (result > 0) {
-      this.#end = { status: bytes.readInt32LE(0), usage: decodeUsage(bytes.subarray(8)) };
-      forgetChild(this.pid);
-    }
+    const result = syscall(SYS.wait4, this.pid, childEndAddress(this.pid) ?? address, WNOHANG, address + 8);
+    if (result > 0)
+      this.#end = { status: forgetChild(this.pid) ?? bytes.readInt32LE(0), usage: decodeUsage(bytes.subarray(8)) };
     return result !== 0;
   }
 

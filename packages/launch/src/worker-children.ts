@@ -4,14 +4,17 @@ import { check, type Memory, mapShared, memfd, type OwnedFd, SYS, syscall } from
 
 /* When a worker thread is terminated, its processes end with it, and the kernel makes their zombies children of the main
    thread, where nobody knows of them. Which they are cannot be told by anything a process says of itself: one that Node has
-   started could say the same. So a worker has a page that belongs to the process and outlives the thread, and there the kernel
-   and the C library themselves write the pid of each child, at the moment there is one. */
+   started could say the same. So a worker has pages that belong to the process and outlive the thread, and there the kernel
+   and the C library themselves write the pid of each child, at the moment there is one. How a child ended, the kernel writes
+   beside it when it is waited for: a thread may be terminated right after, and the pid be that of somebody else's child. */
 
 const NAME = 'ns-children';
 const SLOTS = 1024;
-/** Size of a table in bytes: the id of its thread, the pids, and a word for one more than there is room for. */
-export const TABLE_SIZE = 4 * SLOTS;
+/** Size of a table in bytes: the id of its thread, the pids, and a word for one more than there is room for; then as many ends. */
+export const TABLE_SIZE = 2 * 4 * SLOTS;
 const SURPLUS = SLOTS - 1;
+/** In place of a wait status, which is never negative. */
+const NOT_WAITED_FOR = -1;
 
 /** The children of this worker thread. */
 export class WorkerChildren {
@@ -29,9 +32,17 @@ export class WorkerChildren {
   nextSlot(): number {
     for (let i = 0; i < SURPLUS - 1; i++) {
       this.#last = (this.#last % (SURPLUS - 1)) + 1;
-      if (this.#words[this.#last] === 0) return this.#last;
+      if (this.#words[this.#last] !== 0) continue;
+      this.#words[SLOTS + this.#last] = NOT_WAITED_FOR;
+      return this.#last;
     }
     return SURPLUS;
+  }
+
+  /** Where wait4(2) has to write the status of this child. */
+  endAddress(pid: number): number | undefined {
+    const slot = this.#slotOf(pid);
+    return slot && this.#memory.address + 4 * (SLOTS + slot);
   }
 
   /** One word of it, to be written to. */
@@ -39,16 +50,23 @@ export class WorkerChildren {
     return this.#words.subarray(slot, slot + 1);
   }
 
-  /** This thread has waited for it. */
-  forget(pid: number): void {
-    const slot = this.#words.indexOf(pid, 1);
-    if (slot > 0) this.#words[slot] = 0;
+  /** This thread has waited for it. Gives back its wait status. */
+  forget(pid: number): number | undefined {
+    const slot = this.#slotOf(pid);
+    if (!slot) return undefined;
+    this.#words[slot] = 0;
+    return this.#words[SLOTS + slot];
   }
 
   /** Gives the page back, if there is nobody who would have to be found. */
   release(): void {
-    if (this.#words.every((pid, slot) => slot === 0 || slot === SURPLUS || pid === 0))
+    if (this.#words.subarray(1, SURPLUS).every((pid) => pid === 0))
       syscall(SYS.munmap, this.#memory.address, TABLE_SIZE);
+  }
+
+  #slotOf(pid: number): number | undefined {
+    const slot = this.#words.subarray(1, SURPLUS).indexOf(pid) + 1;
+    return slot > 0 ? slot : undefined;
   }
 }
 
@@ -61,9 +79,14 @@ export function workerChildren(): WorkerChildren | undefined {
   return children;
 }
 
-/** This thread has waited for a child of its own. */
-export function forgetChild(pid: number): void {
-  children?.forget(pid);
+/** Where wait4(2) has to write the status of a child of this thread; undefined where that is nobody else's business. */
+export function childEndAddress(pid: number): number | undefined {
+  return children?.endAddress(pid);
+}
+
+/** This thread has waited for a child of its own. Gives back the wait status that was written to {@link childEndAddress}. */
+export function forgetChild(pid: number): number | undefined {
+  return children?.forget(pid);
 }
 
 /** The thread ends, and this is the last that it does. */
@@ -74,7 +97,8 @@ export function releaseChildren(): void {
 
 /** What a thread that is gone has left. */
 export interface LeftChildren {
-  readonly pids: ReadonlySet<number>;
+  /** Those that nobody has waited for, and where wait4(2) has to write their status. */
+  readonly pids: ReadonlyMap<number, number>;
   /** Only the main thread may: what two threads gave back could be somebody else's by then. */
   release(): void;
 }
@@ -84,13 +108,17 @@ export function childrenOfEndedWorkers(alive: (thread: number) => boolean): Left
   const memory = openSync('/proc/self/mem', 'r');
   try {
     return tables().flatMap((address) => {
-      const words = new Int32Array(SLOTS);
+      const words = new Int32Array(2 * SLOTS);
       if (readSync(memory, words, 0, TABLE_SIZE, address) < TABLE_SIZE) return [];
       // Without a thread it is just being made.
       if (words[0] === 0 || alive(words[0]!)) return [];
       return [
         {
-          pids: new Set(words.subarray(1, SURPLUS).filter((pid) => pid > 0)),
+          pids: new Map(
+            [...words.subarray(0, SURPLUS).entries()]
+              .filter(([slot, pid]) => slot > 0 && pid > 0 && words[SLOTS + slot] === NOT_WAITED_FOR)
+              .map(([slot, pid]) => [pid, address + 4 * (SLOTS + slot)]),
+          ),
           release: () => void check('munmap', syscall(SYS.munmap, address, TABLE_SIZE)),
         },
       ];

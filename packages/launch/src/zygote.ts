@@ -23,7 +23,7 @@ import { reapOrphans } from './orphans.ts';
 import { posixSpawn } from './posix-spawn.ts';
 import { SIGNALS } from './signals.ts';
 import { openStage } from './stage-image.ts';
-import { forgetChild, releaseChildren, workerChildren } from './worker-children.ts';
+import { childEndAddress, forgetChild, releaseChildren, workerChildren } from './worker-children.ts';
 import { MOST_FDS, TABLE_AT, zygoteProgram } from './zygote-program.ts';
 
 /* posix_spawn(3) holds its caller until the new process has executed: half of what a start costs this thread. A process
@@ -121,12 +121,12 @@ export class Zygote {
   kill(): void {
     this.#socket.close();
     syscall(SYS.kill, this.#pid, SIGNALS.SIGKILL);
-    while (syscall(SYS.wait4, this.#pid, 0, 0, 0) === -ERRNO.EINTR);
+    while (syscall(SYS.wait4, this.#pid, childEndAddress(this.#pid) ?? 0, 0, 0) === -ERRNO.EINTR);
     forgetChild(this.#pid);
   }
 
   #isReaped(): boolean {
-    if (syscall(SYS.wait4, this.#pid, 0, WNOHANG, 0) === 0) return false;
+    if (syscall(SYS.wait4, this.#pid, childEndAddress(this.#pid) ?? 0, WNOHANG, 0) === 0) return false;
     forgetChild(this.#pid);
     return true;
   }

@@ -193,3 +193,8 @@ rootTest('what a terminated worker leaves is waited for, and nobody who only bea
     tables: 0,
   });
 });
+
+rootTest('nor anybody who has the pid of a child that the worker had waited for itself', async () => {
+  using script = new NodeScript('stale-pid');
+  expect(JSON.parse(await text(script.start([]).stdout))).toEqual({ listed: 1, left: ['the child'], code: 7 });
+});

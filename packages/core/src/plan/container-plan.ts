@@ -16,7 +16,7 @@ import type { ResolvedRoot } from '../rootfs.ts';
 import type { ResolvedUser } from '../user.ts';
 import { cgroupSteps, type VisibleCgroup } from './cgroup-steps.ts';
 import { withMountLabel } from './mount-label.ts';
-import { hiddenByMask, type PlacedFile, rootSteps, type ScratchUse } from './root-steps.ts';
+import { hiddenByMask, isAssembled, type PlacedFile, rootSteps, type ScratchUse } from './root-steps.ts';
 
 const CAP_SYS_ADMIN = 1n << 21n;
 
@@ -181,7 +181,10 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
       : []),
     ...(masked.length > 0 ? [{ op: 'mask', paths: masked } as const] : []),
     ...(design.readonlyPaths.length > 0 ? [{ op: 'readonlyPaths', paths: design.readonlyPaths } as const] : []),
-    ...(root.kind === 'bind' && root.writable === 'none' ? [{ op: 'readonlyRoot' } as const] : []),
+    // An overlay without a place to write to is read-only by itself.
+    ...(root.writable === 'none' && (root.kind === 'bind' || isAssembled(root, namespaces.idMaps !== undefined))
+      ? [{ op: 'readonlyRoot' } as const]
+      : []),
     { op: 'pivotRoot' },
     // The host's /dev/null must not stay reachable through a descriptor: fchmod on it would change the host's.
     ...(design.nullFds.length > 0 ? [{ op: 'stdioNull', fds: design.nullFds } as const] : []),

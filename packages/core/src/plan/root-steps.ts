@@ -45,6 +45,11 @@ export function scratchOptions({ writable }: Pick<ResolvedRoot, 'writable'>): Re
   };
 }
 
+/** Is the root a tmpfs with a mount for each directory of the host? */
+export function isAssembled(root: ResolvedRoot, userNamespace: boolean): boolean {
+  return root.host && userNamespace;
+}
+
 /** Steps that put the root file system together. */
 export function rootSteps(
   root: ResolvedRoot,
@@ -57,7 +62,7 @@ export function rootSteps(
     ...(reuse && { reuse: 'scratch' }),
     handOver,
   };
-  if (root.host && userNamespace) return [scratch, ...assembledHostRoot(root, files, host)];
+  if (isAssembled(root, userNamespace)) return [scratch, ...assembledHostRoot(root, files, host)];
   if (root.kind === 'bind') return [scratch, { op: 'bindRoot', source: root.layers[0]!, attributes: ['nodev'] }];
 
   const appendLower = kernelAtLeast(host, 6, 8);

@@ -1,7 +1,7 @@
-import { O, open } from '@ns/libc';
+import { O, open, type SyscallError } from '@ns/libc';
 import { cloneMount, createMount, createUserNamespace, idmapMount } from '@ns/mounts';
 import { attemptInside } from './attempt.ts';
-import type { Trial, Trials } from './capability.ts';
+import { Lacking, type Trial, type Trials } from './capability.ts';
 
 /** File systems and mounts. */
 export type FileSystemFeature = 'mountApi' | 'overlay' | 'overlayInUserNamespace' | 'idmappedMounts' | 'fuse';
@@ -12,6 +12,8 @@ export const fileSystemTrials: Trials<FileSystemFeature> = {
   overlay: overlay('if needed'),
   overlayInUserNamespace: overlay('always'),
   async idmappedMounts() {
+    if (process.geteuid!() !== 0)
+      throw new Lacking('mapping the ids of a mount takes CAP_SYS_ADMIN on the host', 'Run as root');
     const ids = [{ container: 0, host: 100_000, size: 1 }];
     using userNamespace = await createUserNamespace({ uids: ids, gids: ids });
     using root = cloneMount('/');
@@ -26,7 +28,13 @@ export const fileSystemTrials: Trials<FileSystemFeature> = {
     }
   },
   fuse() {
-    open('/dev/fuse', O.RDWR).close();
+    try {
+      open('/dev/fuse', O.RDWR).close();
+    } catch (error) {
+      const { code, message } = error as SyscallError;
+      const fix = code === 'ENOENT' || code === 'ENODEV' || code === 'ENXIO' ? 'modprobe fuse' : 'chmod 0666 /dev/fuse';
+      throw new Lacking(message, `As root: ${fix}`);
+    }
   },
 };
 

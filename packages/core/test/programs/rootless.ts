@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { Container, NsError, Pool, run, Volume } from '../../src/index.ts';
+import { Container, NsError, Pool, probe as probeMachine, run, Volume } from '../../src/index.ts';
 
 /* What an ordinary user does with the library. Prints one JSON object: {name of the case: what came of it}. */
 
@@ -47,6 +47,16 @@ await see('a directory itself', async () => {
   const { exitCode } = await run(['/bin/busybox', 'touch', '/made'], { rootfs: { dir: root }, writable: 'direct' });
   return { exitCode, onDisk: existsSync(join(root, 'made')) };
 });
+await see('read-only root', () => out('touch /made /usr/made; ls /made', { writable: 'none' }));
+await see('what it changed', async () => {
+  await using container = await Container.create({ command: ['sh', '-c', 'echo x > /srv/made'] });
+  await container.start();
+  await container.wait();
+  return (await container.diff()).map(({ kind, path }) => `${kind} ${path}`);
+});
+await see('advice of probe()', async () =>
+  Object.entries(await probeMachine()).flatMap(([name, { ok, why, fix }]) => (ok || (why && fix) ? [] : [name])),
+);
 await see('bind', () =>
   out('cat /data/x; touch /data/y', { mounts: [{ source: scratch, target: '/data', readonly: true }] }),
 );
