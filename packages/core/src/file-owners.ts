@@ -26,6 +26,18 @@ export function ownersOutside({ uids, gids }: Ids): MapOwner {
   return ({ uid, gid }) => ({ uid: outside(uids, uid), gid: outside(gids, gid) });
 }
 
+/**
+ * Owners that files can be given inside, of those that this process sees, or that are those inside already. Who has no id there
+ * cannot be named: it is root instead.
+ */
+export function givableOwners({ uids, gids }: Ids, seen: 'inside' | 'outside'): MapOwner {
+  const give = (ranges: readonly IdRange[], id: number) => {
+    if (seen === 'outside') return find(ranges, id, 'host', 'container') ?? 0;
+    return find(ranges, id, 'container', 'host') === undefined ? 0 : id;
+  };
+  return ({ uid, gid }) => ({ uid: give(uids, uid), gid: give(gids, gid) });
+}
+
 type Side = 'container' | 'host';
 
 function translate(ranges: readonly IdRange[], id: number, from: Side, to: Side): number {

@@ -52,6 +52,10 @@ for (const who of ['withRanges', 'alone'] as const) {
       expect(String(of('read-only root').stderr).match(/Read-only file system/g)).toHaveLength(2);
     });
 
+    rootlessTest('owns inside what is his outside', () => {
+      expect(of('an overlay of a directory of his own')).toEqual({ stdout: '0:0\n0:0\n', exitCode: 0 });
+    });
+
     rootlessTest('sees what his container changed, and is told what would help where something does not work', () => {
       expect(of('what it changed')).toContain('added /srv/made');
       expect(of('advice of probe()')).toEqual([]);

@@ -35,7 +35,7 @@ export function restorePlan(design: ContainerDesign, host: Host, criu: Criu, che
         sessionKeyringStep(design),
         { op: 'umask', mask: 0 },
         { op: 'propagation', propagation: 'rslave' },
-        ...rootSteps(root, { files, scratch, userNamespace: namespaces.idMaps !== undefined }, host),
+        ...rootSteps(root, { files, scratch, idMaps: namespaces.idMaps }, host),
         ...design.mounts.filter(({ op }) => op === 'bind'),
         { op: 'stageRoot' },
         {

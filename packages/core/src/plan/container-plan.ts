@@ -163,11 +163,7 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     { op: 'propagation', propagation: 'rslave' },
     ...withMountLabel(
       [
-        ...rootSteps(
-          root,
-          { files: design.files, scratch: design.scratch, userNamespace: namespaces.idMaps !== undefined },
-          host,
-        ),
+        ...rootSteps(root, { files: design.files, scratch: design.scratch, idMaps: namespaces.idMaps }, host),
         ...fileSystemSteps(design),
         ...design.mounts,
       ],

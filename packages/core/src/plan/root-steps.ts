@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { parseSize } from '@ns/cgroups';
-import type { LayerDirectory, OverlayUpper, Step } from '@ns/launch';
-import { MAX_LOWER_LAYERS } from '@ns/overlayfs';
+import type { IdMaps, LayerDirectory, OverlayUpper, Step } from '@ns/launch';
+import { MAX_LOWER_LAYERS, type Owner } from '@ns/overlayfs';
+import { givableOwners } from '../file-owners.ts';
 import { type Host, kernelAtLeast } from '../host.ts';
 import type { ResolvedRoot } from '../rootfs.ts';
 
@@ -31,7 +32,8 @@ export interface ScratchUse {
 export interface RootContext {
   readonly files: readonly PlacedFile[];
   readonly scratch: ScratchUse;
-  readonly userNamespace: boolean;
+  /** Of the user namespace it is made in, if any. */
+  readonly idMaps: IdMaps | undefined;
 }
 
 /** Of the tmpfs that holds what a container writes. */
@@ -53,9 +55,10 @@ export function isAssembled(root: ResolvedRoot, userNamespace: boolean): boolean
 /** Steps that put the root file system together. */
 export function rootSteps(
   root: ResolvedRoot,
-  { files, scratch: { reuse, covered, handOver }, userNamespace }: RootContext,
+  { files, scratch: { reuse, covered, handOver }, idMaps }: RootContext,
   host: Host,
 ): Step[] {
+  const userNamespace = idMaps !== undefined;
   const scratch: Step = {
     op: 'mountScratch',
     options: scratchOptions(root),
@@ -95,7 +98,7 @@ export function rootSteps(
     ...(root.kept
       ? [{ op: 'attachLayer', mount: root.kept.mount, name: 'kept', source: root.kept.mount } as const]
       : []),
-    ...(covered ? [] : [coverLayer(root, files, host, userNamespace)]),
+    ...(covered ? [] : [coverLayer(root, files, host, idMaps)]),
     ...bottom.map((lower): Step => ({ op: 'mountOverlay', target: '/', layer: BOTTOM_LAYER, lower, ...common })),
     overlay('/', ['cover', ...top], writable ?? { scratch: 'root' }),
   ];
@@ -141,7 +144,10 @@ function withinLimit(layers: readonly string[]): { top: readonly string[]; botto
 }
 
 /** The layer above the image's: mount points that are no links, hidden places, and files that Docker also gives. */
-function coverLayer(root: ResolvedRoot, files: readonly PlacedFile[], host: Host, userNamespace: boolean): Step {
+function coverLayer(root: ResolvedRoot, files: readonly PlacedFile[], host: Host, idMaps: IdMaps | undefined): Step {
+  const given = idMaps
+    ? givableOwners(idMaps, (root.handles ?? []).length > 0 ? 'inside' : 'outside')
+    : ({ uid, gid }: Owner) => ({ uid, gid });
   const look = (path: string) =>
     root.layers.map((layer) => host.stat(layer === '/' ? path : layer + path)).find((found) => found !== undefined);
   const directories: LayerDirectory[] = mountPoints.map((path) => ({ path, mode: 0o755, uid: 0, gid: 0 }));
@@ -149,7 +155,7 @@ function coverLayer(root: ResolvedRoot, files: readonly PlacedFile[], host: Host
   const hide = root.hide.filter((path) => !root.hide.some((other) => path !== other && path.startsWith(`${other}/`)));
   for (const path of hide) {
     const file = look(path);
-    if (file?.type === 'directory') directories.push({ path, mode: file.mode, uid: file.uid, gid: file.gid });
+    if (file?.type === 'directory') directories.push({ path, mode: file.mode, ...given(file) });
     else if (file) absent.push(path);
   }
   const covered = new Set(directories.map(({ path }) => path));
@@ -165,8 +171,7 @@ function coverLayer(root: ResolvedRoot, files: readonly PlacedFile[], host: Host
       parents.set(parent, {
         path: parent,
         mode: file?.type === 'directory' ? file.mode : 0o755,
-        uid: file?.uid ?? 0,
-        gid: file?.gid ?? 0,
+        ...(file ? given(file) : { uid: 0, gid: 0 }),
       });
     });
   }
@@ -177,7 +182,7 @@ function coverLayer(root: ResolvedRoot, files: readonly PlacedFile[], host: Host
     absent,
     files,
     links,
-    xattr: userNamespace ? 'user' : 'trusted',
+    xattr: idMaps ? 'user' : 'trusted',
   };
 }
 

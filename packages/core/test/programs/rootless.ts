@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { Container, NsError, Pool, probe as probeMachine, run, Volume } from '../../src/index.ts';
@@ -42,6 +42,15 @@ await see('overlay of a directory', async () => {
     rootfs: root,
   });
   return { stdout, onDisk: existsSync(join(root, 'bin/new')) };
+});
+await see('an overlay of a directory of his own', async () => {
+  const own = join(scratch, 'own');
+  mkdirSync(join(own, 'etc'), { recursive: true });
+  mkdirSync(join(own, 'bin'));
+  copyFileSync(join(root, 'bin/busybox'), join(own, 'bin/busybox'));
+  const { stdout, exitCode } = await run(['/bin/busybox', 'stat', '-c', '%u:%g', '/etc', '/bin'], { rootfs: own });
+  rmSync(own, { recursive: true });
+  return { stdout, exitCode };
 });
 await see('a directory itself', async () => {
   const { exitCode } = await run(['/bin/busybox', 'touch', '/made'], { rootfs: { dir: root }, writable: 'direct' });
