@@ -49,7 +49,8 @@ export class CapabilitySet implements Iterable<string> {
    * @throws SpecError for anything but 1 to 16 hexadecimal digits
    */
   static fromHex(text: string): CapabilitySet {
-    if (!/^[0-9a-f]{1,16}$/i.test(text)) throw new SpecError('mask', '1 to 16 hexadecimal digits', text);
+    if (typeof text !== 'string' || !/^[0-9a-f]{1,16}$/i.test(text))
+      throw new SpecError('mask', '1 to 16 hexadecimal digits', text);
     return new CapabilitySet(BigInt(`0x${text}`));
   }
 
@@ -81,29 +82,38 @@ export class CapabilitySet implements Iterable<string> {
     return this.numbers().length;
   }
 
-  /** @throws SpecError for an unknown name */
+  /**
+   * Whether a capability is in it.
+   *
+   * @throws SpecError for an unknown name
+   */
   has(capability: Capability): boolean {
     return (this.mask & bit(capability)) !== 0n;
   }
 
+  /** What is in either. */
   union(other: CapabilitySet): CapabilitySet {
-    return new CapabilitySet(this.mask | other.mask);
+    return new CapabilitySet(this.mask | maskOf(other));
   }
 
+  /** What is in both. */
   intersection(other: CapabilitySet): CapabilitySet {
-    return new CapabilitySet(this.mask & other.mask);
+    return new CapabilitySet(this.mask & maskOf(other));
   }
 
+  /** What is in this and not in the other. */
   difference(other: CapabilitySet): CapabilitySet {
-    return new CapabilitySet(this.mask & ~other.mask);
+    return new CapabilitySet(this.mask & ~maskOf(other));
   }
 
+  /** Whether all of it is in the other. */
   isSubsetOf(other: CapabilitySet): boolean {
-    return (this.mask & ~other.mask) === 0n;
+    return (this.mask & ~maskOf(other)) === 0n;
   }
 
+  /** Whether both have the same members, bits without a name included. */
   equals(other: CapabilitySet): boolean {
-    return this.mask === other.mask;
+    return this.mask === maskOf(other);
   }
 
   /** The members' numbers, ascending. */
@@ -140,6 +150,11 @@ export class CapabilitySet implements Iterable<string> {
   [inspect.custom](): string {
     return `CapabilitySet(${this.size}) { ${this.names().join(', ')} }`;
   }
+}
+
+function maskOf(set: CapabilitySet): bigint {
+  checkCapabilitySet(set, 'other');
+  return set.mask;
 }
 
 function bit(capability: Capability, field?: string): bigint {

@@ -30,6 +30,11 @@ export function readFileCapabilities(file: FileReference): FileCapabilities | un
  *
  * @throws SpecError when the file is not a regular one, or `rootId` is no uid
  * @throws SyscallError `EPERM` without CAP_SETFCAP, `EOPNOTSUPP` where the file system has no such attributes
+ *
+ * @example
+ * ```ts
+ * writeFileCapabilities('/opt/bin/ping', { permitted: CapabilitySet.of('CAP_NET_RAW'), effective: true });
+ * ```
  */
 export function writeFileCapabilities(file: FileReference, capabilities: FileCapabilities): void {
   const value = encodeFileCapabilities(capabilities);
@@ -47,6 +52,11 @@ export function writeFileCapabilities(file: FileReference, capabilities: FileCap
  * @returns whether it had any
  * @throws SpecError when the file is not a regular one
  * @throws SyscallError `EPERM` without CAP_SETFCAP
+ *
+ * @example
+ * ```ts
+ * removeFileCapabilities('/opt/bin/ping'); // false when it had none
+ * ```
  */
 export function removeFileCapabilities(file: FileReference): boolean {
   using target = regularFile(file);
@@ -64,6 +74,7 @@ interface RegularFile extends Disposable {
 function regularFile(file: FileReference): RegularFile {
   const opened = typeof file === 'string' ? open(file, O.PATH | O.NOFOLLOW) : undefined;
   const fd = opened?.fd ?? (file instanceof OwnedFd ? file.fd : (file as number));
+  if (!Number.isInteger(fd) || fd < 0) throw new SpecError('file', 'a path or a descriptor', file);
   const path = typeof file === 'string' ? file : `fd ${fd}`;
   const target = { fd, path, [Symbol.dispose]: () => opened?.close() };
   if ((statFd(fd).mode & S.IFMT) === S.IFREG) return target;

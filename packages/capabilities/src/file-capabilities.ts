@@ -4,6 +4,7 @@ import { formatCapabilities, parseCapabilities } from './text-form.ts';
 
 /** What a program file grants to who executes it: capabilities(7), "File capabilities". */
 export interface FileCapabilities {
+  /** What the program gets, within the bounding set of who executes it. */
   readonly permitted: CapabilitySet;
   /** Default: empty. */
   readonly inheritable?: CapabilitySet;
@@ -33,6 +34,12 @@ const formats = new Map([
  * Reads the value of the extended attribute `security.capability` (struct vfs_ns_cap_data), versions 1 to 3.
  *
  * @throws SpecError for another version, or bytes that are too few or too many for theirs
+ *
+ * @example
+ * ```ts
+ * const value = encodeFileCapabilities(parseFileCapabilities('cap_net_raw=ep'));
+ * decodeFileCapabilities(value).effective; // true
+ * ```
  */
 export function decodeFileCapabilities(bytes: Uint8Array): FileCapabilities {
   if (!(bytes instanceof Uint8Array)) throw new SpecError('security.capability', 'bytes', bytes);
@@ -58,6 +65,11 @@ export function decodeFileCapabilities(bytes: Uint8Array): FileCapabilities {
  * Makes the value of `security.capability`: version 3 with a `rootId`, version 2 without.
  *
  * @throws SpecError for what is not of this shape, and a `rootId` that is no uid
+ *
+ * @example
+ * ```ts
+ * encodeFileCapabilities(parseFileCapabilities('cap_net_raw=ep', { rootId: 100000 })).length; // 24: version 3
+ * ```
  */
 export function encodeFileCapabilities(capabilities: FileCapabilities): Buffer {
   checkShape(capabilities);
@@ -93,8 +105,15 @@ function checkedRootId(rootId: number): number {
  *
  * @throws SpecError for text that {@link parseCapabilities} refuses, and for an effective set that is neither empty nor
  *   all the others together, because a file has one bit for it (setcap drops silently what is effective only)
+ *
+ * @example
+ * ```ts
+ * writeFileCapabilities('/opt/bin/ping', parseFileCapabilities('cap_net_raw=ep'));
+ * ```
  */
 export function parseFileCapabilities(text: string, options: { readonly rootId?: number } = {}): FileCapabilities {
+  const keys: unknown = options; // the assertion would take the types of the fields away
+  onlyKnownKeys(keys, ['rootId'], '');
   const { permitted, inheritable, effective } = parseCapabilities(text);
   const granted = permitted.union(inheritable);
   if (effective.size > 0 && !effective.equals(granted)) {
@@ -109,6 +128,11 @@ export function parseFileCapabilities(text: string, options: { readonly rootId?:
  * The text form, as getcap(8) prints it. `rootId` is not part of it.
  *
  * @throws SpecError for what is not of this shape
+ *
+ * @example
+ * ```ts
+ * formatFileCapabilities(parseFileCapabilities('net_raw=ep')); // 'cap_net_raw=ep'
+ * ```
  */
 export function formatFileCapabilities(capabilities: FileCapabilities): string {
   checkShape(capabilities);

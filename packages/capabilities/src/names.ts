@@ -62,6 +62,11 @@ let last: number | undefined;
 /**
  * The highest capability number the running kernel knows: `/proc/sys/kernel/cap_last_cap`, since 3.2. Where that file
  * cannot be read, the last one this package knows.
+ *
+ * @example
+ * ```ts
+ * capabilityName(lastCapability()); // 'CAP_CHECKPOINT_RESTORE' since 5.9
+ * ```
  */
 export function lastCapability(): number {
   last ??= readLastCapability();
@@ -78,7 +83,15 @@ function readLastCapability(): number {
   return capabilityNames.length - 1;
 }
 
-/** The name of a capability number; the number as text, as libcap prints it, for one without a name. */
+/**
+ * The name of a capability number; the number as text, as libcap prints it, for one without a name.
+ *
+ * @example
+ * ```ts
+ * capabilityName(13); // 'CAP_NET_RAW'
+ * capabilityName(63); // '63'
+ * ```
+ */
 export function capabilityName(number: number): string {
   return capabilityNames[number] ?? String(number);
 }
@@ -89,6 +102,11 @@ export function capabilityName(number: number): string {
  * @param capability - `CAP_CHOWN`, `cap_chown`, `chown`, `0` or `'0'`
  * @param field - what to call it in an error
  * @throws SpecError for a name that does not exist (it names the nearest), and for a number that is not 0 to 63
+ *
+ * @example
+ * ```ts
+ * capabilityNumber('net_raw'); // 13
+ * ```
  */
 export function capabilityNumber(capability: Capability, field = 'capability'): number {
   if (typeof capability === 'number' || (typeof capability === 'string' && /^\d+$/.test(capability))) {

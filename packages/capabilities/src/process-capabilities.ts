@@ -41,6 +41,13 @@ export function getProcessCapabilities(pid: number | 'self' = 'self'): ProcessCa
  * The capability sets in the text of a `/proc/PID/status`.
  *
  * @throws SpecError when a set that every kernel shows is missing
+ *
+ * @example
+ * ```ts
+ * import { readFileSync } from 'node:fs';
+ *
+ * parseProcessStatus(readFileSync('/proc/1/status', 'latin1')).bounding.size;
+ * ```
  */
 export function parseProcessStatus(text: string): ProcessCapabilities {
   const line = (key: string) => new RegExp(`^${key}:\\s*([0-9a-f]+)$`, 'm').exec(text)?.[1];

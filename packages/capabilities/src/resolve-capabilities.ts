@@ -1,12 +1,14 @@
 import { onlyKnownKeys, SpecError } from '@ns/libc';
-import { CapabilitySet } from './capability-set.ts';
+import { CapabilitySet, checkCapabilitySet } from './capability-set.ts';
 import { dockerDefault } from './docker-default.ts';
 import { type Capability, capabilityName } from './names.ts';
 import { getProcessCapabilities } from './process-capabilities.ts';
 
 /** Changes to the default set, as Docker's `--cap-add` and `--cap-drop`. `ALL` is every capability. */
 export interface CapabilityChanges {
+  /** Besides the default ones. Default: none. */
   readonly add?: readonly Capability[];
+  /** Of the default ones. Default: none. */
   readonly drop?: readonly Capability[];
 }
 
@@ -15,7 +17,9 @@ export type CapabilitySpec = CapabilityChanges | readonly Capability[];
 
 /** A capability that was asked for and cannot be granted. */
 export interface CapabilityWarning {
+  /** Its name, the number for one without. */
   readonly capability: string;
+  /** A sentence. */
   readonly message: string;
 }
 
@@ -51,6 +55,7 @@ export function resolveCapabilities(
   bounding: CapabilitySet = getProcessCapabilities('self').bounding,
   field = 'capabilities',
 ): ResolvedCapabilities {
+  checkCapabilitySet(bounding, 'bounding');
   const wanted = isList(spec) ? namedIn(spec, field).set : changed(spec, field);
   const warnings = wanted.difference(bounding).numbers().map(missing);
   return { set: wanted.intersection(bounding), warnings };

@@ -19,7 +19,14 @@ export const securebitNames = [
 /** A securebit by the kernel's name. */
 export type SecurebitName = (typeof securebitNames)[number];
 
-/** The names of the bits that are set; a bit without a name as hexadecimal number. */
+/**
+ * The names of the bits that are set; a bit without a name as hexadecimal number.
+ *
+ * @example
+ * ```ts
+ * formatSecurebits(0b10001); // ['SECBIT_NOROOT', 'SECBIT_KEEP_CAPS']
+ * ```
+ */
 export function formatSecurebits(bits: number): string[] {
   return Array.from({ length: 32 }, (_, bit) => bit)
     .filter((bit) => (bits >>> bit) & 1)
@@ -30,6 +37,11 @@ export function formatSecurebits(bits: number): string[] {
  * The bits of a list of names; reverses {@link formatSecurebits}.
  *
  * @throws SpecError for an unknown name, with the nearest
+ *
+ * @example
+ * ```ts
+ * parseSecurebits(['SECBIT_NOROOT', 'SECBIT_NOROOT_LOCKED']); // 3
+ * ```
  */
 export function parseSecurebits(names: readonly (SecurebitName | (string & {}))[]): number {
   if (!Array.isArray(names)) throw new SpecError('securebits', 'an array of names', names);
@@ -45,7 +57,16 @@ function bitOf(name: unknown, field: string): number {
   throw new SpecError(field, 'the name of a securebit', name, near && `Did you mean ${near}?`);
 }
 
-/** The calling thread's securebits, which say how far uid 0 is special to it: `prctl(PR_GET_SECUREBITS)`. */
+/**
+ * The calling thread's securebits, which say how far uid 0 is special to it: `prctl(PR_GET_SECUREBITS)`.
+ *
+ * Since 2.6.26. Needs no privilege.
+ *
+ * @example
+ * ```ts
+ * getSecurebits().includes('SECBIT_KEEP_CAPS');
+ * ```
+ */
 export function getSecurebits(): string[] {
   return formatSecurebits(check('prctl', prctl(PR.GET_SECUREBITS), { doing: 'reading the securebits' }));
 }
@@ -55,6 +76,12 @@ export function getSecurebits(): string[] {
  * neighbour for this thread and all its later children.
  *
  * @throws SyscallError `EPERM` without CAP_SETPCAP, or against a lock
+ * @throws SpecError for an unknown name
+ *
+ * @example
+ * ```ts
+ * setSecurebits(['SECBIT_NOROOT', 'SECBIT_NOROOT_LOCKED']); // uid 0 is nobody special from now on
+ * ```
  */
 export function setSecurebits(names: readonly (SecurebitName | (string & {}))[]): void {
   check('prctl', prctl(PR.SET_SECUREBITS, parseSecurebits(names)), {

@@ -4,8 +4,11 @@ import { CAPABILITY_BITS, type Capability, capabilityName, capabilityNumber, las
 
 /** The three sets that the text form describes. */
 export interface CapabilityState {
+  /** Letter `e`. */
   readonly effective: CapabilitySet;
+  /** Letter `p`. */
   readonly permitted: CapabilitySet;
+  /** Letter `i`. */
   readonly inheritable: CapabilitySet;
 }
 

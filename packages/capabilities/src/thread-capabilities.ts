@@ -1,5 +1,15 @@
-import { allocate, check, LINUX_CAPABILITY_VERSION_3, PR, PR_CAP_AMBIENT, prctl, SYS, syscall } from '@ns/libc';
-import { CapabilitySet } from './capability-set.ts';
+import {
+  allocate,
+  check,
+  LINUX_CAPABILITY_VERSION_3,
+  PR,
+  PR_CAP_AMBIENT,
+  prctl,
+  SpecError,
+  SYS,
+  syscall,
+} from '@ns/libc';
+import { CapabilitySet, checkCapabilitySet } from './capability-set.ts';
 import { type Capability, capabilityName } from './names.ts';
 
 /* Capabilities belong to threads, and these calls change the calling one only: in Node the main thread, or the worker
@@ -8,7 +18,9 @@ import { type Capability, capabilityName } from './names.ts';
 
 /** Sets for {@link setThreadCapabilities}. */
 export interface ThreadCapabilities {
+  /** What is checked from now on; within `permitted`. */
   readonly effective: CapabilitySet;
+  /** What may be made effective; within what the thread has. */
   readonly permitted: CapabilitySet;
   /** Default: empty. What stands here a program with inheritable file capabilities gets (CVE-2022-24769). */
   readonly inheritable?: CapabilitySet;
@@ -18,6 +30,7 @@ export interface ThreadCapabilities {
  * Sets the calling thread's effective, permitted and inheritable capabilities: capset(2). Giving up needs no privilege,
  * and what left the permitted set does not come back. Capabilities that the kernel does not know are ignored by it.
  *
+ * @throws SpecError for what is no set
  * @throws SyscallError `EPERM` when a set asks for more than the permitted set has
  *
  * @example
@@ -27,7 +40,11 @@ export interface ThreadCapabilities {
  * ```
  */
 export function setThreadCapabilities(sets: ThreadCapabilities): void {
+  // Others than the three are let through: what a process has is given back as it was read.
+  const given: unknown = sets;
+  if (typeof given !== 'object' || given === null) throw new SpecError('sets', 'an object of sets', given);
   const { effective, permitted, inheritable = CapabilitySet.empty } = sets;
+  for (const [field, set] of Object.entries({ effective, permitted, inheritable })) checkCapabilitySet(set, field);
   const header = allocate(8); // struct __user_cap_header_struct; pid 0 is the calling thread
   header.bytes.writeUInt32LE(LINUX_CAPABILITY_VERSION_3, 0);
   const data = allocate(24); // struct __user_cap_data_struct[2]: low halves, then high halves
@@ -46,6 +63,11 @@ export function setThreadCapabilities(sets: ThreadCapabilities): void {
  * with capabilities, or root in this user namespace, gets them back. `prctl(PR_CAPBSET_DROP)`.
  *
  * @throws SyscallError `EPERM` without CAP_SETPCAP, `EINVAL` for a capability that this kernel does not know
+ *
+ * @example
+ * ```ts
+ * dropBounding(CapabilitySet.all().difference(dockerDefault));
+ * ```
  */
 export function dropBounding(capabilities: Iterable<Capability>): void {
   const hint = 'Dropping from the bounding set needs CAP_SETPCAP; drop that one last from the effective set';
@@ -57,6 +79,13 @@ export function dropBounding(capabilities: Iterable<Capability>): void {
  * `prctl(PR_CAP_AMBIENT_RAISE)`, since 4.3. Needs no privilege, but the capability in both permitted and inheritable set.
  *
  * @throws SyscallError `EPERM` when it is not in both sets, or `SECBIT_NO_CAP_AMBIENT_RAISE` is set
+ *
+ * @example
+ * ```ts
+ * const raw = CapabilitySet.of('CAP_NET_RAW');
+ * setThreadCapabilities({ effective: raw, permitted: raw, inheritable: raw });
+ * raiseAmbient(raw); // what this thread executes has it, whoever it runs as
+ * ```
  */
 export function raiseAmbient(capabilities: Iterable<Capability>): void {
   const hint = 'The capability must be permitted and inheritable, and the securebit SECBIT_NO_CAP_AMBIENT_RAISE clear';
@@ -65,14 +94,30 @@ export function raiseAmbient(capabilities: Iterable<Capability>): void {
   );
 }
 
-/** Removes from the calling thread's ambient set: `prctl(PR_CAP_AMBIENT_LOWER)`, since 4.3. Needs no privilege. */
+/**
+ * Removes from the calling thread's ambient set: `prctl(PR_CAP_AMBIENT_LOWER)`, since 4.3. Needs no privilege.
+ *
+ * @throws SpecError for an unknown name
+ *
+ * @example
+ * ```ts
+ * lowerAmbient(['CAP_NET_RAW']);
+ * ```
+ */
 export function lowerAmbient(capabilities: Iterable<Capability>): void {
   each(capabilities, 'lowering', 'the ambient set', undefined, (number) =>
     prctl(PR.CAP_AMBIENT, PR_CAP_AMBIENT.LOWER, number),
   );
 }
 
-/** Empties the calling thread's ambient set: `prctl(PR_CAP_AMBIENT_CLEAR_ALL)`, since 4.3. Needs no privilege. */
+/**
+ * Empties the calling thread's ambient set: `prctl(PR_CAP_AMBIENT_CLEAR_ALL)`, since 4.3. Needs no privilege.
+ *
+ * @example
+ * ```ts
+ * clearAmbient();
+ * ```
+ */
 export function clearAmbient(): void {
   check('prctl', prctl(PR.CAP_AMBIENT, PR_CAP_AMBIENT.CLEAR_ALL), { doing: 'clearing the ambient set' });
 }

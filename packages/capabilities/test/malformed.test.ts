@@ -1,11 +1,14 @@
 import {
   CapabilitySet,
   capabilityNumber,
+  dockerDefault,
   formatCapabilities,
   parseCapabilities,
   parseFileCapabilities,
   parseSecurebits,
+  readFileCapabilities,
   resolveCapabilities,
+  setThreadCapabilities,
 } from '@ns/capabilities';
 import { takenOrRefused } from '@ns/testing';
 import fc from 'fast-check';
@@ -44,4 +47,21 @@ test('texts', () => {
       },
     ),
   );
+});
+
+const wrong = (value: unknown) => value as never;
+
+test.each<[string, () => unknown]>([
+  ['union', () => dockerDefault.union(wrong(null))],
+  ['isSubsetOf', () => dockerDefault.isSubsetOf(wrong({}))],
+  ['equals', () => dockerDefault.equals(wrong(undefined))],
+  ['fromHex', () => CapabilitySet.fromHex(wrong(12))],
+  ['setThreadCapabilities', () => setThreadCapabilities(wrong(null))],
+  ['setThreadCapabilities', () => setThreadCapabilities(wrong({ effective: 1, permitted: 2 }))],
+  ['resolveCapabilities', () => resolveCapabilities({}, wrong({}))],
+  ['readFileCapabilities', () => readFileCapabilities(wrong({}))],
+  ['readFileCapabilities', () => readFileCapabilities(-1)],
+  ['parseFileCapabilities', () => parseFileCapabilities('cap_chown=ep', wrong(null))],
+])('%s is given something else', (_, call) => {
+  expect(call).toThrow(expect.objectContaining({ code: 'ERR_NS_INVALID_SPEC', hint: expect.any(String) }));
 });

@@ -89,9 +89,12 @@ export interface ContainerSpec extends NetworkSpec {
   readonly env?: Readonly<Record<string, string>>;
   /** Absolute, inside the root; made when it is missing. Default `/`. */
   readonly cwd?: string;
-  /** `uid`, `uid:gid`, or names of the container's own /etc/passwd and /etc/group. Default `0:0`. */
+  /**
+   * `uid`, `uid:gid`, or names of the container's own /etc/passwd and /etc/group (setresuid(2), setresgid(2)). Default `0:0`. A number
+   * is never taken for a name, nor wrapped (CVE-2016-3697). Ids that its user namespace does not map are EINVAL.
+   */
   readonly user?: string;
-  /** Supplementary groups: numbers or names. Default: those /etc/group gives a named user. */
+  /** Supplementary groups: numbers or names (setgroups(2)). Default: those /etc/group gives a named user, else none. */
   readonly groups?: readonly (number | string)[];
   /** At most 64 bytes. Default: the first 12 characters of the id. */
   readonly hostname?: string;
@@ -110,12 +113,35 @@ export interface ContainerSpec extends NetworkSpec {
   /** Default `{ host: true }`. */
   readonly rootfs?: Rootfs;
   readonly writable?: Writable;
+  /**
+   * Which namespaces are the container's own: namespaces(7). Default `'private'` for all but `user`, which is `'host'` for
+   * root without `idMap` and `'private'` for ordinary users; `mount` is always its own. To join needs CAP_SYS_ADMIN over the namespace. `time`
+   * since 5.6, with offsets in nanoseconds, at most 146 years. An `UnavailableError` names a kind that the kernel lacks.
+   *
+   * @example
+   * ```ts
+   * // A debug container, with tools, beside one that has no shell.
+   * const namespaces = { pid: { container: 'web' }, net: { container: 'web' }, ipc: 'host' } as const;
+   * await run('ss', ['--listening'], { namespaces });
+   * ```
+   */
   readonly namespaces?: Partial<
     Record<Exclude<NamespaceKind, 'mnt' | 'time' | 'user'> | 'mount' | 'user', NamespaceChoice>
   > & {
     readonly time?: 'private' | 'host' | { readonly monotonicNs?: number; readonly boottimeNs?: number };
   };
-  /** A user namespace in which these ids are others outside; `'auto'` takes a range that no other container has. */
+  /**
+   * A user namespace in which these ids are others outside (`/proc/PID/uid_map`: user_namespaces(7)); `'auto'` takes 65536 ids that no
+   * other container has. At most 340 ranges (5 before 4.15), id 0 among them. Default: none as root; for an ordinary user his own
+   * id as root, and those that `/etc/subuid` grants where newuidmap is installed. Errors: `SpecError`; `ERR_NS_IDS_EXHAUSTED`;
+   * `ERR_NS_UNAVAILABLE` when newuidmap is needed and missing; EPERM when it refuses.
+   *
+   * @example
+   * ```ts
+   * const range = { container: 0, host: 100_000, size: 65_536 };
+   * await run('id', [], { idMap: { uids: [range], gids: [range] } });
+   * ```
+   */
   readonly idMap?: 'auto' | { readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[] };
   readonly limits?: ContainerLimits;
   /**
@@ -126,23 +152,55 @@ export interface ContainerSpec extends NetworkSpec {
   readonly cgroupAccess?: 'readonly' | 'delegated';
   /** Report as `pressure` events when processes wait too long for a resource: PSI triggers. */
   readonly pressure?: readonly PressureTrigger[];
+  /**
+   * Resource limits of the program and of commands, in the units of getrlimit(2): `nofile` in descriptors, `as` in bytes, `cpu` in
+   * seconds. Default: `nofile` 1024, at most 524288 or what the caller has; `core` 0; others the caller's. Raising a hard limit needs
+   * CAP_SYS_RESOURCE: EPERM for what was asked for.
+   */
   readonly rlimits?: Partial<Record<RlimitName, Rlimit>>;
   /** Docker's name for `rlimits`. */
   readonly ulimits?: Partial<Record<RlimitName, Rlimit>>;
-  /** Only parameters that belong to a namespace of the container. */
+  /**
+   * Kernel parameters, `/proc/sys`: only those that belong to a namespace which is the container's own (`net.*`; `kernel.shm*`,
+   * `kernel.msg*`, `kernel.sem`, `fs.mqueue.*`), others are a `SpecError` (CVE-2022-0811). Default, with a network namespace and without
+   * a user namespace: `net.ipv4.ip_unprivileged_port_start` 0 and `net.ipv4.ping_group_range` for all.
+   */
   readonly sysctls?: Readonly<Record<string, string | number>>;
-  /** -1000 (never) to 1000 (first). */
+  /**
+   * `/proc/PID/oom_score_adj`, -1000 (never killed) to 1000 (first). Default: the caller's. Less than the caller's needs
+   * CAP_SYS_RESOURCE: EACCES.
+   */
   readonly oomScoreAdj?: number;
   /** Default 64 MiB. */
   readonly shmSize?: Size;
+  /**
+   * Devices of the host to have besides null, zero, full, random, urandom, tty and the pseudoterminals; a string is a path. In a user
+   * namespace they are bound from the host, else made (CAP_MKNOD). Default: none. `ERR_NS_DEVICE` for what is no device. What the program may use is enforced by its cgroup: {@link DeviceSpec.permissions}.
+   */
   readonly devices?: readonly (string | DeviceSpec)[];
-  /** Docker's fourteen, changed by `add` and `drop`; or exactly these. */
+  /**
+   * Docker's fourteen, changed by `add` and `drop` by Docker's rules; or exactly these: capabilities(7). They are bounding, permitted
+   * and, for uid 0, effective set; inheritable and ambient are empty (CVE-2022-24769). Names with or without `CAP_`, in any case, `ALL`.
+   * One that the caller cannot grant is left out, with `NS_CAPABILITY_NOT_GRANTED` among the container's `warnings`; an unknown one is a `SpecError`.
+   *
+   * @example
+   * ```ts
+   * await run('ping', ['-c1', '127.0.0.1'], { capabilities: { drop: ['ALL'], add: ['NET_RAW'] } });
+   * ```
+   */
   readonly capabilities?: { readonly add?: readonly string[]; readonly drop?: readonly string[] } | readonly string[];
-  /** Default true: execve gives no privileges. */
+  /** PR_SET_NO_NEW_PRIVS: execve gives no privileges, by setuid or file capabilities (since 3.5). Default true, with `privileged` false. */
   readonly noNewPrivileges?: boolean;
-  /** All capabilities, no seccomp filter, nothing masked or read-only but the cgroup. Default false. */
+  /**
+   * All capabilities that the caller has, no seccomp filter, no AppArmor profile, every device, nothing masked or read-only but the
+   * cgroup: as root without `idMap` it can do to the host what the caller can. What is asked for by name besides still holds. Default false.
+   */
   readonly privileged?: boolean;
-  /** Default `'default'`: Docker's profile. A string with a slash is the path of a profile. */
+  /**
+   * System calls that are allowed: seccomp(2), since 3.17. `'default'` is Docker's profile, `'strict'` is for code nobody has read, a
+   * string with a slash the path of a profile in the form of the OCI runtime specification. Default `'default'`, with `privileged`
+   * `'unconfined'`. A `SpecError` names the field of a profile that is wrong.
+   */
   readonly seccomp?: 'default' | 'strict' | 'unconfined' | SeccompProfile | string;
   /** Decides about system calls in TypeScript, whatever the profile says of them: seccomp user notification (since 5.0). */
   readonly onSyscall?: SeccompHandlers;
@@ -158,10 +216,21 @@ export interface ContainerSpec extends NetworkSpec {
    * (`dyntransition`); where not, that it kept the caller's is one of the container's `warnings`.
    */
   readonly selinux?: { readonly process?: string; readonly mount?: string };
-  /** Files, ports and scopes that remain, beyond what the rest of the specification allows (since 5.13). */
+  /**
+   * Files, ports and scopes that remain, beyond what the rest of the specification allows (since 5.13): landlock(7). Paths are those
+   * inside the container. `enforce` says what an older kernel must know (default `'named'`): `ERR_NS_UNAVAILABLE` for what it lacks.
+   * Default: no restriction.
+   */
   readonly landlock?: LandlockSpec & { readonly enforce?: LandlockEnforcement };
-  /** Replaces the default list. */
+  /**
+   * Files and directories to hide, absolute; those that do not exist are passed over. Replaces the default list, Docker's: `/proc/kcore`,
+   * `/proc/keys`, `/proc/timer_list`, `/sys/firmware`, … With `privileged` the default is none.
+   */
   readonly maskedPaths?: readonly string[];
+  /**
+   * The same for what cannot be written to. Default: `/proc/bus`, `/proc/fs`, `/proc/irq`, `/proc/sys`, `/proc/sysrq-trigger`; with
+   * `privileged` none.
+   */
   readonly readonlyPaths?: readonly string[];
   readonly mounts?: readonly MountSpec[];
   /** Wall-clock milliseconds for the whole container; the kernel keeps it, not this process's event loop. */

@@ -26,6 +26,11 @@ const LSM_ID_CAPABILITY = 100;
  *
  * @returns names as the kernel spells them, `lsm_<id>` for one this library does not know; `undefined` when the kernel
  *   does not say
+ *
+ * @example
+ * ```ts
+ * listSecurityModules()?.includes('landlock');
+ * ```
  */
 export function listSecurityModules(): string[] | undefined {
   const room = 64;

@@ -133,7 +133,10 @@ function checkOptions(command: unknown, args: unknown, options: unknown): void {
   if (!Array.isArray(args)) throw new SpecError('args', 'an array of strings', args);
   for (const [index, argument] of args.entries()) checkText(argument, `args[${index}]`);
   onlyKnownKeys(options, optionKeys, '');
-  const { cwd, env = {}, timeout } = options;
+  const { cwd, env = {}, timeout, stdio, signal } = options;
+  if (stdio !== undefined && !(Array.isArray(stdio) && stdio.length === 3))
+    throw new SpecError('stdio', 'an array of three', stdio);
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new SpecError('signal', 'an AbortSignal', signal);
   if (cwd !== undefined && !(typeof cwd === 'string' && cwd.startsWith('/')))
     throw new SpecError('cwd', 'an absolute path', cwd);
   if (timeout !== undefined && !(typeof timeout === 'number' && timeout > 0 && timeout < 2 ** 31)) {

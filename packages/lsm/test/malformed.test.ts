@@ -5,8 +5,11 @@ import {
   containerLabels,
   defaultAppArmorProfile,
   formatSelinuxContext,
+  LandlockRuleset,
   parseSelinuxContext,
+  planLandlock,
   selinuxAllows,
+  spawnRestricted,
   userNamespaceProfile,
 } from '@ns/lsm';
 import { takenOrRefused } from '@ns/testing';
@@ -32,4 +35,17 @@ test('specifications', () => {
       expect(() => selinuxAllows(spec)).toThrow(SpecError);
     }),
   );
+});
+
+const wrong = (value: unknown) => value as never;
+const landlock = { files: { execute: ['/'] } };
+
+test.each<[string, () => unknown]>([
+  ['LandlockRuleset.create', () => LandlockRuleset.create(landlock, wrong({ enforced: 'all' }))],
+  ['LandlockRuleset.create', () => LandlockRuleset.create(landlock, wrong(null))],
+  ['planLandlock', () => planLandlock(landlock, wrong({ enforced: 'all' }))],
+  ['spawnRestricted', () => spawnRestricted('true', [], { landlock, stdio: wrong(['null']) })],
+  ['spawnRestricted', () => spawnRestricted('true', [], { landlock, signal: wrong(5) })],
+])('%s is given something else', (_, call) => {
+  expect(call).toThrow(expect.objectContaining({ code: 'ERR_NS_INVALID_SPEC', hint: expect.any(String) }));
 });

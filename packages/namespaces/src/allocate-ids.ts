@@ -27,7 +27,9 @@ export interface AllocateIdsOptions {
 
 /** Host ids that may be handed out. */
 export interface IdPools {
+  /** Intervals of uids, in any order. */
   readonly uids: readonly IdInterval[];
+  /** Intervals of gids, in any order. */
   readonly gids: readonly IdInterval[];
   /** Never handed out although in a pool. */
   readonly reserved?: { readonly uids: readonly IdInterval[]; readonly gids: readonly IdInterval[] };
@@ -42,6 +44,16 @@ const NESTED_POOL: IdInterval = { start: 0x10000, size: 0xffffffff - 0x10000 };
 /**
  * As root: host ids 805306368 to 1878982655 without those that `/etc/subuid` and `/etc/subgid` grant to anybody; in a user namespace
  * that does not map them, its ids from 65536 on. As an ordinary user: what these files grant to him.
+ *
+ * Reads `/etc/subuid`, `/etc/subgid` and `/proc/self/uid_map`; needs no privilege.
+ *
+ * @throws SyscallError `EACCES` for a file that is there and cannot be read
+ *
+ * @example
+ * ```ts
+ * const pools = defaultIdPools();
+ * await using lease = await allocateIds({ stateDir: '/run/ns/ids', pools: { ...pools, gids: pools.uids } });
+ * ```
  */
 export function defaultIdPools(): IdPools {
   const [uids, gids] = [readSubordinateIds('uid'), readSubordinateIds('gid')];
@@ -103,6 +115,12 @@ function take(pools: IdPools, ids: 'uids' | 'gids', leases: readonly LeaseRecord
  * Frees what dead owners left behind.
  *
  * @returns names of the leases that are still held
+ * @throws IdAllocationError `ERR_NS_LEASE_CORRUPT`, `ERR_NS_LEASE_BUSY`
+ *
+ * @example
+ * ```ts
+ * const held = await reclaimIds('/run/ns/ids');
+ * ```
  */
 export async function reclaimIds(
   stateDir: string,
@@ -112,7 +130,17 @@ export async function reclaimIds(
   return [...directory.read().keys()].map((name) => name.slice(0, -'.lease'.length));
 }
 
-/** Frees a lease by its name, from whatever process. Returns whether it was held. */
+/**
+ * Frees a lease by its name, from whatever process. Returns whether it was held.
+ *
+ * @throws SpecError for what is no name of a lease
+ * @throws IdAllocationError `ERR_NS_LEASE_BUSY`
+ *
+ * @example
+ * ```ts
+ * if (!(await releaseIds('/run/ns/ids', 'web-1'))) console.log('nobody had it');
+ * ```
+ */
 export async function releaseIds(
   stateDir: string,
   id: string,
@@ -123,12 +151,23 @@ export async function releaseIds(
   return directory.remove(name);
 }
 
-/** A range that is nobody else's until it is released or its owner has died. */
+/**
+ * A range that is nobody else's until it is released or its owner has died.
+ *
+ * @example
+ * ```ts
+ * async function rootOutside(lease: IdLease): Promise<number> {
+ *   await lease.transfer(pid); // it is the container's from now on
+ *   return lease.mappings.uids.toHost(0)!;
+ * }
+ * ```
+ */
 export class IdLease implements AsyncDisposable {
   /** Name of the lease, for {@link releaseIds}. */
   readonly id: string;
-  /** Host ids. */
+  /** Host uids. */
   readonly uids: IdInterval;
+  /** Host gids. */
   readonly gids: IdInterval;
   /** The range as maps: id 0 inside is the first. */
   readonly mappings: IdMappings;

@@ -1,4 +1,4 @@
-import { isAsyncFunction } from 'node:util/types';
+import { isAsyncFunction, isGeneratorFunction } from 'node:util/types';
 import { type NamespaceKind, namespaceFlags, SIGNALS } from '@ns/launch';
 import { NsError, SpecError, SYS, syscall } from '@ns/libc';
 import { NotEnterableError } from './errors.ts';
@@ -21,7 +21,8 @@ export function enterNamespace<T>(kind: NamespaceKind, fd: number, fn: () => T):
   const why = notEnterable[kind];
   if (why) throw new NotEnterableError(kind, why);
   if (typeof fn !== 'function') throw new SpecError('fn', 'a function', fn);
-  if (isAsyncFunction(fn)) throw asynchronous();
+  // What a generator does it does later, when this thread is at home again.
+  if (isAsyncFunction(fn) || isGeneratorFunction(fn)) throw asynchronous();
   using home = openCurrent(kind);
   checkAction('setns', 'setns', syscall(SYS.setns, fd, namespaceFlags[kind]), {
     doing: `entering a ${kind} namespace`,

@@ -2,7 +2,9 @@ import { helperName, type NamespaceKind, type Step } from '@ns/launch';
 
 /** Whom a program runs as. */
 export interface EnterUser {
+  /** As numbered in the user namespace that is joined, else in ours. */
   readonly uid: number;
+  /** The same for the group. */
   readonly gid: number;
   /** Supplementary groups; `undefined` leaves them, where setgroups(2) is denied. */
   readonly groups?: readonly number[];
@@ -12,14 +14,30 @@ export interface EnterUser {
 export interface EnterDesign {
   /** Those that differ from ours: joining one's own user namespace is an error. */
   readonly namespaces: readonly NamespaceKind[];
+  /** `undefined`: who we are. */
   readonly user: EnterUser | undefined;
+  /** Absolute; `undefined`: as {@link EnterOptions.cwd} has it. */
   readonly cwd: string | undefined;
+  /** The program and its arguments; without a slash it is looked for in the PATH of `env`. */
   readonly argv: readonly string[];
+  /** The whole environment. */
   readonly env: Readonly<Record<string, string>>;
+  /** Milliseconds until SIGKILL; `undefined`: never. */
   readonly timeoutMs: number | undefined;
 }
 
-/** The steps that run a program in the namespaces of another process. */
+/**
+ * The steps that run a program in the namespaces of another process.
+ *
+ * Pure: it touches nothing. What its steps need is what {@link enter} needs.
+ *
+ * @example
+ * ```ts
+ * const env = { PATH: '/usr/sbin:/usr/bin' };
+ * const user = undefined;
+ * const steps = enterPlan({ namespaces: ['net'], argv: ['ip', 'link'], user, cwd: '/', env, timeoutMs: 1000 });
+ * ```
+ */
 export function enterPlan({ namespaces, user, cwd, argv, env, timeoutMs }: EnterDesign): readonly Step[] {
   return [
     { op: 'dieWithParent', parent: process.pid },

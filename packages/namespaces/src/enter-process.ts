@@ -102,21 +102,45 @@ const asOptions = (value: readonly string[] | EnterOptions): EnterOptions =>
   Array.isArray(value) ? {} : (value as EnterOptions);
 
 function checkCommand(argv: readonly string[]): void {
-  if (!argv[0] || argv.some((argument) => typeof argument !== 'string'))
-    throw new SpecError('command', 'a program and its arguments', argv);
+  if (!argv[0] || argv.some((argument) => !isText(argument)))
+    throw new SpecError('command', 'a program and its arguments, text without NUL bytes', argv);
 }
 
 function checkOptions(options: EnterOptions): void {
   const keys: unknown = options;
   onlyKnownKeys(keys, ['env', 'cwd', 'user', 'stdin', 'timeout', 'signal', 'maxOutputBytes'], '');
-  if (options.cwd !== undefined && !options.cwd.startsWith('/'))
-    throw new SpecError('cwd', 'an absolute path', options.cwd);
+  const { cwd, env = {}, user, stdin = 'null', signal } = options;
+  if (cwd !== undefined && !(isText(cwd) && cwd.startsWith('/'))) throw new SpecError('cwd', 'an absolute path', cwd);
+  const environment: unknown = env;
+  if (typeof environment !== 'object' || environment === null || Array.isArray(environment))
+    throw new SpecError('env', 'an object of strings', environment);
+  for (const [name, value] of Object.entries(env)) {
+    if (name === '' || name.includes('=') || !isText(name)) throw new SpecError('env', "names without '='", name);
+    if (!isText(value)) throw new SpecError(`env.${name}`, 'text without NUL bytes', value);
+  }
+  if (user !== undefined) checkUser(user);
+  if (stdin !== 'null' && stdin !== 'pipe' && !isContent((stdin as { content?: unknown } | null)?.content))
+    throw new SpecError('stdin', "'null', 'pipe' or { content }", stdin);
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new SpecError('signal', 'an AbortSignal', signal);
   for (const name of ['timeout', 'maxOutputBytes'] as const) {
     const value = options[name];
     if (value !== undefined && !(Number.isFinite(value) && value > 0))
       throw new SpecError(name, 'a positive number', value);
   }
 }
+
+function checkUser(user: unknown): void {
+  onlyKnownKeys(user, ['uid', 'gid', 'groups'], 'user');
+  const { uid, gid, groups = [] } = user;
+  if (!Array.isArray(groups)) throw new SpecError('user.groups', 'an array of ids', groups);
+  for (const [field, id] of Object.entries({ uid, gid, ...groups }))
+    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= 0xffffffff)
+      throw new SpecError(/\d/.test(field) ? `user.groups[${field}]` : `user.${field}`, 'an id, 0 to 4294967294', id);
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string' && !value.includes('\0');
+
+const isContent = (value: unknown) => typeof value === 'string' || value instanceof Uint8Array;
 
 /** A pidfd of our own, whichever way the process was named. */
 function openTarget(target: EnterTarget['target']): OwnedFd {

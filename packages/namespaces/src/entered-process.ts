@@ -6,9 +6,13 @@ import type { Launched } from '@ns/launch';
 export interface EnterResult {
   /** `null` when a signal ended it. */
   readonly exitCode: number | null;
+  /** `null` when it exited. */
   readonly signal: NodeJS.Signals | null;
+  /** Why it ended: on its own (`exit`, `signal`), or by an option of {@link EnterOptions}. */
   readonly reason: 'exit' | 'signal' | 'timeout' | 'abort' | 'output-limit';
+  /** As UTF-8. */
   readonly stdout: string;
+  /** As UTF-8. */
   readonly stderr: string;
   /** Something of the output is missing. */
   readonly truncated: boolean;
@@ -16,7 +20,9 @@ export interface EnterResult {
 
 /** Given by {@link enter}. */
 export interface EnteredProcessOptions {
+  /** Ends the program. */
   readonly signal: AbortSignal | undefined;
+  /** Bytes of stdout and stderr together. */
   readonly maxOutputBytes: number;
 }
 
@@ -26,11 +32,20 @@ const OUTPUT_GRACE_MS = 100;
 /**
  * A program that runs in other namespaces. Awaiting it gives an {@link EnterResult}; a non-zero exit is a result, too. What rejects is a
  * program that could not be started.
+ *
+ * @example
+ * ```ts
+ * const child = enter({ target: pid, namespaces: ['net'] }, 'ip', ['monitor']);
+ * child.stdout.on('data', (lines) => process.stdout.write(lines));
+ * const { exitCode, reason } = await child; // rejects with a SyscallError: EPERM for a namespace, ENOENT for the program
+ * ```
  */
 export class EnteredProcess implements PromiseLike<EnterResult> {
   /** With `stdin: 'pipe'`. */
   readonly stdin: Writable | null;
+  /** What it writes, also while the result is awaited. */
   readonly stdout: Readable;
+  /** What it writes to file descriptor 2. */
   readonly stderr: Readable;
   /** Its pid as we see it, as soon as it exists. */
   readonly started: Promise<number>;

@@ -3,6 +3,7 @@ import { NsError } from '@ns/libc';
 
 /** A namespace that a thread of Node cannot enter. Code `ERR_NS_NOT_ENTERABLE`. */
 export class NotEnterableError extends NsError {
+  /** Of the namespace that was to be entered. */
   readonly kind: NamespaceKind;
 
   constructor(kind: NamespaceKind, why: string) {
@@ -16,6 +17,15 @@ export class NotEnterableError extends NsError {
 /**
  * A namespace that is not what was expected. Codes `ERR_NS_NOT_A_NAMESPACE` (the file is none), `ERR_NS_WRONG_KIND`,
  * `ERR_NS_NOT_HIERARCHICAL` (a parent was asked of a kind that has none), `ERR_NS_NOT_PINNED` (nothing is pinned there).
+ *
+ * @example
+ * ```ts
+ * try {
+ *   unpin('/etc/hostname');
+ * } catch (error) {
+ *   if (!(error instanceof NamespaceError && error.code === 'ERR_NS_NOT_PINNED')) throw error;
+ * }
+ * ```
  */
 export class NamespaceError extends NsError {}
 

@@ -1,6 +1,8 @@
 /** Ids from `start` on. */
 export interface IdInterval {
+  /** The first id. */
   readonly start: number;
+  /** How many. */
   readonly size: number;
 }
 

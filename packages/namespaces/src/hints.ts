@@ -61,7 +61,14 @@ const hints: readonly (readonly [action: NamespaceAction, errno: string, hint: s
   ['timeOffsets', 'ERANGE', 'The clock would be before its beginning, or more than 146 years after'],
 ];
 
-/** The next action for a failure, if the table knows one. */
+/**
+ * The next action for a failure, if the table knows one.
+ *
+ * @example
+ * ```ts
+ * namespaceHint('pin', 'ENOENT'); // 'The directory of the path must exist'
+ * ```
+ */
 export function namespaceHint(action: NamespaceAction, errno: string): string | undefined {
   return hints.find(([when, code]) => when === action && code === errno)?.[2];
 }

@@ -9,12 +9,26 @@ const MAX_BYTES = 64;
  *
  * @returns the name
  * @throws SpecError
+ *
+ * @example
+ * ```ts
+ * checkHostname('web-1'); // 'web-1'
+ * ```
  */
 export function checkHostname(name: string, field = 'hostname'): string {
   return checkUtsName(name, field);
 }
 
-/** The same for a NIS domain name; `(none)` is what the kernel begins with. */
+/**
+ * The same for a NIS domain name; `(none)` is what the kernel begins with.
+ *
+ * @throws SpecError
+ *
+ * @example
+ * ```ts
+ * checkDomainname('example.org');
+ * ```
+ */
 export function checkDomainname(name: string, field = 'domainname'): string {
   return checkUtsName(name, field);
 }

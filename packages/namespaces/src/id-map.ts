@@ -22,6 +22,7 @@ const MAX_BYTES = 4096;
  * ```
  */
 export class IdMap {
+  /** Frozen, in the order in which they were given. */
   readonly ranges: readonly IdRange[];
 
   private constructor(ranges: readonly IdRange[]) {
@@ -63,6 +64,7 @@ export class IdMap {
    * @throws SpecError for a line that is not three numbers, and as {@link IdMap.of}
    */
   static parse(text: string, field = 'idMap'): IdMap {
+    if (typeof text !== 'string') throw new SpecError(field, 'the text of a map', text);
     const lines = text.split('\n').filter((line) => line.trim() !== '');
     const ranges = lines.map((line, index) => {
       const match = /^\s*(\d{1,10})\s+(\d{1,10})\s+(\d{1,10})\s*$/.exec(line);
@@ -83,6 +85,7 @@ export class IdMap {
   static read(pid: number | 'self', ids: 'uid' | 'gid'): IdMap | undefined {
     if (pid !== 'self' && !(Number.isInteger(pid) && pid > 0))
       throw new SpecError('pid', "a process id or 'self'", pid);
+    if (ids !== 'uid' && ids !== 'gid') throw new SpecError('ids', "'uid' or 'gid'", ids);
     const path = `/proc/${pid}/${ids}_map`;
     using file = open(path, O.RDONLY);
     const text = readFileSync(file.fd, 'latin1');

@@ -4,13 +4,17 @@ import { IdMap } from './id-map.ts';
 
 /** Both maps of a user namespace, as options: plain ranges. */
 export interface IdMappingSpec {
+  /** 1 to 340 ranges of uids. */
   readonly uids: readonly IdRange[];
+  /** 1 to 340 ranges of gids. */
   readonly gids: readonly IdRange[];
 }
 
 /** Both maps of a user namespace, checked. */
 export interface IdMappings {
+  /** Of `/proc/PID/uid_map`. */
   readonly uids: IdMap;
+  /** Of `/proc/PID/gid_map`. */
   readonly gids: IdMap;
 }
 
@@ -19,6 +23,12 @@ export interface IdMappings {
  *
  * @param field - what to call them in an error
  * @throws SpecError as {@link IdMap.of}, and when root inside would be nobody: a program cannot start without id 0
+ *
+ * @example
+ * ```ts
+ * const range = { container: 0, host: 100000, size: 65536 };
+ * const { uids } = parseIdMappings({ uids: [range], gids: [range] });
+ * ```
  */
 export function parseIdMappings(spec: IdMappingSpec, field = 'idMap'): IdMappings {
   const keys: unknown = spec; // the assertion would take the types of the fields away

@@ -13,6 +13,11 @@ export type NamespaceKindName = NamespaceKind | keyof typeof otherNames;
  * The kernel's name of a kind.
  *
  * @throws SpecError for what is no kind
+ *
+ * @example
+ * ```ts
+ * namespaceKind('network'); // 'net'
+ * ```
  */
 export function namespaceKind(name: string, field = 'kind'): NamespaceKind {
   const kind = typeof name === 'string' ? (otherNames[name as keyof typeof otherNames] ?? name) : undefined;

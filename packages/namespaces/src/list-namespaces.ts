@@ -1,13 +1,15 @@
 import { statSync } from 'node:fs';
 import type { NamespaceKind } from '@ns/launch';
-import { NsError, O, open, readDirectory, readlinkAt, SpecError } from '@ns/libc';
+import { NsError, O, onlyKnownKeys, open, readDirectory, readlinkAt, SpecError } from '@ns/libc';
 import { type NamespaceKindName, namespaceKind, namespaceKinds } from './kinds.ts';
 import { listPins } from './list-pins.ts';
 import { Namespace, type NamespaceId } from './namespace.ts';
 
 /** A namespace that a process is in, or that is pinned somewhere. */
 export interface NamespaceInfo {
+  /** As `/proc/PID/ns` names it. */
   readonly kind: NamespaceKind;
+  /** Device and inode of its file in nsfs. */
   readonly id: NamespaceId;
   /** As in `/proc/PID/ns`: `net:[4026531840]`. */
   readonly name: string;
@@ -35,7 +37,8 @@ export interface NamespaceInfo {
  * ```
  */
 export function listNamespaces(options: { readonly kinds?: readonly NamespaceKindName[] } = {}): NamespaceInfo[] {
-  if (typeof options !== 'object' || options === null) throw new SpecError('options', 'an object', options);
+  const keys: unknown = options; // the assertion would take the types of the fields away
+  onlyKnownKeys(keys, ['kinds'], '');
   if (options.kinds !== undefined && !Array.isArray(options.kinds))
     throw new SpecError('kinds', 'a list of kinds of namespaces', options.kinds);
   const kinds = options.kinds?.map((kind, index) => namespaceKind(kind, `kinds[${index}]`)) ?? namespaceKinds;

@@ -15,7 +15,9 @@ const NS_GET_OWNER_UID = 0xb704; // since 4.11
 
 /** What tells namespaces apart: device and inode of their file in nsfs, never one of them alone. */
 export interface NamespaceId {
+  /** `st_dev` of nsfs: the same for all namespaces of a machine that runs one kernel. */
   readonly device: number;
+  /** `st_ino`, the number in `net:[4026531840]`. Given to another namespace when this one is gone. */
   readonly inode: number;
 }
 
@@ -32,7 +34,9 @@ export interface NamespaceId {
  * ```
  */
 export class Namespace implements Disposable {
+  /** Asked from the kernel, not taken from a name. */
   readonly kind: NamespaceKind;
+  /** What it is told apart by. */
   readonly id: NamespaceId;
   readonly #fd: OwnedFd;
 
@@ -53,13 +57,30 @@ export class Namespace implements Disposable {
    * @throws NamespaceError `ERR_NS_NOT_A_NAMESPACE`, `ERR_NS_WRONG_KIND`
    * @throws UnavailableError when this kernel lacks the kind
    * @throws SyscallError `ENOENT`, `ESRCH`, `EACCES`
+   *
+   * @example
+   * ```ts
+   * using net = Namespace.open('net', { path: '/run/netns/blue' });
+   * ```
    */
   static open(kind: NamespaceKindName, target: NamespaceTarget): Namespace {
     const name = namespaceKind(kind);
     return new Namespace(name, openNamespace(name, target));
   }
 
-  /** The calling thread's own namespace: `/proc/thread-self/ns`. */
+  /**
+   * The calling thread's own namespace: `/proc/thread-self/ns`.
+   *
+   * Needs no privilege.
+   *
+   * @throws SpecError for an unknown kind
+   * @throws UnavailableError when this kernel lacks the kind
+   *
+   * @example
+   * ```ts
+   * using net = Namespace.current('net');
+   * ```
+   */
   static current(kind: NamespaceKindName): Namespace {
     const name = namespaceKind(kind);
     return new Namespace(name, openCurrent(name));
@@ -71,6 +92,12 @@ export class Namespace implements Disposable {
    *
    * @throws NotEnterableError for user, mnt, pid and time
    * @throws SyscallError `EPERM`; `ENOSPC` when `user.max_*_namespaces` is reached
+   *
+   * @example
+   * ```ts
+   * using net = Namespace.create('net');
+   * net.pin('/run/netns/blue');
+   * ```
    */
   static create(kind: NamespaceKindName): Namespace {
     using home = Namespace.current(kind);
@@ -116,6 +143,13 @@ export class Namespace implements Disposable {
    * since 4.9.
    *
    * @throws SyscallError `EPERM` when it is not in sight: neither ours nor below
+   *
+   * @example
+   * ```ts
+   * using net = Namespace.open('net', { pid });
+   * using owner = net.owner();
+   * const uid = owner.ownerUid();
+   * ```
    */
   owner(): Namespace {
     const result = ioctl(this.fd, NS_GET_USERNS);
@@ -129,6 +163,12 @@ export class Namespace implements Disposable {
    *
    * @returns `undefined` when there is none, or it is outside of our own and thereby hidden; the kernel does not say which
    * @throws NamespaceError `ERR_NS_NOT_HIERARCHICAL` for the other kinds
+   *
+   * @example
+   * ```ts
+   * using namespace = Namespace.current('pid');
+   * using around = namespace.parent(); // undefined in the initial one
+   * ```
    */
   parent(): Namespace | undefined {
     const result = ioctl(this.fd, NS_GET_PARENT);
@@ -150,6 +190,12 @@ export class Namespace implements Disposable {
    * since 4.11.
    *
    * @throws NamespaceError `ERR_NS_WRONG_KIND` for other kinds
+   *
+   * @example
+   * ```ts
+   * using user = Namespace.open('user', { pid });
+   * user.ownerUid(); // 1000: who called unshare(CLONE_NEWUSER)
+   * ```
    */
   ownerUid(): number {
     if (this.kind !== 'user')
@@ -169,6 +215,12 @@ export class Namespace implements Disposable {
    *
    * @param path - must not exist; its directory must
    * @throws SyscallError `EEXIST`, `EPERM`; `EINVAL` for a mount namespace where it must not be
+   *
+   * @example
+   * ```ts
+   * using uts = Namespace.create('uts');
+   * uts.pin('/run/uts-blue');
+   * ```
    */
   pin(path: string): void {
     pinNamespace(this.#fd, path);
@@ -181,7 +233,15 @@ export class Namespace implements Disposable {
    * @param fn - synchronous. What it hands to other threads (`fs.promises`, DNS lookups) happens outside the namespace; a
    *   socket belongs to the namespace in which it was made
    * @throws NotEnterableError `ERR_NS_NOT_ENTERABLE` for user, mnt, pid and time, with the way that works
-   * @throws NsError `ERR_NS_ASYNC_CALLBACK` when `fn` is asynchronous
+   * @throws NsError `ERR_NS_ASYNC_CALLBACK` when `fn` is asynchronous or a generator
+   *
+   * @example
+   * ```ts
+   * import { createServer } from 'node:net';
+   *
+   * using net = Namespace.open('net', { pid });
+   * const server = net.enter(() => createServer().listen(80)); // its socket is in there, its events come here
+   * ```
    */
   enter<T>(fn: () => T): T {
     return enterNamespace(this.kind, this.fd, fn);

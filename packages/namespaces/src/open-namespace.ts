@@ -43,7 +43,11 @@ export function openNamespace(kind: NamespaceKind, target: NamespaceTarget): Own
   const given = (['pid', 'pidfd', 'path'] as const).filter((key) => target?.[key] !== undefined);
   if (given.length !== 1) throw new SpecError('target', 'one of { pid }, { pidfd }, { path }', target);
   if (target.path !== undefined) return openPath(kind, target.path);
-  if (target.pidfd !== undefined) return openByPidfd(kind, target.pidfd);
+  if (target.pidfd !== undefined) {
+    if (!Number.isInteger(target.pidfd) || target.pidfd < 0)
+      throw new SpecError('target.pidfd', 'the number of a descriptor', target.pidfd);
+    return openByPidfd(kind, target.pidfd);
+  }
   if (!Number.isInteger(target.pid) || target.pid! <= 0) throw new SpecError('target.pid', 'a process id', target.pid);
   return openProcess(kind, String(target.pid));
 }

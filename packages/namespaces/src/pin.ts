@@ -64,6 +64,11 @@ function mountOn(fd: OwnedFd, file: OwnedFd, path: string): void {
  * @throws NamespaceError `ERR_NS_NOT_PINNED` when something else is at the path; it is left alone
  * @throws SyscallError `EPERM`; `EINVAL` for a pin that a more privileged mount namespace made; `EBUSY` when something else is
  *   mounted on its file
+ *
+ * @example
+ * ```ts
+ * unpin('/run/netns/blue'); // true, or false when there was none
+ * ```
  */
 export function unpin(path: string): boolean {
   const name = nameOf(path);

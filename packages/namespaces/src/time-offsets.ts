@@ -11,7 +11,9 @@ export interface TimeOffsets {
 
 /** Offsets as options: numbers of nanoseconds do up to 104 days, bigints always. Default: 0. */
 export interface TimeOffsetsSpec {
+  /** CLOCK_MONOTONIC, in nanoseconds; may be negative, at most 146 years. */
   readonly monotonicNs?: number | bigint;
+  /** CLOCK_BOOTTIME, in nanoseconds; may be negative, at most 146 years. */
   readonly boottimeNs?: number | bigint;
 }
 
@@ -24,6 +26,11 @@ const MAX_OFFSET_NS = (9_223_372_036n / 2n) * NS_PER_SEC;
  *
  * @param field - what to call them in an error
  * @throws SpecError for what is no whole number, a number that lost digits, or more than 146 years
+ *
+ * @example
+ * ```ts
+ * const offsets = parseTimeOffsetsSpec({ boottimeNs: 86_400_000_000_000 }); // up for a day longer
+ * ```
  */
 export function parseTimeOffsetsSpec(spec: TimeOffsetsSpec, field = 'timeOffsets'): TimeOffsets {
   const keys: unknown = spec; // the assertion would take the types of the fields away
@@ -43,7 +50,14 @@ function nanoseconds(value: number | bigint = 0n, field: string): bigint {
   return offset;
 }
 
-/** The text that is written to `/proc/PID/timens_offsets`: a clock, seconds, and nanoseconds from 0 to 999999999. */
+/**
+ * The text that is written to `/proc/PID/timens_offsets`: a clock, seconds, and nanoseconds from 0 to 999999999.
+ *
+ * @example
+ * ```ts
+ * formatTimeOffsets({ monotonicNs: -1n, boottimeNs: 0n }); // 'monotonic -1 999999999\nboottime 0 0\n'
+ * ```
+ */
 export function formatTimeOffsets({ monotonicNs, boottimeNs }: TimeOffsets): string {
   return line('monotonic', monotonicNs) + line('boottime', boottimeNs);
 }
@@ -57,8 +71,14 @@ function line(clock: string, offset: bigint): string {
  * Reads the text of `/proc/PID/timens_offsets`. A clock that is not mentioned is not moved.
  *
  * @throws SpecError for a malformed line
+ *
+ * @example
+ * ```ts
+ * parseTimeOffsets('monotonic 86400 0\n').monotonicNs; // 86400000000000n
+ * ```
  */
 export function parseTimeOffsets(text: string): TimeOffsets {
+  if (typeof text !== 'string') throw new SpecError('timens_offsets', 'text', text);
   const offsets = { monotonicNs: 0n, boottimeNs: 0n };
   for (const each of text.split('\n').filter((line) => line.trim() !== '')) {
     const match = /^(monotonic|boottime|1|7)\s+(-?\d{1,19})\s+(\d{1,9})$/.exec(each.trim());
@@ -75,6 +95,11 @@ export function parseTimeOffsets(text: string): TimeOffsets {
  * The offsets that the children of a process live with: `/proc/PID/timens_offsets`, since 5.6.
  *
  * @throws SyscallError `ENOENT` when there is no such process, or the kernel has no time namespaces
+ *
+ * @example
+ * ```ts
+ * const { boottimeNs } = readTimeOffsets(pid);
+ * ```
  */
 export function readTimeOffsets(pid: number | 'self' = 'self'): TimeOffsets {
   if (pid !== 'self' && !(Number.isInteger(pid) && pid > 0)) throw new SpecError('pid', "a process id or 'self'", pid);

@@ -6,6 +6,7 @@ import {
   NsError,
   O,
   OwnedFd,
+  onlyKnownKeys,
   open,
   openAt,
   SpecError,
@@ -35,6 +36,13 @@ export interface IdMapsToWrite extends IdMappings {
  * @throws SyscallError `EPERM`, `EINVAL`; the hint says which rule it was
  * @throws UnavailableError when the helpers are needed and not installed
  * @throws NsError `ERR_NS_ID_MAP_REFUSED` when a helper refuses, with its words
+ * @throws SpecError for what is no pid
+ *
+ * @example
+ * ```ts
+ * const range = IdMap.single(0, 100000, 65536);
+ * await writeIdMaps(pid, { uids: range, gids: range });
+ * ```
  */
 export async function writeIdMaps(pid: number, maps: IdMapsToWrite): Promise<void> {
   if (canWriteDirectly(maps)) writeIdMapsDirectly(pid, maps);
@@ -44,9 +52,29 @@ export async function writeIdMaps(pid: number, maps: IdMapsToWrite): Promise<voi
 const CAP_SETGID = 6;
 const CAP_SETUID = 7;
 
-/** Whether the kernel lets this process write the maps itself: with CAP_SETUID and CAP_SETGID, or to map its own ids only. */
-export function canWriteDirectly({ uids, gids }: IdMappings): boolean {
+/**
+ * Whether the kernel lets this process write the maps itself: with CAP_SETUID and CAP_SETGID, or to map its own ids only.
+ *
+ * Reads `/proc/thread-self/status`.
+ *
+ * @example
+ * ```ts
+ * canWriteDirectly(ownIdMappings()); // true for everybody
+ * ```
+ */
+export function canWriteDirectly(maps: IdMappings): boolean {
+  checkMaps(maps);
+  const { uids, gids } = maps;
   return isPrivileged() || (isOwnId(uids, process.geteuid!()) && isOwnId(gids, process.getegid!()));
+}
+
+function checkMaps(maps: unknown): void {
+  onlyKnownKeys(maps, ['uids', 'gids', 'setgroups'], 'maps');
+  for (const side of ['uids', 'gids'] as const)
+    if (!Array.isArray((maps[side] as Partial<IdMap> | null | undefined)?.ranges))
+      throw new SpecError(`maps.${side}`, 'an IdMap', maps[side], 'IdMap.of makes one');
+  if (maps.setgroups !== undefined && maps.setgroups !== 'allow' && maps.setgroups !== 'deny')
+    throw new SpecError('maps.setgroups', "'allow' or 'deny'", maps.setgroups);
 }
 
 function isPrivileged(): boolean {
@@ -63,8 +91,14 @@ function isOwnId({ ranges }: IdMap, id: number): boolean {
  * Writes the maps of a process's user namespace, once and for all.
  *
  * @throws SyscallError `EPERM`, `EINVAL`, `ENOENT`
+ *
+ * @example
+ * ```ts
+ * writeIdMapsDirectly(pid, ownIdMappings());
+ * ```
  */
 export function writeIdMapsDirectly(pid: number, maps: IdMapsToWrite): void {
+  checkMaps(maps);
   using directory = openProcess(pid);
   // The uid map first: gid_map is judged by the ids that the writer has, setgroups must precede gid_map.
   writeFile(directory, 'uid_map', maps.uids.toString(), 'uidMap');
@@ -80,8 +114,14 @@ export function writeIdMapsDirectly(pid: number, maps: IdMapsToWrite): void {
  *
  * @throws UnavailableError when they are not installed
  * @throws NsError `ERR_NS_ID_MAP_REFUSED`
+ *
+ * @example
+ * ```ts
+ * await writeIdMapsWithHelpers(pid, rootlessIdMappings());
+ * ```
  */
 export async function writeIdMapsWithHelpers(pid: number, maps: IdMapsToWrite): Promise<void> {
+  checkMaps(maps);
   if (maps.setgroups === 'deny') {
     using directory = openProcess(pid);
     writeFile(directory, 'setgroups', 'deny', 'setgroups');

@@ -1,12 +1,20 @@
 import {
+  canWriteDirectly,
   checkDomainname,
   checkHostname,
+  enter,
   IdMap,
+  listNamespaces,
+  Namespace,
   namespaceKind,
+  ownIdMappings,
   parseIdMappings,
   parseSubordinateIds,
   parseTimeOffsets,
   parseTimeOffsetsSpec,
+  rangesOf,
+  readSubordinateIds,
+  writeIdMapsDirectly,
 } from '@ns/namespaces';
 import { takenOrRefused } from '@ns/testing';
 import fc from 'fast-check';
@@ -48,4 +56,38 @@ test('texts', () => {
       },
     ),
   );
+});
+
+const wrong = (value: unknown) => value as never;
+const here = { target: process.pid, namespaces: [] } as const;
+const ownMaps = ownIdMappings();
+
+test.each<[string, () => unknown]>([
+  ['IdMap.parse', () => IdMap.parse(wrong(undefined))],
+  ['IdMap.read', () => IdMap.read('self', wrong('../uid'))],
+  ['parseTimeOffsets', () => parseTimeOffsets(wrong(undefined))],
+  ['parseSubordinateIds', () => parseSubordinateIds(wrong(undefined))],
+  ['readSubordinateIds', () => readSubordinateIds(wrong('../passwd'))],
+  ['rangesOf', () => rangesOf(wrong(null))],
+  ['canWriteDirectly', () => canWriteDirectly(wrong({}))],
+  ['writeIdMapsDirectly', () => writeIdMapsDirectly(process.pid, { ...ownMaps, setgroups: wrong('never') })],
+  ['Namespace.open', () => Namespace.open('net', { pidfd: wrong('x') })],
+  ['listNamespaces', () => listNamespaces(wrong({ kind: ['net'] }))],
+  ...[
+    { env: { 'A=B': 'x' } },
+    { env: { A: 1 } },
+    { env: { A: '\0' } },
+    { env: 'x' },
+    { user: { uid: -1, gid: 0 } },
+    { user: { uid: 0, gid: 0, groups: ['x'] } },
+    { user: 5 },
+    { stdin: 'x' },
+    { stdin: {} },
+    { cwd: 5 },
+    { cwd: '/\0' },
+    { signal: 5 },
+  ].map((options): [string, () => unknown] => ['enter', () => enter(here, 'true', [], wrong(options))]),
+  ['enter', () => enter(here, 'tr\0ue')],
+])('%s is given something else', (_, call) => {
+  expect(call).toThrow(expect.objectContaining({ code: 'ERR_NS_INVALID_SPEC', hint: expect.any(String) }));
 });

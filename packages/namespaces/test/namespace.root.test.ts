@@ -258,6 +258,9 @@ describe('entering', () => {
     ).toThrow(asyncCode);
     expect(ran).toBe(false);
     expect(() => net.enter(() => Promise.reject(new Error('nobody hears this')))).toThrow(asyncCode);
+    // Its body would run at home, when somebody asks for its values.
+    for (const generator of [function* () {}, async function* () {}] as (() => unknown)[])
+      expect(() => net.enter(generator)).toThrow(asyncCode);
     expect(() => net.enter('text' as never)).toThrow(SpecError);
     expect(here('net')).toBe(before);
     await new Promise((resolve) => setImmediate(resolve));

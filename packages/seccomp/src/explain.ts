@@ -9,16 +9,21 @@ import type { ArgumentCheck } from './validate-profile.ts';
 
 /** Why a profile treats a call as it does. */
 export interface Explanation {
+  /** What becomes of the call. */
   readonly decision: Decision;
+  /** The ABI of the call; `undefined` for one that the profile does not name. */
   readonly arch: SeccompArch | undefined;
+  /** Its number there; x32's with bit 30. */
   readonly nr: number;
+  /** Why. */
   readonly reason:
     | 'rule' /* a rule of the profile matched */
     | 'default' /* no rule matched */
     | 'newer-syscall' /* above the highest number the profile names */
     | 'unknown-architecture' /* an ABI the profile does not name */;
-  /** The deciding rule and its position in `syscalls`, when `reason` is `'rule'`. */
+  /** The deciding rule, when `reason` is `'rule'`. */
   readonly rule?: ProfileRule;
+  /** Its position in `syscalls`, from 0. */
   readonly index?: number;
   /** Rules for this call whose conditions did not hold, or which another rule overrides. */
   readonly passedOver: readonly number[];

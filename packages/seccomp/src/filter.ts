@@ -31,6 +31,7 @@ export interface FilterFacts {
 
 /** A compiled filter: a Buffer of `struct sock_filter`, in the byte order of its machine, that can be asked what it does. */
 export interface SeccompFilter extends Buffer, FilterFacts {
+  /** Entries of 8 bytes; the kernel takes 4096. */
   readonly instructionCount: number;
   /**
    * What the filter decides about a call: the program itself is run, in a simulator; no kernel is asked.

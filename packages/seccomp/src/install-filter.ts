@@ -43,11 +43,21 @@ export interface InstallOptions {
  * @throws SpecError when the filter is empty, too long or cut off
  * @throws SyscallError EACCES without no_new_privs and CAP_SYS_ADMIN; EINVAL for an instruction, flag or combination the kernel refuses; EBUSY when a listener exists already
  * @throws UnavailableError when the kernel has no seccomp filters
+ *
+ * @example
+ * ```ts
+ * import { parentPort } from 'node:worker_threads';
+ *
+ * // In a Worker: what it starts from here on is under the filter, too.
+ * installFilter(compile(profiles.strict));
+ * parentPort?.postMessage('under a filter');
+ * ```
  */
 export function installFilter(
   filter: Uint8Array & { readonly flags?: number },
   options: InstallOptions = {},
 ): OwnedFd | undefined {
+  if (!(filter instanceof Uint8Array)) throw new SpecError('filter', 'the bytes of a filter', filter);
   const count = filter.byteLength / INSTRUCTION_SIZE;
   if (!Number.isInteger(count) || count < 1 || count > BPF_MAXINSNS) {
     throw new SpecError(
@@ -57,6 +67,8 @@ export function installFilter(
     );
   }
   const flags = options.flags ?? filter.flags ?? 0;
+  if (!Number.isInteger(flags) || flags < 0 || flags > 0xffffffff)
+    throw new SpecError('flags', 'bits of SECCOMP_FILTER_FLAG', flags);
   // struct sock_fprog: u16 len, then the address.
   const program = allocate(16);
   program.bytes.writeUInt16LE(count, 0);
@@ -79,6 +91,11 @@ export function installFilter(
  * The actions this kernel knows, in its own words (`errno`, `user_notif`): `/proc/sys/kernel/seccomp/actions_avail`, since 4.14.
  *
  * @returns an empty list where the kernel has no filters
+ *
+ * @example
+ * ```ts
+ * availableActions().includes('user_notif'); // whether handlers can be had
+ * ```
  */
 export function availableActions(): string[] {
   try {

@@ -9,6 +9,13 @@ const MAX_PROFILE_BYTES = 4 << 20;
  * Nothing else is checked here: {@link compile} does that.
  *
  * @throws SpecError when the text is not JSON, or larger than 4 MiB
+ *
+ * @example
+ * ```ts
+ * import { readFileSync } from 'node:fs';
+ *
+ * const filter = compile(parseProfile(readFileSync('/etc/docker/seccomp.json', 'utf8')));
+ * ```
  */
 export function parseProfile(json: string): SeccompProfile {
   if (typeof json !== 'string') {
@@ -16,11 +23,11 @@ export function parseProfile(json: string): SeccompProfile {
   }
   if (json.length > MAX_PROFILE_BYTES)
     throw new SpecError('seccomp', `at most ${MAX_PROFILE_BYTES} bytes of JSON`, json.length);
-  // Strings are matched first so that digits inside them stay as they are.
-  const exact = json.replace(/"(?:[^"\\]|\\.)*"|(?<![\d.eE+-])\d{16,}(?![\d.eE])/g, (token) =>
-    token.startsWith('"') ? token : `"${token}"`,
-  );
   try {
+    // Strings are matched first so that digits inside them stay as they are.
+    const exact = json.replace(/"(?:[^"\\]|\\.)*"|(?<![\d.eE+-])\d{16,}(?![\d.eE])/g, (token) =>
+      token.startsWith('"') ? token : `"${token}"`,
+    );
     return JSON.parse(exact) as SeccompProfile;
   } catch (error) {
     throw new SpecError(

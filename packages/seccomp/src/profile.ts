@@ -16,12 +16,15 @@ export interface ProfileArgument {
   readonly index: number;
   /** A number above 2^53 must be a bigint or decimal text ({@link parseProfile} makes it so). */
   readonly value: number | bigint | string;
+  /** What the masked argument must be, for `SCMP_CMP_MASKED_EQ`; other operators do not look at it. Default 0. */
   readonly valueTwo?: number | bigint | string | undefined;
+  /** How `value` is compared. */
   readonly op: ScmpOperator;
 }
 
 /** When a rule counts (Docker's extension of the runtime specification). */
 export interface ProfileCondition {
+  /** Names such as `CAP_SYS_ADMIN`. All of `includes`, any of `excludes`. */
   readonly caps?: readonly string[] | null | undefined;
   /** Go's architecture names: `amd64`, `arm64`, `x86`. */
   readonly arches?: readonly string[] | null | undefined;
@@ -31,9 +34,11 @@ export interface ProfileCondition {
 
 /** One entry of a profile's `syscalls`. */
 export interface ProfileRule {
+  /** System calls; those no ABI has are left out with a warning. */
   readonly names?: readonly string[] | undefined;
   /** Old form of `names` with a single name. */
   readonly name?: string | undefined;
+  /** What becomes of the calls. */
   readonly action: ScmpAction;
   /** errno of `SCMP_ACT_ERRNO`, message of `SCMP_ACT_TRACE`. Default EPERM. */
   readonly errnoRet?: number | null | undefined;
@@ -41,14 +46,19 @@ export interface ProfileRule {
   readonly errno?: string | undefined;
   /** All must hold; conditions on the same argument make the rule one rule per condition, as runc has it. */
   readonly args?: readonly ProfileArgument[] | null | undefined;
+  /** The rule counts when all of it holds. Default: always. */
   readonly includes?: ProfileCondition | null | undefined;
+  /** The rule does not count when any of it holds. Default: never. */
   readonly excludes?: ProfileCondition | null | undefined;
+  /** For readers. */
   readonly comment?: string | undefined;
 }
 
 /** A profile in the form of the OCI runtime specification (`linux.seccomp`) or of Docker (`--security-opt seccomp=`). */
 export interface SeccompProfile {
+  /** What becomes of calls that no rule names. */
   readonly defaultAction: ScmpAction;
+  /** errno of a `defaultAction` of `SCMP_ACT_ERRNO`, message of `SCMP_ACT_TRACE`. Default EPERM. */
   readonly defaultErrnoRet?: number | null | undefined;
   /** The same by name, as Podman's profiles have it; counts before `defaultErrnoRet`. */
   readonly defaultErrno?: string | undefined;
@@ -63,6 +73,8 @@ export interface SeccompProfile {
   readonly flags?: readonly string[] | null | undefined;
   /** Path of a socket where an agent waits for the notification descriptor: a matter of the runtime, not of the filter. */
   readonly listenerPath?: string | undefined;
+  /** For that agent. */
   readonly listenerMetadata?: string | undefined;
+  /** The rules; where several hold for a call, the first without conditions, as libseccomp has it. */
   readonly syscalls?: readonly ProfileRule[] | null | undefined;
 }

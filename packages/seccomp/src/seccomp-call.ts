@@ -23,6 +23,16 @@ export class CallerGoneError extends NsError {
  * **What a pointer points to can change after it was read**: other threads of the caller write to the same memory. An answer that
  * lets the kernel go on (`continue()`) therefore must not depend on a string or struct for safety; do the work yourself on
  * what was read and `return()` its result, or `addFd()`. See seccomp_unotify(2).
+ *
+ * @example
+ * ```ts
+ * import type { SeccompHandler } from '@ns/seccomp';
+ *
+ * const mount: SeccompHandler = (call) => {
+ *   const target = call.path(1);
+ *   return target.startsWith('/mnt/') ? call.return(0) : call.errno('EPERM');
+ * };
+ * ```
  */
 export class SeccompCall {
   /** The kernel's cookie for this call. */
@@ -31,10 +41,13 @@ export class SeccompCall {
   readonly pid: number;
   /** Name of the call, `syscall_<nr>` when the tables do not have it. */
   readonly syscall: string;
+  /** Its number; x32's with bit 30. */
   readonly nr: number;
+  /** The ABI it was made through; `undefined` for one that is not in the tables. */
   readonly arch: SeccompArch | undefined;
   /** The six registers, unsigned. Use {@link int} for arguments of type int. */
   readonly args: readonly bigint[];
+  /** Where in the caller it was made. */
   readonly instructionPointer: bigint;
   readonly #channel: NotificationChannel;
 

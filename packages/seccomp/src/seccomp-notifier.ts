@@ -52,6 +52,8 @@ export class SeccompNotifier extends EventEmitter<NotifierEvents> implements Dis
     const { otherwise = (call) => call.errno('ENOSYS'), maxInFlight = 64 } = options;
     if (!Number.isInteger(maxInFlight) || maxInFlight < 1)
       throw new SpecError('maxInFlight', 'a whole number from 1', maxInFlight);
+    const given: unknown = handlers;
+    if (typeof given !== 'object' || given === null) throw new SpecError('handlers', 'an object of functions', given);
     for (const [name, handler] of Object.entries(handlers)) {
       if (typeof handler !== 'function') throw new SpecError(`handlers.${name}`, 'a function', handler);
     }
@@ -89,6 +91,7 @@ export class SeccompNotifier extends EventEmitter<NotifierEvents> implements Dis
     return this.#inFlight;
   }
 
+  /** Whether it has stopped serving: by {@link close}, or because nobody is left under the filter. */
   get closed(): boolean {
     return this.#listener.closed;
   }

@@ -1,11 +1,15 @@
+import { SpecError } from '@ns/libc';
 import { BPF, INSTRUCTION_SIZE } from './assembler.ts';
 
 /** What the kernel shows a filter: `struct seccomp_data`. */
 export interface SeccompData {
+  /** Number of the call; x32's with bit 30. */
   readonly nr: number;
   /** `AUDIT_ARCH_*`. */
   readonly arch: number;
+  /** Where the call was made. Default 0. */
   readonly instructionPointer?: bigint;
+  /** Up to six, unsigned; missing ones are 0. */
   readonly args: readonly bigint[];
 }
 
@@ -35,12 +39,22 @@ export interface SimulationResult {
  *
  * @param program - `struct sock_filter` entries
  * @throws RangeError for what the kernel would have refused to load: an unknown instruction, a jump or load out of bounds, no verdict
+ *
+ * @example
+ * ```ts
+ * import { readFileSync } from 'node:fs';
+ *
+ * // A program that libseccomp exported, asked about read(2) on x86_64.
+ * const { value } = simulate(readFileSync('/tmp/filter.bpf'), { nr: 0, arch: 0xc000003e, args: [] });
+ * value === SECCOMP_RET.ALLOW;
+ * ```
  */
 export function simulate(
   program: Uint8Array,
   data: SeccompData,
   options: { bigEndian?: boolean } = {},
 ): SimulationResult {
+  if (!(program instanceof Uint8Array)) throw new SpecError('program', 'the bytes of a program', program);
   const bigEndian = options.bigEndian ?? false;
   const code = new DataView(program.buffer, program.byteOffset, program.byteLength);
   const input = encodeSeccompData(data, { bigEndian });

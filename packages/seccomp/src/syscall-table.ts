@@ -46,6 +46,11 @@ export function syscallTable(arch: SeccompArch): SyscallTable {
  * Names of all system calls of an ABI, in the order of their numbers.
  *
  * @throws SpecError for an ABI that is none
+ *
+ * @example
+ * ```ts
+ * syscallNames('x86_64')[0]; // 'read'
+ * ```
  */
 export function syscallNames(arch: SeccompArch): string[] {
   return [...syscallTable(parseArch(arch, 'arch')).names.values()];

@@ -8,6 +8,12 @@ import type { SeccompProfile } from './profile.ts';
  * named when it sends the descriptor itself, as `@ns/launch` does.
  *
  * @throws SpecError when there is no profile or no name
+ *
+ * @example
+ * ```ts
+ * const filter = compile(withNotify(profiles.default, ['mkdirat']));
+ * filter.notifies; // true: it needs a listener
+ * ```
  */
 export function withNotify(profile: SeccompProfile, names: readonly string[]): SeccompProfile {
   if (typeof profile !== 'object' || profile === null) throw new SpecError('seccomp', 'an object', profile);

@@ -1,4 +1,15 @@
-import { compile, explain, parseProfile, profiles, type SeccompProfile, withNotify } from '@ns/seccomp';
+import {
+  compile,
+  explain,
+  installFilter,
+  lowWordEquals,
+  lowWordExcept,
+  parseProfile,
+  profiles,
+  type SeccompProfile,
+  simulate,
+  withNotify,
+} from '@ns/seccomp';
 import { takenOrRefused } from '@ns/testing';
 import fc from 'fast-check';
 
@@ -43,4 +54,27 @@ test('texts, options and names of system calls', () => {
     }),
     { numRuns: 100 },
   );
+});
+
+const wrong = (value: unknown) => value as never;
+
+test.each<[string, () => unknown]>([
+  ['parseProfile', () => compile(parseProfile('['.repeat(100_000) + ']'.repeat(100_000)))],
+  ['installFilter', () => installFilter(wrong(undefined))],
+  ['installFilter', () => installFilter(Buffer.alloc(8), { flags: wrong('x') })],
+  ['lowWordExcept', () => lowWordExcept(0, wrong('x'))],
+  ['lowWordExcept', () => lowWordExcept(0, [2 ** 32])],
+  ['lowWordEquals', () => lowWordEquals(0, wrong('x'))],
+  ['simulate', () => simulate(wrong(undefined), { nr: 0, arch: 0, args: [] })],
+])('%s is given something else', (_, call) => {
+  expect(call).toThrow(expect.objectContaining({ code: 'ERR_NS_INVALID_SPEC', hint: expect.any(String) }));
+});
+
+test('an int below 0 is excluded and compared as the kernel reads it', () => {
+  const rules = (args: ReturnType<typeof lowWordExcept>) =>
+    args.map((arg) => ({ names: ['close'], action: 'SCMP_ACT_ALLOW' as const, args: [arg] }));
+  const filter = compile({ defaultAction: 'SCMP_ACT_ERRNO', syscalls: rules(lowWordExcept(0, [-100])) }, options);
+  const action = (fd: bigint) => filter.evaluate({ syscall: 'close', args: [fd] }).action;
+  expect([-100n, 0xffffff9cn, -99n, 0n].map(action)).toEqual(['ERRNO', 'ERRNO', 'ALLOW', 'ALLOW']);
+  expect(lowWordEquals(0, -1).valueTwo).toBe(0xffffffff);
 });

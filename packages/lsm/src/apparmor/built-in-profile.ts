@@ -17,7 +17,18 @@ export interface BuiltInAppArmorProfile {
   readonly policy: Uint8Array;
 }
 
-/** The profile with the meaning of Docker's `docker-default`. Loading it takes no apparmor_parser. */
+/**
+ * The profile with the meaning of Docker's `docker-default`. Loading it takes no apparmor_parser.
+ *
+ * Touches nothing.
+ *
+ * @example
+ * ```ts
+ * const { name, policy } = builtInAppArmorProfile();
+ * await loadAppArmorProfile(policy);
+ * const label = appArmorExecLabel(name);
+ * ```
+ */
 export function builtInAppArmorProfile(): BuiltInAppArmorProfile {
   const { name, gzipBase64 } = apparmorPolicy;
   return { name, text: builtInProfileText(name), policy: gunzipSync(Buffer.from(gzipBase64, 'base64')) };

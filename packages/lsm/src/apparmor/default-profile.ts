@@ -43,6 +43,11 @@ const hiddenPaths = [
  * the other layers; mounts, writes to the kernel's settings, and signals and ptrace across the border are refused.
  *
  * @throws SpecError for a name that could not stand in a profile
+ *
+ * @example
+ * ```ts
+ * await loadAppArmorProfile(defaultAppArmorProfile({ name: 'jobs', signalledBy: ['unconfined', 'supervisor'] }));
+ * ```
  */
 export function defaultAppArmorProfile(options: DefaultProfileOptions): string {
   onlyKnownKeys(options, ['name', 'signalledBy', 'abi'], '');
@@ -119,6 +124,14 @@ export interface UserNamespaceProfileOptions {
  * restricts it in nothing. It belongs into /etc/apparmor.d, loaded with `apparmor_parser -r`. Since AppArmor 4.
  *
  * @throws SpecError for a name or path that could not stand in a profile
+ *
+ * @example
+ * ```ts
+ * import { writeFileSync } from 'node:fs';
+ *
+ * const text = userNamespaceProfile({ name: 'node', program: process.execPath });
+ * writeFileSync('/etc/apparmor.d/node', text); // then: apparmor_parser -r /etc/apparmor.d/node
+ * ```
  */
 export function userNamespaceProfile(options: UserNamespaceProfileOptions): string {
   onlyKnownKeys(options, ['name', 'program'], '');

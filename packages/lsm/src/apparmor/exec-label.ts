@@ -15,6 +15,11 @@ import { appArmorSupport } from './support.ts';
  * @param options.mode - `'change'` (default) leaves the current profile, `'stack'` adds to it: both must allow
  * @throws SpecError for a name that cannot be one
  * @throws UnavailableError when the kernel has no AppArmor
+ *
+ * @example
+ * ```ts
+ * spawnRestricted('id', [], { landlock: { files: { execute: ['/'] } }, label: appArmorExecLabel('jobs') });
+ * ```
  */
 export function appArmorExecLabel(profile: string, options: { readonly mode?: 'change' | 'stack' } = {}): ExecLabel {
   return { file: attributeFile('exec', profile), label: `${options.mode === 'stack' ? 'stack' : 'exec'} ${profile}` };
@@ -26,6 +31,12 @@ export function appArmorExecLabel(profile: string, options: { readonly mode?: 'c
  *
  * @throws SpecError for a name that cannot be one
  * @throws UnavailableError when the kernel has no AppArmor
+ * Since 2.6.36. Needs no privilege, but a profile that allows the change, or none.
+ *
+ * @example
+ * ```ts
+ * const step = { op: 'execLabel', ...appArmorProcessLabel('jobs') };
+ * ```
  */
 export function appArmorProcessLabel(profile: string): ExecLabel {
   return { file: attributeFile('current', profile), label: `changeprofile ${profile}` };
@@ -56,6 +67,11 @@ export interface AppArmorConfinement {
  * @param pid - default: this process
  * @returns `undefined` when the kernel has no AppArmor
  * @throws NsError `ERR_NS_NO_PROCESS` when there is no such process
+ *
+ * @example
+ * ```ts
+ * appArmorConfinement(pid)?.mode === 'enforce';
+ * ```
  */
 export function appArmorConfinement(pid: number | 'self' = 'self'): AppArmorConfinement | undefined {
   if (!appArmorSupport().available) return undefined;

@@ -6,7 +6,16 @@ import { appArmorSupport } from './support.ts';
 
 const installParser = 'Install the package apparmor, which has apparmor_parser';
 
-/** A profile's text that apparmor_parser(8) refused. Code `ERR_NS_APPARMOR_PROFILE`. */
+/**
+ * A profile's text that apparmor_parser(8) refused. Code `ERR_NS_APPARMOR_PROFILE`.
+ *
+ * @example
+ * ```ts
+ * await compileAppArmorProfile('profile x {').catch((error) => {
+ *   if (error instanceof AppArmorProfileError) console.error(error.output);
+ * });
+ * ```
+ */
 export class AppArmorProfileError extends NsError {
   /** What the parser said. */
   readonly output: string;
@@ -26,6 +35,11 @@ export class AppArmorProfileError extends NsError {
  * @param options.features - file that describes the kernel to compile for; default: the running one
  * @throws AppArmorProfileError when the text is wrong
  * @throws UnavailableError when there is no apparmor_parser
+ *
+ * @example
+ * ```ts
+ * const policy = await compileAppArmorProfile(defaultAppArmorProfile({ name: 'jobs' }));
+ * ```
  */
 export async function compileAppArmorProfile(
   text: string,
@@ -53,6 +67,11 @@ export async function compileAppArmorProfile(
  * @param profile - text, which is compiled first, or the result of {@link compileAppArmorProfile}
  * @throws UnavailableError when the kernel has no AppArmor
  * @throws SyscallError `EPERM` or `EACCES` without CAP_MAC_ADMIN and CAP_SYS_ADMIN
+ *
+ * @example
+ * ```ts
+ * await loadAppArmorProfile(defaultAppArmorProfile({ name: 'jobs' }));
+ * ```
  */
 export async function loadAppArmorProfile(profile: string | Uint8Array): Promise<void> {
   requireAppArmor();
@@ -65,6 +84,13 @@ export async function loadAppArmorProfile(profile: string | Uint8Array): Promise
  *
  * @returns false when there was none of that name
  * @throws UnavailableError when the kernel has no AppArmor
+ * @throws SpecError for a name that cannot be one
+ * @throws SyscallError `EPERM` or `EACCES` without CAP_MAC_ADMIN and CAP_SYS_ADMIN
+ *
+ * @example
+ * ```ts
+ * removeAppArmorProfile('jobs'); // false when there was none
+ * ```
  */
 export function removeAppArmorProfile(name: string): boolean {
   checkProfileName(name, 'name');
@@ -80,6 +106,7 @@ export function removeAppArmorProfile(name: string): boolean {
 
 /** A profile that the kernel has. */
 export interface LoadedProfile {
+  /** As the profile has it; `outer//child` for one within another. */
   readonly name: string;
   /** `enforce`, `complain`, `kill`, `unconfined`, … */
   readonly mode: string;
@@ -89,6 +116,11 @@ export interface LoadedProfile {
  * The profiles that the kernel has: `apparmor/profiles` of securityfs. Needs root.
  *
  * @throws UnavailableError when the kernel has no AppArmor or does not show them to this process
+ *
+ * @example
+ * ```ts
+ * listAppArmorProfiles().some(({ name, mode }) => name === 'jobs' && mode === 'enforce');
+ * ```
  */
 export function listAppArmorProfiles(): LoadedProfile[] {
   requireAppArmor();

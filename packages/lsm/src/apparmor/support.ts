@@ -3,6 +3,7 @@ import { join } from 'node:path';
 
 /** What this machine offers of AppArmor. */
 export interface AppArmorSupport {
+  /** Whether the kernel has it enabled. */
   readonly available: boolean;
   /** Why not, when it is not. */
   readonly why?: string;
@@ -20,6 +21,11 @@ export interface AppArmorSupport {
  * privileges.
  *
  * @param options.root - directory that stands for "/", to look at another system's /sys and /proc
+ *
+ * @example
+ * ```ts
+ * const { available, why, fix, restrictsUserNamespaces } = appArmorSupport();
+ * ```
  */
 export function appArmorSupport(options: { readonly root?: string } = {}): AppArmorSupport {
   const read = (path: string) => readSetting(join(options.root ?? '/', path));

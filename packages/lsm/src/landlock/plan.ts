@@ -1,4 +1,4 @@
-import { SpecError, UnavailableError } from '@ns/libc';
+import { onlyKnownKeys, SpecError, UnavailableError } from '@ns/libc';
 import {
   fileRights,
   fileRightsOf,
@@ -39,6 +39,7 @@ export interface LandlockGap {
 
 /** A rule about a path and what is below it. */
 export interface LandlockPathRule {
+  /** Absolute. */
   readonly path: string;
   /** LANDLOCK_ACCESS_FS_* bits if the path is a directory. */
   readonly access: number;
@@ -48,14 +49,21 @@ export interface LandlockPathRule {
 
 /** The arguments of the landlock_*(2) calls that enforce a spec on one kernel. Numbers are bits of <linux/landlock.h>. */
 export interface LandlockPlan {
+  /** LANDLOCK_ACCESS_FS_* bits that are refused unless a rule allows them; 0: files are not restricted. */
   readonly handledAccessFs: number;
+  /** The same of LANDLOCK_ACCESS_NET_*. */
   readonly handledAccessNet: number;
+  /** LANDLOCK_SCOPE_* bits. */
   readonly scoped: number;
+  /** One rule for each path that is named. */
   readonly paths: readonly LandlockPathRule[];
+  /** What becomes of a path that does not exist. */
   readonly missingPaths: 'refuse' | 'skip';
+  /** One rule for each TCP port. */
   readonly ports: readonly { readonly port: number; readonly access: number }[];
   /** Flags of landlock_restrict_self(2). */
   readonly restrictFlags: number;
+  /** What is not enforced as the spec means it. */
   readonly gaps: readonly LandlockGap[];
   /** Nothing at all can be enforced. */
   readonly empty: boolean;
@@ -67,12 +75,20 @@ export interface LandlockPlan {
  * @param options.support - the kernel to plan for; default the running one
  * @throws SpecError when the spec is wrong
  * @throws UnavailableError when the kernel lacks what `options.enforce` asks for
+ *
+ * @example
+ * ```ts
+ * const { gaps } = planLandlock({ files: { readOnly: ['/usr'] } }, { enforce: 'best-effort' });
+ * gaps.map(({ feature, kernel }) => `${feature} needs Linux ${kernel}`);
+ * ```
  */
 export function planLandlock(
   spec: LandlockSpec,
   options: { readonly enforce?: LandlockEnforcement; readonly support?: LandlockSupport } = {},
 ): LandlockPlan {
   checkLandlockSpec(spec);
+  const keys: unknown = options; // the assertion would take the types of the fields away
+  onlyKnownKeys(keys, ['enforce', 'support'], '');
   const { enforce = 'named', support = landlockSupport() } = options;
   if (!['named', 'all', 'best-effort'].includes(enforce))
     throw new SpecError('enforce', "'named', 'all' or 'best-effort'", enforce);

@@ -4,6 +4,7 @@ import {
   check,
   O,
   OwnedFd,
+  onlyKnownKeys,
   openat2,
   RESOLVE,
   S,
@@ -91,7 +92,11 @@ export class LandlockRuleset implements Disposable {
    * the descriptor is handed over. Until then no file is allowed.
    */
   static withoutPaths(spec: LandlockSpec, options: Pick<LandlockOptions, 'enforce'> = {}): LandlockRuleset {
-    const plan = planLandlock(spec, options);
+    const keys: unknown = options; // the assertion would take the types of the fields away
+    // A misspelt `enforce` must not be silently none.
+    onlyKnownKeys(keys, ['enforce', 'root'], '');
+    const { enforce } = options;
+    const plan = planLandlock(spec, enforce === undefined ? {} : { enforce });
     if (plan.empty) return new LandlockRuleset(plan, undefined);
     const fd = createRuleset(plan);
     const attribute = allocate(16); // struct landlock_net_port_attr

@@ -50,6 +50,7 @@ export interface LandlockSpec {
   readonly network?: LandlockNetwork;
   /** Processes outside are out of reach: their abstract UNIX sockets, signals to them. Since Linux 6.12. */
   readonly scopes?: readonly LandlockScope[];
+  /** Since Linux 6.15. Default: as {@link LandlockLogging} says. */
   readonly logging?: LandlockLogging;
 }
 
@@ -58,6 +59,13 @@ export interface LandlockSpec {
  *
  * @param field - where the spec stands, for messages
  * @throws SpecError naming the field that is wrong
+ *
+ * @example
+ * ```ts
+ * const spec: unknown = JSON.parse('{"files": {"readOnly": ["/usr"]}}');
+ * checkLandlockSpec(spec);
+ * using ruleset = LandlockRuleset.create(spec);
+ * ```
  */
 export function checkLandlockSpec(value: unknown, field = 'landlock'): asserts value is LandlockSpec {
   onlyKnownKeys(value, ['files', 'network', 'scopes', 'logging'], field);

@@ -33,6 +33,12 @@ const reasons: Readonly<Record<string, Required<Pick<LandlockSupport, 'why' | 'f
 /**
  * What the kernel offers: landlock_create_ruleset(2) with LANDLOCK_CREATE_RULESET_VERSION and _ERRATA. Needs no
  * privileges, costs a microsecond.
+ *
+ * @example
+ * ```ts
+ * const { abi, why, fix } = landlockSupport();
+ * if (abi === 0) console.warn(`${why}. ${fix}`);
+ * ```
  */
 export function landlockSupport(): LandlockSupport {
   const version = syscall(SYS.landlock_create_ruleset, 0, 0, LANDLOCK_CREATE_RULESET_VERSION);

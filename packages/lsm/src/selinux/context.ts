@@ -2,8 +2,11 @@ import { onlyKnownKeys, SpecError } from '@ns/libc';
 
 /** A security context: `system_u:system_r:container_t:s0:c1,c2`. */
 export interface SelinuxContext {
+  /** SELinux user, `system_u`; not a user of the machine. */
   readonly user: string;
+  /** `system_r` of processes, `object_r` of files. */
   readonly role: string;
+  /** What rules are about: `container_t`. */
   readonly type: string;
   /** Sensitivity and categories, `s0:c1,c2` or a range `s0-s0:c0.c1023`; `undefined` where the policy has none. */
   readonly level: string | undefined;
@@ -17,6 +20,11 @@ const levelPattern = new RegExp(`^${sensitivity}(?:-${sensitivity})?$`);
  * Takes a context apart. Whether the policy knows its parts, only the kernel can say.
  *
  * @throws SpecError when it cannot be one
+ *
+ * @example
+ * ```ts
+ * parseSelinuxContext('system_u:system_r:container_t:s0:c1,c2').level; // 's0:c1,c2'
+ * ```
  */
 export function parseSelinuxContext(text: unknown, field = 'selinux'): SelinuxContext {
   const expected = 'a context user:role:type[:level]';
@@ -32,6 +40,11 @@ export function parseSelinuxContext(text: unknown, field = 'selinux'): SelinuxCo
  * The text of a context.
  *
  * @throws SpecError for what cannot be one
+ *
+ * @example
+ * ```ts
+ * formatSelinuxContext({ user: 'system_u', role: 'object_r', type: 'container_file_t', level: 's0' });
+ * ```
  */
 export function formatSelinuxContext(context: SelinuxContext): string {
   onlyKnownKeys(context, ['user', 'role', 'type', 'level'], '');
@@ -49,6 +62,11 @@ export function formatSelinuxContext(context: SelinuxContext): string {
  * @param first - 0 to 1023
  * @param second - another one
  * @throws SpecError when they are the same or out of range
+ *
+ * @example
+ * ```ts
+ * categoryPairLevel(345, 12); // 's0:c12,c345'
+ * ```
  */
 export function categoryPairLevel(first: number, second: number): string {
   for (const [field, category] of [
@@ -79,6 +97,11 @@ export interface ContainerLabels {
  * @param options.processType - default `container_t`; `container_init_t` where systemd runs inside
  * @param options.fileType - default `container_file_t`; `container_ro_file_t` for what is only read
  * @throws SpecError when a part cannot be one
+ *
+ * @example
+ * ```ts
+ * const { process, mount } = containerLabels({ level: categoryPairLevel(12, 345) });
+ * ```
  */
 export function containerLabels(options: {
   readonly level: string;

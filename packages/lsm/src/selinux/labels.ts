@@ -11,6 +11,12 @@ import { selinuxSupport } from './support.ts';
  *
  * @throws SpecError when the label cannot be one
  * @throws UnavailableError when the kernel does not run SELinux
+ *
+ * @example
+ * ```ts
+ * const { process } = containerLabels({ level: 's0:c1,c2' });
+ * spawnRestricted('id', [], { landlock: { files: { execute: ['/'] } }, label: selinuxExecLabel(process) });
+ * ```
  */
 export function selinuxExecLabel(label: string): ExecLabel {
   parseSelinuxContext(label, 'selinux.process');
@@ -54,7 +60,9 @@ export function selinuxContext(): string {
 
 /** A mount option as fsconfig(2) takes it, and as the data of mount(2) does. */
 export interface MountLabel {
+  /** Name of the option. */
   readonly key: 'context' | 'fscontext' | 'defcontext' | 'rootcontext';
+  /** The label. */
   readonly value: string;
   /** `context="…"`: in a string of options the commas between categories need quotes. */
   readonly option: string;
@@ -66,6 +74,12 @@ export interface MountLabel {
  * @param options.key - `'context'` (default): all files have it and setting others is refused. The other keys: mount(8)
  * @throws SpecError when the label cannot be one
  * @throws UnavailableError when the kernel does not run SELinux
+ *
+ * @example
+ * ```ts
+ * const { option } = selinuxMountLabel('system_u:object_r:container_file_t:s0:c1,c2');
+ * option; // 'context="system_u:object_r:container_file_t:s0:c1,c2"'
+ * ```
  */
 export function selinuxMountLabel(label: string, options: { readonly key?: MountLabel['key'] } = {}): MountLabel {
   parseSelinuxContext(label, 'selinux.mount');
@@ -78,6 +92,12 @@ export function selinuxMountLabel(label: string, options: { readonly key?: Mount
  * Whether the loaded policy knows a context: a write to /sys/fs/selinux/context.
  *
  * @throws UnavailableError when the kernel does not run SELinux
+ * @throws SyscallError `EACCES` when the policy lets this process not ask
+ *
+ * @example
+ * ```ts
+ * isSelinuxContextKnown('system_u:system_r:container_t:s0'); // false without container-selinux
+ * ```
  */
 export function isSelinuxContextKnown(label: string): boolean {
   parseSelinuxContext(label);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 
 /** What this machine offers of SELinux. */
 export interface SelinuxSupport {
+  /** Whether a policy is loaded. */
   readonly available: boolean;
   /** Whether refusals are enforced or only logged. */
   readonly mode?: 'enforcing' | 'permissive';
@@ -16,6 +17,11 @@ export interface SelinuxSupport {
  * Looks at selinuxfs, /sys/fs/selinux, which is mounted where a policy is loaded. Needs no privileges.
  *
  * @param options.root - directory that stands for "/", to look at another system's /sys and /proc
+ *
+ * @example
+ * ```ts
+ * const { available, mode, why, fix } = selinuxSupport();
+ * ```
  */
 export function selinuxSupport(options: { readonly root?: string } = {}): SelinuxSupport {
   const read = (path: string) => readText(join(options.root ?? '/', path));
