@@ -14,6 +14,8 @@ export interface MountContext {
   readonly ids: ContainerIds;
   /** May this process clone mounts of the host? */
   readonly canCloneMounts: boolean;
+  /** SELinux label of the files of file systems that are made for it. */
+  readonly mountLabel?: string | undefined;
 }
 
 /** Where the files of a mount come from. */

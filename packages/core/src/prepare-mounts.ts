@@ -10,6 +10,7 @@ import { hasOwnIds } from './mapped-layers.ts';
 import type { BindMountSpec, MountSpec, VolumeMountSpec } from './mount-spec.ts';
 import { copiedUp, type MountContext, type MountSource, mountSource } from './mounts.ts';
 import { type ResolvedRoot, resolveRoot } from './rootfs.ts';
+import { mountLabelOf } from './security-modules.ts';
 import type { ContainerSpec } from './types.ts';
 import { resolveUser } from './user.ts';
 import { resolveIdMaps } from './user-namespace.ts';
@@ -41,7 +42,11 @@ export function needsPreparation(spec: ContainerSpec): boolean {
 export function mountContext(spec: ContainerSpec, lease: IdLease | undefined): MountContext {
   const root = resolveRoot(spec);
   const user = resolveUser(spec.user, spec.groups, root.layers);
-  return { ids: { idMaps: resolveIdMaps(spec, lease), user }, canCloneMounts: process.geteuid!() === 0 };
+  return {
+    ids: { idMaps: resolveIdMaps(spec, lease), user },
+    canCloneMounts: process.geteuid!() === 0,
+    mountLabel: mountLabelOf(spec),
+  };
 }
 
 /**
@@ -137,20 +142,9 @@ async function useVolume(name: string, user: string): Promise<void> {
   }
 }
 
-const filling = new Map<string, Promise<void>>();
-
-/** One after the other: two that find the same volume empty would both copy. */
+/** What the host has at a place is no image's default content, and may be what a sandbox shall not see. */
 async function fillVolume({ source, target }: VolumeMountSpec, root: ResolvedRoot): Promise<void> {
-  // What the host has at a place is no image's default content, and may be what a sandbox shall not see.
-  if (root.host) return;
-  const before = filling.get(source);
-  const filled = (before ?? Promise.resolve()).catch(() => {}).then(() => fill(source, target, root.layers));
-  filling.set(source, filled);
-  try {
-    await filled;
-  } finally {
-    if (filling.get(source) === filled) filling.delete(source);
-  }
+  if (!root.host) await fill(source, target, root.layers);
 }
 
 async function fill(volume: string, target: string, layers: readonly string[]): Promise<void> {

@@ -1,7 +1,7 @@
 import { listXattrs } from '@ns/libc';
 import { checkKeys } from './check-keys.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
-import type { OwnershipPolicy, Skipped } from './file-metadata.ts';
+import type { OwnershipPolicy, PrivilegePolicy, Skipped } from './file-metadata.ts';
 import { fileType } from './file-type.ts';
 import { assertSelfContained } from './self-contained.ts';
 import type { Owner } from './tar-stream.ts';
@@ -16,6 +16,11 @@ export interface ApplyChangesOptions {
   readonly select?: (path: string) => boolean;
   /** Default `keep` as root, `ignore` otherwise. */
   readonly ownership?: OwnershipPolicy;
+  /**
+   * `drop` leaves out what gives power on the host: devices are not made, files lose set-user-ID, set-group-ID and file
+   * capabilities; `skipped` names each. For files of somebody untrusted. Default `keep`.
+   */
+  readonly privileges?: PrivilegePolicy;
   readonly mapOwner?: (owner: Owner) => Owner;
   readonly whiteouts?: WhiteoutForm;
   readonly signal?: AbortSignal;
@@ -35,23 +40,35 @@ export interface AppliedChanges {
  * names: a link in the target, planted before or meanwhile, is replaced where the change says so and otherwise stops the
  * work, but is never followed.
  *
+ * What arrives is what the sandbox made, powers included: as root, a set-user-ID program of root's or the node of a disk works
+ * here as well. Of an untrusted tool take `privileges: 'drop'`.
+ *
  * @param upper - the changes; nothing should write to it
  * @param target - the tree to change, `/` itself included
  * @throws UnsafePathError a link or file stands in the target where an accepted change needs a directory; what was done
  * until then remains
  * @throws ArchiveError ERR_NS_UNREPRESENTABLE for a layer made with redirect_dir or metacopy
+ *
+ * @example
+ * ```ts
+ * const { skipped } = await applyChanges('/scratch/upper', '/project', {
+ *   select: (path) => path.startsWith('/src/'),
+ *   privileges: 'drop',
+ * });
+ * ```
  */
 export async function applyChanges(
   upper: DirectoryPlace,
   target: DirectoryPlace,
   options: ApplyChangesOptions = {},
 ): Promise<AppliedChanges> {
-  checkKeys(options, ['select', 'ownership', 'mapOwner', 'whiteouts', 'signal']);
+  checkKeys(options, ['select', 'ownership', 'privileges', 'mapOwner', 'whiteouts', 'signal']);
   using from = openDirectory(upper);
   using to = openDirectory(target);
   using applier = new TreeApplier(to, {
     select: options.select ?? (() => true),
     ownership: options.ownership ?? (process.geteuid?.() === 0 ? 'keep' : 'ignore'),
+    privileges: options.privileges ?? 'keep',
     mapOwner: options.mapOwner ?? ((owner) => owner),
     kindConflict: 'replace',
   });

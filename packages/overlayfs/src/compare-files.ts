@@ -1,5 +1,6 @@
-import { allocate, closeFd, getXattr, listXattrs, O, openAt, readlinkAt, type Stat, SYS, syscall } from '@ns/libc';
+import { allocate, closeFd, getXattr, listXattrs, readlinkAt, type Stat, SYS, syscall } from '@ns/libc';
 import { inodeKey, isDevice, isDirectory, isRegular, isSymlink, permissions } from './file-type.ts';
+import { openRegular } from './open-regular.ts';
 import { overlayPrefixes } from './whiteouts.ts';
 
 /** A name in an open directory, with what it was found to be. */
@@ -66,8 +67,8 @@ const buffers = [allocate(CHUNK), allocate(CHUNK)] as const;
 
 /** Byte by byte. A file that cannot be opened any more differs. */
 function sameContent(a: NamedFile, b: NamedFile): boolean {
-  const fd = openAt(a.dirFd, a.name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
-  const other = openAt(b.dirFd, b.name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
+  const fd = openRegular(a.dirFd, a.name);
+  const other = openRegular(b.dirFd, b.name);
   try {
     if (fd < 0 || other < 0) return false;
     for (let offset = 0; ; ) {

@@ -14,7 +14,14 @@ export type WhiteoutNotation = 'overlay' | 'overlay-user' | 'overlay-xattr' | 'o
 /**
  * Rewrites the whiteouts and opaque marks of a layer directory, whichever notation they are in, in place.
  *
+ * Privilege: `overlay` sets trusted.* attributes, CAP_SYS_ADMIN in the initial user namespace; the others that of the files.
+ *
  * @returns how many marks there are
+ *
+ * @example
+ * ```ts
+ * await convertWhiteouts('/layers/top', 'overlay-user'); // for a mount with userxattr
+ * ```
  */
 export async function convertWhiteouts(
   directory: DirectoryPlace,

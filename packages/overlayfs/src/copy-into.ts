@@ -105,8 +105,8 @@ function linkTo(root: OwnedFd, first: string, toDirFd: number, name: string, pat
 }
 
 /** What {@link copyInto} does not touch: the root directory itself. */
-export function copyRootMetadata(from: OwnedFd, to: OwnedFd, { overlayXattrs, mapOwner }: CopyPolicy): void {
+export function copyRootMetadata(from: OwnedFd, to: OwnedFd, { ownership, overlayXattrs, mapOwner }: CopyPolicy): void {
   if (overlayXattrs !== 'drop') applyOverlayXattrs(from.fd, '', to.fd, '', '/', overlayXattrs);
   const stat = statFd(from.fd);
-  applyMetadata(to.fd, '.', '/', { ...stat, ...mapOwner?.(stat), xattrs: readXattrs(from.fd, '') }, 'keep');
+  applyMetadata(to.fd, '.', '/', { ...stat, ...mapOwner?.(stat), xattrs: readXattrs(from.fd, '') }, ownership);
 }

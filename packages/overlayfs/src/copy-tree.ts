@@ -3,7 +3,7 @@ import { resolveInRoot } from '@ns/mounts';
 import { actingAs, stepsAs } from './acting-as.ts';
 import { checkKeys } from './check-keys.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
-import type { OwnershipPolicy, Skipped } from './file-metadata.ts';
+import type { OwnershipPolicy, PrivilegePolicy, Skipped } from './file-metadata.ts';
 import { isDirectory } from './file-type.ts';
 import type { Owner } from './tar-stream.ts';
 import { drain, type Steps } from './time-slices.ts';
@@ -15,6 +15,11 @@ import { join, walkLayer } from './walk-layer.ts';
 export interface CopyTreeOptions {
   /** Default `keep` as root, `ignore` otherwise. */
   readonly ownership?: OwnershipPolicy;
+  /**
+   * `drop` leaves out what gives power on the host: devices are not made, files lose set-user-ID, set-group-ID and file
+   * capabilities; `skipped` names each. For files of somebody untrusted. Default `keep`.
+   */
+  readonly privileges?: PrivilegePolicy;
   /** Owner of each copy: a fixed one, or translated between the ids of two user namespaces. */
   readonly mapOwner?: (owner: Owner) => Owner;
   /** Make the missing directories above the destination. Default: they must be there. */
@@ -67,7 +72,7 @@ export async function copyTree(
   toPath: string,
   options: CopyTreeOptions = {},
 ): Promise<CopiedTree> {
-  checkKeys(options, ['ownership', 'mapOwner', 'makeParents', 'createAs', 'signal']);
+  checkKeys(options, ['ownership', 'privileges', 'mapOwner', 'makeParents', 'createAs', 'signal']);
   using from = openDirectory(fromRoot);
   using to = openDirectory(toRoot);
   const source = findSource(from, fromPath);
@@ -79,6 +84,7 @@ export async function copyTree(
   using applier = new TreeApplier(target, {
     select: () => true,
     ownership: options.ownership ?? (process.geteuid?.() === 0 ? 'keep' : 'ignore'),
+    privileges: options.privileges ?? 'keep',
     mapOwner: options.mapOwner ?? ((owner) => owner),
     kindConflict: 'refuse',
   });

@@ -21,9 +21,14 @@ export interface DiffTreesOptions {
 
 /**
  * What differs between any two trees: type, permissions, owner, extended attributes, link targets, device numbers and content.
- * No link is followed in either.
+ * No link is followed in either. Privilege: that of reading the files.
  *
  * @returns awaitable (array) and async-iterable
+ *
+ * @example
+ * ```ts
+ * const changes = await diffTrees('/backup/yesterday', '/srv/data', { compare: 'times' });
+ * ```
  */
 export function diffTrees(before: DirectoryPlace, after: DirectoryPlace, options: DiffTreesOptions = {}): ChangeStream {
   checkKeys(options, ['compare', 'crossMounts', 'signal']);

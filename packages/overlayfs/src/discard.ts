@@ -6,7 +6,7 @@ import { drain } from './time-slices.ts';
 
 /**
  * Rejects what was changed: empties an upper and its work directory, so that the overlay mounted next shows the lowers alone.
- * They must not be mounted.
+ * They must not be mounted. Idempotent. Privilege: that of removing the files.
  */
 export async function discard(
   upper: DirectoryPlace,

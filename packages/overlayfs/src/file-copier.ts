@@ -16,6 +16,7 @@ import {
   syscall,
 } from '@ns/libc';
 import { inodeKey, isRegular, isSymlink } from './file-type.ts';
+import { openRegular } from './open-regular.ts';
 import type { Steps } from './time-slices.ts';
 
 /** <linux/fs.h> _IOW(0x94, 9, int): share the blocks of another file, copy-on-write. */
@@ -33,6 +34,8 @@ const unsupported = new Set(
     (errno) => -errno,
   ),
 );
+
+const changing = { hint: 'The tree changes while it is copied: stop or pause what writes to it' };
 
 /** Copies files between two directories, remembering which way works between their file systems. */
 export class FileCopier {
@@ -58,15 +61,12 @@ export class FileCopier {
   }
 
   *#content(fromDirFd: number, fromName: string, stat: Stat, toDirFd: number, toName: string): Steps<never> {
-    const from = check('openat', openAt(fromDirFd, fromName, O.RDONLY | O.NOFOLLOW | O.NONBLOCK), { path: fromName });
+    const opened = openRegular(fromDirFd, fromName);
+    const from = check('openat', opened, { path: fromName, ...(opened === -ERRNO.ESTALE && changing) });
     let to = -1;
     try {
       // The name may mean another file by now; what is open counts.
-      if (inodeKey(statFd(from)) !== inodeKey(stat))
-        check('openat', -ERRNO.ESTALE, {
-          path: fromName,
-          hint: 'The tree changes while it is copied: stop or pause what writes to it',
-        });
+      if (inodeKey(statFd(from)) !== inodeKey(stat)) check('openat', -ERRNO.ESTALE, { path: fromName, ...changing });
       to = check('openat', openAt(toDirFd, toName, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600), { path: toName });
       if (stat.size === 0) return;
       if (this.#method === 'reflink') {

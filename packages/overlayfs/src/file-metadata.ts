@@ -32,6 +32,12 @@ export interface Skipped {
 export type OwnershipPolicy = 'keep' | 'ignore';
 
 /**
+ * What gives power to whoever uses a file: set-user-ID and set-group-ID of files, file capabilities, device nodes. `drop` is for
+ * files of somebody untrusted: root in a container makes all of them, and with owners kept they work on the host.
+ */
+export type PrivilegePolicy = 'keep' | 'drop';
+
+/**
  * Sets everything about a file but its content, on the name itself, never on what a link leads to; on an open descriptor (not
  * an O_PATH one) for an empty name. The order matters:
  * chown(2) clears setuid bits and security.capability, chmod(2) comes after it; times are last, because all of these count

@@ -14,7 +14,7 @@ export { type DiffTreesOptions, diffTrees } from './diff-trees.ts';
 export type { DirectoryPlace } from './directory-place.ts';
 export { discard } from './discard.ts';
 export type { CopyMethod } from './file-copier.ts';
-export type { OwnershipPolicy, Skipped } from './file-metadata.ts';
+export type { OwnershipPolicy, PrivilegePolicy, Skipped } from './file-metadata.ts';
 export type { FileType } from './file-type.ts';
 export { FuseOverlayfsDriver } from './fuse-overlayfs-driver.ts';
 export { type CommitOptions, LayerStore, type StoredLayer } from './layer-store.ts';

@@ -32,6 +32,13 @@ const DIGEST = /^sha256:[0-9a-f]{64}$/;
  * Layers on disk, each named by the digest of its content and stored once whoever brings it: `<dir>/sha256/<hex>/diff`, in
  * overlayfs's form. Layers appear by one rename(2), complete or not at all. The directory is readable for its owner alone
  * (CVE-2021-41091): setuid programs of images must not be within reach of the users of the host.
+ *
+ * @example
+ * ```ts
+ * const store = new LayerStore('/var/lib/app/layers');
+ * const layer = await store.commit('/scratch/upper');
+ * mountOverlay({ lower: [layer.path, '/layers/base'], target: '/mnt' });
+ * ```
  */
 export class LayerStore {
   readonly #dir: string;

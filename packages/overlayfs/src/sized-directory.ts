@@ -111,6 +111,12 @@ export interface SizedDirectoryOptions {
  *
  * @param home - a directory to make; it holds what is needed to open it again
  * @throws UnavailableError why none of the ways is open here
+ *
+ * @example
+ * ```ts
+ * using sized = await createSizedDirectory('/var/lib/app/1', 64 * 2 ** 20, { inodes: 10_000 });
+ * console.log(sized.path, sized.method); // 'btrfs-qgroup', 'loop-image'
+ * ```
  */
 export async function createSizedDirectory(
   home: string,

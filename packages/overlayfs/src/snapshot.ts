@@ -16,6 +16,12 @@ import { drain } from './time-slices.ts';
  * @param options - `mapOwner`: owners as the copy shall have them, where ids inside are others; `portable`: for a mount
  * that differs from the first in `userxattr`
  * @returns what was copied and in which way
+ * @throws SyscallError EEXIST for a target that is not empty, ENOSPC, ESTALE when a file is replaced meanwhile
+ *
+ * @example
+ * ```ts
+ * const { method } = await snapshot('/scratch/upper', '/scratch/copy'); // 'reflink' takes no space
+ * ```
  */
 export async function snapshot(
   upper: DirectoryPlace,

@@ -13,12 +13,14 @@ import {
   S,
   type Stat,
   SYS,
+  statAt,
   statFd,
   syscall,
 } from '@ns/libc';
 import { ArchiveError } from './archive-error.ts';
 import { onlyOwn } from './compare-files.ts';
-import { type DirectoryPlace, openDirectory } from './directory-place.ts';
+import { openToRead } from './device-free-root.ts';
+import type { DirectoryPlace } from './directory-place.ts';
 import {
   type FileType,
   fileType,
@@ -30,6 +32,7 @@ import {
   isSymlink,
   permissions,
 } from './file-type.ts';
+import { openRegular } from './open-regular.ts';
 import { assertSelfContained } from './self-contained.ts';
 import { BLOCK, padding, TYPE, typeOfMode } from './tar-format.ts';
 import { HeaderEncoder, type TarEntry } from './tar-header.ts';
@@ -119,7 +122,15 @@ class Chunks {
  * Sockets are left out, as by every archiver; holes of sparse files are written as zeros, unread.
  *
  * @param upper - nothing should write to it meanwhile; a file that shrinks is filled with zeros
+ * Privilege: reading `trusted.*` attributes needs CAP_SYS_ADMIN in the initial user namespace.
+ *
  * @throws ArchiveError ERR_NS_UNREPRESENTABLE in the stream: a file called `.wh.…`, or a layer made with metacopy or redirect_dir
+ *
+ * @example
+ * ```ts
+ * const chunks: Buffer[] = [];
+ * for await (const chunk of diffStream('/scratch/upper')) chunks.push(chunk);
+ * ```
  */
 export function diffStream(upper: DirectoryPlace, options: TarOptions & { whiteouts?: WhiteoutForm } = {}): Readable {
   return archive(upper, { whiteouts: options.whiteouts ?? 'overlay' }, options);
@@ -134,7 +145,17 @@ export function stackStream(layers: readonly StackedLayer[], options: TarOptions
   return tarStream(() => walkStack(layers), { ...options, kind: 'tree' });
 }
 
-/** Any tree as a tar archive, as exact as {@link diffStream}; names and device numbers have no special meaning. */
+/**
+ * Any tree as a tar archive, as exact as {@link diffStream}; names and device numbers have no special meaning. Privilege: that
+ * of the files.
+ *
+ * @param options - `crossMounts`: with what is mounted below. Default: mount points are in it, empty
+ *
+ * @example
+ * ```ts
+ * await applyLayer(treeStream('/srv/data'), '/srv/copy');
+ * ```
+ */
 export function treeStream(root: DirectoryPlace, options: TarOptions & { crossMounts?: boolean } = {}): Readable {
   return archive(root, { whiteouts: 'none', crossMounts: options.crossMounts ?? false }, options);
 }
@@ -142,8 +163,10 @@ export function treeStream(root: DirectoryPlace, options: TarOptions & { crossMo
 function archive(place: DirectoryPlace, walk: WalkOptions, options: TarOptions): Readable {
   return tarStream(
     function* () {
-      using root = openDirectory(place);
-      yield* walkLayer(root, { ...walk, unopenedFiles: true });
+      using root = openToRead(place, walk.crossMounts ?? false);
+      yield* root.deviceFree
+        ? walkLayer(root.directory, { ...walk, unopenedFiles: true })
+        : walkLayer(root.directory, walk);
     },
     { ...options, kind: walk.whiteouts === 'none' ? 'tree' : 'layer' },
   );
@@ -251,9 +274,14 @@ class MemberWriter {
 
   #file(entry: TarSource): Steps<Buffer> | undefined {
     const { path, dirFd, name } = entry;
-    const fd = openAt(dirFd, name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
-    // Gone since it was listed.
-    if (fd === -ERRNO.ENOENT) return undefined;
+    // Who was not looked at is on a mount that opens no device; a FIFO would wait for somebody who writes.
+    const fd = entry.stat ? openRegular(dirFd, name) : openAt(dirFd, name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
+    if (fd === -ERRNO.ESTALE) return undefined;
+    if (fd < 0) {
+      // Gone since it was listed, or replaced by what is no file.
+      const now = statAt(dirFd, name);
+      if (!now || !isRegular(now)) return undefined;
+    }
     check('openat', fd, { path, doing: `read ${path} for an archive` });
     let later = false;
     try {

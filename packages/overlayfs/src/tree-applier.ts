@@ -9,6 +9,7 @@ import {
   RENAME,
   readDirectory,
   renameAt,
+  S,
   type Stat,
   statAt,
   unlinkAt,
@@ -20,12 +21,14 @@ import { FileCopier } from './file-copier.ts';
 import {
   applyMetadata,
   applyTimes,
+  type Metadata,
   type OwnershipPolicy,
+  type PrivilegePolicy,
   readXattrs,
   removeOtherXattrs,
   type Skipped,
 } from './file-metadata.ts';
-import { inodeKey, isDirectory, isSocket } from './file-type.ts';
+import { inodeKey, isDevice, isDirectory, isSocket } from './file-type.ts';
 import { removeTree } from './remove-tree.ts';
 import type { Owner } from './tar-stream.ts';
 import type { Steps } from './time-slices.ts';
@@ -37,6 +40,7 @@ export interface ApplyPolicy {
   /** By absolute path. */
   readonly select: (path: string) => boolean;
   readonly ownership: OwnershipPolicy;
+  readonly privileges: PrivilegePolicy;
   readonly mapOwner: (owner: Owner) => Owner;
   /** A directory where a file shall be, or the reverse. */
   readonly kindConflict: 'replace' | 'refuse';
@@ -45,6 +49,10 @@ export interface ApplyPolicy {
 interface WayDirectory extends LayerEntry {
   readonly selected: boolean;
 }
+
+const FILE_CAPABILITIES = 'security.capability';
+/** S_ISUID, S_ISGID. */
+const SET_IDS = 0o6000;
 
 const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 
@@ -89,7 +97,8 @@ export class TreeApplier implements Disposable {
       if (selected) yield* this.#directory(entry);
       if (entry.opaque) yield* this.#hide(entry);
       this.#way.push({ ...entry, selected });
-    } else if (selected && !isSocket(stat)) yield* this.#file(entry);
+    } else if (selected && isDevice(stat) && this.#policy.privileges === 'drop') this.#skip(path, 'device');
+    else if (selected && !isSocket(stat)) yield* this.#file(entry);
     yield undefined;
   }
 
@@ -221,8 +230,24 @@ export class TreeApplier implements Disposable {
   }
 
   #describe({ dirFd, name, path, stat }: LayerEntry, toDirFd: number, toName: string): void {
-    const metadata = { ...this.#owned(stat), xattrs: readXattrs(dirFd, name) };
+    const metadata = this.#allowed(path, { ...this.#owned(stat), xattrs: readXattrs(dirFd, name) });
     this.#skipped.push(...applyMetadata(toDirFd, toName, path, metadata, this.#policy.ownership));
+  }
+
+  #allowed<File extends Metadata>(path: string, file: File): File {
+    if (this.#policy.privileges === 'keep' || (file.mode & S.IFMT) === S.IFDIR) return file;
+    const xattrs = [...file.xattrs].filter(
+      ([attribute]) => attribute !== FILE_CAPABILITIES || this.#skip(path, attribute),
+    );
+    if ((file.mode & SET_IDS) === 0) return { ...file, xattrs };
+    this.#skip(path, 'mode');
+    return { ...file, xattrs, mode: file.mode & ~SET_IDS };
+  }
+
+  /** @returns false */
+  #skip(path: string, what: string): false {
+    this.#skipped.push({ path, what, reason: 'EPERM' });
+    return false;
   }
 
   #owned(stat: Stat): Stat {

@@ -2,10 +2,23 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rmdir, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { NsError, O, type OwnedFd, open, readDirectory, SpecError, SyscallError } from '@ns/libc';
+import { setTimeout } from 'node:timers/promises';
+import {
+  check,
+  mkdirAt,
+  NsError,
+  O,
+  OwnedFd,
+  open,
+  readDirectory,
+  renameAt,
+  SpecError,
+  SyscallError,
+  tryLock,
+} from '@ns/libc';
 import { resolveInRoot } from '@ns/mounts';
 import { copyInto, copyRootMetadata } from './copy-into.ts';
-import { type DirectoryPlace, openDirectory } from './directory-place.ts';
+import { type DirectoryPlace, openChildDirectory, openDirectory } from './directory-place.ts';
 import { removeTree } from './remove-tree.ts';
 import { drain } from './time-slices.ts';
 
@@ -28,9 +41,21 @@ export interface VolumeStatus extends Volume {
 // Docker's rule for names.
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
 
+/** Where a volume's first content is put together, beside its `data`. */
+const FILLING = 'filling';
+const LOCK_POLL_MS = 10;
+
 /**
  * Named volumes on disk: `<dir>/<name>/data` is what is bound, `volume.json` what is known, `users/<id>` who uses it. Everything
  * appears by rename(2) and is gone by rename(2), so several processes may share a store.
+ *
+ * @example
+ * ```ts
+ * const volumes = new VolumeStore('/var/lib/app/volumes');
+ * const { path } = await volumes.create({ name: 'db' });
+ * await volumes.populate('db', '/layers/image', '/var/lib/db');
+ * await volumes.use('db', 'container-1'); // until release(): it is not removed meanwhile
+ * ```
  */
 export class VolumeStore {
   readonly #dir: string;
@@ -104,19 +129,42 @@ export class VolumeStore {
 
   /**
    * Fills a volume at its first use with what an image has at the mount point, as Docker does: only when the volume is empty. The path is
-   * resolved inside the image (CVE-2022-23648).
+   * resolved inside the image (CVE-2022-23648). Of several processes one does it and the others wait (flock(2) on the
+   * volume's directory); who is interrupted leaves it empty, for the next one.
+   *
+   * Owners are kept by root; an ordinary user's copy is his own.
    *
    * @returns whether anything was copied
+   * @throws NsError ERR_NS_NO_SUCH_VOLUME
+   * @throws SyscallError ENOSPC and others of copying
    */
-  async populate(name: string, imageRoot: DirectoryPlace, path: string): Promise<boolean> {
+  async populate(
+    name: string,
+    imageRoot: DirectoryPlace,
+    path: string,
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<boolean> {
     using target = openDirectory((await this.get(name)).path);
     if (!isEmpty(target)) return false;
     using root = openDirectory(imageRoot);
     using source = resolveDirectory(root, path);
     if (!source) return false;
-    const policy = { ownership: 'keep', overlayXattrs: 'drop' } as const;
-    await drain(copyInto(source, target, policy, { entries: 0, bytes: 0, skipped: [] }), () => {});
-    copyRootMetadata(source, target, policy);
+    using home = openDirectory(this.#path(name));
+    while (!tryLock(home.fd)) await setTimeout(LOCK_POLL_MS, undefined, signal && { signal });
+    if (!isEmpty(target)) return false;
+    const ownership = process.geteuid!() === 0 ? 'keep' : 'ignore';
+    const policy = { ownership, overlayXattrs: 'drop' } as const;
+    await drain(removeTree(home.fd, FILLING), () => {});
+    check('mkdirat', mkdirAt(home.fd, FILLING, 0o700), { path: FILLING });
+    try {
+      using whole = new OwnedFd(check('openat', openChildDirectory(home.fd, FILLING), { path: FILLING }));
+      await drain(copyInto(source, whole, policy, { entries: 0, bytes: 0, skipped: [] }), () => {}, signal);
+      copyRootMetadata(source, target, policy);
+      for (const entry of readDirectory(whole.fd))
+        check('renameat2', renameAt(whole.fd, entry.name, target.fd, entry.name), { path: entry.name });
+    } finally {
+      await drain(removeTree(home.fd, FILLING), () => {});
+    }
     return true;
   }
 

@@ -50,7 +50,10 @@ export interface WalkOptions {
   readonly whiteouts: WhiteoutForm | 'none';
   /** Also below directories where another file system is mounted. Default: the mount point is visited, nothing below it. */
   readonly crossMounts?: boolean;
-  /** Regular files are not looked at but opened later: they are an {@link UnopenedFile} each, where that can be. */
+  /**
+   * Regular files are not looked at but opened later: they are an {@link UnopenedFile} each, where that can be. By then
+   * somebody may have put a device there: only for a root below which none can be opened.
+   */
   readonly unopenedFiles?: true;
   /** Owners of what is found, translated. Default: as they are. */
   readonly mapOwner?: (owner: Owner) => Owner;
@@ -68,15 +71,21 @@ const byCodeUnit = ({ name: a }: DirectoryEntry, { name: b }: DirectoryEntry): n
 /** <dirent.h> */
 const DT_REG = 8;
 
+const hints: ReadonlyMap<number, string> = new Map([
+  [-ERRNO.EMFILE, 'One descriptor is held per level of a tree: raise RLIMIT_NOFILE for trees this deep'],
+  [
+    -ERRNO.EACCES,
+    'Likely a directory of another user of a container: an ordinary user reads only what is his. Let a program inside read it, or do this as root',
+  ],
+]);
+
 function openFrame(dirFd: number, name: string, path: string, mayHoldXattrWhiteouts: boolean): Frame | undefined {
   const fd = openChildDirectory(dirFd, name);
   // Removed or replaced since it was listed.
   if (fd === -ERRNO.ENOENT || fd === -ERRNO.ENOTDIR || fd === -ERRNO.ELOOP) return undefined;
   check('openat', fd, {
     path,
-    ...(fd === -ERRNO.EMFILE && {
-      hint: 'One descriptor is held per level of a tree: raise RLIMIT_NOFILE for trees this deep',
-    }),
+    hint: hints.get(fd),
   });
   return { fd, path, entries: readDirectory(fd).sort(byCodeUnit), next: 0, mayHoldXattrWhiteouts };
 }

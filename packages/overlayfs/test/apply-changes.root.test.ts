@@ -15,11 +15,12 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { AT_FDCWD, closeFd, mknodAt, openAt, RENAME, renameAt, S, setXattr } from '@ns/libc';
+import { AT_FDCWD, closeFd, listXattrs, mknodAt, openAt, RENAME, renameAt, S, setXattr } from '@ns/libc';
 import { unmount } from '@ns/mounts';
 import {
   applyChanges,
   applyLayer,
+  copyTree,
   diffLayer,
   diffTrees,
   discard,
@@ -94,6 +95,41 @@ it('accepted: the host tree becomes what the sandbox showed', async () => {
   // A second time there is nothing left to do, and nothing breaks.
   await applyChanges(upper, host);
   expect(await diffTrees(merged, host)).toEqual([]);
+});
+
+it('accepted from somebody untrusted: nothing in it has power on the host', async () => {
+  const tree = scratch.tree('evil', { 'new/program': 'x', 'new/capable': 'x', 'new/plain': 'x' });
+  const fd = openAt(AT_FDCWD, join(tree, 'new'), 0o200000);
+  mknodAt(fd, 'disk', S.IFBLK | 0o666, 7, 0);
+  mknodAt(fd, 'zero', S.IFCHR | 0o666, 1, 5);
+  mknodAt(fd, 'fifo', S.IFIFO | 0o600);
+  chmodSync(join(tree, 'new/program'), 0o6755);
+  linkSync(join(tree, 'new/program'), join(tree, 'new/second-name'));
+  // VFS_CAP_REVISION_2 with cap_sys_admin, effective.
+  setXattr(fd, 'capable', 'security.capability', Buffer.from('0100000200002000000000000000000000000000', 'hex'));
+  closeFd(fd);
+  chmodSync(join(tree, 'new'), 0o2755);
+  for (const accept of [
+    () => applyChanges(tree, host, { privileges: 'drop' }),
+    () => copyTree(tree, '/new', host, '/copy', { privileges: 'drop' }),
+  ]) {
+    const { skipped } = await accept();
+    expect(skipped.map(({ path, what }) => `${path.slice(path.lastIndexOf('/') + 1)} ${what}`).sort()).toEqual([
+      'capable security.capability',
+      'disk device',
+      'program mode',
+      'zero device',
+    ]);
+  }
+  for (const name of ['new', 'copy']) {
+    const made = join(host, name);
+    expect(readdirSync(made)).toEqual(['capable', 'fifo', 'plain', 'program', 'second-name']);
+    expect(statSync(join(made, 'program'))).toMatchObject({ mode: S.IFREG | 0o755, nlink: 2 });
+    expect(statSync(made).mode & 0o7777).toBe(0o2755);
+    const directory = openAt(AT_FDCWD, made, 0o200000);
+    expect(listXattrs(directory, 'capable')).not.toContain('security.capability');
+    closeFd(directory);
+  }
 });
 
 it('accepted in part: only what was selected', async () => {

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chownSync, existsSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { VolumeStore } from '@ns/overlayfs';
@@ -58,6 +60,48 @@ it('is filled from the image once, and from inside the image only', async () => 
   writeFileSync(join(image, 'var/lib/db/later'), '');
   expect(await volumes.populate('db', image, '/var/lib/db')).toBe(false);
   expect(existsSync(join(path, 'later'))).toBe(false);
+});
+
+it('two processes that fill it at once: one does, the other waits', async () => {
+  const image = scratch.tree('image', Object.fromEntries(Array.from({ length: 2_000 }, (_, i) => [`data/f${i}`, 'x'])));
+  const { path } = await volumes.create({ name: 'shared' });
+  // Also how two processes are to each other: each has opened the directory for itself.
+  const others = Array.from({ length: 4 }, () => new VolumeStore(join(scratch.path, 'volumes')));
+  const filled = await Promise.all(others.map((store) => store.populate('shared', image, '/data')));
+  expect(filled.filter(Boolean)).toHaveLength(1);
+  expect(readdirSync(path)).toHaveLength(2_000);
+  expect(readdirSync(join(path, '..')).sort()).toEqual(['data', 'users', 'volume.json']);
+});
+
+it('whoever waits for another process can lose patience', async () => {
+  const image = scratch.tree('image', { 'data/f': 'x' });
+  const { path } = await volumes.create({ name: 'held' });
+  const hold = 'exec 9< "$0"; flock 9; echo held; exec sleep 60';
+  const holder = spawn('sh', ['-c', hold, join(path, '..')], { stdio: ['ignore', 'pipe', 'ignore'] });
+  try {
+    await once(holder.stdout, 'data');
+    const signal = AbortSignal.timeout(100);
+    await expect(volumes.populate('held', image, '/data', { signal })).rejects.toMatchObject({ name: 'AbortError' });
+  } finally {
+    holder.kill('SIGKILL');
+    await once(holder, 'close');
+  }
+  expect(readdirSync(path)).toEqual([]);
+});
+
+it('a filling that was interrupted is begun anew', async () => {
+  const image = scratch.tree('image', Object.fromEntries(Array.from({ length: 2_000 }, (_, i) => [`data/f${i}`, 'x'])));
+  const { path } = await volumes.create({ name: 'begun' });
+  // What a process left that was killed.
+  scratch.tree('volumes/begun/filling', { stale: 'x' });
+  const abort = new AbortController();
+  setImmediate(() => abort.abort());
+  await expect(volumes.populate('begun', image, '/data', { signal: abort.signal })).rejects.toMatchObject({
+    name: 'AbortError',
+  });
+  expect(readdirSync(path)).toEqual([]);
+  expect(await volumes.populate('begun', image, '/data')).toBe(true);
+  expect(readdirSync(path)).toHaveLength(2_000);
 });
 
 test.each(['../x', 'a/b', '', '.hidden', '-x', 'x'.repeat(200)])('the name %j is no path', async (name) => {
