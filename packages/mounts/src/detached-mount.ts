@@ -29,7 +29,20 @@ export type Place = string | OwnedFd;
 const AT_EMPTY_PATH = 0x1000;
 const describe = (place: Place): string => (typeof place === 'string' ? place : place.procPath);
 
-/** open_tree(2) with OPEN_TREE_CLONE, since 5.2: a detached bind of `source`. Needs CAP_SYS_ADMIN over the mount namespace. */
+/**
+ * open_tree(2) with OPEN_TREE_CLONE, since 5.2: a detached bind of `source`. Needs CAP_SYS_ADMIN over the mount namespace.
+ *
+ * @param options - `recursive`: with what is mounted below. Default: that mount alone
+ * @returns a mount that nobody else sees; it goes with its descriptor unless it is attached
+ * @throws SyscallError EPERM; EINVAL for a mount of another mount namespace, or before Linux 6.15 a detached one
+ *
+ * @example
+ * ```ts
+ * using mount = cloneMount('/srv/data', { recursive: true });
+ * setMountAttributes(mount, parseMountOptions(['ro', 'nosuid']).attributes, { recursive: true });
+ * attachMount(mount, '/mnt');
+ * ```
+ */
 export function cloneMount(source: Place, options: { recursive?: boolean } = {}): OwnedFd {
   const recursive = options.recursive ? AT_RECURSIVE : 0;
   return attempt({ doing: `clone the mount at ${describe(source)}`, path: describe(source) }, () =>
@@ -119,7 +132,14 @@ export function withMessages<T>(context: OwnedFd, doing: string, calls: () => T)
   }
 }
 
-/** move_mount(2), since 5.2: puts a detached mount in its place, or moves one that is attached. */
+/**
+ * move_mount(2), since 5.2: puts a detached mount in its place, or moves one that is attached. Needs CAP_SYS_ADMIN over the
+ * mount namespace.
+ *
+ * @param target - a path of the caller's own (its links are followed), or a descriptor from {@link resolveInRoot}, which no
+ * rename leads elsewhere
+ * @throws SyscallError ENOENT, ENOTDIR (a directory on a file, or the reverse), EINVAL (attached, below a shared mount), EPERM
+ */
 export function attachMount(mount: OwnedFd, target: Place): void {
   attempt({ doing: `attach a mount to ${describe(target)}`, dest: describe(target) }, () => {
     if (typeof target !== 'string') return moveMount(mount.fd, target.fd);
@@ -128,7 +148,20 @@ export function attachMount(mount: OwnedFd, target: Place): void {
   });
 }
 
-/** mount_setattr(2), since 5.12: `clear` first, then `set`; with `recursive` on all mounts below too, all or none. */
+/**
+ * mount_setattr(2), since 5.12: `clear` first, then `set`; with `recursive` on all mounts below too, all or none. Needs
+ * CAP_SYS_ADMIN over the mount namespace.
+ *
+ * @param attributes - bits of MOUNT_ATTR, as {@link parseMountOptions} gives them. Default: none of either
+ * @throws SyscallError EINVAL (no mount, or bits that exclude each other), EPERM (also to clear what a more privileged
+ * namespace has locked), EBUSY (read-only, while files are open for writing)
+ *
+ * @example
+ * ```ts
+ * using mount = openMount('/mnt');
+ * setMountAttributes(mount, parseMountOptions(['ro', 'nodev']).attributes);
+ * ```
+ */
 export function setMountAttributes(
   mount: OwnedFd,
   attributes: Partial<MountAttributes>,
@@ -150,7 +183,16 @@ export function setMountAttributes(
  * layers 5.19, tmpfs 6.3): files appear with the ids the namespace maps them to. `mount` must be detached and not be mapped yet.
  *
  * @param userNamespace - from {@link createUserNamespace}, or any descriptor of /proc/PID/ns/user
- * @throws UnavailableError when the file system below does not support it
+ * @throws SyscallError EINVAL: the file system does not support it, or the mount is attached or mapped already; EPERM: its
+ * file system belongs to another user namespace
+ *
+ * @example
+ * ```ts
+ * using maps = await createUserNamespace({ uids: [{ container: 0, host: 100000, size: 65536 }], gids: [{ container: 0, host: 100000, size: 65536 }] });
+ * using mount = cloneMount('/srv/layer');
+ * idmapMount(mount, maps);
+ * attachMount(mount, '/mnt');
+ * ```
  */
 export function idmapMount(mount: OwnedFd, userNamespace: OwnedFd, options: { recursive?: boolean } = {}): void {
   const hint =

@@ -18,7 +18,9 @@ import { parseMountOptions } from './mount-options.ts';
 
 /**
  * open_tree(2) without a clone: a descriptor of the mount that is at `path` now, for {@link attachMount},
- * {@link setMountAttributes} or {@link unmount} with `detach`.
+ * {@link setMountAttributes} or {@link unmount} with `detach`. Since 5.2. Needs no privilege but to reach the path.
+ *
+ * @throws SyscallError ENOENT, EACCES
  */
 export function openMount(path: string): OwnedFd {
   return attempt({ doing: `open the mount at ${path}`, path }, () => openTree(AT_FDCWD, path, 0));
@@ -30,7 +32,15 @@ export function openMount(path: string): OwnedFd {
  * @param from - where it is mounted, or a descriptor of it
  * @param options - `beneath` puts it under the mount at `to` (since 6.5): unmounting that one shows the new one, without a moment in
  *   which nothing is there
+ * Needs CAP_SYS_ADMIN over the mount namespace.
+ *
  * @throws SyscallError EINVAL: `from` is no mount, or its parent is shared (make it private first)
+ *
+ * @example
+ * ```ts
+ * moveMount('/mnt/new', '/srv/data', { beneath: true });
+ * unmount('/srv/data', 'detach'); // and the new one is there
+ * ```
  */
 export function moveMount(from: Place, to: Place, options: { beneath?: boolean } = {}): void {
   using opened = typeof from === 'string' ? openMount(from) : undefined;

@@ -133,6 +133,11 @@ export function parseMountinfo(text: string): MountInfo[] {
  *
  * @param pid - default: this process
  * @throws SyscallError ENOENT when there is no such process, EACCES when it is not ours to look at
+ *
+ * @example
+ * ```ts
+ * const overlays = readMountinfo().filter(({ type }) => type === 'overlay');
+ * ```
  */
 export function readMountinfo(pid?: number): MountInfo[] {
   const path = `/proc/${pid ?? 'self'}/mountinfo`;

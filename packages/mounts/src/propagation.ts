@@ -31,7 +31,19 @@ export function propagationBits(propagation: Propagation): number {
   return propagationTypes[name as keyof typeof propagationTypes] | (recursive ? MS.REC : 0);
 }
 
-/** mount_setattr(2), since 5.12: how mount events travel to and from the mount at `place` (which must be its root). */
+/**
+ * mount_setattr(2), since 5.12: how mount events travel to and from the mount at `place` (which must be its root); see
+ * mount_namespaces(7). Needs CAP_SYS_ADMIN over the mount namespace.
+ *
+ * @param propagation - with an `r` in front also for all mounts below
+ * @throws SpecError for a name that is none
+ * @throws SyscallError EINVAL (no mount), EPERM
+ *
+ * @example
+ * ```ts
+ * setPropagation('/mnt', 'rslave');
+ * ```
+ */
 export function setPropagation(place: Place, propagation: Propagation): void {
   const bits = propagationBits(propagation);
   const path = typeof place === 'string' ? place : place.procPath;

@@ -92,6 +92,13 @@ function missing(name: string): UnavailableError {
  * listmount(2), since 6.8: ids of all mounts below one, in the order they were made. Needs nothing for mounts one can reach.
  *
  * @param parent - default: the caller's root, which gives all mounts it sees
+ * @throws SyscallError ENOENT when it is gone
+ *
+ * @example
+ * ```ts
+ * const types = listMounts().map((id) => statMount(id).type);
+ * ```
+ *
  * @throws UnavailableError before 6.8
  */
 export function listMounts(parent: bigint = LSMT_ROOT): bigint[] {

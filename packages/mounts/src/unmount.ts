@@ -26,6 +26,11 @@ const modes: Readonly<Record<UnmountMode, number>> = {
  *
  * @returns false when nothing is mounted there
  * @throws SyscallError EBUSY (`strict`), EAGAIN (`expire`, first call), EPERM; EINVAL for a mount locked by a user namespace
+ *
+ * @example
+ * ```ts
+ * if (!unmount('/mnt', 'detach')) console.log('nothing was mounted there');
+ * ```
  */
 export function unmount(place: Place, mode: UnmountMode = 'strict'): boolean {
   const path = typeof place === 'string' ? place : place.procPath;
