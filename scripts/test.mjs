@@ -17,14 +17,14 @@ const jestArguments = process.argv.slice(2);
 const projects = ['unit', 'root'].filter((project) => !takeFlag(`--${project === 'unit' ? 'root' : 'unit'}`));
 const withVm = takeFlag('--vm');
 
-/** What the virtual machine runs: cgroup v2 under a real systemd, AppArmor, pressure, and limits end to end. */
+/** What the virtual machine runs: cgroup v2 under a real systemd, AppArmor, pressure, project quota, and limits end to end. */
 const vmPatterns = [
   // But for what takes long under emulation and differs little: that is for the release check.
   'packages/cgroups/test/(?!hostile-children)',
   'packages/lsm/test/apparmor',
-  'packages/core/test/(systemd-scope|hogs|visible-cgroup)',
+  'packages/core/test/(systemd-scope|hogs|visible-cgroup|project-quota)',
 ];
-const vmMinutes = 15;
+const vmMinutes = 18;
 
 const scratch = mkdtempSync(join(tmpdir(), 'ns-test-'));
 const stateRoot = join(scratch, 'state');

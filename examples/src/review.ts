@@ -42,7 +42,11 @@ for (const change of changes.filter(({ path }) => isInside(path))) {
 process.stdin.destroy();
 
 await container.stop({ timeout: 0 });
-const { written, deleted } = await container.apply('/', { select: (path) => accepted.has(path) });
+// Whatever was accepted: no set-user-ID programs of root's and no devices from a program that is not trusted.
+const { written, deleted } = await container.apply('/', {
+  select: (path) => accepted.has(path),
+  privileges: 'drop',
+});
 await container.discard();
 say(`\n${accepted.size} changes accepted (${written} written, ${deleted} deleted), the rest is gone`);
 

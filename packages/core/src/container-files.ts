@@ -18,6 +18,7 @@ import {
   diffStream,
   discard,
   type Owner,
+  type PresentChange,
   type StoredLayer,
   snapshot,
   stackStream,
@@ -43,6 +44,7 @@ export interface ContainerOverlay {
   readonly scratchName: string | undefined;
   /** Owners as the container sees them, of those in `upper`; undefined when they are the same. */
   readonly inside: MapOwner | undefined;
+  readonly idMaps: ContainerDesign['namespaces']['idMaps'];
   /** Owners in `lower` are those that the container sees. */
   readonly lowerInside: boolean;
   /** All its layers, topmost first, and how owners in each become those inside. */
@@ -58,6 +60,11 @@ export interface ContainerOverlay {
 export interface CopyOptions extends Patience {
   /** Default `keep` as root, `ignore` otherwise. */
   readonly ownership?: 'keep' | 'ignore' | Owner;
+  /**
+   * `drop`: no devices, no set-user-ID, set-group-ID or file capabilities; `skipped` names each. For what somebody untrusted
+   * has made. Default `keep`.
+   */
+  readonly privileges?: 'keep' | 'drop';
 }
 
 /** How a root is written down. */
@@ -118,6 +125,7 @@ function overlaysOf(
           userxattr: step.options.userxattr === true,
           scratchName,
           inside,
+          idMaps: namespaces.idMaps,
           lowerInside,
         },
       ];
@@ -162,17 +170,28 @@ export class HeldOverlays implements Disposable {
   }
 }
 
-/** What a container changed, all its overlays together, sorted by path. */
+/** What a container changed, all its overlays together, sorted by path. Owners are those that it sees. */
 export async function diffContainer(overlays: readonly ContainerOverlay[]): Promise<Change[]> {
   const changes = await Promise.all(
     overlays.map(async ({ target, upper, lower, inside, lowerInside }) => {
       // What lies below need not be looked at, nor may it by an ordinary user: /lost+found.
       if (readdirSync(upper).length === 0) return [];
       const found = await diffLayer(upper, lower, lowerInside && inside ? { mapOwner: inside } : {});
-      return found.map((change) => ({ ...change, path: target === '/' ? change.path : `${target}${change.path}` }));
+      // Layers whose ids are not mapped are compared as they are on the host.
+      const seen = lowerInside || !inside ? found : found.map((change) => withOwners(change, inside));
+      return seen.map((change) => ({ ...change, path: target === '/' ? change.path : `${target}${change.path}` }));
     }),
   );
   return changes.flat().sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+function withOwners(change: Change, mapOwner: MapOwner): Change {
+  const mapped = <File extends Partial<Owner>>(file: File): File =>
+    file.uid === undefined || file.gid === undefined
+      ? file
+      : { ...file, ...mapOwner({ uid: file.uid, gid: file.gid }) };
+  const { before } = change as PresentChange;
+  return { ...mapped(change), ...(before && { before: mapped(before) }) };
 }
 
 /** The changes below the root overlay as an OCI layer, owners as they are inside. */
@@ -214,7 +233,7 @@ export function commitContainer(overlays: readonly ContainerOverlay[], store: st
 }
 
 /** Upper layers that another scratch begins with. */
-export type FirstFiles = Pick<ContainerOverlay, 'upper' | 'scratchName' | 'inside'>;
+export type FirstFiles = Pick<ContainerOverlay, 'upper' | 'scratchName' | 'inside' | 'idMaps'>;
 
 /**
  * Puts a copy of all changes into another container's scratch.
@@ -310,13 +329,13 @@ export function copyOutOfContainer(
 }
 
 function copyOptions(
-  { ownership, signal }: CopyOptions,
+  { ownership, privileges, signal }: CopyOptions,
   mapOwner: MapOwner | undefined,
   mapChosen: MapOwner = (owner) => owner,
-): Pick<CopyTreeOptions, 'ownership' | 'mapOwner' | 'signal'> {
-  if (typeof ownership !== 'object')
-    return { ...(ownership && { ownership }), ...(mapOwner && { mapOwner }), ...(signal && { signal }) };
-  return { ownership: 'keep', mapOwner: () => mapChosen(ownership), ...(signal && { signal }) };
+): Pick<CopyTreeOptions, 'ownership' | 'privileges' | 'mapOwner' | 'signal'> {
+  const common = { ...(privileges && { privileges }), ...(signal && { signal }) };
+  if (typeof ownership === 'object') return { ...common, ownership: 'keep', mapOwner: () => mapChosen(ownership) };
+  return { ...common, ...(ownership && { ownership }), ...(mapOwner && { mapOwner }) };
 }
 
 const mayChangeOwners = () => process.geteuid!() === 0;

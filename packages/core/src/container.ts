@@ -361,9 +361,11 @@ export class Container implements AsyncDisposable {
 
   /**
    * Accepts what it changed: makes the tree at `target` like its own, each file by rename. `target` is `/` for a view of
-   * the host.
+   * the host. What it made as root works here as well, set-user-ID programs and devices included: `privileges: 'drop'`
+   * leaves that out, for a program that is not trusted.
    *
    * @param options.select - which paths to accept
+   * @param options.privileges - `drop`: no devices, no set-user-ID, set-group-ID or file capabilities. Default `keep`
    * @param options.timeout - milliseconds; with `signal`, who loses patience has some of the changes in `target`
    * @throws UnsafePathError a link stands where an accepted change needs a directory
    */
@@ -426,10 +428,12 @@ export class Container implements AsyncDisposable {
 
   /**
    * Makes `count` containers that begin with the files this one has now, also those of its own ids and of a directory that
-   * keeps writes; they write to memory unless `spec` says otherwise. Pause or stop it meanwhile.
+   * keeps writes; they write to memory unless `spec` says otherwise. Pause or stop it meanwhile. For an ordinary user
+   * cp(1) of coreutils copies, in a user namespace with the ids of both.
    *
    * @throws SpecError `ERR_NS_INVALID_SPEC`: `spec` leaves no place for files to begin with
-   * @throws UnavailableError for an ordinary user, with what to do instead
+   * @throws UnavailableError for an ordinary user: the copies would have other ids (`idMap: 'auto'`), or there is no such cp
+   * @throws NsError `ERR_NS_FORK`: an ordinary user's files could not be copied, as when there is no room for them
    */
   async fork(count = 1, spec: Partial<ContainerSpec> = {}, patience: Patience = {}): Promise<Container[]> {
     checkCall('fork', { count });

@@ -22,7 +22,7 @@ export async function copyUp(
   mount: TmpfsMountSpec,
   index: number,
   root: ResolvedRoot,
-  { ids: { idMaps }, canCloneMounts }: MountContext,
+  { ids: { idMaps }, canCloneMounts, mountLabel }: MountContext,
 ): Promise<OwnedFd> {
   if (root.host)
     throw new SpecError(`mounts[${index}].options`, 'options for a root of its own', 'tmpcopyup', 'Give a rootfs');
@@ -42,6 +42,7 @@ export async function copyUp(
       `uid=${owner.uid}`,
       `gid=${owner.gid}`,
       ...Object.entries(tmpfsOptions(mount, index)).map(([key, value]) => (value === true ? key : `${key}=${value}`)),
+      ...(mountLabel === undefined ? [] : [`context=${mountLabel}`]),
     ],
   });
   try {

@@ -7,12 +7,14 @@ import { resolveRoot } from './rootfs.ts';
 import { newScratch, type Scratch } from './scratch.ts';
 import type { ContainerSpec } from './types.ts';
 import { resolveIdMaps } from './user-namespace.ts';
+import { newUserScratch } from './user-scratch.ts';
 
 /**
  * The scratch of a container that begins with the changes of another one.
  *
  * @throws SpecError when the specification leaves no place for them
- * @throws UnavailableError for an ordinary user
+ * @throws UnavailableError for an ordinary user, when it has not the ids of the other; or without cp(1)
+ * @throws NsError `ERR_NS_FORK`: not everything could be copied
  */
 export function forkScratch(
   spec: ContainerSpec,
@@ -26,13 +28,15 @@ export function forkScratch(
     (typeof root.writable === 'object' && 'upper' in root.writable)
   )
     throw new SpecError('writable', "'tmpfs' or { tmpfs: size }, for the files it begins with", spec.writable);
-  if (process.geteuid!() !== 0)
+  const idMaps = resolveIdMaps(spec, ids);
+  if (process.geteuid!() !== 0) {
+    if (idMaps) return newUserScratch(scratchOptions(root), idMaps, files);
     throw new UnavailableError(
       'fork()',
-      'an ordinary user cannot mount what a container begins with outside of its user namespace',
-      'commit() this one and create others with that layer on top of its own: rootfs: { layers: [layer.path, …] }',
+      "an ordinary user cannot fill what belongs to another container's user namespace",
+      'Leave namespaces.user out',
     );
-  const idMaps = resolveIdMaps(spec, ids);
+  }
   const outside = idMaps && ownersOutside(idMaps);
   const owner = { uid: 0, gid: 0 };
   return newScratch(scratchOptions(root), outside?.(owner) ?? owner, (scratch) =>

@@ -7,6 +7,7 @@ import { inMountNamespace, openContainerRoot, takeFromMountNamespace } from './i
 import { outsideId } from './mount-ownership.ts';
 import type { BindMountSpec, MountSpec } from './mount-spec.ts';
 import { copiedUp, type MountContext, mountSource, resolveMount, tmpfsOptions } from './mounts.ts';
+import { withMountLabel } from './plan/mount-label.ts';
 import { detach, prepareMounts } from './prepare-mounts.ts';
 import type { RunHandle } from './run-handle.ts';
 import { volumeUser } from './volume-store.ts';
@@ -57,6 +58,7 @@ export class RunningMounts {
     const context: MountContext = {
       ids: { idMaps: design.namespaces.idMaps, user: design.user },
       canCloneMounts: process.geteuid!() === 0,
+      mountLabel: design.mountLabel,
     };
     const prepared = await prepareMounts(volumeUser(design.id, ++this.#uses), design.root, [mount], context);
     try {
@@ -148,7 +150,10 @@ async function attach(
   // What only the container's user namespace allows, or only an attached mount, is made by the process that attaches it.
   const handle = 'mount';
   const handOver: Step = { op: 'handOver', handle };
-  if (step.op === 'mount') return takeFromMountNamespace(run, { inside: [{ ...step, handle }, handOver] });
+  if (step.op === 'mount') {
+    const [labelled] = withMountLabel([{ ...step, handle }], context.mountLabel);
+    return takeFromMountNamespace(run, { inside: [labelled!, handOver] });
+  }
   const outside: Step =
     step.op === 'file'
       ? { op: 'detachFile', handle, content: step.content, mode: step.mode, ...ownerOf(step, context) }
@@ -185,6 +190,7 @@ async function detachedMount(
       options: [
         ...Object.entries(root).map(([key, id]) => `${key}=${id}`),
         ...options.map(([key, value]) => (value === true ? key : `${key}=${value}`)),
+        ...(context.mountLabel === undefined ? [] : [`context=${context.mountLabel}`]),
       ],
     });
   }

@@ -72,6 +72,41 @@ test('changes are compared with the layers; a restart finds them again', async (
   expect(changes).not.toContain('added /etc/private');
 });
 
+test('owners of changes are those inside, also above layers whose file system cannot map ids', async () => {
+  // Not handed over, but looked up by the container's root.
+  const place = mkdtempSync(join(tmpdir(), 'ns-unmappable-'));
+  {
+    // ramfs has no FS_ALLOW_IDMAP; tmpfs had none before Linux 6.3.
+    using mount = createMount({ type: 'ramfs' });
+    attachMount(mount, place);
+  }
+  try {
+    chmodSync(place, 0o755);
+    mkdirSync(join(place, 'bin'));
+    copyFileSync('/bin/busybox', join(place, 'bin/busybox'));
+    writeFileSync(join(place, 'of-the-image'), 'x', { mode: 0o666 });
+    chmodSync(join(place, 'of-the-image'), 0o666);
+    for (const writable of ['tmpfs', { dir: join(dir, 'kept-above') }] as const) {
+      await using container = await Container.create({
+        command: ['/bin/busybox', 'sh', '-c', 'echo > /mine; busybox chown 7:8 /mine; busybox rm /of-the-image'],
+        rootfs: place,
+        writable,
+        idMap: 'auto',
+      });
+      await container.start();
+      expect((await container.wait()).stderr).toMatch(/^$|of-the-image/);
+      const changes = await container.diff();
+      expect(changes).toContainEqual(expect.objectContaining({ kind: 'added', path: '/mine', uid: 7, gid: 8 }));
+      // Root of the host is nobody inside.
+      const deleted = changes.find(({ path }) => path === '/of-the-image');
+      if (deleted) expect(deleted).toMatchObject({ kind: 'deleted', uid: 65534, gid: 65534 });
+    }
+  } finally {
+    unmount(place);
+    rmSync(place, { recursive: true });
+  }
+});
+
 test('/etc/mtab leads to /proc/mounts, as in Docker', async () => {
   const { stdout } = await run('/bin/busybox', ['readlink', '/etc/mtab'], { rootfs: layers[1]! });
   expect(stdout).toBe('/proc/mounts\n');

@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { categoryPairLevel, containerLabels } from '@ns/lsm';
 import { eventually, loadSelinuxTestPolicy, needs, notRoot } from '@ns/testing';
 import { Container, run } from '../src/index.ts';
@@ -27,6 +29,38 @@ selinux(
     const { stdout, exitCode } = await run('sh', ['-c', script], { selinux: { ...mine, mount: others.mount } });
     expect(stdout).toBe('');
     expect(exitCode).not.toBe(0);
+  },
+  60_000,
+);
+
+selinux(
+  'so have the files of every tmpfs, what it begins with included, also of one that is mounted later',
+  async () => {
+    const layer = mkdtempSync(join(tmpdir(), 'ns-selinux-'));
+    try {
+      for (const name of ['bin', 'data']) mkdirSync(join(layer, name));
+      copyFileSync('/bin/busybox', join(layer, 'bin/busybox'));
+      writeFileSync(join(layer, 'data/seed'), 'seed\n');
+      const begun = { type: 'tmpfs', options: ['tmpcopyup'] } as const;
+      await using container = await Container.create({
+        command: ['/bin/busybox', 'sleep', '600'],
+        rootfs: layer,
+        selinux: mine,
+        mounts: [{ ...begun, target: '/data' }],
+      });
+      await container.start();
+      await container.mount({ type: 'tmpfs', target: '/empty' });
+      await container.mount({ ...begun, target: '/bin' });
+      const script =
+        'for d in /data /empty /bin; do echo x > $d/new && busybox cat $d/new; done; busybox cat /data/seed';
+      const { stdout } = await container.exec('/bin/busybox', ['sh', '-c', `PATH=/bin; ${script}`]);
+      expect(stdout).toBe('x\nx\nx\nseed\n');
+      const mounts = readFileSync(`/proc/${container.pid}/mountinfo`, 'utf8').split('\n');
+      for (const target of ['/data', '/empty', '/bin'])
+        expect(mounts.find((line) => line.split(' ')[4] === target)).toContain(mine.mount);
+    } finally {
+      rmSync(layer, { recursive: true });
+    }
   },
   60_000,
 );

@@ -45,12 +45,13 @@ export class Restoration implements Disposable {
   }
 
   /** Its upper layers. */
-  get files(): { upper: string; scratchName: string; inside: undefined }[] {
+  get files(): { upper: string; scratchName: string; inside: undefined; idMaps: undefined }[] {
     const { files } = places(this.#directory);
     return this.checkpoint.layers.map((scratchName) => ({
       upper: join(files, `${scratchName}.upper`),
       scratchName,
       inside: undefined,
+      idMaps: undefined,
     }));
   }
 

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { Container, NsError, Pool, probe as probeMachine, run, Volume } from '../../src/index.ts';
@@ -203,15 +204,11 @@ await see('files', async () => {
     const changes = (await container.diff()).map(({ kind, path }) => `${kind} ${path}`);
     await container.stop({ timeout: 0 });
     exported.push(await names());
-    const forked = await container.fork().then(
-      () => 'made',
-      ({ code, hint }) => `${code}: ${hint}`,
-    );
     const { path } = await container.commit(join(place, 'store'));
     const again = await run(['/bin/busybox', 'sh', '-c', 'busybox cat /fresh; busybox stat -c %u /fresh'], {
       rootfs: { layers: [path, root] },
     });
-    return { inside, out: readFileSync(join(place, 'out'), 'utf8'), exported, changes, forked, again: again.stdout };
+    return { inside, out: readFileSync(join(place, 'out'), 'utf8'), exported, changes, again: again.stdout };
   } finally {
     await container.remove({ force: true });
     rmSync(place, { recursive: true, force: true });
@@ -230,6 +227,86 @@ await see('volume of an image of two layers', async () => {
     return stdout;
   } finally {
     await (await Volume.get(source)).remove();
+  }
+});
+await see('forks', async () => {
+  const image = join(scratch, 'image');
+  mkdirSync(join(image, 'bin'), { recursive: true });
+  copyFileSync('/bin/busybox', join(image, 'bin/busybox'));
+  symlinkSync('busybox', join(image, 'bin/sh'));
+  mkdirSync(join(image, 'replaced'));
+  for (const path of ['replaced/below', 'deleted']) writeFileSync(join(image, path), 'of the image');
+  // Before Linux 6.6 a tmpfs has no user attributes to mark a directory by that hides another.
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  const replace =
+    major > 6 || (major === 6 && minor >= 6)
+      ? 'busybox rm -r /replaced; busybox mkdir /replaced'
+      : 'busybox rm /replaced/below';
+  const change = [
+    'echo made > /made; busybox chmod 0 /made; busybox ln /made /linked; busybox touch -d @1000000000 /made',
+    `busybox rm /deleted; ${replace}; : > /replaced/new`,
+    'busybox mkdir -p /of-another/sub; : > /of-another/sub/file; busybox chown -R 7:8 /of-another 2>/dev/null; busybox chmod 700 /of-another',
+    'busybox mkfifo /pipe; busybox ln -s /proc/self/fd /link; busybox dd if=/dev/zero of=/sparse bs=1 count=1 seek=64M 2>/dev/null',
+  ].join(' && ');
+  const look = [
+    'busybox cat /made; busybox stat -c "%n %u:%g %a %h %Y" /made; [ /made -ef /linked ] && echo one file',
+    '[ -e /deleted ] || echo no file; busybox ls /replaced; busybox stat -c "%u:%g %a" /of-another; busybox ls /of-another/sub',
+    'busybox stat -c %F /pipe /link; [ $(busybox stat -c %b /sparse) -lt 1000 ] && echo sparse',
+  ].join('; ');
+  const original = await Container.create({ command: ['/bin/sh', '-c', change], rootfs: image });
+  try {
+    await original.start();
+    const { exitCode, stderr } = await original.wait();
+    const copies = await original.fork(2, {
+      command: ['/bin/sh', '-c', `${look}; echo changed > /made; busybox rm -r /of-another`],
+    });
+    try {
+      const again = await original.fork(1, { command: ['/bin/sh', '-c', look] });
+      copies.push(...again);
+      await original.remove();
+      const results = [];
+      for (const copy of copies) {
+        await copy.start();
+        results.push(await copy.wait());
+      }
+      // The others have none that this user may not look into.
+      const changes = (await copies[0]!.diff()).map(({ kind, path }) => `${kind} ${path}`);
+      // Of a fork another one, of the changes it has made itself.
+      const [third] = await copies[0]!.fork(1, { command: ['/bin/busybox', 'cat', '/made'] });
+      copies.push(third!);
+      await third!.start();
+      const outputs = results.map(({ stdout, stderr }) => stdout + stderr);
+      return { first: { exitCode, stderr }, outputs, changes, third: (await third!.wait()).stdout };
+    } finally {
+      for (const copy of copies) await copy.remove({ force: true });
+    }
+  } finally {
+    await original.remove({ force: true });
+    rmSync(image, { recursive: true, force: true });
+  }
+});
+await see('forks of the host', async () => {
+  const original = await Container.create({ command: ['sh', '-c', 'echo kept > /etc/kept; echo kept > /opt/kept'] });
+  const copies: Container[] = [];
+  try {
+    await original.start();
+    await original.wait();
+    copies.push(...(await original.fork(1, { command: ['cat', '/etc/kept', '/opt/kept'], writable: { size: '8m' } })));
+    await copies[0]!.start();
+    const { stdout } = await copies[0]!.wait();
+    const full = await original
+      .fork(1, { writable: { size: '4k' } })
+      .catch(({ code, message, hint }) => ({ code, message, hint }));
+    const ids = await original.fork(1, { idMap: singleId, writable: { size: '8m' } }).then(
+      (made) => {
+        copies.push(...made);
+        return 'made';
+      },
+      ({ code, hint }) => `${code}: ${hint}`,
+    );
+    return { stdout, full, ids };
+  } finally {
+    for (const container of [original, ...copies]) await container.remove({ force: true });
   }
 });
 await see('mounts while it runs', async () => {
