@@ -1,6 +1,7 @@
+import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { Cgroup } from '@ns/cgroups';
-import { needs, notRoot } from '@ns/testing';
+import { needs, notRoot, slowness } from '@ns/testing';
 
 const name = `many-${process.pid}`;
 const limits = { memory: { max: '64MiB' }, pids: { max: 20 }, cpu: { max: 0.5 } };
@@ -33,4 +34,26 @@ needs(notRoot)('only what is asked for is read', async () => {
   expect(descriptors() - before).toBeLessThanOrEqual(4);
   expect((await cg.stats({ only: [] })).memory).toBeUndefined();
   await expect(cg.stats({ only: ['pid' as 'pids'] })).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC' });
+});
+
+needs(notRoot)('to watch many takes no thread, and each is told of its own', async () => {
+  const threads = (): number => readdirSync('/proc/self/task').length;
+  const cgroups = await Promise.all(Array.from({ length: 30 }, (_, at) => Cgroup.create(`${name}/${at}`, limits)));
+  const sleeper = spawn('sleep', ['60']);
+  try {
+    await cgroups[0]!.add(sleeper.pid!);
+    const before = threads();
+    const streams = cgroups.slice(1).map((cg) => cg.events({ signal: AbortSignal.timeout(10_000 * slowness) }));
+    const first = streams.map((events) => events.next());
+    expect(threads()).toBe(before);
+    for (const [at, cg] of cgroups.slice(1).entries()) {
+      await cg.add(sleeper.pid!);
+      expect(await first[at]).toMatchObject({ value: { type: 'populated', populated: true } });
+    }
+    expect(threads()).toBe(before);
+    for (const events of streams) await events.return?.();
+  } finally {
+    sleeper.kill('SIGKILL');
+    for (const cg of cgroups) await cg[Symbol.asyncDispose]();
+  }
 });
