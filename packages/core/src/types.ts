@@ -57,7 +57,7 @@ export type Writable =
 export type NamespaceChoice =
   | 'private'
   | 'host'
-  /** Of a running container: its id, its name, or the object. */
+  /** Of a running container: its id, its name, or the object. As root: an ordinary user gets `EACCES`, for its init refuses ptrace. */
   | { readonly container: string | { readonly id: string } }
   /** A namespace file such as `/run/netns/blue`. */
   | { readonly path: string };
