@@ -23,12 +23,15 @@ export const programTrials: Trials<ProgramFeature> = {
     const granted = (['uid', 'gid'] as const).map((ids) => {
       const total = rangesOf(readSubordinateIds(ids)).reduce((sum, { size }) => sum + size, 0);
       if (total > 0) return `${total} ${ids}s`;
-      const { username } = userInfo();
+      const uid = process.geteuid!();
+      const username = usernameOf();
       throw new Lacking(
-        `/etc/sub${ids} grants ${username} no ids`,
-        process.geteuid!() === 0
+        `/etc/sub${ids} grants ${username ?? `user ${uid}`} no ids`,
+        uid === 0
           ? 'Not needed by root, who may map any'
-          : `As root: usermod --add-sub${ids}s 100000-165535 ${username}`,
+          : username === undefined
+            ? `As root: echo ${uid}:100000:65536 >> /etc/sub${ids}`
+            : `As root: usermod --add-sub${ids}s 100000-165535 ${username}`,
       );
     });
     return granted.join(', ');
@@ -61,6 +64,16 @@ export function findProgram(name: string): string | undefined {
     .filter((directory) => directory.startsWith('/'))
     .map((directory) => join(directory, name))
     .find(isExecutable);
+}
+
+/** Of this user; undefined where no entry of /etc/passwd has his id. */
+function usernameOf(): string | undefined {
+  try {
+    return userInfo().username;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_SYSTEM_ERROR') return undefined;
+    throw error;
+  }
 }
 
 function program(name: string, package_: string): Trial {
