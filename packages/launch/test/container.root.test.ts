@@ -137,11 +137,13 @@ describe('init', () => {
 
   rootTest('takes everything along when the program ends', async () => {
     const launched = launch({
-      steps: initPlan(['bash', '-c', 'setsid sleep 60 & (sleep 61 &) ; echo ready; sleep 0.1; exit 4']),
+      steps: initPlan(['bash', '-c', 'setsid sleep 60 & (sleep 61 &) ; echo ready; read -r _; exit 4']),
+      stdio: ['pipe', 'pipe', 'pipe'],
     });
     await new Promise((resolve) => launched.stdout!.once('data', resolve));
     const namespace = readlinkSync(`/proc/${launched.pid!}/ns/pid`);
     expect(processesInNamespace('pid', namespace).length).toBeGreaterThan(2);
+    launched.stdin!.end('\n');
     const { exit } = await outcome(launched);
     expect(exit.exitCode).toBe(4);
     // Settled means gone: no waiting here.

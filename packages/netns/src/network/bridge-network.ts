@@ -66,7 +66,8 @@ export class BridgeNetwork implements AsyncDisposable {
   /**
    * Makes a network. When a step fails, those before it are undone.
    *
-   * @throws NsError ERR_NS_NETWORK_EXISTS; SubnetOverlapError; NoFreeSubnetError; SpecError
+   * @throws NsError ERR_NS_NETWORK_EXISTS; SubnetOverlapError; NoFreeSubnetError; SpecError; UnavailableError where /proc/sys is
+   * read-only
    */
   static async create(options: BridgeNetworkOptions): Promise<BridgeNetwork> {
     const name = checkStateName(options.name);

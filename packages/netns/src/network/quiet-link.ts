@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { UnavailableError } from '@ns/libc';
 import { insideReference, type NetnsReference } from '../namespace-reference.ts';
 
 /*
@@ -9,12 +10,20 @@ import { insideReference, type NetnsReference } from '../namespace-reference.ts'
  * To be called before the link is up. A kernel without IPv6, or a link with an MTU too small for it, has nothing to set.
  */
 
-/** A link that has addresses of IPv6. They are made from what we handed out, so nobody is asked whether they are taken. */
+/**
+ * A link that has addresses of IPv6. They are made from what we handed out, so nobody is asked whether they are taken.
+ *
+ * @throws UnavailableError where /proc/sys is read-only
+ */
 export function believeNoRouter(link: string, netns: NetnsReference | undefined): void {
   setAll(link, { accept_ra: 0, accept_dad: 0 }, netns);
 }
 
-/** A link of a network with IPv4 only, as Docker has it. */
+/**
+ * A link of a network with IPv4 only, as Docker has it.
+ *
+ * @throws UnavailableError where /proc/sys is read-only
+ */
 export function switchIpv6Off(link: string, netns: NetnsReference | undefined): void {
   setAll(link, { disable_ipv6: 1 }, netns);
 }
@@ -29,6 +38,13 @@ function setIfThere(path: string, value: number): void {
   try {
     writeFileSync(path, String(value));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EROFS')
+      throw new UnavailableError(
+        'a network whose members do not believe each other to be routers',
+        `${path} cannot be written: /proc/sys is read-only here`,
+        'Mount /proc writable for this process, as a privileged container has it',
+      );
+    if (code !== 'ENOENT') throw error;
   }
 }
