@@ -55,6 +55,7 @@ import { RunningMounts } from './running-mounts.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
 import { traceOnly } from './tracing.ts';
 import type { AsBytes, ContainerSpec } from './types.ts';
+import { userNamesAt } from './user.ts';
 import { checkCall } from './validate-calls.ts';
 import { validateExec, validateMount, validateSpec } from './validate-spec.ts';
 
@@ -333,7 +334,12 @@ export class Container implements AsyncDisposable {
   async processes(): Promise<ProcessInfo[]> {
     if (!this.#life.isAlive) return [];
     try {
-      return await this.#life.during('list its processes', async (run) => describeProcesses(await processIds(run)));
+      return await this.#life.during('list its processes', async (run) =>
+        describeProcesses(
+          await processIds(run),
+          userNamesAt(run.launched.pid!, { ownIds: run.design.namespaces.idMaps !== undefined }),
+        ),
+      );
     } catch (error) {
       if (error instanceof ContainerStateError) return [];
       throw error;

@@ -11,14 +11,20 @@ export interface ProcessInfo {
   readonly state: string;
   /** Real user id on the host. */
   readonly uid: number;
+  /** The real user as `ps` inside shows it: its name in the container's /etc/passwd, else its number there. */
+  readonly user: string;
   readonly gid: number;
   readonly name: string;
   readonly command: readonly string[];
   readonly residentBytes: number | undefined;
 }
 
-/** Describes processes given by their host pids; those that ended meanwhile are left out. */
-export function describeProcesses(hostPids: readonly number[]): ProcessInfo[] {
+/**
+ * Describes processes given by their host pids; those that ended meanwhile are left out.
+ *
+ * @param userOf - what a user id of the host is called inside
+ */
+export function describeProcesses(hostPids: readonly number[], userOf: (hostUid: number) => string): ProcessInfo[] {
   return hostPids.flatMap((hostPid) => {
     try {
       const status = readFileSync(`/proc/${hostPid}/status`, 'utf8');
@@ -32,6 +38,7 @@ export function describeProcesses(hostPids: readonly number[]): ProcessInfo[] {
           parentPid: first('PPid'),
           state: field('State').slice(0, 1),
           uid: first('Uid'),
+          user: userOf(first('Uid')),
           gid: first('Gid'),
           name: field('Name'),
           command: readFileSync(`/proc/${hostPid}/cmdline`, 'utf8').split('\0').slice(0, -1),

@@ -1,4 +1,5 @@
 import { SpecError } from '@ns/libc';
+import { IdMap } from '@ns/namespaces';
 import { readInRoot } from './read-in-root.ts';
 
 /** Ids to run as, and what /etc/passwd knows of the user. */
@@ -69,6 +70,32 @@ function parseId(text: string, field: string): number | undefined {
   if (id > 2 ** 32 - 2) throw new SpecError(field, 'an id up to 4294967294', text);
   return id;
 }
+
+/**
+ * What users of the host are called where a process is: by its /etc/passwd, else by number. Who has no id there has the one
+ * that the kernel shows instead.
+ *
+ * @param options - `ownIds`: it is in a user namespace of its own
+ */
+export function userNamesAt(pid: number, { ownIds }: { ownIds: boolean }): (hostUid: number) => string {
+  const entries = parsePasswd(passwdAt(pid));
+  const map = ownIds ? IdMap.read(pid, 'uid') : undefined;
+  return (hostUid) => {
+    const uid = ownIds ? (map?.toContainer(hostUid) ?? OVERFLOW_UID) : hostUid;
+    return entries.find((entry) => entry.uid === uid)?.name ?? String(uid);
+  };
+}
+
+function passwdAt(pid: number): string {
+  try {
+    return readInRoot([`/proc/${pid}/root`], '/etc/passwd') ?? '';
+  } catch {
+    // It has ended, or hides from this user: then numbers have to do.
+    return '';
+  }
+}
+
+const OVERFLOW_UID = 65534; // /proc/sys/kernel/overflowuid by default
 
 function parsePasswd(text: string): PasswdEntry[] {
   return text.split('\n').flatMap((line) => {

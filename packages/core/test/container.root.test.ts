@@ -299,11 +299,20 @@ describe('while it runs', () => {
       // Between the last word of the stage and its execve there are microseconds.
       await eventually(async () => (await container.processes()).at(-1)?.name === 'sleep');
       const processes = await container.processes();
-      expect(processes.map(({ pid, name, uid, command }) => ({ pid, name, uid, command }))).toEqual([
-        { pid: 1, name: 'ns-init', uid: 0, command: ['ns-init'] },
-        { pid: 2, name: 'sleep', uid: 77, command: ['sleep', '600'] },
+      expect(processes.map(({ pid, name, uid, user, command }) => ({ pid, name, uid, user, command }))).toEqual([
+        { pid: 1, name: 'ns-init', uid: 0, user: 'root', command: ['ns-init'] },
+        { pid: 2, name: 'sleep', uid: 77, user: '77', command: ['sleep', '600'] },
       ]);
       expect(processes[0]!.hostPid).toBe(container.pid);
+    }),
+  );
+
+  rootTest('users of its processes are called as inside, whatever ids they have outside', () =>
+    withRunning({ user: 'daemon', idMap: 'auto' }, async (container) => {
+      await eventually(async () => (await container.processes()).at(-1)?.name === 'sleep');
+      const { uid, user } = (await container.processes()).at(-1)!;
+      expect(user).toBe('daemon');
+      expect(uid).toBeGreaterThan(65_535);
     }),
   );
 
