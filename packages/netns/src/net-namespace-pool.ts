@@ -2,7 +2,7 @@ import { SpecError } from '@ns/libc';
 import { NetNamespace } from './net-namespace.ts';
 
 /**
- * Network namespaces made ahead of time, `lo` up, nothing else in them: making one takes the kernel as long as everything
+ * Network namespaces made ahead of time, `lo` up, nothing else in them, new links silent ({@link NetNamespaceOptions.newLinks}): making one takes the kernel as long as everything
  * that comes after (about a millisecond), and it can do so while nobody waits. One that was taken is never given back:
  * what a container left in it is not for the next.
  *
@@ -55,7 +55,7 @@ export class NetNamespacePool implements Disposable {
   async take(): Promise<NetNamespace> {
     const netns = this.#ready.shift();
     this.#refillSoon(this.#quietMs);
-    return netns ?? NetNamespace.create();
+    return netns ?? makeReady();
   }
 
   /** Gives up those nobody took. Idempotent. */
@@ -74,7 +74,7 @@ export class NetNamespacePool implements Disposable {
     if (this.#closed || this.#ready.length >= this.#size) return;
     this.#refilling = setTimeout(async () => {
       try {
-        const netns = await NetNamespace.create();
+        const netns = await makeReady();
         if (this.#closed) netns.close();
         else this.#ready.push(netns);
       } catch {
@@ -84,4 +84,8 @@ export class NetNamespacePool implements Disposable {
       this.#refillSoon(0);
     }, afterMs).unref();
   }
+}
+
+function makeReady(): Promise<NetNamespace> {
+  return NetNamespace.create({ newLinks: 'silent' });
 }

@@ -3,6 +3,7 @@ import { type OwnedFd, statFd } from '@ns/libc';
 import { insideNetworkNamespace, insideNewNetworkNamespace, NetlinkSocket, openOwnNetworkNamespace } from '@ns/netlink';
 import { setUpIn } from './link/change.ts';
 import { type NetnsReference, openReference } from './namespace-reference.ts';
+import { silenceNewLinks } from './network/quiet-link.ts';
 import { bindNamespace, PIN_DIRECTORY, pinPath, preparePinDirectory, removePin } from './pin.ts';
 
 /** How to make a {@link NetNamespace}. */
@@ -11,6 +12,11 @@ export interface NetNamespaceOptions {
   readonly name?: string;
   /** Leave `lo` down, as the kernel makes it. Default: it is set up. */
   readonly loopback?: 'up' | 'down';
+  /**
+   * `'silent'`: links that come into being in it have IPv6 switched off until somebody switches it on, and believe no router
+   * (`net.ipv6.conf.default`). That is how {@link BridgeNetwork.connect} wants them, which then has nothing to set. Default: `'kernel'`.
+   */
+  readonly newLinks?: 'silent' | 'kernel';
 }
 
 /**
@@ -29,6 +35,7 @@ export class NetNamespace implements Disposable, AsyncDisposable {
   #socket: NetlinkSocket | undefined;
   #path: string | undefined;
   #ownsPin = false;
+  #newLinksAreSilent = false;
 
   private constructor(fd: OwnedFd) {
     this.#fd = fd;
@@ -40,18 +47,24 @@ export class NetNamespace implements Disposable, AsyncDisposable {
    *
    * @param options - or just the name of a pin
    * @throws SyscallError EPERM without CAP_SYS_ADMIN, ENOSPC at the limit user.max_net_namespaces, EEXIST when the name is taken
+   * @throws UnavailableError `newLinks` where /proc/sys is read-only
    */
   static async create(options: NetNamespaceOptions | string = {}): Promise<NetNamespace> {
-    const { name, loopback = 'up' }: NetNamespaceOptions = typeof options === 'string' ? { name: options } : options;
+    const {
+      name,
+      loopback = 'up',
+      newLinks = 'kernel',
+    }: NetNamespaceOptions = typeof options === 'string' ? { name: options } : options;
     // A bad name is found before anything is made.
     if (name !== undefined) pinPath(name);
     // The socket is made on the same visit: it saves a second one for the first call.
-    const { fd, socket } = insideNewNetworkNamespace(() => ({
-      fd: openOwnNetworkNamespace(),
-      socket: NetlinkSocket.open(),
-    }));
+    const { fd, socket } = insideNewNetworkNamespace(() => {
+      if (newLinks === 'silent') silenceNewLinks();
+      return { fd: openOwnNetworkNamespace(), socket: NetlinkSocket.open() };
+    });
     const netns = new NetNamespace(fd);
     netns.#socket = socket;
+    netns.#newLinksAreSilent = newLinks === 'silent';
     try {
       if (loopback === 'up') setUpIn(socket, 'lo');
       if (name !== undefined) await netns.pin(name);
@@ -104,6 +117,11 @@ export class NetNamespace implements Disposable, AsyncDisposable {
   /** Where it is pinned, as far as this object knows. */
   get path(): string | undefined {
     return this.#path;
+  }
+
+  /** It was made with `newLinks: 'silent'`. */
+  get newLinksAreSilent(): boolean {
+    return this.#newLinksAreSilent;
   }
 
   /** An rtnetlink socket inside the namespace, opened on first use. */

@@ -29,6 +29,7 @@ for (const ipv6 of ['none', 'unique-local'] as const)
       scope.defer(() => rmSync(stateRoot, { recursive: true }));
       const make = async () => scope.use(await NetNamespace.create());
       const [host, evil, victim, simple] = [await make(), await make(), await make(), await make()];
+      const ready = scope.use(await NetNamespace.create({ newLinks: 'silent' }));
       await using network = await BridgeNetwork.create({
         name: 'web',
         subnet: '10.77.0.0/24',
@@ -40,6 +41,7 @@ for (const ipv6 of ['none', 'unique-local'] as const)
       });
       const { mac: fromMac } = await network.connect({ owner: 'evil', netns: evil });
       await network.connect({ owner: 'victim', netns: victim });
+      await network.connect({ owner: 'ready', netns: ready });
       // Somebody who does believe it shows that the frame is good and arrives.
       await link.createVeth({
         name: 'nsvsimple',
@@ -54,11 +56,14 @@ for (const ipv6 of ['none', 'unique-local'] as const)
         return (await learnt(simple)).includes('default');
       };
       expect(await eventually(believed, 10_000)).toBe(true);
-      for (const netns of [victim, host]) expect(await learnt(netns)).toEqual([]);
+      for (const netns of [victim, ready, host]) expect(await learnt(netns)).toEqual([]);
+      const global = inside(ready, 'ip', '-6', 'address', 'show', 'dev', 'eth0', 'scope', 'global');
+      expect(global !== '').toBe(ipv6 !== 'none');
       // Where there is no IPv6, none of it is on the links.
       if (ipv6 === 'none')
         for (const [netns, dev] of [
           [victim, 'eth0'],
+          [ready, 'eth0'],
           [host, network.record.bridge],
         ] as const)
           expect(inside(netns, 'ip', '-6', 'address', 'show', 'dev', dev)).toBe('');

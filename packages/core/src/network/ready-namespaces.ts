@@ -29,5 +29,5 @@ export function releaseReadyNamespace(): void {
 export async function takeNamespace(): Promise<NetNamespace> {
   if (pool) return pool.take();
   const { NetNamespace } = await import('@ns/netns');
-  return NetNamespace.create();
+  return NetNamespace.create({ newLinks: 'silent' });
 }

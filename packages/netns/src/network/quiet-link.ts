@@ -7,7 +7,7 @@ import { insideReference, type NetnsReference } from '../namespace-reference.ts'
  * send by IPv6, also where the network has IPv4 only (CVE-2020-10749, CVE-2020-13401). Nor does it say more than it must: what
  * it says goes out of every port of the bridge, and with hundreds of them that was most of the time of a connect.
  *
- * To be called before the link is up. A kernel without IPv6, or a link with an MTU too small for it, has nothing to set.
+ * A namespace may have been made such that its links are born like that. To be called before the link is up. A kernel without IPv6, or a link with an MTU too small for it, has nothing to set.
  */
 
 /**
@@ -15,8 +15,8 @@ import { insideReference, type NetnsReference } from '../namespace-reference.ts'
  *
  * @throws UnavailableError where /proc/sys is read-only
  */
-export function believeNoRouter(link: string, netns: NetnsReference | undefined): void {
-  setAll(link, { accept_ra: 0, accept_dad: 0 }, netns);
+export function believeNoRouter(link: string, netns: LinkPlace): void {
+  setAll(link, bornSilent(netns) ? { disable_ipv6: 0 } : noRouters, netns);
 }
 
 /**
@@ -24,8 +24,27 @@ export function believeNoRouter(link: string, netns: NetnsReference | undefined)
  *
  * @throws UnavailableError where /proc/sys is read-only
  */
-export function switchIpv6Off(link: string, netns: NetnsReference | undefined): void {
-  setAll(link, { disable_ipv6: 1 }, netns);
+export function switchIpv6Off(link: string, netns: LinkPlace): void {
+  if (!bornSilent(netns)) setAll(link, ipv6Off, netns);
+}
+
+/**
+ * For links that will be made in the calling thread's namespace.
+ *
+ * @throws UnavailableError where /proc/sys is read-only
+ */
+export function silenceNewLinks(): void {
+  setAll('default', { ...noRouters, ...ipv6Off }, undefined);
+}
+
+/** Where a link is. */
+type LinkPlace = (NetnsReference & { readonly newLinksAreSilent?: boolean }) | undefined;
+
+const noRouters = { accept_ra: 0, accept_dad: 0 };
+const ipv6Off = { disable_ipv6: 1 };
+
+function bornSilent(netns: LinkPlace): boolean {
+  return netns?.newLinksAreSilent ?? false;
 }
 
 function setAll(link: string, values: Readonly<Record<string, number>>, netns: NetnsReference | undefined): void {
