@@ -107,14 +107,16 @@ describe('delegated', () => {
 
   needs(notRoot ?? notV2)('who runs out of memory in a cgroup of its own has run out of memory', async () => {
     const inOwn = 'mkdir /sys/fs/cgroup/own && echo $$ > /sys/fs/cgroup/own/cgroup.procs &&';
-    const options = {
-      limits: { memory: '32MiB', memorySwap: '32MiB' },
-      cgroupAccess: 'delegated',
-      init: false,
-    } as const;
-    const hog = await run('sh', ['-c', `${inOwn} exec tail /dev/zero`], options);
+    const limits = { memory: '32MiB', memorySwap: '32MiB' };
+    const endOf = async (act: string) => {
+      const command = ['sh', '-c', `${inOwn} exec ${act}`];
+      await using container = await Container.create({ ...delegated, command, limits, init: false });
+      await container.start();
+      return await container.wait();
+    };
+    const hog = await endOf('tail /dev/zero');
     expect(hog).toMatchObject({ signal: 'SIGKILL', reason: 'oom' });
-    const killed = await run('sh', ['-c', `${inOwn} exec timeout -s KILL 0.1 sleep 60`], options);
+    const killed = await endOf('timeout -s KILL 0.1 sleep 60');
     expect(killed.reason).not.toBe('oom');
   });
 
