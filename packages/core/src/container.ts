@@ -440,6 +440,7 @@ export class Container implements AsyncDisposable {
    * @throws SpecError `ERR_NS_INVALID_SPEC`: `spec` leaves no place for files to begin with
    * @throws UnavailableError for an ordinary user: the copies would have other ids (`idMap: 'auto'`), or there is no such cp
    * @throws NsError `ERR_NS_FORK`: an ordinary user's files could not be copied, as when there is no room for them
+   * @throws ContainerStateError `ERR_NS_CONTAINER_RUNNING`: for an ordinary user, while its program runs
    */
   async fork(count = 1, spec: Partial<ContainerSpec> = {}, patience: Patience = {}): Promise<Container[]> {
     checkCall('fork', { count });
@@ -583,6 +584,9 @@ export class Container implements AsyncDisposable {
 
   /** All of them, or none. */
   async #forks(count: number, changes: Partial<ContainerSpec>): Promise<Container[]> {
+    // cp(1) goes by names: what runs could put a link to the user's own files in the place of a directory (CVE-2018-15664).
+    if (process.geteuid!() !== 0 && this.#life.status === 'running')
+      throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'fork it', 'Stop or pause it first, or run as root');
     const fork = async (files: readonly FirstFiles[]) => {
       const made = new Container(validateSpec({ ...specToFork(this.#life.spec), ...changes }));
       await made.#life.create({ files });

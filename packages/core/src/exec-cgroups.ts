@@ -15,9 +15,8 @@ interface Spare {
 }
 
 /**
- * Cgroups for the commands that are run in a container: one for each. To make one takes a fifth of a short command's time,
- * and to remove one another: so while one command follows another, the next one's is made and the last one's removed when
- * nobody waits for it.
+ * Cgroups for the commands that are run in a container: one for each. Making and removing one are a good part of the time of
+ * a short command: so while one command follows another, the next one's is made and the last one's removed when nobody waits.
  */
 export class ExecCgroups implements AsyncDisposable {
   readonly #container: Cgroup;
@@ -96,8 +95,7 @@ async function removeNextTurn(making: Promise<Cgroup>, before: () => void): Prom
   await nextTurn();
   before();
   try {
-    await using cgroup = await making;
-    await cgroup.remove();
+    await using _ = await making;
   } catch {
     // It is empty: whoever removes the container removes it.
   }

@@ -106,7 +106,7 @@ async function copy(user: OwnedFd, from: OwnedFd, to: OwnedFd, name: string): Pr
   using owner = new ResourceStack();
   owner.defer(() => helper.pidfd?.close());
   const [said, { exitCode, signal, failure }] = await Promise.all([text(helper.stderr!), helper.exited]);
-  if (failure?.step?.op === 'exec' || /option|[Uu]sage/.test(said))
+  if (failure?.step?.op === 'exec' || /^\S+: (unrecognized|unknown|invalid) option|^Usage:/.test(said))
     throw new UnavailableError(
       'fork()',
       `an ordinary user's files are copied by cp of coreutils, which is not at ${programs.join(' or ')}`,

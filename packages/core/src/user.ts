@@ -78,20 +78,26 @@ function parseId(text: string, field: string): number | undefined {
  * @param options - `ownIds`: it is in a user namespace of its own
  */
 export function userNamesAt(pid: number, { ownIds }: { ownIds: boolean }): (hostUid: number) => string {
-  const entries = parsePasswd(passwdAt(pid));
-  const map = ownIds ? IdMap.read(pid, 'uid') : undefined;
+  const idInside = ownIds ? unlessHidden(() => IdMap.read(pid, 'uid')) : undefined;
+  const passwd = unlessHidden(() => readInRoot([`/proc/${pid}/root`], '/etc/passwd')) ?? '';
+  // Of two with one id the first counts, as in getpwuid(3).
+  const names = new Map(
+    parsePasswd(passwd)
+      .toReversed()
+      .map(({ uid, name }) => [uid, name]),
+  );
   return (hostUid) => {
-    const uid = ownIds ? (map?.toContainer(hostUid) ?? OVERFLOW_UID) : hostUid;
-    return entries.find((entry) => entry.uid === uid)?.name ?? String(uid);
+    const uid = ownIds ? (idInside?.toContainer(hostUid) ?? OVERFLOW_UID) : hostUid;
+    return names.get(uid) ?? String(uid);
   };
 }
 
-function passwdAt(pid: number): string {
+/** Of a process that has ended, or hides from this user, there is nothing to be read. */
+function unlessHidden<T>(read: () => T): T | undefined {
   try {
-    return readInRoot([`/proc/${pid}/root`], '/etc/passwd') ?? '';
+    return read();
   } catch {
-    // It has ended, or hides from this user: then numbers have to do.
-    return '';
+    return undefined;
   }
 }
 

@@ -1,4 +1,6 @@
-import { needs, notRoot } from '@ns/testing';
+import { spawnSync } from 'node:child_process';
+import { rmdirSync } from 'node:fs';
+import { eventually, needs, notRoot } from '@ns/testing';
 import { Container } from '../src/index.ts';
 
 const rootTest = needs(notRoot);
@@ -18,4 +20,50 @@ rootTest('a command that was executed before is in a cgroup of its own, and as i
     expect((await shell('id -u', user && { user })).stdout.trim()).toBe(user ? '65534' : '0');
   for (const timeout of [undefined, 50, undefined, 50])
     expect((await shell('sleep 0.3', timeout && { timeout })).reason).toBe(timeout ? 'timeout' : 'exit');
+});
+
+describe('the cgroup of the next command', () => {
+  /** Those of commands, in all trees. */
+  const cgroupsOf = ({ id }: Container): string[] =>
+    spawnSync('find', ['/sys/fs/cgroup', '-type', 'd', '-path', `*/ns-${id}/exec-*`], { encoding: 'utf8' })
+      .stdout.split('\n')
+      .filter(Boolean);
+  const running = async (act: (container: Container) => Promise<void>) => {
+    await using container = await Container.create({ command: ['sleep', '60'] });
+    await container.start();
+    await container.exec('true');
+    await act(container);
+  };
+
+  rootTest('is there when one has ended, and gone when no other comes', () =>
+    running(async (container) => {
+      expect(await eventually(() => cgroupsOf(container).length > 0)).toBe(true);
+      expect(await eventually(() => cgroupsOf(container).length === 0, 5000)).toBe(true);
+    }),
+  );
+
+  rootTest('is made anew when somebody has removed it', () =>
+    running(async (container) => {
+      expect(await eventually(() => cgroupsOf(container).length > 0)).toBe(true);
+      for (const directory of cgroupsOf(container)) rmdirSync(directory);
+      expect((await container.exec('true')).exitCode).toBe(0);
+    }),
+  );
+
+  rootTest('has the limits that the container has been given since', () =>
+    running(async (container) => {
+      await container.update({ limits: { pids: 10 } });
+      const { stderr } = await container.exec('sh', ['-c', 'for i in 1 2 3 4 5 6 7 8 9 10; do sleep 1 & done']);
+      expect(stderr).toMatch(/fork/i);
+    }),
+  );
+
+  rootTest('goes with the container', async () => {
+    let ended: Container | undefined;
+    await running(async (container) => {
+      ended = container;
+      await eventually(() => cgroupsOf(container).length > 0);
+    });
+    expect(cgroupsOf(ended!)).toEqual([]);
+  });
 });

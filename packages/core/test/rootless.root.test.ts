@@ -129,6 +129,7 @@ sparse
         third: 'changed\n',
       });
       expect(of('forks of the host')).toEqual({
+        whileRunning: expect.stringMatching(/^ERR_NS_CONTAINER_RUNNING: Stop or pause/),
         stdout: 'kept\nkept\n',
         full: {
           code: 'ERR_NS_FORK',

@@ -289,11 +289,16 @@ await see('forks of the host', async () => {
   const original = await Container.create({ command: ['sh', '-c', 'echo kept > /etc/kept; echo kept > /opt/kept'] });
   const copies: Container[] = [];
   try {
+    const running = await Container.create({ command: ['sleep', '60'] });
+    copies.push(running);
+    await running.start();
+    const whileRunning = await running.fork(1).catch(({ code, hint }) => `${code}: ${hint}`);
     await original.start();
     await original.wait();
-    copies.push(...(await original.fork(1, { command: ['cat', '/etc/kept', '/opt/kept'], writable: { size: '8m' } })));
-    await copies[0]!.start();
-    const { stdout } = await copies[0]!.wait();
+    const [copy] = await original.fork(1, { command: ['cat', '/etc/kept', '/opt/kept'], writable: { size: '8m' } });
+    copies.push(copy!);
+    await copy!.start();
+    const { stdout } = await copy!.wait();
     const full = await original
       .fork(1, { writable: { size: '4k' } })
       .catch(({ code, message, hint }) => ({ code, message, hint }));
@@ -304,7 +309,7 @@ await see('forks of the host', async () => {
       },
       ({ code, hint }) => `${code}: ${hint}`,
     );
-    return { stdout, full, ids };
+    return { whileRunning, stdout, full, ids };
   } finally {
     for (const container of [original, ...copies]) await container.remove({ force: true });
   }

@@ -7,7 +7,8 @@ import { insideReference, type NetnsReference } from '../namespace-reference.ts'
  * send by IPv6, also where the network has IPv4 only (CVE-2020-10749, CVE-2020-13401). Nor does it say more than it must: what
  * it says goes out of every port of the bridge, and with hundreds of them that was most of the time of a connect.
  *
- * A namespace may have been made such that its links are born like that. To be called before the link is up. A kernel without IPv6, or a link with an MTU too small for it, has nothing to set.
+ * A namespace may have been made such that its links are born like that. To be called before the link is up. A kernel
+ * without IPv6, or a link with an MTU too small for it, has nothing to set.
  */
 
 /**
