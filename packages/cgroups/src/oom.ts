@@ -1,7 +1,6 @@
-import { readControlFile } from './control-file.ts';
 import type { Directories } from './directories.ts';
 import { parseFlatKeyed } from './keyed-files.ts';
-import { walkBelow } from './walk.ts';
+import { sumBelow } from './walk.ts';
 
 /**
  * How many processes of this very cgroup, children not counted, the kernel killed for memory. The verdict "out of
@@ -31,16 +30,8 @@ export function oomKillsBelow(directories: Directories): number | undefined {
   const memory = directories.of('memory');
   if (!memory || memory.gone) return undefined;
   if (memory.hierarchy.version === 2) return killsIn(memory.read('memory.events'));
-  let total = killsIn(memory.read('memory.oom_control'));
-  if (total === undefined) return undefined;
-  walkBelow(memory.fd, {
-    enter(fd) {
-      const text = readControlFile(fd, 'memory.oom_control');
-      total! += (typeof text === 'string' && killsIn(text)) || 0;
-      return true;
-    },
-  });
-  return total;
+  const own = killsIn(memory.read('memory.oom_control'));
+  return own === undefined ? undefined : own + sumBelow(memory.fd, 'memory.oom_control', killsIn);
 }
 
 function killsIn(text = ''): number | undefined {

@@ -1,4 +1,5 @@
 import { closeFd, O, openAt, readDirectory, S, SyscallError } from '@ns/libc';
+import { readControlFile } from './control-file.ts';
 
 /** What is done on a walk. Descriptors are the walk's. */
 export interface Visitor {
@@ -49,6 +50,19 @@ export function walkBelow(topFd: number, { enter, leave }: Visitor): void {
   } finally {
     closeFd(fd);
   }
+}
+
+/** A figure in a file of each cgroup below an open one, all together. Those that are removed meanwhile count nothing. */
+export function sumBelow(topFd: number, file: string, figure: (text: string) => number | undefined): number {
+  let total = 0;
+  walkBelow(topFd, {
+    enter(fd) {
+      const text = readControlFile(fd, file);
+      total += (typeof text === 'string' && figure(text)) || 0;
+      return true;
+    },
+  });
+  return total;
 }
 
 function openDirectoryAt(fd: number, name: string): number {

@@ -1,9 +1,8 @@
 import { statFd } from '@ns/libc';
-import { readControlFile } from '../control-file.ts';
 import type { Directories } from '../directories.ts';
 import type { CgroupDirectory } from '../directory.ts';
 import { parseFlatKeyed, parseNumber } from '../keyed-files.ts';
-import { walkBelow } from '../walk.ts';
+import { sumBelow } from '../walk.ts';
 
 /** Processes and threads. */
 export interface PidsStats {
@@ -34,17 +33,10 @@ export function pidsStats(directories: Directories): PidsStats | undefined {
  * on v1, those of the processes in this very cgroup, by whichever limit; a container's are in its children.
  */
 function refusals(pids: CgroupDirectory): number | undefined {
-  let total = maxOf(pids.readOften('pids.events'));
+  const own = maxOf(pids.readOften('pids.events'));
   // A directory has a link from each child: most have none.
-  if (total === undefined || statFd(pids.fd).nlink <= 2 || pids.read('pids.events.local') !== undefined) return total;
-  walkBelow(pids.fd, {
-    enter(fd) {
-      const events = readControlFile(fd, 'pids.events');
-      total! += (typeof events === 'string' && maxOf(events)) || 0;
-      return true;
-    },
-  });
-  return total;
+  if (own === undefined || statFd(pids.fd).nlink <= 2 || pids.read('pids.events.local') !== undefined) return own;
+  return own + sumBelow(pids.fd, 'pids.events', maxOf);
 }
 
 function maxOf(events: string | undefined): number | undefined {
