@@ -2,11 +2,11 @@ import { SpecError } from '@ns/libc';
 import { NetNamespace } from './net-namespace.ts';
 
 /**
- * Network namespaces made ahead of time, `lo` up, nothing else in them, new links silent ({@link NetNamespaceOptions.newLinks}): making one takes the kernel as long as everything
- * that comes after (about a millisecond), and it can do so while nobody waits. One that was taken is never given back:
- * what a container left in it is not for the next.
+ * Network namespaces made ahead of time, `lo` up, nothing else in them, new links silent
+ * ({@link NetNamespaceOptions.newLinks}): making one takes the kernel as long as everything that comes after, and it can do so
+ * while nobody waits. One that was taken is never given back: what a container left in it is not for the next.
  *
- * Each costs about 180 kB of kernel memory and is seen by lsns(8). Needs CAP_SYS_ADMIN. Does not keep the event loop alive.
+ * Each takes memory of the kernel and is seen by lsns(8). Needs CAP_SYS_ADMIN. Does not keep the event loop alive.
  *
  * @example
  * using pool = NetNamespacePool.create({ size: 4 });

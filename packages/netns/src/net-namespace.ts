@@ -14,7 +14,8 @@ export interface NetNamespaceOptions {
   readonly loopback?: 'up' | 'down';
   /**
    * `'silent'`: links that come into being in it have IPv6 switched off until somebody switches it on, and believe no router
-   * (`net.ipv6.conf.default`). That is how {@link BridgeNetwork.connect} wants them, which then has nothing to set. Default: `'kernel'`.
+   * (`net.ipv6.conf.default`). That is how {@link BridgeNetwork.connect} wants them, which then has nothing to set.
+   * Default: `'kernel'`.
    */
   readonly newLinks?: 'silent' | 'kernel';
 }

@@ -7,7 +7,6 @@ import { createBridge } from '../link/create.ts';
 import type { NetnsReference } from '../namespace-reference.ts';
 import { firewallNetwork } from './network-plan.ts';
 import type { NetworkRecord } from './network-state.ts';
-
 import { macFor } from './plug-container.ts';
 import { believeNoRouter, switchIpv6Off } from './quiet-link.ts';
 
