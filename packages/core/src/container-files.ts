@@ -67,13 +67,12 @@ export interface CopyOptions extends Patience {
   readonly privileges?: 'keep' | 'drop';
 }
 
-/** How a root is written down. */
-export interface ExportOptions {
+/** How a root is written down, and how long that may take: the stream is destroyed with the reason. */
+export interface ExportOptions extends Patience {
   /** Owner as it shall stand in the archive, of the one inside. Default: as inside. */
   readonly mapOwner?: MapOwner;
   /** Paths (without leading slash) to leave out, with all below. */
   readonly exclude?: (path: string) => boolean;
-  readonly signal?: AbortSignal;
 }
 
 /**
@@ -171,12 +170,12 @@ export class HeldOverlays implements Disposable {
 }
 
 /** What a container changed, all its overlays together, sorted by path. Owners are those that it sees. */
-export async function diffContainer(overlays: readonly ContainerOverlay[]): Promise<Change[]> {
+export async function diffContainer(overlays: readonly ContainerOverlay[], signal: AbortSignal): Promise<Change[]> {
   const changes = await Promise.all(
     overlays.map(async ({ target, upper, lower, inside, lowerInside }) => {
       // What lies below need not be looked at, nor may it by an ordinary user: /lost+found.
       if (readdirSync(upper).length === 0) return [];
-      const found = await diffLayer(upper, lower, lowerInside && inside ? { mapOwner: inside } : {});
+      const found = await diffLayer(upper, lower, { ...(lowerInside && inside && { mapOwner: inside }), signal });
       // Layers whose ids are not mapped are compared as they are on the host.
       const seen = lowerInside || !inside ? found : found.map((change) => withOwners(change, inside));
       return seen.map((change) => ({ ...change, path: target === '/' ? change.path : `${target}${change.path}` }));

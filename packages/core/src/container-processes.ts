@@ -26,14 +26,15 @@ export function statsOf(run: RunHandle): Promise<Stats> {
   return cgroupOf(run, 'accounting').stats(ownNetwork && pid !== undefined ? { networkOfPid: pid } : {});
 }
 
-/** The same every so many milliseconds, until there is no run. Does not keep the event loop alive. */
+/** The same every so many milliseconds, until there is no run or the signal comes. Does not keep the event loop alive. */
 export async function* statsEvery(
   run: () => RunHandle | undefined,
   intervalMs: number,
+  signal?: AbortSignal,
 ): AsyncGenerator<Stats, void, undefined> {
   for (let now = run(); now; now = run()) {
     yield await statsOf(now);
-    await delay(intervalMs, undefined, { ref: false });
+    await delay(intervalMs, undefined, { ref: false, ...(signal && { signal }) });
   }
 }
 

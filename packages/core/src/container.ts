@@ -47,7 +47,15 @@ import type { WriteLimit } from './kept-writes.ts';
 import type { LogEntry, LogOptions } from './log-buffer.ts';
 import type { MountSpec } from './mount-spec.ts';
 import { type ContainerPort, liveNetworks, portsOf } from './network/live-networks.ts';
-import { interruptibly, type Patience, patiently, patientlyMade, splitPatience } from './patience.ts';
+import {
+  interruptibly,
+  interruptiblyEach,
+  interruptiblyRead,
+  type Patience,
+  patiently,
+  patientlyMade,
+  splitPatience,
+} from './patience.ts';
 import type { ContainerUpdate, PlannedChange } from './planned-changes.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
 import type { Result } from './result.ts';
@@ -123,13 +131,15 @@ export class Container implements AsyncDisposable {
    * ```
    */
   static async restore(options: RestoreOptions): Promise<Container> {
-    const { directory, name } = checkCall('restore', options);
-    const { openCheckpoint, restoreContainer } = await loadCheckpoints();
-    const restoration = await openCheckpoint(directory);
-    const container = new Container(validateSpec({ ...restoration.spec, ...(name !== undefined && { name }) }));
-    const remove = () => container.remove({ force: true });
-    await patientlyMade('restoring a container', options, () => restoreContainer(container.#life, restoration), remove);
-    return container;
+    const { directory, name, ...patience } = checkCall('restore', options);
+    const restore = async () => {
+      const { openCheckpoint, restoreContainer } = await loadCheckpoints();
+      using restoration = await openCheckpoint(directory);
+      const container = new Container(validateSpec({ ...restoration.spec, ...(name !== undefined && { name }) }));
+      await restoreContainer(container.#life, restoration);
+      return container;
+    };
+    return patientlyMade('restoring a container', patience, restore, (container) => container.remove({ force: true }));
   }
 
   /**
@@ -141,16 +151,21 @@ export class Container implements AsyncDisposable {
    *
    * @throws NsError `ERR_NS_CONTAINER_NOT_FOUND`
    */
-  static async get(idOrName: string): Promise<Container> {
-    const state = findState(idOrName);
-    const container = new Container(state.spec, state);
-    await container.#life.adopt(state);
-    return container;
+  static async get(idOrName: string, patience: Patience = {}): Promise<Container> {
+    const letGo = (container: Container) => container[Symbol.asyncDispose]();
+    const find = async () => {
+      const state = findState(idOrName);
+      const container = new Container(state.spec, state);
+      await container.#life.adopt(state);
+      return container;
+    };
+    return patientlyMade('finding a container', checkCall('patience', patience), find, letGo);
   }
 
   /** Containers of this state root, whoever made them. */
-  static async list(filter: ContainerFilter = {}): Promise<ContainerInfo[]> {
-    return listContainers(checkCall('list', filter));
+  static async list(filter: ContainerFilter = {}, patience: Patience = {}): Promise<ContainerInfo[]> {
+    checkCall('list', filter);
+    return patiently('listing containers', checkCall('patience', patience), async () => listContainers(filter));
   }
 
   /** What a container with this specification would be, without making it. Needs no privileges. */
@@ -253,10 +268,16 @@ export class Container implements AsyncDisposable {
     );
   }
 
-  /** Sends a signal to the program, SIGKILL by default as Docker does. `all`: to every process of the container. */
-  async kill(signal: NodeJS.Signals = 'SIGKILL', options: { all?: boolean } = {}): Promise<void> {
-    checkCall('kill', { ...options, signal });
-    return killContainer(this.#life, signal, options);
+  /**
+   * Sends a signal to the program, SIGKILL by default as Docker does. After SIGKILL it settles when nothing is left.
+   *
+   * @param options.all - to every process of the container
+   * @param options.signal - with `timeout`: how long the caller waits; the signal is sent all the same
+   */
+  async kill(signal: NodeJS.Signals = 'SIGKILL', options: { all?: boolean } & Patience = {}): Promise<void> {
+    checkCall('signal', { signal });
+    const { all = false, ...patience } = checkCall('kill', options);
+    return patiently('killing', patience, () => killContainer(this.#life, signal, { all }));
   }
 
   /**
@@ -294,14 +315,15 @@ export class Container implements AsyncDisposable {
    * taken out.
    *
    * @param options.dryRun - only say what would change
+   * @param options.signal - with `timeout`: how long the caller waits; what was begun is carried through
    * @returns what changed
    * @throws UnavailableError on v1 for a limit of a controller that no limit was given for at the start
    * @throws NsError `ERR_NS_NO_EGRESS_POLICY`: it was made without one
    */
-  async update(changes: ContainerUpdate, options: { dryRun?: boolean } = {}): Promise<PlannedChange[]> {
+  async update(changes: ContainerUpdate, options: { dryRun?: boolean } & Patience = {}): Promise<PlannedChange[]> {
     checkCall('update', changes);
-    checkCall('updateOptions', options);
-    return updateContainer(this.#life, this.#mounts, changes, options);
+    const { dryRun = false, ...patience } = checkCall('updateOptions', options);
+    return patiently('the update', patience, () => updateContainer(this.#life, this.#mounts, changes, { dryRun }));
   }
 
   /**
@@ -319,19 +341,27 @@ export class Container implements AsyncDisposable {
     if (before !== undefined) releaseName(before, this.id);
   }
 
-  /** What it uses: once, or every `interval` ms until it ends. */
-  stats(): Promise<Stats>;
-  stats(options: { interval: number }): AsyncIterable<Stats>;
-  stats(options?: { interval: number }): Promise<Stats> | AsyncIterable<Stats> {
-    if (options) {
-      const { interval } = checkCall('stats', options);
-      return statsEvery(() => (this.#life.isAlive ? this.#life.run : undefined), interval);
-    }
-    return this.#life.during('read its stats', statsOf);
+  /** What it uses: once, or every `interval` ms until it ends or patience does, of which the iterator throws the reason. */
+  stats(patience?: Patience): Promise<Stats>;
+  stats(options: { interval: number } & Patience): AsyncIterable<Stats>;
+  stats(options: { interval?: number } & Patience = {}): Promise<Stats> | AsyncIterable<Stats> {
+    const { interval, ...patience } = options ?? {};
+    if (interval === undefined) return this.#stats(options);
+    checkCall('stats', options);
+    const run = () => (this.#life.isAlive ? this.#life.run : undefined);
+    return interruptiblyEach('reading stats', patience, (signal) => statsEvery(run, interval, signal));
+  }
+
+  async #stats(options: Patience): Promise<Stats> {
+    return patiently('reading stats', checkCall('stats', options), () => this.#life.during('read its stats', statsOf));
   }
 
   /** Its processes, as `ps` outside and inside would show them. */
-  async processes(): Promise<ProcessInfo[]> {
+  async processes(patience: Patience = {}): Promise<ProcessInfo[]> {
+    return patiently('listing processes', checkCall('patience', patience), () => this.#processes());
+  }
+
+  async #processes(): Promise<ProcessInfo[]> {
     if (!this.#life.isAlive) return [];
     try {
       return await this.#life.during('list its processes', async (run) =>
@@ -351,18 +381,23 @@ export class Container implements AsyncDisposable {
    * rotated ones included.
    */
   logs(options: LogOptions = {}): AsyncIterable<LogEntry> {
-    checkCall('logs', options);
-    return this.#life.readLogs(options);
+    const { patience, rest } = splitPatience(checkCall('logs', options));
+    return interruptiblyEach('reading the log', patience, (signal) =>
+      this.#life.readLogs({ ...rest, ...(signal && { signal }) }),
+    );
   }
 
   /** What it changed: paths that are new, modified or gone, from its layers alone. Running, stopped, or just made. */
-  diff(): Promise<Change[]> {
-    return this.#life.withOverlays(diffContainer);
+  async diff(patience: Patience = {}): Promise<Change[]> {
+    return interruptibly('looking for changes', checkCall('patience', patience), (signal) =>
+      this.#life.withOverlays((overlays) => diffContainer(overlays, signal)),
+    );
   }
 
-  /** The same as an OCI layer archive. */
-  diffStream(): Readable {
-    return this.#life.holdOverlays().stream(streamContainerDiff);
+  /** The same as an OCI layer archive. When patience is lost the stream is destroyed with the reason. */
+  diffStream(patience: Patience = {}): Readable {
+    checkCall('patience', patience);
+    return interruptiblyRead('archiving changes', patience, this.#life.holdOverlays().stream(streamContainerDiff));
   }
 
   /**
@@ -492,17 +527,23 @@ export class Container implements AsyncDisposable {
    * @throws UnavailableError an ordinary user for an `owner`: id-mapped mounts take CAP_SYS_ADMIN on the host
    * @throws SyscallError the target is no place for it: `ENOTDIR`, `ELOOP`
    */
-  async mount(mount: MountSpec): Promise<void> {
-    await this.#mounts.add(this.#life.alive('mount something in it'), validateMount(mount));
+  async mount(mount: MountSpec, patience: Patience = {}): Promise<void> {
+    const checked = validateMount(mount);
+    const run = this.#life.alive('mount something in it');
+    const add = () => this.#mounts.add(run, checked);
+    const takeAway = () => this.#mounts.remove(run, checked.target);
+    return patientlyMade('mounting', checkCall('patience', patience), add, takeAway);
   }
 
   /**
-   * Takes away what `mount` put there, also when it is in use.
+   * Takes away what `mount` put there, also when it is in use. Once begun it is carried through, also for somebody who lost
+   * patience.
    *
    * @throws NsError `ERR_NS_NOT_MOUNTED`
    */
-  async unmount(target: string): Promise<void> {
-    await this.#mounts.remove(this.#life.alive('unmount something in it'), target);
+  async unmount(target: string, patience: Patience = {}): Promise<void> {
+    const run = this.#life.alive('unmount something in it');
+    return patiently('unmounting', checkCall('patience', patience), () => this.#mounts.remove(run, target));
   }
 
   /**
@@ -511,7 +552,10 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_NO_LAYER`: stopped, and its root was no overlay
    */
   export(options: ExportOptions = {}): Readable {
-    return exportContainer(this.#life.root('export it'), this.#life.run!.design.namespaces, options);
+    const { patience, rest } = splitPatience(options);
+    checkCall('patience', patience);
+    const archive = exportContainer(this.#life.root('export it'), this.#life.run!.design.namespaces, rest);
+    return interruptiblyRead('the export', patience, archive);
   }
 
   /** Everything the program writes from now on, and what it shall read, as one stream. Closing it leaves the program alone. */
@@ -547,9 +591,10 @@ export class Container implements AsyncDisposable {
     return this;
   }
 
-  /** What happens to it from now on. Ends when it is removed. */
-  events(): AsyncIterable<ContainerEvent> {
-    return this.#life.events.iterate();
+  /** What happens to it from now on. Ends when it is removed; when patience does, the iterator throws the reason. */
+  events(patience: Patience = {}): AsyncIterable<ContainerEvent> {
+    checkCall('patience', patience);
+    return interruptiblyEach('waiting for events', patience, (signal) => this.#life.events.iterate(signal));
   }
 
   /**

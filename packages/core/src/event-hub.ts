@@ -32,10 +32,10 @@ export class EventHub<Event extends { readonly type: string }> {
     this.#emitter.removeAllListeners();
   }
 
-  /** Listens from now on, also before the first event is asked for. */
-  iterate(): AsyncGenerator<Event, void, undefined> {
+  /** Listens from now on, also before the first event is asked for, until the end or the signal. */
+  iterate(signal?: AbortSignal): AsyncGenerator<Event, void, undefined> {
     const queue: Event[] = [];
-    let ended = this.#closed;
+    let ended = this.#closed || (signal?.aborted ?? false);
     let wake = () => {};
     const onEvent = (event: Event) => {
       queue.push(event);
@@ -47,6 +47,7 @@ export class EventHub<Event extends { readonly type: string }> {
     };
     this.#emitter.on(ANY, onEvent);
     this.#emitter.on(END, onEnd);
+    signal?.addEventListener('abort', onEnd);
     const emitter = this.#emitter;
     return (async function* () {
       try {
@@ -62,6 +63,7 @@ export class EventHub<Event extends { readonly type: string }> {
       } finally {
         emitter.off(ANY, onEvent);
         emitter.off(END, onEnd);
+        signal?.removeEventListener('abort', onEnd);
       }
     })();
   }

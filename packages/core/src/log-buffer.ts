@@ -1,4 +1,5 @@
 import { EventEmitter, once } from 'node:events';
+import type { Patience } from './patience.ts';
 
 /** A piece of output with the moment it was read. */
 export interface LogEntry {
@@ -7,16 +8,14 @@ export interface LogEntry {
   readonly data: Buffer;
 }
 
-/** Which part of a log to read. */
-export interface LogOptions {
+/** Which part of a log to read, and how long: the iterator then throws the reason. */
+export interface LogOptions extends Patience {
   /** Go on with what comes, until the container ends. Default false. */
   readonly follow?: boolean;
   /** Only the last so many lines. */
   readonly tail?: number;
   /** Only what was written after this moment. */
   readonly since?: Date | number;
-  /** Stops following: the iterator throws an AbortError. */
-  readonly signal?: AbortSignal;
 }
 
 /** The output of a container, kept in memory up to a limit; the oldest goes first. */

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { NsError } from '@ns/libc';
 
 /** How long somebody waits for a call that may take long. What was begun goes on without him. */
@@ -54,19 +55,59 @@ export async function patientlyMade<Value>(
 /** The same for what heeds a signal: when patience is lost it is told to stop, and its end is waited for. */
 export async function interruptibly<Value>(
   what: string,
-  { signal, timeout }: Patience,
+  patience: Patience,
   act: (signal: AbortSignal) => Promise<Value>,
 ): Promise<Value> {
-  signal?.throwIfAborted();
+  patience.signal?.throwIfAborted();
+  using limit = limitOf(what, patience);
+  return await act(limit.signal);
+}
+
+/** The same for what comes piece by piece: when patience is lost it is told to end, and the reason is thrown after it. */
+export function interruptiblyEach<Value>(
+  what: string,
+  patience: Patience,
+  act: (signal?: AbortSignal) => AsyncIterable<Value>,
+): AsyncIterable<Value> {
+  if (patience.signal === undefined && patience.timeout === undefined) return act();
+  const limit = limitOf(what, patience);
+  const values = act(limit.signal);
+  return (async function* () {
+    using held = limit;
+    held.signal.throwIfAborted();
+    try {
+      for await (const value of values) {
+        held.signal.throwIfAborted();
+        yield value;
+      }
+    } catch (error) {
+      held.signal.throwIfAborted();
+      throw error;
+    }
+    held.signal.throwIfAborted();
+  })();
+}
+
+/** The same for a stream: when patience is lost it is destroyed with the reason. */
+export function interruptiblyRead(what: string, patience: Patience, stream: Readable): Readable {
+  if (patience.signal === undefined && patience.timeout === undefined) return stream;
+  const limit = limitOf(what, patience);
+  const destroy = () => stream.destroy(limit.signal.reason);
+  if (limit.signal.aborted) destroy();
+  limit.signal.addEventListener('abort', destroy, { once: true });
+  return stream.once('close', () => limit[Symbol.dispose]());
+}
+
+/** Patience as one signal, until this is disposed of. */
+function limitOf(what: string, { signal, timeout }: Patience): Disposable & { readonly signal: AbortSignal } {
   const time = new AbortController();
   const giveUp = () =>
     time.abort(
       new NsError('ERR_NS_TIMEOUT', `${what} took more than ${timeout} ms`, { hint: 'Give a larger timeout' }),
     );
   const timer = timeout === undefined ? undefined : setTimeout(giveUp, timeout);
-  try {
-    return await act(signal ? AbortSignal.any([signal, time.signal]) : time.signal);
-  } finally {
-    clearTimeout(timer);
-  }
+  return {
+    signal: signal ? AbortSignal.any([signal, time.signal]) : time.signal,
+    [Symbol.dispose]: () => clearTimeout(timer),
+  };
 }

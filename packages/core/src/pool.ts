@@ -1,4 +1,5 @@
 import { NsError } from '@ns/libc';
+import { type Patience, patiently, patientlyMade } from './patience.ts';
 import { type PooledRunOptions, PooledSandbox } from './pooled-sandbox.ts';
 import type { Result } from './result.ts';
 import type { AsBytes, ContainerSpec } from './types.ts';
@@ -94,19 +95,28 @@ export class Pool implements AsyncDisposable {
   }
 
   /**
-   * Makes a pool; settles when all its sandboxes are ready.
+   * Makes a pool; settles when all its sandboxes are ready. For who lost patience none of them is left.
    *
    * @throws SpecError `ERR_NS_INVALID_SPEC`
    * @throws ContainerStartError when a sandbox cannot be made
    */
-  static async create(options: PoolOptions = {}): Promise<Pool> {
+  static async create(options: PoolOptions = {}, patience: Patience = {}): Promise<Pool> {
     const pool = new Pool(options);
+    return patientlyMade(
+      'making a pool',
+      checkCall('patience', patience),
+      () => pool.#fill(),
+      () => pool.close(),
+    );
+  }
+
+  async #fill(): Promise<Pool> {
     const made = await Promise.allSettled(
-      Array.from({ length: pool.size }, async () => pool.#offer(await PooledSandbox.make(pool.#template))),
+      Array.from({ length: this.size }, async () => this.#offer(await PooledSandbox.make(this.#template))),
     );
     const failed = made.find((one) => one.status === 'rejected');
-    if (!failed) return pool;
-    await pool.close();
+    if (!failed) return this;
+    await this.close();
     throw failed.reason;
   }
 
@@ -173,8 +183,14 @@ export class Pool implements AsyncDisposable {
   }
 
   /** Settles when the pool is full again, and makes it so without waiting for a quiet moment. */
-  async settled(): Promise<void> {
-    this.#refill();
+  async settled(patience: Patience = {}): Promise<void> {
+    return patiently('filling the pool', checkCall('patience', patience), async () => {
+      this.#refill();
+      await this.#allMade();
+    });
+  }
+
+  async #allMade(): Promise<void> {
     while (this.#making.size > 0) await Promise.all(this.#making);
   }
 
@@ -203,12 +219,16 @@ export class Pool implements AsyncDisposable {
     await this.close();
   }
 
-  /** Ends all sandboxes, those in use as well. Idempotent. */
-  async close(): Promise<void> {
+  /** Ends all sandboxes, those in use as well. Idempotent. Once begun it is carried through, also for who lost patience. */
+  async close(patience: Patience = {}): Promise<void> {
+    return patiently('closing the pool', checkCall('patience', patience), () => this.#close());
+  }
+
+  async #close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#refilling);
     for (const { reject } of this.#waiting.splice(0)) reject(closed());
-    while (this.#making.size > 0) await Promise.all(this.#making);
+    await this.#allMade();
     await Promise.all([...this.#ready.splice(0), ...this.#claimed].map((sandbox) => sandbox[Symbol.asyncDispose]()));
   }
 

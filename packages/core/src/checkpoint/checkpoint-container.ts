@@ -60,10 +60,6 @@ export async function openCheckpoint(directory: string): Promise<Restoration> {
 
 /** Makes the container of a checkpoint, with processes that are somewhere in the middle. Leaves nothing when it fails. */
 export async function restoreContainer(life: ContainerLife, restoration: Restoration): Promise<void> {
-  try {
-    await life.create({ files: restoration.files, restoration });
-  } finally {
-    restoration[Symbol.dispose]();
-  }
+  await life.create({ files: restoration.files, restoration });
   await life.begin();
 }

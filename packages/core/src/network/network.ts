@@ -197,8 +197,8 @@ export class Network implements AsyncDisposable {
   }
 
   /** Stops what it does in this process, unless containers of ours are on it; the network stays. Idempotent. */
-  close(): Promise<void> {
-    return this.#hold.release();
+  async close(patience: Patience = {}): Promise<void> {
+    return patiently('closing a network', checkCall('patience', patience), () => this.#hold.release());
   }
 
   /** `remove({ force: true })` of a network that was made here, `close()` of one that was found. */
