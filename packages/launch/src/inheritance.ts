@@ -1,5 +1,5 @@
 import { OwnedFd, ResourceStack, SOCK, SYS, socketPair, syscall } from '@ns/libc';
-import { PROGRAM_FD } from './lowering.ts';
+import { childTable } from './child-table.ts';
 import { posixSpawn } from './posix-spawn.ts';
 import type { ProgramFile } from './program-file.ts';
 import { openStage } from './stage-image.ts';
@@ -7,9 +7,9 @@ import type { StandardStreams } from './standard-streams.ts';
 import { sendTexts } from './variable-texts.ts';
 import { requestProcess } from './zygote.ts';
 
-/** A process that was started, or asked for: then its pid is the first thing it reports. */
+/** A process that was started, or asked for: then it has no pid yet, and none ever when its status socket ends before. */
 export interface Started {
-  readonly pid: number | undefined;
+  takePid(): number | undefined;
   /** Our end of its status socket. */
   readonly status: OwnedFd;
 }
@@ -22,6 +22,8 @@ export class Inheritance implements Disposable {
   readonly #named: readonly number[];
   readonly #copies = new ResourceStack();
   #copyOf: ReadonlyMap<number, number> | undefined;
+  /** Of a request. */
+  #slot: number | undefined;
 
   /**
    * @param program - ours from now on
@@ -34,8 +36,10 @@ export class Inheritance implements Disposable {
     this.#named = named;
   }
 
-  /** Starts the process here and now. */
+  /** Starts the process here and now, also when a request was lost. */
   spawn(): Started {
+    if (this.#slot) childTable().giveBack(this.#slot);
+    this.#slot = undefined;
     using owned = new ResourceStack();
     const [status, theirs] = socketPair(SOCK.SEQPACKET);
     owned.use(theirs);
@@ -44,23 +48,24 @@ export class Inheritance implements Disposable {
     this.#sendTexts(status);
     const pid = posixSpawn(owned.use(openStage()).fd, 'ns-init', this.#descriptors(theirs.fd));
     rollback.release();
-    return { pid, status };
+    return { takePid: () => pid, status };
   }
 
   /** Lets the zygote start it; undefined when that is not possible. */
   request(): Started | undefined {
     const [status, theirs] = socketPair(SOCK.SEQPACKET);
-    let asked = false;
+    let slot: number | undefined;
     try {
       this.#sendTexts(status);
-      asked = requestProcess(this.#descriptors(theirs.fd), PROGRAM_FD + 1 + this.#extra.length);
+      slot = requestProcess(this.#descriptors(theirs.fd));
     } finally {
       theirs.close();
-      if (!asked) status.close();
+      if (!slot) status.close();
     }
-    if (!asked) return undefined;
+    if (!slot) return undefined;
+    this.#slot = slot;
     this.#copyBorrowed();
-    return { pid: undefined, status };
+    return { takePid: () => childTable().take(slot!), status };
   }
 
   /** They are there before the process is. */

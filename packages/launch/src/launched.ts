@@ -28,7 +28,7 @@ import { receiveRecord } from './receive-record.ts';
 import { decodeUsage, type StageRecord } from './records.ts';
 import { controlSignals, SIGNALS } from './signals.ts';
 import type { StandardStreams } from './standard-streams.ts';
-import { type NamespaceKind, namespaceFlags, POLLIN } from './steps/process.ts';
+import { type NamespaceKind, namespaceFlags } from './steps/process.ts';
 import { decodeWaitStatus } from './wait-status.ts';
 import { whenEnded } from './when-ended.ts';
 
@@ -50,6 +50,7 @@ export class Launched {
 
   /** Undefined until it is there, which is told where the zygote makes it. */
   #monitor: ReapedChild | undefined;
+  #takePid: Started['takePid'];
   /** What the process needs to be started: kept until it exists. */
   #inheritance: Inheritance | undefined;
   #status: OwnedFd;
@@ -77,7 +78,7 @@ export class Launched {
 
   /** @param inheritance - ours from now on */
   constructor(
-    { pid, status }: Started,
+    { takePid, status }: Started,
     inheritance: Inheritance,
     streams: StandardStreams,
     origin: Origin,
@@ -91,7 +92,8 @@ export class Launched {
     this.#supervised = clone !== undefined;
     this.#hasInit = clone?.child.some(({ op }) => op === 'clone') ?? false;
     this.streams = streams;
-    if (pid !== undefined) this.#spawned(pid);
+    this.#takePid = takePid;
+    this.#findMonitor();
     this.#watch = this.#watchStatus();
   }
 
@@ -253,14 +255,19 @@ export class Launched {
   }
 
   #awaitMonitor(): ReapedChild {
-    while (!this.#monitor) {
-      statusPoll.bytes.writeInt32LE(this.#status.fd, 0);
-      syscall(SYS.ppoll, statusPoll.address, 1, 0, 0, 0);
-      const message = receiveRecord(this.#status.fd);
-      if (message === 'end') this.#spawnAfterAll();
-      else if (message?.record) this.#handle(message.record, message.fd);
+    while (!this.#findMonitor()) {
+      hangUp.bytes.writeInt32LE(this.#status.fd, 0);
+      const hasEnded = syscall(SYS.ppoll, hangUp.address, 1, soon.address, 0, 0) > 0;
+      if (hasEnded && !this.#findMonitor()) this.#spawnAfterAll();
     }
-    return this.#monitor;
+    return this.#monitor!;
+  }
+
+  /** What the zygote made is in our table before it does anything. */
+  #findMonitor(): boolean {
+    const pid = this.#monitor ? undefined : this.#takePid();
+    if (pid !== undefined) this.#spawned(pid);
+    return this.#monitor !== undefined;
   }
 
   #watchStatus(): EventWatch {
@@ -282,9 +289,10 @@ export class Launched {
     this.#watch.close();
     this.#status.close();
     try {
-      const { pid, status } = this.#inheritance!.spawn();
+      const { takePid, status } = this.#inheritance!.spawn();
       this.#status = status;
-      this.#spawned(pid!);
+      this.#takePid = takePid;
+      this.#findMonitor();
       this.#watch = this.#watchStatus();
     } catch (error) {
       this.#failure = error as SyscallError;
@@ -332,7 +340,7 @@ export class Launched {
   #receiveAll(): void {
     for (let hasEnded = false; ; ) {
       const message = receiveRecord(this.#status.fd);
-      if (message === 'end' && !this.#monitor) {
+      if (message && !this.#findMonitor()) {
         this.#spawnAfterAll();
         return;
       }
@@ -354,9 +362,6 @@ export class Launched {
 
   #handle(record: StageRecord, fd: OwnedFd | undefined): void {
     switch (record.kind) {
-      case 'spawned':
-        this.#spawned(record.value);
-        break;
       case 'failure':
         this.#failure = this.#describeFailure(record);
         break;
@@ -457,9 +462,11 @@ export class Launched {
   }
 }
 
-/** struct pollfd */
-const statusPoll = allocate(8);
-statusPoll.bytes.writeInt16LE(POLLIN, 4);
+/** struct pollfd: no events but the end, of which the kernel always tells. */
+const hangUp = allocate(8);
+/** struct timespec: longer than a zygote takes to make a process. */
+const soon = allocate(16);
+soon.bytes.writeBigInt64LE(50_000n, 8);
 
 /** What a parked process waits for: one byte of any value. */
 const goWord = allocate(1);

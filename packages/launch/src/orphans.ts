@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
 import { SYS, syscall, WNOHANG } from '@ns/libc';
-import { childrenOfEndedWorkers } from './worker-children.ts';
+import { childrenOfEndedWorkers } from './child-table.ts';
 
 /** The name of a helper process that is a child of this thread: `ns-monitor`, of a worker `ns-monitor/w`. */
 export function helperName(name: string): string {

@@ -1,5 +1,6 @@
+import { isMainThread } from 'node:worker_threads';
 import { addressOf, allocate, cString, libc, SyscallError } from '@ns/libc';
-import { workerChildren } from './worker-children.ts';
+import { childTable } from './child-table.ts';
 
 const POSIX_SPAWN_SETSIGDEF = 4;
 const POSIX_SPAWN_SETSIGMASK = 8;
@@ -43,9 +44,10 @@ export function posixSpawn(executable: number, name: string, fds: readonly numbe
     const sources = fds.map((fd, target) => (fd !== target && fd < fds.length ? aside(fd) : fd));
     const path = `/proc/self/fd/${executable < fds.length ? aside(executable) : executable}`;
     sources.forEach(duplicate);
-    const children = workerChildren();
-    const pid = children?.word(children.nextSlot()) ?? ownPid;
+    const slot = isMainThread ? undefined : childTable().reserve();
+    const pid = isMainThread ? ownPid : childTable().word(slot);
     const error = libc.posix_spawn(pid, path, fileActions, attributes, argv, emptyEnvironment);
+    if (error !== 0 && slot) childTable().giveBack(slot);
     if (error !== 0) throw new SyscallError('posix_spawn', error, { path });
     return pid[0]!;
   } finally {

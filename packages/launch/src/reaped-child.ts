@@ -1,6 +1,6 @@
 import { allocate, SYS, syscall, WNOHANG } from '@ns/libc';
+import { childEndAddress, forgetChild } from './child-table.ts';
 import { decodeUsage, type ResourceUsage } from './records.ts';
-import { childEndAddress, forgetChild } from './worker-children.ts';
 
 /** How a child ended: its wait status, and what it used with all that it has waited for. */
 export interface ChildEnd {

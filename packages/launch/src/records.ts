@@ -11,7 +11,6 @@ export const recordKinds = {
   terminal: 8,
   scratch: 9,
   namespace: 10,
-  spawned: 11,
 } as const;
 
 /** Name of a record. */

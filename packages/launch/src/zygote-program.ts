@@ -1,9 +1,8 @@
 import { CLONE, MAP, MSG, PR, PROT, SOL_SOCKET } from '@ns/libc';
+import { TABLE_SIZE } from './child-table.ts';
 import { Lowering, PROGRAM_FD } from './lowering.ts';
 import { helperName } from './orphans.ts';
 import { Label, Slot } from './program.ts';
-import { recordKinds } from './records.ts';
-import { TABLE_SIZE } from './worker-children.ts';
 
 /** Most descriptors of one request. Their numbers end where the zygote's own socket is. */
 export const MOST_FDS = 60;
@@ -24,22 +23,19 @@ export interface Requester {
   readonly gid: number;
   /** How its thread is scheduled: sched_getscheduler(2). */
   readonly policy: number;
-  /** It is a worker thread: descriptor 5 is the table of its children. */
-  readonly isWorker: boolean;
 }
 
-/** Where a zygote has the table of a worker's children: beyond any program. */
+/** Where a zygote has its requester's table of children: beyond any program. */
 export const TABLE_AT = 0x20000000;
 
 /**
  * The program of a zygote. For each message that its requester sends over descriptor 4 it makes a process that is the
  * *requester's* child (CLONE_PARENT), finds the descriptors of the message as 0, 1, 2, … and executes the program in
- * descriptor 3, just as if it had been spawned. Of the message itself, one word says which descriptor the process
- * reports its pid to, and one where the kernel writes it for a worker.
+ * descriptor 3, just as if it had been spawned. The message itself is the address at which the kernel writes its pid, in the
+ * requester's table of children, descriptor 5.
  */
 export function zygoteProgram(requester: Requester): Buffer {
-  const { isWorker } = requester;
-  const to = new Lowering({ extra: 0, named: isWorker ? ['children'] : [] });
+  const to = new Lowering({ extra: 0, named: ['children'] });
   const { asm } = to;
   to.lower([
     { op: 'dieWithParent', parent: requester.pid },
@@ -50,18 +46,16 @@ export function zygoteProgram(requester: Requester): Buffer {
   const yields = requester.policy === SCHED.OTHER;
   const priority = asm.words([0]); // struct sched_param
   if (yields) asm.call('sched_setscheduler', [0, SCHED.BATCH, priority], { tolerate: 'any' });
-  if (isWorker)
-    asm.call('mmap', [TABLE_AT, TABLE_SIZE, PROT.READ | PROT.WRITE, MAP.SHARED | MAP.FIXED, to.fd('children'), 0]);
+  asm.call('mmap', [TABLE_AT, TABLE_SIZE, PROT.READ | PROT.WRITE, MAP.SHARED | MAP.FIXED, to.fd('children'), 0]);
   // Received descriptors get the lowest free numbers: those from 0 on, when there are none but the socket.
   asm.call('dup3', [to.statusFd, SOCKET_FD, 0]);
   asm.call('close_range', [0, SOCKET_FD - 1, 0]);
   asm.call('close_range', [SOCKET_FD + 1, 0xffffffff, 0]);
 
   const [next, done, refused, child, ended] = [new Label(), new Label(), new Label(), new Label(), new Label()];
-  const request = asm.words([0, 0]);
-  const reportFd = new Slot(request);
+  const request = asm.words([0]);
   const control = asm.bytes(CONTROL_SIZE);
-  const header = asm.words([0, 0, asm.words([request, 16]), 1, control, CONTROL_SIZE, 0]); // struct msghdr
+  const header = asm.words([0, 0, asm.words([request, 8]), 1, control, CONTROL_SIZE, 0]); // struct msghdr
   const controlSize = asm.words([CONTROL_SIZE]);
   const [received, pid] = [asm.slot(), asm.slot()];
   asm.place(next);
@@ -75,9 +69,8 @@ export function zygoteProgram(requester: Requester): Buffer {
   // Without its descriptors the process could be no process; the requester sees its status socket end.
   asm.jumpIfUnequal(new Slot(header + 48), 0, done, MSG.CTRUNC);
   // struct clone_args. The signal at its end is that of this process's own: SIGCHLD.
-  const flags = CLONE.PARENT | (isWorker ? CLONE.PARENT_SETTID : 0);
-  const args = asm.words([flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-  asm.copy(args + 24, request + 8, 8);
+  const args = asm.words([CLONE.PARENT | CLONE.PARENT_SETTID, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+  asm.copy(args + 24, request, 8);
   asm.call('clone3', [args, 88], { store: pid, tolerate: 'any', otherwise: done });
   asm.jumpIfEqual(pid, 0, child);
   asm.place(done);
@@ -91,13 +84,10 @@ export function zygoteProgram(requester: Requester): Buffer {
 
   asm.place(child);
   asm.call('close', [SOCKET_FD]);
-  if (isWorker) asm.call('munmap', [TABLE_AT, TABLE_SIZE]);
+  asm.call('munmap', [TABLE_AT, TABLE_SIZE]);
   if (yields) asm.call('sched_setscheduler', [0, SCHED.OTHER, priority], { tolerate: 'any' });
   // As after execve: the program decides.
   asm.call('prctl', [PR.SET_DUMPABLE, 1]);
-  const record = asm.words([recordKinds.spawned, 0]);
-  asm.call('getpid', [], { store: new Slot(record + 8) });
-  asm.call('sendto', [reportFd, record, 16, MSG.NOSIGNAL, 0, 0], { tolerate: 'any' });
   asm.program(PROGRAM_FD);
   return to.finish().bytes;
 }

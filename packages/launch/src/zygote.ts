@@ -18,12 +18,12 @@ import {
   WNOHANG,
   watchFd,
 } from '@ns/libc';
+import { childEndAddress, childTable, forgetChild, releaseChildTable } from './child-table.ts';
 import { forgetInheritedState, inheritedState } from './inherited-state.ts';
 import { reapOrphans } from './orphans.ts';
 import { posixSpawn } from './posix-spawn.ts';
 import { SIGNALS } from './signals.ts';
 import { openStage } from './stage-image.ts';
-import { childEndAddress, forgetChild, releaseChildren, workerChildren } from './worker-children.ts';
 import { MOST_FDS, TABLE_AT, zygoteProgram } from './zygote-program.ts';
 
 /* posix_spawn(3) holds its caller until the new process has executed: half of what a start costs this thread. A process
@@ -31,16 +31,16 @@ import { MOST_FDS, TABLE_AT, zygoteProgram } from './zygote-program.ts';
 
 const SO_PASSCRED = 16; // <asm-generic/socket.h>
 
-// struct msghdr, iovec, two words, cmsghdr with descriptors. One message at a time: calls are synchronous.
+// struct msghdr, iovec, a word, cmsghdr with descriptors. One message at a time: calls are synchronous.
 const VECTOR = 56;
 const WORD = VECTOR + 16;
-const CONTROL = WORD + 16;
+const CONTROL = WORD + 8;
 const message = allocate(CONTROL + 16 + 4 * MOST_FDS);
 message.bytes.writeBigUInt64LE(BigInt(message.address + VECTOR), 16);
 message.bytes.writeBigUInt64LE(1n, 24);
 message.bytes.writeBigUInt64LE(BigInt(message.address + CONTROL), 32);
 message.bytes.writeBigUInt64LE(BigInt(message.address + WORD), VECTOR);
-message.bytes.writeBigUInt64LE(16n, VECTOR + 8);
+message.bytes.writeBigUInt64LE(8n, VECTOR + 8);
 message.bytes.writeInt32LE(SOL_SOCKET, CONTROL + 8);
 message.bytes.writeInt32LE(SCM_RIGHTS, CONTROL + 12);
 
@@ -64,18 +64,16 @@ export class Zygote {
       uid: process.getuid!(),
       gid: process.getgid!(),
       policy: syscall(SYS.sched_getscheduler, 0),
-      isWorker: !isMainThread,
     };
     const program = owned.use(memfd('ns-program', zygoteProgram(requester))).fd;
-    const children = workerChildren();
-    const table = children ? [children.file.fd] : [];
+    const table = childTable().file.fd;
     this.#pid = posixSpawn(owned.use(openStage()).fd, 'ns-init', [
       program,
       program,
       program,
       program,
       theirs.fd,
-      ...table,
+      table,
     ]);
     this.#socket = socket;
     this.#state = state;
@@ -86,13 +84,14 @@ export class Zygote {
     return this.#state === state;
   }
 
-  /** @returns 0, or a negated errno: then there will be no process */
-  request(fds: readonly number[], reportFd: number): number {
+  /**
+   * @param slot - of {@link childTable}
+   * @returns 0, or a negated errno: then there will be no process
+   */
+  request(fds: readonly number[], slot: number): number {
     const { bytes, address } = message;
     bytes.writeUInt32LE(16 + 4 * fds.length, 40);
-    const children = workerChildren();
-    bytes.writeUInt32LE(reportFd, WORD);
-    bytes.writeUInt32LE(children ? TABLE_AT + 4 * children.nextSlot() : 0, WORD + 8);
+    bytes.writeUInt32LE(TABLE_AT + 4 * slot, WORD);
     bytes.writeUInt32LE(16 + 4 * fds.length, CONTROL);
     for (let i = 0; i < fds.length; i++) bytes.writeInt32LE(fds[i]!, CONTROL + 16 + 4 * i);
     return Math.min(0, syscall(SYS.sendmsg, this.#socket.fd, address, MSG.NOSIGNAL | MSG.DONTWAIT));
@@ -145,32 +144,35 @@ const MOST_LOSSES = 3;
 
 /**
  * Asks this thread's zygote for a process that finds the descriptors as 0, 1, 2, … and its program in descriptor 3. It is
- * our child in every respect. It sends its pid to descriptor `reportFd` first; when that socket ends without one, there
- * was no process.
+ * our child in every respect. When nobody holds these descriptors any more and no pid is in its slot, there was no process.
  *
- * @returns false when nothing was asked, because there is no zygote, it cannot take a request now, or it would make
- *   another process than we would ourselves
+ * @returns its slot of {@link childTable}; undefined when nothing was asked, because there is no zygote, it cannot take a
+ *   request now, or it would make another process than we would ourselves
  */
-export function requestProcess(fds: readonly number[], reportFd: number): boolean {
+export function requestProcess(fds: readonly number[]): number | undefined {
   // Who starts a process now and then needs none.
   idle.use();
-  if (++starts < 2 || losses >= MOST_LOSSES || fds.length > MOST_FDS) return false;
+  if (++starts < 2 || losses >= MOST_LOSSES || fds.length > MOST_FDS) return undefined;
   const state = inheritedState();
   if (state === undefined) {
     endZygote();
-    return false;
+    return undefined;
   }
   if (!zygote?.isLike(state)) {
     endZygote();
     zygote = tryMake(state);
   }
-  const result = zygote?.request(fds, reportFd) ?? -1;
+  const slot = zygote && childTable().reserve();
+  if (!slot) return undefined;
+  const result = zygote!.request(fds, slot);
+  if (result === 0) return slot;
+  childTable().giveBack(slot);
   // Too many requests or descriptors under way are no reason to give it up.
   if (result === -ERRNO.EPIPE || result === -ERRNO.ECONNRESET) {
     losses++;
     endZygote();
   }
-  return result === 0;
+  return undefined;
 }
 
 /** Nothing of ours is left when nothing has been started for a while. */
@@ -179,6 +181,7 @@ export function rest(): void {
   starts = 0;
   endZygote();
   reapOrphans();
+  if (isMainThread) releaseChildTable();
   forgetInheritedState();
 }
 
@@ -198,7 +201,7 @@ function tryMake(state: string): Zygote | undefined {
 
 function endWithWorker(): void {
   zygote?.kill();
-  releaseChildren();
+  releaseChildTable();
 }
 
 /**

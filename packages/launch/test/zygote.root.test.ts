@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { eventually, kernelState, leftSince, needs, notRoot, processEntries } from '@ns/testing';
+import { childTable } from '../src/child-table.ts';
 import { type LaunchOptions, launch } from '../src/index.ts';
 import { patience, rest } from '../src/zygote.ts';
 import { NodeScript } from './node-script.ts';
@@ -71,6 +72,17 @@ rootTest('its pid is known when somebody asks, and a signal finds it at once', a
     expect((await launched.exited).signal).toBe(signal);
     expect(launched.signal(signal)).toBe(false);
   }
+});
+
+rootTest('with as many requests under way as it has room for, further launches do without', async () => {
+  await zygote();
+  const reserved = Array.from({ length: 1022 }, () => childTable().reserve()!);
+  expect(childTable().reserve()).toBeUndefined();
+  const without = launch({ steps: monitoredPlan(['true']), stdio: ['null', 'null', 'null'] });
+  childTable().giveBack(reserved.pop()!);
+  const again = launch({ steps: monitoredPlan(['true']), stdio: ['null', 'null', 'null'] });
+  for (const slot of reserved) childTable().giveBack(slot);
+  expect(await Promise.all([without.exited, again.exited])).toMatchObject([{ exitCode: 0 }, { exitCode: 0 }]);
 });
 
 rootTest('killed while idle: the next launch does without, the one after has another', async () => {

@@ -4,8 +4,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import { eventually, processEntries } from '@ns/testing';
+import { childTable } from '../../src/child-table.ts';
 import { launch } from '../../src/index.ts';
-import { workerChildren } from '../../src/worker-children.ts';
 import { rest } from '../../src/zygote.ts';
 import { monitoredPlan } from '../plans.ts';
 
@@ -31,7 +31,7 @@ if (isMainThread) {
   ]);
   process.stdout.write(JSON.stringify({ listed, left, code }));
 } else {
-  const words = () => Array.from({ length: 1022 }, (_, index) => workerChildren()!.word(index + 1));
+  const words = () => Array.from({ length: 1022 }, (_, index) => childTable().word(index + 1));
   const run = async (command: string[]) => launch({ steps: monitoredPlan(command), stdio: ['null', 'null', 'null'] });
   await (await run(['sleep', '600'])).executed;
   const short = await run(['sleep', '0.3']);

@@ -2,11 +2,14 @@ import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
 import { check, type Memory, mapShared, memfd, type OwnedFd, SYS, syscall } from '@ns/libc';
 
-/* When a worker thread is terminated, its processes end with it, and the kernel makes their zombies children of the main
+/* The pid of a child that the zygote makes, the kernel writes into pages that we share with it, before the child's first
+   instruction: nobody has to be woken to hear of it.
+
+   When a worker thread is terminated, its processes end with it, and the kernel makes their zombies children of the main
    thread, where nobody knows of them. Which they are cannot be told by anything a process says of itself: one that Node has
-   started could say the same. So a worker has pages that belong to the process and outlive the thread, and there the kernel
-   and the C library themselves write the pid of each child, at the moment there is one. How a child ended, the kernel writes
-   beside it when it is waited for: a thread may be terminated right after, and the pid be that of somebody else's child. */
+   started could say the same. So a worker's table keeps them; it belongs to the process and outlives the thread. How a child
+   ended, the kernel writes beside it when it is waited for: a thread may be terminated right after, and the pid be that of
+   somebody else's child. */
 
 const NAME = 'ns-children';
 const SLOTS = 1024;
@@ -15,9 +18,11 @@ export const TABLE_SIZE = 2 * 4 * SLOTS;
 const SURPLUS = SLOTS - 1;
 /** In place of a wait status, which is never negative. */
 const NOT_WAITED_FOR = -1;
+/** In place of a pid: there will be one. */
+const AWAITED = -1;
 
-/** The children of this worker thread. */
-export class WorkerChildren {
+/** The children of this thread: of a worker all, of the main thread those that it does not know yet. */
+export class ChildTable {
   /** For a process that writes to it. */
   readonly file: OwnedFd = memfd(NAME, Buffer.alloc(TABLE_SIZE));
   readonly #memory: Memory = mapShared(this.file.fd, TABLE_SIZE);
@@ -28,15 +33,29 @@ export class WorkerChildren {
     this.#words[0] = syscall(SYS.gettid);
   }
 
-  /** Where the pid of the next child goes: an index. Free until somebody has written there. */
-  nextSlot(): number {
+  /** Where the pid of the next child goes: an index. Undefined when there are too many. */
+  reserve(): number | undefined {
     for (let i = 0; i < SURPLUS - 1; i++) {
       this.#last = (this.#last % (SURPLUS - 1)) + 1;
       if (this.#words[this.#last] !== 0) continue;
+      this.#words[this.#last] = AWAITED;
       this.#words[SLOTS + this.#last] = NOT_WAITED_FOR;
       return this.#last;
     }
-    return SURPLUS;
+    return undefined;
+  }
+
+  /** The child for which the slot was reserved, if there is one; asked again, the main thread does not know it any more. */
+  take(slot: number): number | undefined {
+    const pid = this.#words[slot]!;
+    if (pid <= 0) return undefined;
+    if (isMainThread) this.#words[slot] = 0;
+    return pid;
+  }
+
+  /** There was, and will be, no child. */
+  giveBack(slot: number): void {
+    this.#words[slot] = 0;
   }
 
   /** Where wait4(2) has to write the status of this child. */
@@ -45,8 +64,8 @@ export class WorkerChildren {
     return slot && this.#memory.address + 4 * (SLOTS + slot);
   }
 
-  /** One word of it, to be written to. */
-  word(slot: number): Int32Array {
+  /** One word of it, to be written to; of those for whom there is no other, the same. */
+  word(slot = SURPLUS): Int32Array {
     return this.#words.subarray(slot, slot + 1);
   }
 
@@ -58,10 +77,12 @@ export class WorkerChildren {
     return this.#words[SLOTS + slot];
   }
 
-  /** Gives the page back, if there is nobody who would have to be found. */
-  release(): void {
-    if (this.#words.subarray(1, SURPLUS).every((pid) => pid === 0))
-      syscall(SYS.munmap, this.#memory.address, TABLE_SIZE);
+  /** Gives the pages back, if there is nobody who would have to be found. Returns false if there is. */
+  release(): boolean {
+    const isNeeded = this.#words.subarray(1, SURPLUS).some((pid) => pid > 0 || (isMainThread && pid === AWAITED));
+    if (!isNeeded) syscall(SYS.munmap, this.#memory.address, TABLE_SIZE);
+    if (!isNeeded || !isMainThread) this.file.close();
+    return !isNeeded;
   }
 
   #slotOf(pid: number): number | undefined {
@@ -70,29 +91,29 @@ export class WorkerChildren {
   }
 }
 
-let children: WorkerChildren | undefined;
+let children: ChildTable | undefined;
 
-/** Those of this thread; undefined on the main thread, whose children nobody inherits. */
-export function workerChildren(): WorkerChildren | undefined {
-  if (isMainThread) return undefined;
-  children ??= new WorkerChildren();
+/** That of this thread. */
+export function childTable(): ChildTable {
+  children ??= new ChildTable();
   return children;
 }
 
 /** Where wait4(2) has to write the status of a child of this thread; undefined where that is nobody else's business. */
 export function childEndAddress(pid: number): number | undefined {
+  if (isMainThread) return undefined;
   return children?.endAddress(pid);
 }
 
 /** This thread has waited for a child of its own. Gives back the wait status that was written to {@link childEndAddress}. */
 export function forgetChild(pid: number): number | undefined {
+  if (isMainThread) return undefined;
   return children?.forget(pid);
 }
 
-/** The thread ends, and this is the last that it does. */
-export function releaseChildren(): void {
-  children?.release();
-  children = undefined;
+/** Nothing was started for a while, or the thread ends, and this is the last that it does. */
+export function releaseChildTable(): void {
+  if (children?.release()) children = undefined;
 }
 
 /** What a thread that is gone has left. */
