@@ -13,19 +13,6 @@ export interface SeccompData {
   readonly args: readonly bigint[];
 }
 
-const U64 = (1n << 64n) - 1n;
-
-/** `struct seccomp_data` as bytes, in the byte order of the architecture. */
-function encodeSeccompData(data: SeccompData, options: { bigEndian: boolean }): DataView {
-  const view = new DataView(new ArrayBuffer(64));
-  const little = !options.bigEndian;
-  view.setUint32(0, data.nr >>> 0, little);
-  view.setUint32(4, data.arch >>> 0, little);
-  view.setBigUint64(8, data.instructionPointer ?? 0n, little);
-  for (let index = 0; index < 6; index++) view.setBigUint64(16 + 8 * index, (data.args[index] ?? 0n) & U64, little);
-  return view;
-}
-
 /** What a run of a filter came to. */
 export interface SimulationResult {
   /** The filter's return value. */
@@ -38,7 +25,8 @@ export interface SimulationResult {
  * Runs any classic BPF program that seccomp accepts (libseccomp's, systemd's, one read from a file) without a kernel.
  *
  * @param program - `struct sock_filter` entries
- * @throws RangeError for what the kernel would have refused to load: an unknown instruction, a jump or load out of bounds, no verdict
+ * @throws RangeError at an instruction for which the kernel refuses the whole program: an unknown one, a load, store or jump out of
+ *   bounds, a division by the constant 0, a shift by more than 31, an end without a verdict
  *
  * @example
  * ```ts
@@ -55,123 +43,162 @@ export function simulate(
   options: { bigEndian?: boolean } = {},
 ): SimulationResult {
   if (!(program instanceof Uint8Array)) throw new SpecError('program', 'the bytes of a program', program);
-  const bigEndian = options.bigEndian ?? false;
+  const littleEndian = !options.bigEndian;
   const code = new DataView(program.buffer, program.byteOffset, program.byteLength);
-  const input = encodeSeccompData(data, { bigEndian });
-  const memory = new Uint32Array(16);
-  const little = !bigEndian;
-  let a = 0;
-  let x = 0;
+  const machine = new Machine(encodeSeccompData(data, littleEndian), littleEndian);
   for (let pc = 0, steps = 1; ; pc++, steps++) {
     const at = pc * INSTRUCTION_SIZE;
     if (at + INSTRUCTION_SIZE > program.byteLength) throw new RangeError(`BPF: no instruction ${pc}`);
-    const opcode = code.getUint16(at, little);
-    const k = code.getUint32(at + 4, little);
-    const branch = (condition: boolean) => {
-      pc += code.getUint8(at + (condition ? 2 : 3));
-    };
-    // Most operations exist with the constant and with the index register (bit 3).
-    const operand = opcode & 0x08 ? x : k;
-    switch (opcode) {
-      case BPF.LD_W_ABS:
-        a = input.getUint32(k, little);
-        break;
-      case 0x80: // ld len
-        a = 64;
-        break;
-      case 0x81: // ldx len
-        x = 64;
-        break;
-      case 0x00: // ld imm
-        a = k;
-        break;
-      case 0x01: // ldx imm
-        x = k;
-        break;
-      case 0x60: // ld mem
-        a = memory[k & 15]!;
-        break;
-      case 0x61: // ldx mem
-        x = memory[k & 15]!;
-        break;
-      case 0x02: // st
-        memory[k & 15] = a;
-        break;
-      case 0x03: // stx
-        memory[k & 15] = x;
-        break;
-      case 0x07: // tax
-        x = a;
-        break;
-      case 0x87: // txa
-        a = x;
-        break;
-      case 0x04:
-      case 0x0c:
-        a = (a + operand) >>> 0;
-        break;
-      case 0x14:
-      case 0x1c:
-        a = (a - operand) >>> 0;
-        break;
-      case 0x24:
-      case 0x2c:
-        a = Math.imul(a, operand) >>> 0;
-        break;
-      case 0x34:
-      case 0x3c:
-        // Division by a zero register ends the program with 0, as in the kernel.
-        if (operand === 0) return { value: 0, steps };
-        a = Math.floor(a / operand);
-        break;
-      case 0x44:
-      case 0x4c:
-        a = (a | operand) >>> 0;
-        break;
-      case BPF.AND_K:
-      case 0x5c:
-        a = (a & operand) >>> 0;
-        break;
-      case 0xa4:
-      case 0xac:
-        a = (a ^ operand) >>> 0;
-        break;
-      case 0x64:
-      case 0x6c:
-        a = operand > 31 ? 0 : (a << operand) >>> 0;
-        break;
-      case 0x74:
-      case 0x7c:
-        a = operand > 31 ? 0 : a >>> operand;
-        break;
-      case 0x84: // neg
-        a = -a >>> 0;
-        break;
-      case BPF.JA:
-        pc += k;
-        break;
-      case BPF.JEQ_K:
-      case 0x1d:
-        branch(a === operand);
-        break;
-      case BPF.JGT_K:
-      case 0x2d:
-        branch(a > operand);
-        break;
-      case BPF.JGE_K:
-      case 0x3d:
-        branch(a >= operand);
-        break;
-      case BPF.JSET_K:
-      case 0x4d:
-        branch((a & operand) !== 0);
-        break;
-      case BPF.RET_K:
-        return { value: k, steps };
-      case 0x16: // ret a
-        return { value: a, steps };
-      default:
-        throw new RangeError(`BPF: seccomp knows no instruction 0x${opcode.toString(16)}`);
-    }
+    const opcode = code.getUint16(at, littleEndian);
+    const k = code.getUint32(at + 4, littleEndian);
+    if (opcode === BPF.RET_K) return { value: k, steps };
+    if (opcode === OP.RET_A) return { value: machine.a, steps };
+
+    const operand = opcode & SOURCE_X ? machine.x : k;
+    const [toA, toX, stored] = [intoA[opcode], intoX[opcode], intoMemory[opcode]];
+    const compare = comparisons[opcode & ~SOURCE_X];
+    const calculate = calculations[opcode & ~SOURCE_X];
+    if (toA) machine.a = toA(machine, k);
+    else if (toX) machine.x = toX(machine, k);
+    else if (stored) machine.store(k, stored(machine));
+    else if (opcode === BPF.JA) pc += k;
+    else if (compare) pc += code.getUint8(at + (compare(machine.a, operand) ? JT : JF));
+    else if (calculate) {
+      // The kernel looks at the register before it divides by it: the program ends with 0, which kills the thread.
+      if (opcode === (OP.DIV | SOURCE_X) && machine.x === 0) return { value: 0, steps };
+      checkConstant(opcode, k);
+      machine.a = calculate(machine.a, operand) >>> 0;
+    } else throw new RangeError(`BPF: seccomp knows no instruction 0x${opcode.toString(16)}`);
   }
+}
+
+/** `struct seccomp_data` as bytes, in the byte order of the architecture. */
+function encodeSeccompData(data: SeccompData, littleEndian: boolean): DataView {
+  const view = new DataView(new ArrayBuffer(DATA_SIZE));
+  view.setUint32(0, data.nr >>> 0, littleEndian);
+  view.setUint32(4, data.arch >>> 0, littleEndian);
+  view.setBigUint64(8, data.instructionPointer ?? 0n, littleEndian);
+  for (let index = 0; index < 6; index++)
+    view.setBigUint64(16 + 8 * index, BigInt.asUintN(64, data.args[index] ?? 0n), littleEndian);
+  return view;
+}
+
+const DATA_SIZE = 64;
+const MEMORY_WORDS = 16; // BPF_MEMWORDS
+
+/** The registers, and what programs read and write. */
+class Machine {
+  a = 0;
+  x = 0;
+  readonly #memory = new Uint32Array(MEMORY_WORDS);
+  readonly #data: DataView;
+  readonly #littleEndian: boolean;
+
+  constructor(data: DataView, littleEndian: boolean) {
+    this.#data = data;
+    this.#littleEndian = littleEndian;
+  }
+
+  /** A word of `struct seccomp_data`. */
+  load(offset: number): number {
+    if (offset >= DATA_SIZE || offset % 4 !== 0) throw new RangeError(`BPF: no word of seccomp_data at ${offset}`);
+    return this.#data.getUint32(offset, this.#littleEndian);
+  }
+
+  recall(slot: number): number {
+    return this.#memory[checkSlot(slot)]!;
+  }
+
+  store(slot: number, word: number): void {
+    this.#memory[checkSlot(slot)] = word;
+  }
+}
+
+function checkSlot(slot: number): number {
+  if (slot < MEMORY_WORDS) return slot;
+  throw new RangeError(`BPF: no word of memory ${slot}`);
+}
+
+// <linux/bpf_common.h>. An operation has its operand in the instruction or, with this bit, in the index register.
+const SOURCE_X = 0x08;
+
+/** What {@link BPF} has not: instructions that this package's compiler does not make. */
+const OP = {
+  LD_LEN: 0x80,
+  LD_IMM: 0x00,
+  LD_MEM: 0x60,
+  TXA: 0x87,
+  NEG: 0x84,
+  LDX_LEN: 0x81,
+  LDX_IMM: 0x01,
+  LDX_MEM: 0x61,
+  TAX: 0x07,
+  ST: 0x02,
+  STX: 0x03,
+  ADD: 0x04,
+  SUB: 0x14,
+  MUL: 0x24,
+  DIV: 0x34,
+  OR: 0x44,
+  LSH: 0x64,
+  RSH: 0x74,
+  XOR: 0xa4,
+  RET_A: 0x16,
+} as const;
+
+// struct sock_filter: where a comparison's distances are.
+const JT = 2;
+const JF = 3;
+
+type Value = (machine: Machine, k: number) => number;
+
+/** What an instruction puts into the accumulator. */
+const intoA: Readonly<Record<number, Value>> = {
+  [BPF.LD_W_ABS]: (machine, k) => machine.load(k),
+  [OP.LD_LEN]: () => DATA_SIZE,
+  [OP.LD_IMM]: (_, k) => k,
+  [OP.LD_MEM]: (machine, k) => machine.recall(k),
+  [OP.TXA]: ({ x }) => x,
+  [OP.NEG]: ({ a }) => -a >>> 0,
+};
+
+/** What an instruction puts into the index register. */
+const intoX: Readonly<Record<number, Value>> = {
+  [OP.LDX_LEN]: () => DATA_SIZE,
+  [OP.LDX_IMM]: (_, k) => k,
+  [OP.LDX_MEM]: (machine, k) => machine.recall(k),
+  [OP.TAX]: ({ a }) => a,
+};
+
+/** What an instruction puts into a word of memory. */
+const intoMemory: Readonly<Record<number, (machine: Machine) => number>> = {
+  [OP.ST]: ({ a }) => a,
+  [OP.STX]: ({ x }) => x,
+};
+
+/** BPF_JMP, by opcode without the source bit. */
+const comparisons: Readonly<Record<number, (a: number, operand: number) => boolean>> = {
+  [BPF.JEQ_K]: (a, operand) => a === operand,
+  [BPF.JGT_K]: (a, operand) => a > operand,
+  [BPF.JGE_K]: (a, operand) => a >= operand,
+  [BPF.JSET_K]: (a, operand) => (a & operand) !== 0,
+};
+
+/** BPF_ALU, by opcode without the source bit. */
+const calculations: Readonly<Record<number, (a: number, operand: number) => number>> = {
+  [OP.ADD]: (a, operand) => a + operand,
+  [OP.SUB]: (a, operand) => a - operand,
+  [OP.MUL]: Math.imul,
+  [OP.DIV]: (a, operand) => Math.floor(a / operand),
+  [OP.OR]: (a, operand) => a | operand,
+  [BPF.AND_K]: (a, operand) => a & operand,
+  [OP.XOR]: (a, operand) => a ^ operand,
+  // Of a shift by the register the lower 5 bits count, as in JavaScript.
+  [OP.LSH]: (a, operand) => a << operand,
+  [OP.RSH]: (a, operand) => a >>> operand,
+};
+
+function checkConstant(opcode: number, k: number): void {
+  if (opcode === OP.DIV && k === 0) throw new RangeError('BPF: a division by 0');
+  if ((opcode === OP.LSH || opcode === OP.RSH) && k > 31) throw new RangeError(`BPF: a shift by ${k}`);
 }
