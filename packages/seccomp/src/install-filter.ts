@@ -7,6 +7,7 @@ import {
   OwnedFd,
   PR,
   prctl,
+  SECCOMP,
   SpecError,
   SYS,
   syscall,
@@ -14,8 +15,6 @@ import {
 } from '@ns/libc';
 import { BPF_MAXINSNS, INSTRUCTION_SIZE } from './assembler.ts';
 import { SECCOMP_FILTER_FLAG } from './validate-profile.ts';
-
-const SECCOMP_SET_MODE_FILTER = 1;
 
 /** How {@link installFilter} goes about it. */
 export interface InstallOptions {
@@ -75,7 +74,7 @@ export function installFilter(
   program.bytes.writeBigUInt64LE(BigInt(addressOf(filter)), 8);
   if (options.noNewPrivileges !== 'keep')
     check('prctl', prctl(PR.SET_NO_NEW_PRIVS, 1), { doing: 'setting no_new_privs' });
-  const result = syscall(SYS.seccomp, SECCOMP_SET_MODE_FILTER, flags, program.address);
+  const result = syscall(SYS.seccomp, SECCOMP.SET_MODE_FILTER, flags, program.address);
   if (result === -ERRNO.ENOSYS) {
     throw new UnavailableError(
       'seccomp filters',

@@ -5,7 +5,9 @@ import {
   errnoName,
   ioctl,
   type Memory,
+  O,
   type OwnedFd,
+  SECCOMP,
   SYS,
   syscall,
   UnavailableError,
@@ -19,7 +21,6 @@ const IOCTL = {
   ADDFD: 0x40182103, // since 5.9
 } as const;
 
-const SECCOMP_GET_NOTIF_SIZES = 3;
 const SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1;
 const ADDFD_FLAG = { SETFD: 1, SEND: 2 } as const;
 
@@ -61,7 +62,7 @@ export class NotificationChannel {
   constructor(listener: OwnedFd) {
     this.#listener = listener;
     const sizes = allocate(6);
-    if (syscall(SYS.seccomp, SECCOMP_GET_NOTIF_SIZES, 0, sizes.address) < 0) {
+    if (syscall(SYS.seccomp, SECCOMP.GET_NOTIF_SIZES, 0, sizes.address) < 0) {
       throw new UnavailableError(
         'seccomp user notification',
         'the kernel does not know SECCOMP_GET_NOTIF_SIZES',
@@ -79,7 +80,10 @@ export class NotificationChannel {
     pollFd.bytes.writeInt32LE(this.#listener.fd, 0);
     pollFd.bytes.writeInt16LE(POLLIN, 4);
     const noWait = allocate(16);
-    check('ppoll', syscall(SYS.ppoll, pollFd.address, 1, noWait.address, 0, 8));
+    const result = syscall(SYS.ppoll, pollFd.address, 1, noWait.address, 0, 8);
+    // A signal of this process came at that moment, and nothing was ready: what is ready later wakes the event loop.
+    if (result === -ERRNO.EINTR) return 'empty';
+    check('ppoll', result);
     const events = pollFd.bytes.readInt16LE(6);
     if (events & POLLIN) return 'ready';
     return events & (POLLHUP | POLLERR | POLLNVAL) ? 'ended' : 'empty';
@@ -133,7 +137,7 @@ export class NotificationChannel {
     request.bytes.writeUInt32LE(flags | (newFd === undefined ? 0 : ADDFD_FLAG.SETFD), 8);
     request.bytes.writeUInt32LE(fd, 12);
     request.bytes.writeUInt32LE(newFd ?? 0, 16);
-    request.bytes.writeUInt32LE(closeOnExec ? O_CLOEXEC : 0, 20);
+    request.bytes.writeUInt32LE(closeOnExec ? O.CLOEXEC : 0, 20);
     const result = this.#ioctl(IOCTL.ADDFD, request.address);
     return answered(result, 'giving a descriptor to a process (SECCOMP_IOCTL_NOTIF_ADDFD)', ADDFD_HINTS)
       ? result
@@ -155,7 +159,6 @@ const POLLIN = 0x001;
 const POLLERR = 0x008;
 const POLLHUP = 0x010;
 const POLLNVAL = 0x020;
-const O_CLOEXEC = 0o2000000;
 
 const ADDFD_HINTS: Readonly<Record<string, string>> = {
   EBADF: 'Either the descriptor to give is not open here, or newFd is above the RLIMIT_NOFILE of the caller',
