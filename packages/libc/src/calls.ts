@@ -2,6 +2,7 @@ import {
   AF,
   AT_EMPTY_PATH,
   AT_FDCWD,
+  F,
   FSCONFIG,
   FSMOUNT_CLOEXEC,
   FSOPEN_CLOEXEC,
@@ -80,7 +81,7 @@ export function readInto(fd: number, bytes: Uint8Array): number {
   return syscall(SYS.read, fd, addressOf(bytes), bytes.byteLength);
 }
 
-/** write(2) of all bytes of a small message; throws on error, returns the count. */
+/** write(2); returns how many bytes were taken, all of a small message. */
 export function write(fd: number, bytes: Uint8Array): number {
   return check('write', syscall(SYS.write, fd, addressOf(bytes), bytes.byteLength));
 }
@@ -156,9 +157,14 @@ export function memfd(
   let fd = syscall(SYS.memfd_create, label.address, flags | (options.executable ? MFD.EXEC : MFD.NOEXEC_SEAL));
   if (fd === -ERRNO.EINVAL) fd = syscall(SYS.memfd_create, label.address, flags);
   const owned = new OwnedFd(check('memfd_create', fd));
-  for (let done = 0; done < content.length; ) done += write(owned.fd, content.subarray(done));
-  if (options.seals) check('fcntl', syscall(SYS.fcntl, owned.fd, 1033, options.seals));
-  return owned;
+  try {
+    for (let done = 0; done < content.length; ) done += write(owned.fd, content.subarray(done));
+    if (options.seals) check('fcntl', syscall(SYS.fcntl, owned.fd, F.ADD_SEALS, options.seals));
+    return owned;
+  } catch (error) {
+    owned.close();
+    throw error;
+  }
 }
 
 /** eventfd2(2), 0 at first. */

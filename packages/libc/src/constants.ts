@@ -1,6 +1,6 @@
 /* Constants by header, in the kernel's order. */
 
-/** <fcntl.h> (values of asm-generic, which x86_64 uses; arm64 differs for the four noted) */
+/** <fcntl.h> (values of asm-generic, which x86_64 uses; arm64 differs in the two noted) */
 export const O = {
   RDONLY: 0,
   WRONLY: 1,
@@ -110,6 +110,7 @@ export const MOVE_MOUNT = {
 export const FSOPEN_CLOEXEC = 1;
 export const FSMOUNT_CLOEXEC = 1;
 export const FSPICK_CLOEXEC = 1;
+export const FSPICK_EMPTY_PATH = 8;
 export const FSCONFIG = {
   SET_FLAG: 0,
   SET_STRING: 1,
@@ -174,11 +175,11 @@ export const F = {
   SETFD: 2,
   GETFL: 3,
   SETFL: 4,
+  DUPFD_CLOEXEC: 1030,
   SETPIPE_SZ: 1031,
   GETPIPE_SZ: 1032,
   ADD_SEALS: 1033,
   GET_SEALS: 1034,
-  DUPFD_CLOEXEC: 1030,
 } as const;
 export const F_SEAL = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8, FUTURE_WRITE: 16, EXEC: 32 } as const;
 

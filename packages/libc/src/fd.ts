@@ -1,3 +1,4 @@
+import { F } from './constants.ts';
 import { check } from './errors.ts';
 import { syscall } from './libc.ts';
 import { SYS } from './syscalls.ts';
@@ -36,7 +37,7 @@ export class OwnedFd implements Disposable {
 
   /** Another descriptor for the same open file. */
   duplicate(): OwnedFd {
-    return new OwnedFd(check('fcntl', syscall(SYS.fcntl, this.fd, F_DUPFD_CLOEXEC, 3)));
+    return new OwnedFd(check('fcntl', syscall(SYS.fcntl, this.fd, F.DUPFD_CLOEXEC, 3)));
   }
 
   /** A path to the same object, for calls that take only paths. */
@@ -61,5 +62,3 @@ export class OwnedFd implements Disposable {
     return fd;
   }
 }
-
-const F_DUPFD_CLOEXEC = 1030;

@@ -1,3 +1,4 @@
+import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O } from './constants.ts';
 import { ERRNO } from './errno.ts';
 import { check, SpecError } from './errors.ts';
 import { decodeFileName, writeFileName } from './file-names.ts';
@@ -57,8 +58,6 @@ export interface Stat {
 
 // STATX_BASIC_STATS | STATX_MNT_ID
 const STATX_WANTED = 0x7ff | 0x1000;
-const AT_SYMLINK_NOFOLLOW = 0x100;
-const AT_EMPTY_PATH = 0x1000;
 
 const pair = (low: number): number => words[low]! + words[low + 1]! * 2 ** 32;
 const signedPair = (low: number): number => words[low]! + (words[low + 1]! | 0) * 2 ** 32;
@@ -106,11 +105,9 @@ export function statFd(fd: number): Stat {
   return statAt(fd, '')!;
 }
 
-const O_CLOEXEC = 0o2000000;
-
 /** openat(2), close-on-exec. Result: a descriptor the caller closes, or a negated errno. */
 export function openAt(dirFd: number, name: string, flags: number, mode = 0): number {
-  return syscall(SYS.openat, dirFd, place(name), flags | O_CLOEXEC, mode);
+  return syscall(SYS.openat, dirFd, place(name), flags | O.CLOEXEC, mode);
 }
 
 /** close(2) of a number from {@link openAt}. */
@@ -177,17 +174,16 @@ export function chmodFd(fd: number, mode: number): number {
 }
 
 /**
- * Permissions of a name, or of the descriptor itself for an empty one, never following a link: fchmodat2(2), since 6.6. Before, fchmodat(2) through /proc/self/fd of an
- * O_PATH descriptor, which cannot be redirected either. Result.
+ * Permissions of a name, or of the descriptor itself for an empty one, never following a link: fchmodat2(2), since 6.6.
+ * Before, fchmodat(2) through /proc/self/fd of an O_PATH descriptor, which cannot be redirected either. Result.
  */
 export function chmodAt(dirFd: number, name: string, mode: number): number {
   if (name === '') return chmodFd(dirFd, mode);
   const result = syscall(SYS.fchmodat2, dirFd, place(name), mode, AT_SYMLINK_NOFOLLOW);
   if (result !== -ERRNO.ENOSYS) return result;
-  const O_PATH_NOFOLLOW = 0o10000000 | (process.arch === 'arm64' ? 0o100000 : 0o400000);
-  const fd = openAt(dirFd, name, O_PATH_NOFOLLOW);
+  const fd = openAt(dirFd, name, O.PATH | O.NOFOLLOW);
   if (fd < 0) return fd;
-  const viaProc = syscall(SYS.fchmodat, -100, place(`/proc/self/fd/${fd}`), mode);
+  const viaProc = syscall(SYS.fchmodat, AT_FDCWD, place(`/proc/self/fd/${fd}`), mode);
   closeFd(fd);
   return viaProc;
 }

@@ -1,6 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
-import { O } from './constants.ts';
+import { F, O } from './constants.ts';
 import { check } from './errors.ts';
 import { syscall } from './libc.ts';
 import { SYS } from './syscalls.ts';
@@ -8,8 +8,6 @@ import { SYS } from './syscalls.ts';
 /* A worker thread can be terminated at any moment, and then nothing of its JavaScript runs any more. What it has opened
    through node:fs Node closes; of other descriptors it does not know. So in a worker a descriptor is put in the place of
    one that Node has opened. On the main thread, which ends with the process, none of this is needed. */
-
-const F_DUPFD_CLOEXEC = 1030;
 
 // Opened in advance: a descriptor that is on its way to its place is lost when the worker is terminated.
 const places: number[] = [];
@@ -39,7 +37,7 @@ export function bindToThread(fd: number): number {
 /** Another number for a bound descriptor, of which nobody but the caller knows. */
 export function unbind(fd: number): number {
   if (isMainThread) return fd;
-  const free = check('fcntl', syscall(SYS.fcntl, fd, F_DUPFD_CLOEXEC, 3));
+  const free = check('fcntl', syscall(SYS.fcntl, fd, F.DUPFD_CLOEXEC, 3));
   closeSync(fd);
   return free;
 }

@@ -1,3 +1,4 @@
+import { O } from './constants.ts';
 import { ERRNO } from './errno.ts';
 import { check } from './errors.ts';
 import { OwnedFd } from './fd.ts';
@@ -32,7 +33,6 @@ const EPOLLOUT = 4;
 const EPOLLERR = 8;
 const EPOLLHUP = 0x10;
 const EPOLLRDHUP = 0x2000;
-const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLL_CTL_MOD = 3;
@@ -162,7 +162,7 @@ function openSet(): number {
 }
 
 function makeSet(): LoopHandle {
-  using epoll = new OwnedFd(check('epoll_create1', syscall(SYS.epoll_create1, EPOLL_CLOEXEC)));
+  using epoll = new OwnedFd(check('epoll_create1', syscall(SYS.epoll_create1, O.CLOEXEC)));
   const made = watchFdAlone(epoll.fd, deliver);
   made.unref();
   return made;

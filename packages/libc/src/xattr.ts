@@ -1,3 +1,4 @@
+import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW } from './constants.ts';
 import { ERRNO } from './errno.ts';
 import { check } from './errors.ts';
 import { decodeFileName, writeFileName } from './file-names.ts';
@@ -17,9 +18,6 @@ const key = allocate(256);
 /** struct xattr_args: value, size, flags. */
 const args = allocate(16);
 const ARGS_SIZE = 16;
-
-const AT_SYMLINK_NOFOLLOW = 0x100;
-const AT_EMPTY_PATH = 0x1000;
 
 function placePath(text: string): number {
   const length = writeFileName(text, path.bytes, 0, path.bytes.length - 1);

@@ -3,6 +3,7 @@ import {
   fstatSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
@@ -50,6 +51,14 @@ const code = (body: () => unknown): string => {
     return (error as { code: string }).code;
   }
   return 'no error';
+};
+
+const linkOf = (fd: string): string | undefined => {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return undefined; // the one that the directory was read with
+  }
 };
 
 describe('openat2', () => {
@@ -222,6 +231,12 @@ describe('watchFd', () => {
 });
 
 describe('memfd', () => {
+  test('what cannot be sealed leaves no descriptor', () => {
+    const memfds = () => readdirSync('/proc/self/fd').filter((fd) => linkOf(fd)?.startsWith('/memfd:unsealed'));
+    expect(code(() => memfd('unsealed', Buffer.from('content'), { seals: 1 << 20 }))).toBe('EINVAL');
+    expect(memfds()).toEqual([]);
+  });
+
   test('holds its content and cannot be changed once sealed', () => {
     using fd = memfd('sealed', Buffer.from('content'), {
       seals: F_SEAL.SEAL | F_SEAL.SHRINK | F_SEAL.GROW | F_SEAL.WRITE,

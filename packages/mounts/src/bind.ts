@@ -1,5 +1,4 @@
-import type { OwnedFd } from '@ns/libc';
-import { onlyKnownKeys } from '@ns/libc';
+import { MS, type OwnedFd, onlyKnownKeys } from '@ns/libc';
 import {
   attachMount,
   cloneMount,
@@ -27,8 +26,6 @@ export interface BindOptions {
   readonly userNamespace?: OwnedFd;
 }
 
-const MS_REC = 16384;
-
 /**
  * The bind of {@link bindMount}, attached nowhere yet: open_tree(2) and mount_setattr(2), since 5.12. Needs CAP_SYS_ADMIN in the user
  * namespace that owns our mount namespace.
@@ -38,13 +35,12 @@ const MS_REC = 16384;
  * @throws SyscallError `ENOENT`, `EPERM`, `EINVAL`
  */
 export function createBind(source: Place, bind: BindOptions = {}): OwnedFd {
-  const keys: unknown = bind; // the assertion would take the types of the fields away
-  onlyKnownKeys(keys, ['recursive', 'readonly', 'options', 'propagation', 'userNamespace'], '');
+  onlyKnownKeys(bind, ['recursive', 'readonly', 'options', 'propagation', 'userNamespace'], '');
   const parsed = parseMountOptions([
     ...(bind.readonly ? [bind.recursive ? 'rro' : 'ro'] : []),
     ...(bind.options ?? []),
   ]);
-  const recursive = bind.recursive || (parsed.flags & MS_REC) !== 0;
+  const recursive = bind.recursive || (parsed.flags & MS.REC) !== 0;
   const mount = cloneMount(source, { recursive });
   try {
     // First, because the kernel refuses it on a mount that is shared with others.

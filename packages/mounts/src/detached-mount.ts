@@ -1,10 +1,13 @@
 import {
+  AT_EMPTY_PATH,
   AT_FDCWD,
   AT_RECURSIVE,
   fsconfig,
   fsconfigCreate,
   fsmount,
   fsopen,
+  MOUNT_ATTR,
+  MS,
   mountSetattr,
   moveMount,
   O,
@@ -26,7 +29,6 @@ import { type MountAttributes, parseMountOptions } from './mount-options.ts';
 /** A place given as a path of the caller's own, or as a descriptor (which no rename can redirect). */
 export type Place = string | OwnedFd;
 
-const AT_EMPTY_PATH = 0x1000;
 const describe = (place: Place): string => (typeof place === 'string' ? place : place.procPath);
 
 /**
@@ -80,11 +82,7 @@ export function createMount({ type, source, options = [] }: NewMount): OwnedFd {
   using context = attempt({ doing, args: { type } }, () => fsopen(type));
   return withMessages(context, doing, () => {
     if (source !== undefined) fsconfig(context.fd, 'source', source);
-    for (const option of [...parsed.superblock, ...parsed.data]) {
-      const equals = option.indexOf('=');
-      if (equals < 0) fsconfig(context.fd, option);
-      else fsconfig(context.fd, option.slice(0, equals), option.slice(equals + 1));
-    }
+    configure(context, [...parsed.superblock, ...parsed.data]);
     fsconfigCreate(context.fd);
     const mount = fsmount(context.fd, parsed.attributes.set);
     try {
@@ -95,6 +93,15 @@ export function createMount({ type, source, options = [] }: NewMount): OwnedFd {
       throw error;
     }
   });
+}
+
+/** @internal fsconfig(2) for each option, `name` or `name=value`. */
+export function configure(context: OwnedFd, options: readonly string[]): void {
+  for (const option of options) {
+    const equals = option.indexOf('=');
+    if (equals < 0) fsconfig(context.fd, option);
+    else fsconfig(context.fd, option.slice(0, equals), option.slice(equals + 1));
+  }
 }
 
 /** What a file system wrote about a failure: read(2) on its fsopen(2) context, one message per read, `e overlay: …`. */
@@ -200,15 +207,13 @@ export function idmapMount(mount: OwnedFd, userNamespace: OwnedFd, options: { re
   attempt({ doing: 'map the ids of a mount', hint }, () =>
     mountSetattr(
       mount.fd,
-      { set: MOUNT_ATTR_IDMAP, userNamespace: userNamespace.fd },
+      { set: MOUNT_ATTR.IDMAP, userNamespace: userNamespace.fd },
       options.recursive ? AT_RECURSIVE : 0,
     ),
   );
 }
-const MOUNT_ATTR_IDMAP = 0x100000;
 
 /** @internal MS_SHARED and so on, with MS_REC for the recursive form. */
 export function setPropagationBits(mount: OwnedFd, bits: number): void {
-  const MS_REC = 16384;
-  mountSetattr(mount.fd, { propagation: bits & ~MS_REC }, bits & MS_REC ? AT_RECURSIVE : 0);
+  mountSetattr(mount.fd, { propagation: bits & ~MS.REC }, bits & MS.REC ? AT_RECURSIVE : 0);
 }

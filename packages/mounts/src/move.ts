@@ -3,8 +3,10 @@ import {
   check,
   cString,
   FSCONFIG,
-  fsconfig,
+  FSPICK_CLOEXEC,
+  FSPICK_EMPTY_PATH,
   MOVE_MOUNT,
+  MS,
   O,
   OwnedFd,
   open,
@@ -12,7 +14,7 @@ import {
   SYS,
   syscall,
 } from '@ns/libc';
-import { attachMount, type Place, withMessages } from './detached-mount.ts';
+import { attachMount, configure, type Place, withMessages } from './detached-mount.ts';
 import { attempt } from './mount-error.ts';
 import { parseMountOptions } from './mount-options.ts';
 
@@ -27,13 +29,12 @@ export function openMount(path: string): OwnedFd {
 }
 
 /**
- * move_mount(2), since 5.2: takes a mount with all below it from one place to another.
+ * move_mount(2), since 5.2: takes a mount with all below it from one place to another. Needs CAP_SYS_ADMIN over the mount
+ * namespace.
  *
  * @param from - where it is mounted, or a descriptor of it
  * @param options - `beneath` puts it under the mount at `to` (since 6.5): unmounting that one shows the new one, without a moment in
  *   which nothing is there
- * Needs CAP_SYS_ADMIN over the mount namespace.
- *
  * @throws SyscallError EINVAL: `from` is no mount, or its parent is shared (make it private first)
  *
  * @example
@@ -73,21 +74,15 @@ export function moveMount(from: Place, to: Place, options: { beneath?: boolean }
 export function reconfigureFileSystem(place: Place, options: readonly string[]): void {
   const path = typeof place === 'string' ? place : place.procPath;
   const { superblock, data, flags, clearFlags } = parseMountOptions(options);
-  const FSPICK = { CLOEXEC: 1, EMPTY_PATH: 8 };
   const doing = `reconfigure the file system at ${path}`;
   const [dirFd, name, mode] =
-    typeof place === 'string' ? [AT_FDCWD, place, FSPICK.CLOEXEC] : [place.fd, '', FSPICK.CLOEXEC | FSPICK.EMPTY_PATH];
+    typeof place === 'string' ? [AT_FDCWD, place, FSPICK_CLOEXEC] : [place.fd, '', FSPICK_CLOEXEC | FSPICK_EMPTY_PATH];
   using context = new OwnedFd(
     check('fspick', syscall(SYS.fspick, dirFd, cString(name).address, mode), { path, doing }),
   );
   withMessages(context, doing, () => {
-    const MS_RDONLY = 1;
-    const readonly = flags & MS_RDONLY ? ['ro'] : clearFlags & MS_RDONLY ? ['rw'] : [];
-    for (const option of [...readonly, ...superblock, ...data]) {
-      const equals = option.indexOf('=');
-      if (equals < 0) fsconfig(context.fd, option);
-      else fsconfig(context.fd, option.slice(0, equals), option.slice(equals + 1));
-    }
+    const readonly = flags & MS.RDONLY ? ['ro'] : clearFlags & MS.RDONLY ? ['rw'] : [];
+    configure(context, [...readonly, ...superblock, ...data]);
     check('fsconfig', syscall(SYS.fsconfig, context.fd, FSCONFIG.CMD_RECONFIGURE, 0, 0, 0));
   });
 }

@@ -1,4 +1,4 @@
-import { allocate, check, ERRNO, SYS, SyscallError, syscall, UnavailableError } from '@ns/libc';
+import { allocate, check, ERRNO, MS, SYS, SyscallError, syscall, UnavailableError } from '@ns/libc';
 import type { MountPropagation } from './parse-mountinfo.ts';
 
 /* listmount(2) and statmount(2), since 6.8: one mount without reading the table of all, by an id that is never used again. */
@@ -43,7 +43,7 @@ const STATMOUNT = {
   FS_SUBTYPE: 0x100,
   SB_SOURCE: 0x200,
 } as const;
-const WANTED = 0x3ff;
+const WANTED = Object.values(STATMOUNT).reduce((mask, bit) => mask | bit, 0);
 
 /** struct statmount: offsets of the fields used here; strings are offsets into what follows the 512 bytes of the struct. */
 const AT = {
@@ -70,7 +70,6 @@ const AT = {
 } as const;
 const STRUCT_SIZE = 512;
 
-const MS_UNBINDABLE = 1 << 17;
 const LSMT_ROOT = 0xffff_ffff_ffff_ffffn;
 const REQUEST_SIZE = 24;
 const PAGE = 1024;
@@ -93,13 +92,12 @@ function missing(name: string): UnavailableError {
  *
  * @param parent - default: the caller's root, which gives all mounts it sees
  * @throws SyscallError ENOENT when it is gone
+ * @throws UnavailableError before 6.8
  *
  * @example
  * ```ts
  * const types = listMounts().map((id) => statMount(id).type);
  * ```
- *
- * @throws UnavailableError before 6.8
  */
 export function listMounts(parent: bigint = LSMT_ROOT): bigint[] {
   const ids = allocate(8 * PAGE);
@@ -158,7 +156,7 @@ function decode(bytes: Buffer): MountStatus {
       ...group('shared', AT.peerGroup),
       ...group('master', AT.master),
       ...group('propagateFrom', AT.propagateFrom),
-      unbindable: (Number(u64(AT.propagation)) & MS_UNBINDABLE) !== 0,
+      unbindable: (Number(u64(AT.propagation)) & MS.UNBINDABLE) !== 0,
     },
     root: text(AT.root),
     target: text(AT.point),

@@ -2,7 +2,6 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   check,
-  ERRNO,
   O,
   OwnedFd,
   open,
@@ -11,9 +10,8 @@ import {
   renameAt,
   S,
   SpecError,
-  SYS,
   statFd,
-  syscall,
+  tryLock,
   unlinkAt,
   write,
 } from '@ns/libc';
@@ -28,9 +26,6 @@ export interface LeaseRecord {
   readonly owner: ProcessIdentity;
 }
 
-// <sys/file.h>
-const LOCK_EX = 2;
-const LOCK_NB = 4;
 const LOCK_RETRY_MS = 3;
 
 /** A directory of lease files, locked for as long as it is open: flock(2) of its file `lock`, which the kernel lets go at our death. */
@@ -140,9 +135,7 @@ async function takeLock(lock: OwnedFd, path: string, timeoutMs: number): Promise
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     // Without waiting in the kernel: a holder that was stopped would stop our event loop.
-    const result = syscall(SYS.flock, lock.fd, LOCK_EX | LOCK_NB);
-    if (result === 0) return;
-    if (result !== -ERRNO.EAGAIN && result !== -ERRNO.EINTR) check('flock', result, { path: `${path}/lock` });
+    if (tryLock(lock.fd)) return;
     if (performance.now() > deadline) {
       throw new IdAllocationError('ERR_NS_LEASE_BUSY', `${path}/lock was not free within ${timeoutMs} ms`, {
         hint: 'Likely a process that holds it is stopped; fuser shows which',

@@ -27,11 +27,11 @@ export function appArmorExecLabel(profile: string, options: { readonly mode?: 'c
 
 /**
  * What a process writes to be under a profile from now on (aa_change_profile(3)), without executing anything: for one
- * that stays what it is, such as the first process of a container. The profile then decides what it may execute.
+ * that stays what it is, such as the first process of a container. The profile then decides what it may execute. Since
+ * 2.6.36. Needs no privilege, but a profile that allows the change, or none.
  *
  * @throws SpecError for a name that cannot be one
  * @throws UnavailableError when the kernel has no AppArmor
- * Since 2.6.36. Needs no privilege, but a profile that allows the change, or none.
  *
  * @example
  * ```ts

@@ -87,8 +87,7 @@ export function planLandlock(
   options: { readonly enforce?: LandlockEnforcement; readonly support?: LandlockSupport } = {},
 ): LandlockPlan {
   checkLandlockSpec(spec);
-  const keys: unknown = options; // the assertion would take the types of the fields away
-  onlyKnownKeys(keys, ['enforce', 'support'], '');
+  onlyKnownKeys(options, ['enforce', 'support'], '');
   const { enforce = 'named', support = landlockSupport() } = options;
   if (!['named', 'all', 'best-effort'].includes(enforce))
     throw new SpecError('enforce', "'named', 'all' or 'best-effort'", enforce);

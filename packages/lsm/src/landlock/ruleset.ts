@@ -92,22 +92,31 @@ export class LandlockRuleset implements Disposable {
    * the descriptor is handed over. Until then no file is allowed.
    */
   static withoutPaths(spec: LandlockSpec, options: Pick<LandlockOptions, 'enforce'> = {}): LandlockRuleset {
-    const keys: unknown = options; // the assertion would take the types of the fields away
     // A misspelt `enforce` must not be silently none.
-    onlyKnownKeys(keys, ['enforce', 'root'], '');
+    onlyKnownKeys(options, ['enforce', 'root'], '');
     const { enforce } = options;
     const plan = planLandlock(spec, enforce === undefined ? {} : { enforce });
     if (plan.empty) return new LandlockRuleset(plan, undefined);
-    const fd = createRuleset(plan);
+    const ruleset = new LandlockRuleset(plan, createRuleset(plan));
+    try {
+      ruleset.#addPorts();
+      return ruleset;
+    } catch (error) {
+      ruleset.close();
+      throw error;
+    }
+  }
+
+  #addPorts(): void {
     const attribute = allocate(16); // struct landlock_net_port_attr
-    for (const { port, access } of plan.ports) {
+    for (const { port, access } of this.plan.ports) {
       attribute.bytes.writeBigUInt64LE(BigInt(access), 0);
       attribute.bytes.writeBigUInt64LE(BigInt(port), 8);
-      check('landlock_add_rule', syscall(SYS.landlock_add_rule, fd.fd, LANDLOCK_RULE_NET_PORT, attribute.address, 0), {
+      const { fd } = this.fd!;
+      check('landlock_add_rule', syscall(SYS.landlock_add_rule, fd, LANDLOCK_RULE_NET_PORT, attribute.address, 0), {
         args: { port },
       });
     }
-    return new LandlockRuleset(plan, fd);
   }
 
   /** Adds the rules about paths, as they resolve now. Errors as for {@link LandlockRuleset.create}. */
