@@ -112,8 +112,7 @@ function checkedRootId(rootId: number): number {
  * ```
  */
 export function parseFileCapabilities(text: string, options: { readonly rootId?: number } = {}): FileCapabilities {
-  const keys: unknown = options; // the assertion would take the types of the fields away
-  onlyKnownKeys(keys, ['rootId'], '');
+  onlyKnownKeys(options, ['rootId'], '');
   const { permitted, inheritable, effective } = parseCapabilities(text);
   const granted = permitted.union(inheritable);
   if (effective.size > 0 && !effective.equals(granted)) {

@@ -62,8 +62,7 @@ export function resolveCapabilities(
 }
 
 function changed(spec: CapabilityChanges, field: string): CapabilitySet {
-  const keys: unknown = spec; // the assertion would take the types of the fields away
-  onlyKnownKeys(keys, ['add', 'drop'], field);
+  onlyKnownKeys(spec, ['add', 'drop'], field);
   const add = namedIn(spec.add ?? [], `${field}.add`);
   const drop = namedIn(spec.drop ?? [], `${field}.drop`);
   // The order is Docker's: ALL in add is looked at first, and next to it ALL in drop means nothing.

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { ERRNO, O, onlyKnownKeys, SpecError, SyscallError, UnavailableError } from '@ns/libc';
+import { ERRNO, hasCode, O, onlyKnownKeys, SpecError, SyscallError, UnavailableError } from '@ns/libc';
 import { integer } from './change.ts';
 import { openControlFile, writeOnce } from './control-file.ts';
 import type { CgroupDirectory } from './directory.ts';
@@ -93,6 +93,6 @@ function isCompiledIn(): boolean {
     readFileSync('/proc/pressure/memory');
     return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EOPNOTSUPP';
+    return hasCode(error, 'EOPNOTSUPP');
   }
 }

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
-import { NsError } from '@ns/libc';
+import { hasCode, NsError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { isAlive, type ProcessIdentity } from './process-identity.ts';
 import type { Result } from './result.ts';
@@ -72,7 +72,7 @@ export function changeState(
       return state;
     });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
   }
 }
@@ -92,7 +92,7 @@ export function removeState(id: string): void {
     // At once, so that nobody who writes meanwhile brings a part of it back.
     renameSync(directory, removed);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    if (hasCode(error, 'ENOENT')) return;
     throw error;
   }
   rmSync(removed, { recursive: true, force: true });
@@ -112,7 +112,7 @@ export function removeStateOfEnded(id: string): ContainerState | undefined {
       return undefined;
     });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
   }
 }

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { closeSync, constants, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
 import { OUTPUT_TIME_SIZE, outputTimesPath } from '@ns/launch';
+import { hasCode } from '@ns/libc';
 import type { LogEntry } from './log-buffer.ts';
 import { type LogLocation, logPath, rotatedPath } from './log-location.ts';
 
@@ -76,7 +77,7 @@ class GrowingFile implements Disposable {
       try {
         renameSync(rotatedPath(this.#path, index - 1), rotatedPath(this.#path, index));
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+        if (!hasCode(error, 'ENOENT')) throw error;
       }
     }
     renameSync(next, this.#path);

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { NsError, type OwnedFd, ResourceStack, SyscallError, UnavailableError } from '@ns/libc';
+import { hasCode, type OwnedFd, ResourceStack, SyscallError, UnavailableError } from '@ns/libc';
 import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
 import type { IdLease } from '@ns/namespaces';
 import { flatten } from '@ns/overlayfs';
@@ -169,8 +169,4 @@ async function fillFromCopy(volume: string, target: string, layers: readonly str
 
 function isBind(mount: MountSpec): mount is BindMountSpec {
   return mount.type === undefined || mount.type === 'bind';
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  return error instanceof NsError && error.code === code;
 }

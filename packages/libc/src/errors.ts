@@ -143,6 +143,12 @@ function describe(value: unknown): string {
   return String(value);
 }
 
+/** Whether something that was thrown, by Node or by this library, has one of these codes: `ENOENT`, `ERR_NS_NO_SUCH_VOLUME`. */
+export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
+  const code = (error as { code?: string } | null | undefined)?.code;
+  return code !== undefined && codes.includes(code);
+}
+
 /** Returns a result that is not an error, throws a {@link SyscallError} for a negated errno. */
 export function check(name: string, result: number, context?: SyscallContext): number {
   if (result < 0) throw new SyscallError(name, result, context);

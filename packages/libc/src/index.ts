@@ -5,6 +5,7 @@ export { ERRNO, type ErrnoName, errnoMessage, errnoName, errnoNumber } from './e
 export {
   check,
   type FailedStep,
+  hasCode,
   NsError,
   SpecError,
   type SyscallContext,

@@ -7,11 +7,11 @@ import { SpecError } from './errors.ts';
  * @param field - path of the object, for the message; empty for the outermost
  * @throws SpecError that names the nearest known key
  */
-export function onlyKnownKeys(
-  value: unknown,
+export function onlyKnownKeys<T>(
+  value: T,
   keys: readonly string[],
   field: string,
-): asserts value is Record<string, unknown> {
+): asserts value is T & Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new SpecError(field || 'options', 'an object', value);
   }

@@ -1,4 +1,4 @@
-import { check, NsError, SpecError, SyscallError, UnavailableError } from '../src/index.ts';
+import { check, hasCode, NsError, SpecError, SyscallError, UnavailableError } from '../src/index.ts';
 
 const thrown = (body: () => unknown): unknown => {
   try {
@@ -108,4 +108,11 @@ test('UnavailableError says why and what to do', () => {
     message: 'cgroup controller io is not available here: it is not enabled. Enable it',
     hint: 'Enable it',
   });
+});
+
+test('hasCode asks an error of Node or of this library, and anything else that was thrown', () => {
+  expect(hasCode(new SyscallError('open', 2), 'ENOENT')).toBe(true);
+  expect(hasCode(Object.assign(new Error(), { code: 'EEXIST' }), 'ENOTEMPTY', 'EEXIST')).toBe(true);
+  expect(hasCode(new SyscallError('open', 2), 'ENOTDIR')).toBe(false);
+  for (const thrown of [undefined, null, 'ENOENT', new Error()]) expect(hasCode(thrown, 'ENOENT', '')).toBe(false);
 });

@@ -69,8 +69,7 @@ export function enter(
     typeof command === 'string' ? [[command, ...asList(second)], third] : [command, asOptions(second)];
   checkCommand(argv);
   checkOptions(options);
-  const keys: unknown = where;
-  onlyKnownKeys(keys, ['target', 'namespaces'], 'target');
+  onlyKnownKeys(where, ['target', 'namespaces'], 'target');
   options.signal?.throwIfAborted();
 
   using pidfd = openTarget(where.target);
@@ -107,8 +106,7 @@ function checkCommand(argv: readonly string[]): void {
 }
 
 function checkOptions(options: EnterOptions): void {
-  const keys: unknown = options;
-  onlyKnownKeys(keys, ['env', 'cwd', 'user', 'stdin', 'timeout', 'signal', 'maxOutputBytes'], '');
+  onlyKnownKeys(options, ['env', 'cwd', 'user', 'stdin', 'timeout', 'signal', 'maxOutputBytes'], '');
   const { cwd, env = {}, user, stdin = 'null', signal } = options;
   if (cwd !== undefined && !(isText(cwd) && cwd.startsWith('/'))) throw new SpecError('cwd', 'an absolute path', cwd);
   const environment: unknown = env;

@@ -121,8 +121,7 @@ export class IdMap {
 }
 
 function checkRange(range: IdRange, field: string): void {
-  const keys: unknown = range; // the assertion would take the types of the fields away
-  onlyKnownKeys(keys, ['container', 'host', 'size'], field);
+  onlyKnownKeys(range, ['container', 'host', 'size'], field);
   for (const side of ['container', 'host'] as const) {
     const first = range[side];
     if (!Number.isInteger(first) || first < 0 || first >= ID_END)

@@ -31,8 +31,7 @@ export interface IdMappings {
  * ```
  */
 export function parseIdMappings(spec: IdMappingSpec, field = 'idMap'): IdMappings {
-  const keys: unknown = spec; // the assertion would take the types of the fields away
-  onlyKnownKeys(keys, ['uids', 'gids'], field);
+  onlyKnownKeys(spec, ['uids', 'gids'], field);
   const maps = { uids: IdMap.of(spec.uids, `${field}.uids`), gids: IdMap.of(spec.gids, `${field}.gids`) };
   for (const side of ['uids', 'gids'] as const) {
     if (maps[side].toHost(0) !== undefined) continue;

@@ -37,8 +37,7 @@ export interface NamespaceInfo {
  * ```
  */
 export function listNamespaces(options: { readonly kinds?: readonly NamespaceKindName[] } = {}): NamespaceInfo[] {
-  const keys: unknown = options; // the assertion would take the types of the fields away
-  onlyKnownKeys(keys, ['kinds'], '');
+  onlyKnownKeys(options, ['kinds'], '');
   if (options.kinds !== undefined && !Array.isArray(options.kinds))
     throw new SpecError('kinds', 'a list of kinds of namespaces', options.kinds);
   const kinds = options.kinds?.map((kind, index) => namespaceKind(kind, `kinds[${index}]`)) ?? namespaceKinds;

@@ -33,8 +33,7 @@ const MAX_OFFSET_NS = (9_223_372_036n / 2n) * NS_PER_SEC;
  * ```
  */
 export function parseTimeOffsetsSpec(spec: TimeOffsetsSpec, field = 'timeOffsets'): TimeOffsets {
-  const keys: unknown = spec; // the assertion would take the types of the fields away
-  onlyKnownKeys(keys, ['monotonicNs', 'boottimeNs'], field);
+  onlyKnownKeys(spec, ['monotonicNs', 'boottimeNs'], field);
   return {
     monotonicNs: nanoseconds(spec.monotonicNs, `${field}.monotonicNs`),
     boottimeNs: nanoseconds(spec.boottimeNs, `${field}.boottimeNs`),

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { O, type OwnedFd, open, UnavailableError } from '@ns/libc';
+import { hasCode, O, type OwnedFd, open, UnavailableError } from '@ns/libc';
 import { createSubvolume, destroySubvolume, isBtrfs, limitSubvolume, snapshotSubvolume } from './btrfs-subvolume.ts';
 import { probeDriver } from './probe-driver.ts';
 import { RootDirectory } from './root-directory.ts';
@@ -90,9 +90,9 @@ export class BtrfsDriver implements StorageDriver, WholeDriver {
       destroySubvolume(bases.fd, temporary);
       createSubvolume(bases.fd, temporary);
       await flatten(layers, join(this.#bases, temporary));
-      await rename(join(this.#bases, temporary), join(this.#bases, name)).catch((error: NodeJS.ErrnoException) => {
+      await rename(join(this.#bases, temporary), join(this.#bases, name)).catch((error: unknown) => {
         // Made by somebody else meanwhile.
-        if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
+        if (!hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw error;
         destroySubvolume(bases.fd, temporary);
       });
     }

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { NsError, O, type OwnedFd, open, SpecError } from '@ns/libc';
+import { hasCode, NsError, O, type OwnedFd, open, SpecError } from '@ns/libc';
 import { type ApplyLayerOptions, applyLayer } from './apply-layer.ts';
 import { ArchiveError } from './archive-error.ts';
 import { type CopyTally, copyInto, copyRootMetadata } from './copy-into.ts';
@@ -151,8 +151,8 @@ export class LayerStore {
     const layer = this.#path(digest);
     const aside = await this.#temporary();
     // Gone at once, whatever happens while its files are removed.
-    await rename(layer, join(aside, 'removed')).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
+    await rename(layer, join(aside, 'removed')).catch((error: unknown) => {
+      if (!hasCode(error, 'ENOENT')) throw error;
     });
     await this.#drop(aside);
   }
@@ -173,8 +173,8 @@ export class LayerStore {
       const layer = this.#path(digest);
       await mkdir(join(this.#dir, 'sha256'), { recursive: true, mode: 0o700 });
       // Somebody else was first: theirs is the same, and may be in use.
-      await rename(temporary, layer).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
+      await rename(temporary, layer).catch((error: unknown) => {
+        if (!hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw error;
       });
       return { digest, path: join(layer, 'diff'), archiveBytes };
     } finally {

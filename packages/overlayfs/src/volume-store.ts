@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import {
   check,
+  hasCode,
   mkdirAt,
   NsError,
   O,
@@ -179,7 +180,7 @@ export class VolumeStore {
     try {
       await rmdir(join(path, 'users'));
     } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return;
+      if (hasCode(cause, 'ENOENT')) return;
       const { usedBy } = await this.get(name);
       throw new NsError('ERR_NS_VOLUME_IN_USE', `the volume ${name} is used by ${usedBy.join(', ')}`, {
         cause,
@@ -204,8 +205,8 @@ export class VolumeStore {
   }
 }
 
-function ignoreMissing(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'ENOENT') throw error;
+function ignoreMissing(error: unknown): void {
+  if (!hasCode(error, 'ENOENT')) throw error;
 }
 
 function isEmpty(directory: OwnedFd): boolean {

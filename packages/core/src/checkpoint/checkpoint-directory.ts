@@ -1,6 +1,6 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { NsError } from '@ns/libc';
+import { hasCode, NsError } from '@ns/libc';
 import type { StoredSpec } from '../stored-spec.ts';
 import type { OutsideMount } from './outside-mounts.ts';
 
@@ -84,7 +84,7 @@ export function readCheckpoint(directory: string): Checkpoint {
     const checkpoint = JSON.parse(readFileSync(manifest, 'utf8')) as Checkpoint;
     if (checkpoint.version === 1) return checkpoint;
   } catch (cause) {
-    if (!(cause instanceof SyntaxError) && (cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
+    if (!(cause instanceof SyntaxError) && !hasCode(cause, 'ENOENT')) throw cause;
   }
   throw new NsError('ERR_NS_CHECKPOINT_NOT_FOUND', `there is no checkpoint in ${directory}`, {
     hint: 'Give the directory that container.checkpoint() was given',

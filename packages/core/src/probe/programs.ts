@@ -4,6 +4,7 @@ import { userInfo } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { readFileCapabilities } from '@ns/capabilities';
+import { hasCode } from '@ns/libc';
 import { rangesOf, readSubordinateIds } from '@ns/namespaces';
 import { Lacking, type Trial, type Trials } from './capability.ts';
 
@@ -71,7 +72,7 @@ function usernameOf(): string | undefined {
   try {
     return userInfo().username;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ERR_SYSTEM_ERROR') return undefined;
+    if (hasCode(error, 'ERR_SYSTEM_ERROR')) return undefined;
     throw error;
   }
 }
