@@ -138,8 +138,7 @@ export class Cgroup implements AsyncDisposable {
    */
   static async open(name: string, options: Pick<CreateOptions, 'parent' | 'host'> = {}): Promise<Cgroup> {
     const components = parseCgroupName(name);
-    const unchecked: unknown = options;
-    onlyKnownKeys(unchecked, ['parent', 'host'], '');
+    onlyKnownKeys(options, ['parent', 'host'], '');
     const host = options.host ?? detectCgroups();
     const given = new Map<Hierarchy, number>();
     const found = host.hierarchies.flatMap((hierarchy) => {
@@ -207,8 +206,7 @@ export class Cgroup implements AsyncDisposable {
    */
   async update(limits: Limits, options: { missing?: MissingPolicy } = {}): Promise<readonly AbsentLimit[]> {
     const requested = parseLimits(limits);
-    const unchecked: unknown = options;
-    onlyKnownKeys(unchecked, ['missing'], '');
+    onlyKnownKeys(options, ['missing'], '');
     const policy = parseMissing(options.missing);
     this.#directories.control.mustExist('change its limits');
     const missing = await this.#handDown(requested.controllers.map(({ controller }) => controller));

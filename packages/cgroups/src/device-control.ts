@@ -1,5 +1,4 @@
-import type { OwnedFd } from '@ns/libc';
-import { UnavailableError } from '@ns/libc';
+import { type OwnedFd, UnavailableError } from '@ns/libc';
 import type { Absence } from './change.ts';
 import { attachDeviceProgram, detachDeviceProgram, loadDeviceProgram } from './device-bpf.ts';
 import { deviceListWrites } from './device-list.ts';
@@ -36,7 +35,12 @@ export function applyDeviceRules(directories: Directories, rules: readonly FullD
 /** The new one is attached before the old one goes: for a moment both must allow, never neither. */
 function replaceProgram(directory: CgroupDirectory, program: Buffer): void {
   const next = loadDeviceProgram(program);
-  attachDeviceProgram(directory.fd, next);
+  try {
+    attachDeviceProgram(directory.fd, next);
+  } catch (error) {
+    next.close();
+    throw error;
+  }
   const previous = attached.get(directory);
   attached.set(directory, next);
   if (!previous) return;

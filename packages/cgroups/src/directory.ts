@@ -1,4 +1,4 @@
-import { ERRNO, errnoName, O, type OwnedFd, readlinkAt, SyscallError, UnavailableError } from '@ns/libc';
+import { AT_FDCWD, ERRNO, errnoName, O, type OwnedFd, readlinkAt, SyscallError, UnavailableError } from '@ns/libc';
 import {
   openControlFile,
   readAgain,
@@ -158,7 +158,7 @@ export class CgroupDirectory implements Disposable {
   /** Where the directory is now, a rename (possible on v1) considered; `undefined` when it was removed. */
   get currentPath(): string | undefined {
     if (this.closed && this.#removed) return undefined;
-    const path = readlinkAt(-100, this.#opened('look for it').procPath);
+    const path = readlinkAt(AT_FDCWD, this.#opened('look for it').procPath);
     return path === undefined || path.endsWith(' (deleted)') ? undefined : path;
   }
 

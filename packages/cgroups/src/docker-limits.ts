@@ -62,8 +62,7 @@ export const dockerLimitKeys: readonly (keyof DockerLimits)[] = [
  * @throws SpecError for unknown keys and contradictions
  */
 export function fromDockerLimits(limits: DockerLimits, field = 'limits'): Limits {
-  const unchecked: unknown = limits;
-  onlyKnownKeys(unchecked, dockerLimitKeys, field);
+  onlyKnownKeys(limits, dockerLimitKeys, field);
   const memory = memoryLimits(limits, field);
   const cpu = cpuLimits(limits, field);
   const { cpusetCpus, cpusetMems, pids, io, blkioWeight, hugepages, unified } = limits;

@@ -1,6 +1,7 @@
 import { onlyKnownKeys, SpecError, UnavailableError } from '@ns/libc';
 import type { Directories } from './directories.ts';
 import type { CgroupDirectory } from './directory.ts';
+import { CgroupGoneError } from './errors.ts';
 import { watchV1Event } from './event-fd.ts';
 import { EventStream } from './event-stream.ts';
 import { parseFlatKeyed } from './keyed-files.ts';
@@ -78,9 +79,8 @@ export function watchEvents(
   watchers: Watchers,
   options: EventsOptions,
 ): EventStream<CgroupEvent> {
-  const unchecked: unknown = options;
-  onlyKnownKeys(unchecked, optionKeys, 'events');
-  checkOptions(unchecked);
+  onlyKnownKeys(options, optionKeys, 'events');
+  checkOptions(options);
   const triggers = (options.pressure ?? []).map((trigger, index) =>
     parsePressureTrigger(trigger, `events.pressure[${index}]`),
   );
@@ -184,8 +184,14 @@ function watchMemory(memory: CgroupDirectory | undefined, watching: Watching, op
 const killFollowsWithinMs = 2_000;
 
 function watchV1Memory(memory: CgroupDirectory, { stream, removed }: Watching, options: EventsOptions): void {
-  const kills = (): number =>
-    memory.gone ? 0 : (parseFlatKeyed(memory.read('memory.oom_control') ?? '').get('oom_kill') ?? 0);
+  const kills = (): number => {
+    try {
+      return parseFlatKeyed(memory.read('memory.oom_control') ?? '').get('oom_kill') ?? 0;
+    } catch (error) {
+      if (error instanceof CgroupGoneError) return 0;
+      throw error;
+    }
+  };
   let ooms = 0;
   let reported = kills();
   const onOom = (gone: boolean): void => {

@@ -1,6 +1,5 @@
-/* The shapes of text in cgroup files (cgroup-v2.rst, "Interface Files"). */
-
-/* Read for a thousand cgroups in a row: no array of lines, no string for a number. */
+/* The shapes of text in cgroup files (cgroup-v2.rst, "Interface Files"). They are read for a thousand cgroups in a row, so there
+   is no array of lines, and no string for a number. */
 
 /** `KEY VALUE` lines. */
 export function parseFlatKeyed(text: string): ReadonlyMap<string, number> {

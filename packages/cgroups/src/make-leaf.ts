@@ -1,4 +1,4 @@
-import { SpecError } from '@ns/libc';
+import { hasCode, SpecError } from '@ns/libc';
 import type { Absence } from './change.ts';
 import { inheritCpuset } from './cpuset-inheritance.ts';
 import { CgroupDirectory } from './directory.ts';
@@ -38,7 +38,13 @@ export async function makeLeaf(
         : new Map<Controller, Absence>();
     const directory = makeChild(hierarchy, components);
     if (!directory) continue;
-    if (markOwner(directory.fd, owner)) return { directory, missing };
+    try {
+      if (markOwner(directory.fd, owner)) return { directory, missing };
+    } catch (error) {
+      directory.remove();
+      directory[Symbol.dispose]();
+      throw error;
+    }
     directory[Symbol.dispose]();
   }
   throw new CgroupBusyError(absolutePath(hierarchy, components), 'it vanishes as fast as it is made', {
@@ -92,6 +98,5 @@ function mustBeThere(hierarchy: Hierarchy, components: readonly string[]): void 
 }
 
 function isVanished(error: unknown): boolean {
-  const code = (error as { code?: unknown }).code;
-  return code === 'ENOENT' || code === 'ENODEV';
+  return hasCode(error, 'ENOENT', 'ENODEV');
 }

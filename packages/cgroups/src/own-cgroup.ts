@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { OwnedFd } from '@ns/libc';
-import { ERRNO, SyscallError } from '@ns/libc';
+import { ERRNO, type OwnedFd, SyscallError } from '@ns/libc';
 import { readControlFile, writeControlFileAside } from './control-file.ts';
 import { CgroupBusyError } from './errors.ts';
 import type { Hierarchy } from './host.ts';

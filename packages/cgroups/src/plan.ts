@@ -28,9 +28,9 @@ export interface PlanOptions {
 /** The directory of a cgroup in one tree. */
 export interface PlannedDirectory {
   readonly hierarchy: Hierarchy;
-  /** Where the cgroups of this tree are made, */
+  /** Where the cgroups of this tree are made. */
   readonly place: Place;
-  /** and the components of the cgroup's name beneath it. */
+  /** Components of the cgroup's name, beneath that place. */
   readonly name: readonly string[];
   /** To be handed down to it. */
   readonly controllers: readonly Controller[];
@@ -101,8 +101,7 @@ export class CgroupPlan implements PlannedParent<string> {
     const components = parseCgroupName(name);
     this.name = name;
     this.requested = parseLimits(limits);
-    const unchecked: unknown = options;
-    onlyKnownKeys(unchecked, optionKeys, '');
+    onlyKnownKeys(options, optionKeys, '');
     const account = parseAccount(options.account);
     const missing = parseMissing(options.missing);
     this.host = options.host ?? detectCgroups();

@@ -24,8 +24,7 @@ export interface PrunedCgroups {
  * others, of living owners, and of pid namespaces that cannot be seen from here are left alone.
  */
 export async function pruneCgroups(options: { parent?: Parent; host?: CgroupHost } = {}): Promise<PrunedCgroups> {
-  const unchecked: unknown = options;
-  onlyKnownKeys(unchecked, ['parent', 'host'], '');
+  onlyKnownKeys(options, ['parent', 'host'], '');
   const host = options.host ?? detectCgroups();
   const orphans = new Map<string, CgroupDirectory[]>();
   const places = new Map<Hierarchy, Place>(

@@ -1,5 +1,15 @@
 import { readFileSync } from 'node:fs';
-import { ERRNO, hasCode, O, onlyKnownKeys, SpecError, SyscallError, UnavailableError } from '@ns/libc';
+import {
+  check,
+  ERRNO,
+  hasCode,
+  O,
+  onlyKnownKeys,
+  ResourceStack,
+  SpecError,
+  SyscallError,
+  UnavailableError,
+} from '@ns/libc';
 import { integer } from './change.ts';
 import { openControlFile, writeOnce } from './control-file.ts';
 import type { CgroupDirectory } from './directory.ts';
@@ -47,6 +57,8 @@ export function watchPressure(
   const file = `${trigger.resource}.pressure`;
   const opened = openControlFile(directory.fd, file, O.RDWR | O.NONBLOCK);
   if (typeof opened === 'number') throw noPressure(opened, file);
+  using rollback = new ResourceStack();
+  rollback.use(opened);
   const arm = (wanted: Required<PressureTrigger>): number =>
     writeOnce(opened.fd, `${wanted.kind} ${wanted.stallMs * 1_000} ${wanted.windowMs * 1_000}\0`);
   let granted = trigger;
@@ -55,17 +67,14 @@ export function watchPressure(
     granted = { ...trigger, windowMs: Math.ceil(trigger.windowMs / unprivilegedWindowMs) * unprivilegedWindowMs };
     result = arm(granted);
   }
-  if (result < 0) {
-    opened.close();
-    throw result === -ERRNO.EOPNOTSUPP
-      ? noPressure(result, file)
-      : new SyscallError('write', result, { path: `${directory.path}/${file}` });
-  }
+  if (result === -ERRNO.EOPNOTSUPP) throw noPressure(result, file);
+  check('write', result, { path: `${directory.path}/${file}` });
   const watch = watchPriority(opened.fd, () => {
     // Removed cgroups wake with POLLERR for good.
     if (directory.gone) watch.close();
     else onPressure(granted);
   });
+  rollback.release();
   return {
     ref: () => watch.ref(),
     unref: () => watch.unref(),
@@ -79,12 +88,10 @@ export function watchPressure(
 function noPressure(result: number, file: string): Error {
   if (result !== -ERRNO.ENOENT && result !== -ERRNO.EOPNOTSUPP)
     return new SyscallError('openat', result, { path: file });
-  const disabled = isCompiledIn();
-  return new UnavailableError(
-    'pressure stall information',
-    disabled ? 'it is compiled in but switched off' : 'the kernel was built without CONFIG_PSI',
-    disabled ? 'Boot with psi=1' : 'Needs Linux 4.20 with CONFIG_PSI',
-  );
+  const [why, fix] = isCompiledIn()
+    ? ['it is compiled in but switched off', 'Boot with psi=1']
+    : ['the kernel was built without CONFIG_PSI', 'Needs Linux 4.20 with CONFIG_PSI'];
+  return new UnavailableError('pressure stall information', why, fix);
 }
 
 /** With PSI off by default (CONFIG_PSI_DEFAULT_DISABLED) the files of /proc/pressure exist and answer EOPNOTSUPP. */

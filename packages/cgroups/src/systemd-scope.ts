@@ -48,8 +48,7 @@ const byHand =
  * @throws NsError `ERR_NS_CGROUP_SCOPE` when systemd refuses
  */
 export async function createDelegatedScope(options: DelegatedScopeOptions = {}): Promise<DelegatedScope> {
-  const unchecked: unknown = options;
-  onlyKnownKeys(unchecked, ['unit', 'pids', 'busAddress', 'timeoutMs'], 'scope');
+  onlyKnownKeys(options, ['unit', 'pids', 'busAddress', 'timeoutMs'], 'scope');
   const { unit = `ns-${process.pid}.scope`, pids = [process.pid], timeoutMs = 10_000 } = options;
   if (!/^[\w:.-]{1,240}\.scope$/.test(unit))
     throw new SpecError('scope.unit', "a unit name such as 'ns-42.scope'", unit);
@@ -61,7 +60,7 @@ export async function createDelegatedScope(options: DelegatedScopeOptions = {}):
   const bus = sessionBus({ busAddress: address });
   const failed = new Promise<never>((_, reject) => {
     // The library's types leave its 'error' event out.
-    (bus as EventEmitter).once('error', (cause: Error) => reject(noBus(address, cause)));
+    (bus as EventEmitter).on('error', (cause: Error) => reject(noBus(address, cause)));
     setTimeout(() => reject(refused(unit, `no answer within ${timeoutMs} ms`)), timeoutMs).unref();
   });
   const finished = new Promise<string>((resolve) => {

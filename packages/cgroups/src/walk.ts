@@ -28,23 +28,28 @@ export function walkBelow(topFd: number, { enter, leave }: Visitor): void {
         const child = openDirectoryAt(fd, name);
         if (child < 0) continue; // removed meanwhile
         path.push(name);
-        if (enter && !enter(child, path)) {
-          closeFd(child);
-          path.pop();
-          continue;
+        let entered = false;
+        try {
+          entered = enter?.(child, path) ?? true;
+        } finally {
+          // What was not entered is left behind: the walk goes on where it was.
+          closeFd(entered ? fd : child);
+          if (entered) fd = child;
         }
-        closeFd(fd);
-        fd = child;
-        unseen.push(childDirectories(fd));
+        if (entered) unseen.push(childDirectories(fd));
+        else path.pop();
       } else {
         unseen.pop();
         const left = path.pop();
         if (left === undefined) return;
         const parentFd = openDirectoryAt(fd, '..');
         if (parentFd < 0) return; // removed meanwhile, with its parents
-        leave?.({ fd, name: left, parentFd });
-        closeFd(fd);
-        fd = parentFd;
+        try {
+          leave?.({ fd, name: left, parentFd });
+        } finally {
+          closeFd(fd);
+          fd = parentFd;
+        }
       }
     }
   } finally {

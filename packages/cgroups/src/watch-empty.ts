@@ -1,5 +1,6 @@
 import { type FdWatch, type OwnedFd, pidfdOpen, SyscallError, watchFd } from '@ns/libc';
 import type { CgroupDirectory } from './directory.ts';
+import { CgroupGoneError } from './errors.ts';
 import { processesBelow } from './processes.ts';
 import type { FileWatch } from './watch-file.ts';
 
@@ -20,7 +21,7 @@ export function watchEmpty(directory: CgroupDirectory, onEmpty: () => void): Fil
   };
   const follow = (): boolean => {
     release();
-    const pidfd = directory.gone ? undefined : openAnyMember(directory);
+    const pidfd = openAnyMember(directory);
     if (!pidfd) return false;
     const watch = watchFd(pidfd.fd, { readable: true }, () => {
       if (!follow()) onEmpty();
@@ -44,7 +45,7 @@ export function watchEmpty(directory: CgroupDirectory, onEmpty: () => void): Fil
 }
 
 function openAnyMember(directory: CgroupDirectory): OwnedFd | undefined {
-  for (const pid of processesBelow(directory)) {
+  for (const pid of membersOf(directory)) {
     if (pid === 0) continue; // of a pid namespace we do not see
     try {
       return pidfdOpen(pid);
@@ -53,4 +54,14 @@ function openAnyMember(directory: CgroupDirectory): OwnedFd | undefined {
     }
   }
   return undefined;
+}
+
+/** None, when it was removed. */
+function membersOf(directory: CgroupDirectory): readonly number[] {
+  try {
+    return processesBelow(directory);
+  } catch (error) {
+    if (error instanceof CgroupGoneError) return [];
+    throw error;
+  }
 }

@@ -39,7 +39,12 @@ export function watchFile(
     if (typeof text === 'number') close();
     onText(typeof text === 'number' ? undefined : text);
   };
-  watch = watchPriority(opened.fd, deliver);
+  try {
+    watch = watchPriority(opened.fd, deliver);
+  } catch (error) {
+    opened.close();
+    throw error;
+  }
   // Before the first read everything counts as changed; reading arms the wake-up.
   deliver();
   return {
