@@ -26,7 +26,6 @@ import {
 } from '@ns/overlayfs';
 import { type MapOwner, ownersInside, ownersOutside } from './file-owners.ts';
 import { kernelAtLeast, readHost } from './host.ts';
-import { openContainerRoot } from './in-mount-namespace.ts';
 import type { OpenedWrites } from './kept-writes.ts';
 import type { Patience } from './patience.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
@@ -267,8 +266,8 @@ export function specToFork({ name: _, writable, rootfs, ...spec }: ContainerSpec
   };
 }
 
-/** The root of a container that runs, by a process in it; or of one that does not, put together again. */
-export type ContainerRoot = { readonly run: RunHandle } | HeldOverlays;
+/** The root of a container that runs, as its processes have it; or of one that does not, put together again. */
+export type ContainerRoot = { open(): Promise<OwnedFd> } | HeldOverlays;
 
 /** The whole file system without what is mounted in it, owners as they are inside. */
 export function exportContainer(
@@ -279,11 +278,10 @@ export function exportContainer(
   const inside = namespaces.idMaps && ownersInside(namespaces.idMaps);
   const { mapOwner: chosen, ...rest } = options;
   const mapOwner = inside && chosen ? (owner: Owner) => chosen(inside(owner)) : (chosen ?? inside);
-  if ('run' in root) {
-    const { run } = root;
+  if ('open' in root) {
     return Readable.from(
       (async function* () {
-        using place = await openContainerRoot(run);
+        using place = await root.open();
         yield* treeStream(place, { ...rest, ...(mapOwner && { mapOwner }) });
       })(),
       { objectMode: false },
@@ -345,8 +343,8 @@ async function withRoot<T>(
   idMaps: ContainerDesign['namespaces']['idMaps'],
   use: (place: DirectoryPlace) => Promise<T>,
 ): Promise<T> {
-  if ('run' in root) {
-    using place = await openContainerRoot(root.run);
+  if ('open' in root) {
+    using place = await root.open();
     return await use(place);
   }
   using held = new ResourceStack();

@@ -11,12 +11,13 @@ import { isDetachable } from './detachment.ts';
 import { ContainerStateError } from './errors.ts';
 import { EventHub } from './event-hub.ts';
 import type { ExecTarget } from './exec.ts';
+import { openContainerRoot } from './in-mount-namespace.ts';
 import type { WriteLimit } from './kept-writes.ts';
 import { type Beginning, LastingResources } from './lasting-resources.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog } from './log-location.ts';
 import { liveNetworks } from './network/live-networks.ts';
-import { identifyProcess } from './process-identity.ts';
+import { identifyProcess, isEnding } from './process-identity.ts';
 import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';
 import { stateDirectory } from './state-root.ts';
@@ -127,7 +128,7 @@ export class ContainerLife {
 
   /** Its file system, also when nothing runs. */
   root(wanted: string): ContainerRoot {
-    if (this.isAlive && this.#run && !this.#isEnding) return { run: this.#run };
+    if (this.isAlive && this.#run && !this.#isEnding) return { open: () => this.during(wanted, openContainerRoot) };
     if (this.#status !== 'stopped' || this.isFound) this.alive(wanted);
     return this.holdOverlays();
   }
@@ -189,8 +190,7 @@ export class ContainerLife {
     try {
       return await act(run);
     } catch (error) {
-      if (run.launched.pidfd?.closed ?? true) throw this.refuse('ERR_NS_CONTAINER_NOT_RUNNING', wanted);
-      throw error;
+      throw this.#refusal(run, wanted) ?? error;
     }
   }
 
@@ -279,7 +279,8 @@ export class ContainerLife {
 
   /** What a command is run in. */
   execTarget(): ExecTarget {
-    const run = this.running('run a command in it');
+    const wanted = 'run a command in it';
+    const run = this.running(wanted);
     const { pid, pidfd, namespaces } = run.launched;
     const { spec } = this;
     return {
@@ -289,12 +290,19 @@ export class ContainerLife {
       pidfd: pidfd!,
       namespaces,
       cgroups: run.execCgroups,
+      refusal: () => this.#refusal(run, wanted),
     };
   }
 
   /** Why something cannot be done with it as it is. */
   refuse(code: `ERR_NS_CONTAINER_${string}`, wanted: string, hint?: string): ContainerStateError {
     return new ContainerStateError(code, this.id.slice(0, 12), this.status, wanted, hint);
+  }
+
+  /** When a run ends, what fails fails because of that; we may not have heard of it yet. */
+  #refusal({ launched }: RunHandle, wanted: string): ContainerStateError | undefined {
+    if (!isEnding(launched)) return undefined;
+    return new ContainerStateError('ERR_NS_CONTAINER_NOT_RUNNING', this.id.slice(0, 12), 'stopped', wanted);
   }
 
   async #startProgram(): Promise<void> {

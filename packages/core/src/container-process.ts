@@ -29,6 +29,8 @@ export interface Running {
   readonly warnings: readonly ContainerWarning[];
   /** Reads the last figures and frees what belongs to the process; called once, after its end. */
   finish(exit: Exit): Promise<Ending>;
+  /** What a step that failed comes from, where the step would be a riddle. */
+  refusal?(): Error | undefined;
 }
 
 /** What is known about an end besides its status. */
@@ -184,7 +186,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
       const exit = await running.launched.exited;
       const ending = await running.finish(exit);
       const failure = cause === undefined ? exit.failure : undefined;
-      if (failure && failure.step?.op !== 'exec') throw new ContainerStartError(failure);
+      if (failure && failure.step?.op !== 'exec') throw running.refusal?.() ?? new ContainerStartError(failure);
       await Promise.all(collected);
       const notExecuted = failure && new ContainerStartError(failure);
       const encode = (fd: 1 | 2) => (options.encoding === 'buffer' ? output.bytes(fd) : output.text(fd)) as Output;

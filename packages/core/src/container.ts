@@ -529,10 +529,8 @@ export class Container implements AsyncDisposable {
    */
   async mount(mount: MountSpec, patience: Patience = {}): Promise<void> {
     const checked = validateMount(mount);
-    const run = this.#life.alive('mount something in it');
-    const add = () => this.#mounts.add(run, checked);
-    const takeAway = () => this.#mounts.remove(run, checked.target);
-    return patientlyMade('mounting', checkCall('patience', patience), add, takeAway);
+    const add = () => this.#life.during('mount something in it', (run) => this.#mounts.add(run, checked));
+    return patientlyMade('mounting', checkCall('patience', patience), add, () => this.unmount(checked.target));
   }
 
   /**
@@ -542,8 +540,9 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_NOT_MOUNTED`
    */
   async unmount(target: string, patience: Patience = {}): Promise<void> {
-    const run = this.#life.alive('unmount something in it');
-    return patiently('unmounting', checkCall('patience', patience), () => this.#mounts.remove(run, target));
+    return patiently('unmounting', checkCall('patience', patience), () =>
+      this.#life.during('unmount something in it', (run) => this.#mounts.remove(run, target)),
+    );
   }
 
   /**

@@ -42,6 +42,8 @@ export interface ExecTarget {
   /** Descriptors of its namespaces, where a pidfd is not enough. */
   readonly namespaces: ReadonlyMap<NamespaceKind, OwnedFd>;
   readonly cgroups: ExecCgroups | undefined;
+  /** Why a command cannot be run in it any more; undefined while one can. */
+  refusal(): Error | undefined;
 }
 
 /** Runs a command in a running container. When it settles, every process it started is gone. */
@@ -51,14 +53,14 @@ export function exec(
   target: () => ExecTarget,
 ): ContainerProcess<string | Buffer> {
   return new ContainerProcess({ ...options, command: argv }, async (streams) => {
-    const { cgroups, spec } = target();
+    const { cgroups, spec, refusal } = target();
     const cgroup = await cgroups?.take(spec);
     try {
       // It may have ended meanwhile: asked again, it says so.
       return start(argv, options, target(), cgroup, streams);
     } catch (error) {
       await cgroup?.[Symbol.asyncDispose]();
-      throw error;
+      throw refusal() ?? error;
     }
   });
 }
@@ -92,6 +94,7 @@ function start(
   return {
     launched,
     warnings: design.warnings,
+    refusal: target.refusal,
     async finish(exit) {
       // Whatever it left behind, also what has double-forked.
       await cgroup?.kill();

@@ -1,5 +1,5 @@
 import { helperName, launch, type NamespaceKind, type Step } from '@ns/launch';
-import { O, type OwnedFd, open, ResourceStack } from '@ns/libc';
+import { NsError, O, type OwnedFd, open, pidfdSendSignal, ResourceStack } from '@ns/libc';
 import type { RunHandle } from './run-handle.ts';
 
 /** A container's run. */
@@ -43,7 +43,14 @@ export function takeFromMountNamespace(run: Target, work: HelperWork): Promise<O
  * not, while a process of the library is what has that pid.
  */
 export async function openContainerRoot(run: Target): Promise<OwnedFd> {
-  if (process.geteuid!() === 0) return open(`/proc/${run.launched.pid}/root`, O.PATH | O.DIRECTORY);
+  if (process.geteuid!() === 0) {
+    const { pid, pidfd } = run.launched;
+    const root = open(`/proc/${pid}/root`, O.PATH | O.DIRECTORY);
+    if (pidfdSendSignal(pidfd!.fd, 0)) return root;
+    // Another process has got its pid.
+    root.close();
+    throw new NsError('ERR_NS_CONTAINER_NOT_RUNNING', 'the container has ended', { hint: 'Call restart()' });
+  }
   return takeFromMountNamespace(run, { inside: [{ op: 'handOver', handle: 'root' }] });
 }
 

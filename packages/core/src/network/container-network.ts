@@ -36,6 +36,8 @@ export class ContainerNetwork implements AsyncDisposable {
   readonly #netns: NetNamespace;
   readonly #connections = new Map<string, Connection>();
   readonly #servers = new NameServer();
+  #turn: Promise<unknown> = Promise.resolve();
+  #ended = false;
   #pid: number | undefined;
   #bandwidth: Bandwidth;
   #egress: EgressOptions | undefined;
@@ -68,7 +70,14 @@ export class ContainerNetwork implements AsyncDisposable {
 
   /** The namespace of a running container that was made without a network. */
   static async adopt(id: string, spec: ContainerSpec, pid: number): Promise<ContainerNetwork> {
-    const network = new ContainerNetwork(id, spec, await NetNamespace.open({ pid }));
+    const netns = await NetNamespace.open({ pid });
+    const adopted = liveNetworks.get(id);
+    if (adopted) {
+      // By another call, meanwhile.
+      netns.close();
+      return adopted;
+    }
+    const network = new ContainerNetwork(id, spec, netns);
     network.#pid = pid;
     network.#register();
     return network;
@@ -111,11 +120,19 @@ export class ContainerNetwork implements AsyncDisposable {
     this.#pid = pid;
     this.#onRefused = onRefused;
     // A restarted container has the files of its first run.
-    replaceFiles(pid, this.files);
+    replaceFiles(pid, this.#netns, this.files);
   }
 
   /** Connects it to another network while it runs. */
-  async connect(attachment: NetworkAttachment): Promise<Endpoint> {
+  connect(attachment: NetworkAttachment): Promise<Endpoint> {
+    return this.#inTurn(() => this.#connect(attachment));
+  }
+
+  async #connect(attachment: NetworkAttachment): Promise<Endpoint> {
+    if (this.#ended)
+      throw new NsError('ERR_NS_CONTAINER_NOT_RUNNING', `container ${this.#id.slice(0, 12)} has ended`, {
+        hint: 'Call start() or restart() first',
+      });
     const wayOut = [...this.#connections.values()].every(({ hold }) => hold.network.backend.record.internal);
     const hold = await holdNetwork(nameOf(attachment.network));
     try {
@@ -134,7 +151,11 @@ export class ContainerNetwork implements AsyncDisposable {
   }
 
   /** Disconnects it from a network. Idempotent. */
-  async disconnect(name: string): Promise<void> {
+  disconnect(name: string): Promise<void> {
+    return this.#inTurn(() => this.#disconnect(name));
+  }
+
+  async #disconnect(name: string): Promise<void> {
     const connection = this.#connections.get(name);
     if (!connection) return;
     this.#connections.delete(name);
@@ -164,8 +185,13 @@ export class ContainerNetwork implements AsyncDisposable {
     for (const { endpoint } of this.#connections.values()) await limitBandwidth(endpoint, this.#netns, this.#bandwidth);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
     liveNetworks.delete(this.#id);
+    return this.#inTurn(() => this.#dispose());
+  }
+
+  async #dispose(): Promise<void> {
+    this.#ended = true;
     await this.#servers.close();
     const connections = [...this.#connections.values()];
     this.#connections.clear();
@@ -174,6 +200,13 @@ export class ContainerNetwork implements AsyncDisposable {
     this.#netns.close();
     unmarkOwner(this.#id);
     if (failures.length > 0) throw new AggregateError(failures, 'a network could not be left');
+  }
+
+  /** What one call makes another must find whole: two connect it at once, or it ends meanwhile. */
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(act);
+    this.#turn = turn.catch(() => {});
+    return turn;
   }
 
   #register(): void {
@@ -273,7 +306,7 @@ export class ContainerNetwork implements AsyncDisposable {
 
   async #refreshNames(): Promise<void> {
     await this.#followNames();
-    if (this.#pid !== undefined) replaceFiles(this.#pid, this.files);
+    if (this.#pid !== undefined) replaceFiles(this.#pid, this.#netns, this.files);
   }
 
   get #networks(): OpenedNetwork[] {

@@ -1,5 +1,6 @@
-import { writeFileSync } from 'node:fs';
-import { O, open, openat2, RESOLVE, SyscallError } from '@ns/libc';
+import { readlinkSync, writeFileSync } from 'node:fs';
+import { O, type OwnedFd, open, openat2, RESOLVE, SyscallError } from '@ns/libc';
+import type { NetNamespace } from '@ns/netns';
 import type { PlacedFile } from '../plan/root-steps.ts';
 import type { NetworkSpec } from './network-spec.ts';
 
@@ -45,9 +46,10 @@ export function networkFiles({ names, addresses, nameservers, extraHosts = {}, d
   ];
 }
 
-/** Writes them into a running container, as far as it lets itself be written to. */
-export function replaceFiles(pid: number, files: readonly PlacedFile[]): void {
-  using root = open(`/proc/${pid}/root`, O.PATH | O.DIRECTORY);
+/** Writes them into a running container, as far as it is there and lets itself be written to. */
+export function replaceFiles(pid: number, netns: NetNamespace, files: readonly PlacedFile[]): void {
+  using root = rootOf(pid, netns);
+  if (!root) return;
   for (const { path, content } of files) {
     try {
       // Whatever the container has put in the place of these files: a link leads nowhere outside, a FIFO does not hold us.
@@ -63,6 +65,21 @@ export function replaceFiles(pid: number, files: readonly PlacedFile[]): void {
     }
   }
 }
+
+/** Root of the process with this pid in this namespace: whoever else has got the pid since has another. */
+function rootOf(pid: number, netns: NetNamespace): OwnedFd | undefined {
+  let root: OwnedFd | undefined;
+  try {
+    root = open(`/proc/${pid}/root`, O.PATH | O.DIRECTORY);
+    if (readlinkSync(`/proc/${pid}/ns/net`) === `net:[${netns.id}]`) return root;
+  } catch (error) {
+    if (!gone.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  }
+  root?.close();
+  return undefined;
+}
+
+const gone: ReadonlySet<string> = new Set(['ENOENT', 'ESRCH']);
 
 const ignored: ReadonlySet<string> = new Set(['EROFS', 'ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO', 'EISDIR', 'EACCES']);
 

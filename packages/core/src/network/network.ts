@@ -1,8 +1,9 @@
 import { NsError, SpecError } from '@ns/libc';
 import type { EgressOptions, Endpoint } from '@ns/netns';
 import { findState } from '../container-state.ts';
+import { ContainerStateError } from '../errors.ts';
 import { type Patience, patiently, patientlyMade } from '../patience.ts';
-import { isOurs } from '../process-identity.ts';
+import { isAlive, isExiting, isOurs } from '../process-identity.ts';
 import { checkCall } from '../validate-calls.ts';
 import { liveNetworks } from './live-networks.ts';
 import type { NetworkOptions } from './network-options.ts';
@@ -143,8 +144,13 @@ export class Network implements AsyncDisposable {
         },
       );
     const { ContainerNetwork } = await import('./container-network.ts');
-    const live = liveNetworks.get(id) ?? (await ContainerNetwork.adopt(id, spec, init.pid));
-    return live.connect({ ...options, network: this.name });
+    try {
+      const live = liveNetworks.get(id) ?? (await ContainerNetwork.adopt(id, spec, init.pid));
+      return await live.connect({ ...options, network: this.name });
+    } catch (error) {
+      if (isAlive(init) && !isExiting(init.pid)) throw error;
+      throw new ContainerStateError('ERR_NS_CONTAINER_NOT_RUNNING', id.slice(0, 12), 'stopped', 'connect it');
+    }
   }
 
   /** Disconnects a container, of whatever process; its link, addresses, ports and names go. Idempotent. */
