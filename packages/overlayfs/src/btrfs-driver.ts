@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -85,17 +85,21 @@ export class BtrfsDriver implements StorageDriver, WholeDriver {
     if (!isBtrfs(bases.fd))
       throw new UnavailableError('the btrfs driver', `${this.#bases} is not on btrfs`, 'Use the overlay driver');
     const name = createHash('sha256').update(layers.join('\0')).digest('hex');
-    if (!existsSync(join(this.#bases, name))) {
-      const temporary = `${name}.${process.pid}.new`;
-      destroySubvolume(bases.fd, temporary);
-      createSubvolume(bases.fd, temporary);
-      await flatten(layers, join(this.#bases, temporary));
-      await rename(join(this.#bases, temporary), join(this.#bases, name)).catch((error: unknown) => {
-        // Made by somebody else meanwhile.
-        if (!hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw error;
-        destroySubvolume(bases.fd, temporary);
-      });
-    }
+    if (!existsSync(join(this.#bases, name))) await this.#makeBase(bases, layers, name);
     return open(join(this.#bases, name), O.RDONLY | O.DIRECTORY);
+  }
+
+  async #makeBase(bases: OwnedFd, layers: readonly string[], name: string): Promise<void> {
+    // Two roots of the same layers may be made at once, here or by another process.
+    const temporary = `${name}.${randomUUID()}.new`;
+    createSubvolume(bases.fd, temporary);
+    try {
+      await flatten(layers, join(this.#bases, temporary));
+      await rename(join(this.#bases, temporary), join(this.#bases, name));
+    } catch (error) {
+      destroySubvolume(bases.fd, temporary);
+      // Made by somebody else meanwhile.
+      if (!hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw error;
+    }
   }
 }

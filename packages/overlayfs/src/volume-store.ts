@@ -106,12 +106,19 @@ export class VolumeStore {
   /** All volumes, by name. */
   async list(): Promise<VolumeStatus[]> {
     const names = await readdir(this.#dir).catch(() => []);
-    return Promise.all(
+    const found = await Promise.all(
       names
         .filter((name) => NAME.test(name))
         .sort()
-        .map((name) => this.get(name)),
+        .map((name) =>
+          this.get(name).catch((error: unknown) => {
+            // Removed meanwhile.
+            if (!hasCode(error, 'ERR_NS_NO_SUCH_VOLUME')) throw error;
+            return undefined;
+          }),
+        ),
     );
+    return found.filter((volume) => volume !== undefined);
   }
 
   /** Says that `user` (a container's id) uses the volume, until {@link release}. Idempotent. */
@@ -180,16 +187,36 @@ export class VolumeStore {
     try {
       await rmdir(join(path, 'users'));
     } catch (cause) {
-      if (hasCode(cause, 'ENOENT')) return;
+      if (hasCode(cause, 'ENOENT')) return this.#removeRest(path);
       const { usedBy } = await this.get(name);
       throw new NsError('ERR_NS_VOLUME_IN_USE', `the volume ${name} is used by ${usedBy.join(', ')}`, {
         cause,
         hint: 'Remove them first',
       });
     }
+    const aside = await this.#takeAside(path);
+    if (aside !== undefined) await this.#drop(aside);
+  }
+
+  /** Who began to remove it was killed, and nobody could remove it or make another one of its name. */
+  async #removeRest(path: string): Promise<void> {
+    const aside = await this.#takeAside(path);
+    if (aside === undefined) return;
+    // Another one has been made since we looked.
+    if (existsSync(join(aside, 'users'))) await rename(aside, path);
+    else await this.#drop(aside);
+  }
+
+  /** Gone for all who look for it by its name. `undefined` when it was gone. */
+  async #takeAside(path: string): Promise<string | undefined> {
     const aside = join(this.#dir, `.old-${randomBytes(8).toString('hex')}`);
-    await rename(path, aside).catch(ignoreMissing);
-    await this.#drop(aside);
+    try {
+      await rename(path, aside);
+      return aside;
+    } catch (error) {
+      ignoreMissing(error);
+      return undefined;
+    }
   }
 
   async #drop(path: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, existsSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, readdirSync, rmdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { VolumeStore } from '@ns/overlayfs';
 import { needs, notRoot } from '@ns/testing';
@@ -44,6 +44,16 @@ it('is not removed while it is used', async () => {
   await volumes.release('data', 'c2');
   await volumes.remove('data');
   await volumes.release('data', 'c2');
+});
+
+it('one whose removal was broken off hides no other, and can be removed and made again', async () => {
+  await volumes.create({ name: 'whole' });
+  const { path } = await volumes.create({ name: 'half' });
+  rmdirSync(join(path, '../users')); // the first step of remove()
+  expect((await volumes.list()).map(({ name }) => name)).toEqual(['whole']);
+  await volumes.remove('half');
+  expect(readdirSync(join(scratch.path, 'volumes'))).toEqual(['whole']);
+  await volumes.create({ name: 'half' });
 });
 
 it('is filled from the image once, and from inside the image only', async () => {

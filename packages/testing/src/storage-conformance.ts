@@ -136,6 +136,18 @@ export function storageDriverConformance(subject: StorageConformanceSubject): vo
     await root.remove();
   });
 
+  test('roots of the same layers can be made at once', async ({ driver, directory }, layers) => {
+    // So many that they are not made in one turn of the event loop.
+    const files = Object.fromEntries(Array.from({ length: 500 }, (_, n) => [`many/${n}`, String(n)]));
+    const spec = { layers: [...layers, layer(join(directory, 'many'), files)] };
+    const roots = await Promise.all(['one', 'two', 'three'].map((id) => driver.create(id, spec)));
+    for (const root of roots) {
+      await inside(root, (path) => expect(readdirSync(join(path, 'many')).length).toBe(500));
+      expect(await changes(root)).toEqual([]);
+      await root.remove();
+    }
+  });
+
   test('roots of the same layers are apart, and layers are not written to', async ({ driver }, layers) => {
     const one = await driver.create('one', { layers });
     const two = await driver.create('two', { layers });
