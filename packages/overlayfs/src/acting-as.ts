@@ -1,13 +1,13 @@
-import { allocate, check, SYS, syscall } from '@ns/libc';
-import type { Owner } from './tar-stream.ts';
+import { allocate, check, LINUX_CAPABILITY_VERSION_3, SYS, syscall } from '@ns/libc';
+import type { Owner } from './owner.ts';
 import type { Steps } from './time-slices.ts';
 
 /* The ids with which this thread appears to file systems, setfsuid(2) and setfsgid(2): what it makes belongs to them. Only
    ever around synchronous work, so that nothing else of this process runs meanwhile; other threads are not concerned. */
 
-/** _LINUX_CAPABILITY_VERSION_3, and the calling thread. */
+/** struct __user_cap_header_struct; pid 0 is the calling thread. */
 const header = allocate(8);
-header.bytes.writeUInt32LE(0x20080522, 0);
+header.bytes.writeUInt32LE(LINUX_CAPABILITY_VERSION_3, 0);
 /** struct __user_cap_data_struct[2]: effective, permitted, inheritable. */
 const capabilities = allocate(24);
 

@@ -1,10 +1,9 @@
-import { listXattrs } from '@ns/libc';
-import { checkKeys } from './check-keys.ts';
+import { listXattrs, onlyKnownKeys } from '@ns/libc';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import type { OwnershipPolicy, PrivilegePolicy, Skipped } from './file-metadata.ts';
 import { fileType } from './file-type.ts';
+import type { Owner } from './owner.ts';
 import { assertSelfContained } from './self-contained.ts';
-import type { Owner } from './tar-stream.ts';
 import { drain, type Steps } from './time-slices.ts';
 import { TreeApplier } from './tree-applier.ts';
 import { walkLayer } from './walk-layer.ts';
@@ -62,7 +61,7 @@ export async function applyChanges(
   target: DirectoryPlace,
   options: ApplyChangesOptions = {},
 ): Promise<AppliedChanges> {
-  checkKeys(options, ['select', 'ownership', 'privileges', 'mapOwner', 'whiteouts', 'signal']);
+  onlyKnownKeys(options, ['select', 'ownership', 'privileges', 'mapOwner', 'whiteouts', 'signal'], '');
   using from = openDirectory(upper);
   using to = openDirectory(target);
   using applier = new TreeApplier(to, {

@@ -1,11 +1,10 @@
-import type { OwnedFd } from '@ns/libc';
+import { type OwnedFd, onlyKnownKeys } from '@ns/libc';
 import { ArchiveError } from './archive-error.ts';
-import { checkKeys } from './check-keys.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import type { OwnershipPolicy, Skipped } from './file-metadata.ts';
 import { LayerUnpacker, type WhiteoutTarget } from './layer-unpacker.ts';
+import type { Owner } from './owner.ts';
 import { TarReader } from './tar-reader.ts';
-import type { Owner } from './tar-stream.ts';
 
 /** How {@link applyLayer} unpacks. */
 export interface ApplyLayerOptions {
@@ -62,7 +61,7 @@ export async function applyLayer(
   directory: DirectoryPlace,
   options: ApplyLayerOptions = {},
 ): Promise<AppliedLayer> {
-  checkKeys(options, ['whiteouts', 'ownership', 'mapOwner', 'devices', 'maxBytes', 'maxEntries', 'signal']);
+  onlyKnownKeys(options, ['whiteouts', 'ownership', 'mapOwner', 'devices', 'maxBytes', 'maxEntries', 'signal'], '');
   using root: OwnedFd = openDirectory(directory);
   using unpacker = new LayerUnpacker(root, {
     whiteouts: options.whiteouts ?? 'delete',

@@ -4,7 +4,7 @@ import { type CopyMethod, FileCopier } from './file-copier.ts';
 import { applyMetadata, type OwnershipPolicy, readXattrs, type Skipped } from './file-metadata.ts';
 import { inodeKey, isDirectory, isSocket } from './file-type.ts';
 import { applyOverlayXattrs } from './overlay-xattrs.ts';
-import type { Owner } from './tar-stream.ts';
+import type { Owner } from './owner.ts';
 import type { Steps } from './time-slices.ts';
 import { walkLayer } from './walk-layer.ts';
 

@@ -1,11 +1,22 @@
-import { check, ERRNO, O, OwnedFd, openAt, SpecError, type Stat, SyscallError, statAt, statFd } from '@ns/libc';
+import {
+  check,
+  ERRNO,
+  O,
+  OwnedFd,
+  onlyKnownKeys,
+  openAt,
+  SpecError,
+  type Stat,
+  SyscallError,
+  statAt,
+  statFd,
+} from '@ns/libc';
 import { resolveInRoot } from '@ns/mounts';
 import { actingAs, stepsAs } from './acting-as.ts';
-import { checkKeys } from './check-keys.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import type { OwnershipPolicy, PrivilegePolicy, Skipped } from './file-metadata.ts';
 import { isDirectory } from './file-type.ts';
-import type { Owner } from './tar-stream.ts';
+import type { Owner } from './owner.ts';
 import { drain, type Steps } from './time-slices.ts';
 import { TreeApplier } from './tree-applier.ts';
 import { UnsafePathError } from './unsafe-path-error.ts';
@@ -72,7 +83,7 @@ export async function copyTree(
   toPath: string,
   options: CopyTreeOptions = {},
 ): Promise<CopiedTree> {
-  checkKeys(options, ['ownership', 'privileges', 'mapOwner', 'makeParents', 'createAs', 'signal']);
+  onlyKnownKeys(options, ['ownership', 'privileges', 'mapOwner', 'makeParents', 'createAs', 'signal'], '');
   using from = openDirectory(fromRoot);
   using to = openDirectory(toRoot);
   const source = findSource(from, fromPath);
@@ -144,11 +155,10 @@ function findDestination(
   if (there && (source.contents || path.endsWith('/')))
     throw new UnsafePathError(path, 'a file stands where a directory shall be');
   if (source.contents) return { directory: resolveInRoot(root.fd, path, { create: 'directory' }), name: '' };
-  if (!there && path.endsWith('/') && !isDirectory(source.stat) && !makeParents) {
+  if (!there && path.endsWith('/') && !isDirectory(source.stat)) {
+    if (makeParents) return { directory: resolveInRoot(root.fd, path, { create: 'directory' }), name: source.name };
     throw new SyscallError('openat2', ERRNO.ENOENT, { path, doing: `copy a file into the directory '${path}'` });
   }
-  if (!there && path.endsWith('/') && !isDirectory(source.stat))
-    return { directory: resolveInRoot(root.fd, path, { create: 'directory' }), name: source.name };
   const { directory, name } = split(path.replace(/\/+$/, ''), 'toPath');
   return { directory: resolveInRoot(root.fd, directory, makeParents ? { create: 'directory' } : {}), name };
 }

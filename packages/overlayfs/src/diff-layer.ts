@@ -1,11 +1,11 @@
+import { onlyKnownKeys } from '@ns/libc';
 import { type Change, summarize } from './change.ts';
 import { ChangeStream } from './change-stream.ts';
-import { checkKeys } from './check-keys.ts';
 import { type NamedFile, sameFile } from './compare-files.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import { findChanges } from './find-changes.ts';
 import { LowerView } from './lower-view.ts';
-import type { Owner } from './tar-stream.ts';
+import type { Owner } from './owner.ts';
 import type { Steps } from './time-slices.ts';
 import { type WalkOptions, walkLayer } from './walk-layer.ts';
 import { overlayXattr, type WhiteoutForm } from './whiteouts.ts';
@@ -46,7 +46,7 @@ export function diffLayer(
   lowers?: DirectoryPlace | readonly DirectoryPlace[],
   options: DiffLayerOptions = {},
 ): ChangeStream {
-  checkKeys(options, ['whiteouts', 'mapOwner', 'signal']);
+  onlyKnownKeys(options, ['whiteouts', 'mapOwner', 'signal'], '');
   const { whiteouts = 'overlay', mapOwner, signal } = options;
   const walk: WalkOptions = { whiteouts, ...(mapOwner && { mapOwner }) };
   if (lowers === undefined) return new ChangeStream(() => changesByMarks(upper, walk), signal);

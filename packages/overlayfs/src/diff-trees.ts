@@ -1,6 +1,6 @@
+import { onlyKnownKeys } from '@ns/libc';
 import type { Change } from './change.ts';
 import { ChangeStream } from './change-stream.ts';
-import { checkKeys } from './check-keys.ts';
 import { type Comparison, sameFile } from './compare-files.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import { findChanges } from './find-changes.ts';
@@ -31,7 +31,7 @@ export interface DiffTreesOptions {
  * ```
  */
 export function diffTrees(before: DirectoryPlace, after: DirectoryPlace, options: DiffTreesOptions = {}): ChangeStream {
-  checkKeys(options, ['compare', 'crossMounts', 'signal']);
+  onlyKnownKeys(options, ['compare', 'crossMounts', 'signal'], '');
   const { compare = 'content', crossMounts = false, signal } = options;
   return new ChangeStream(function* (): Steps<Change> {
     using tree = openDirectory(after);

@@ -23,6 +23,7 @@ export { createOverlay, MAX_LOWER_LAYERS, type MountOverlayOptions, mountOverlay
 export { OverlayDriver } from './overlay-driver.ts';
 export { OverlayMount } from './overlay-mount.ts';
 export { type OverlayOptions, type OverlayParameter, overlayParameters } from './overlay-options.ts';
+export type { Owner } from './owner.ts';
 export {
   createSizedDirectory,
   openSizedDirectory,
@@ -32,7 +33,7 @@ export {
 } from './sized-directory.ts';
 export { type Fork, forkUpper, snapshot } from './snapshot.ts';
 export type { StorageDriver, StorageDriverName, WritableRoot, WritableRootSpec } from './storage-driver.ts';
-export { diffStream, type Owner, stackStream, type TarOptions, treeStream } from './tar-stream.ts';
+export { diffStream, stackStream, type TarOptions, treeStream } from './tar-stream.ts';
 export { UnsafePathError } from './unsafe-path-error.ts';
 export { flatten, VfsDriver } from './vfs-driver.ts';
 export { type Volume, type VolumeStatus, VolumeStore } from './volume-store.ts';

@@ -6,8 +6,9 @@ import { type ApplyLayerOptions, applyLayer } from './apply-layer.ts';
 import { ArchiveError } from './archive-error.ts';
 import { type CopyTally, copyInto, copyRootMetadata } from './copy-into.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
+import type { Owner } from './owner.ts';
 import { removeTree } from './remove-tree.ts';
-import { diffStream, type Owner } from './tar-stream.ts';
+import { diffStream } from './tar-stream.ts';
 import { drain } from './time-slices.ts';
 
 /** A layer in a {@link LayerStore}. */

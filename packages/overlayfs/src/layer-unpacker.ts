@@ -22,11 +22,11 @@ import { applyMetadata, applyXattrsAndTimes, type OwnershipPolicy, type Skipped 
 import { isDirectory } from './file-type.ts';
 import { NewFileMetadata } from './new-file-metadata.ts';
 import { markForAnyMount } from './overlay-xattrs.ts';
+import type { Owner } from './owner.ts';
 import { removeTreeNow } from './remove-tree.ts';
 import { SparseWriter } from './sparse-writer.ts';
 import { TYPE } from './tar-format.ts';
 import type { TarMember, TarSink } from './tar-reader.ts';
-import type { Owner } from './tar-stream.ts';
 import { join } from './walk-layer.ts';
 import {
   hiddenBy,
@@ -265,8 +265,9 @@ export class LayerUnpacker implements TarSink, Disposable {
     closeFd(fd);
     for (const name of names) {
       const path = join(directory, name);
+      const there = statAt(parent.fd, name);
       if (!this.#own.has(path)) this.#remove(parent.fd, name, path, true);
-      else if (isDirectory(statAt(parent.fd, name)!)) this.#deleteBelow(path);
+      else if (there && isDirectory(there)) this.#deleteBelow(path);
     }
   }
 

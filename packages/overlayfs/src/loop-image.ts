@@ -9,9 +9,8 @@ import {
   O,
   type OwnedFd,
   open,
-  SYS,
   SyscallError,
-  syscall,
+  tryLock,
   UnavailableError,
 } from '@ns/libc';
 import { createMount } from '@ns/mounts';
@@ -23,8 +22,6 @@ const LO_FLAGS_AUTOCLEAR = 4;
 const CONFIG_SIZE = 304;
 const FLAGS_AT = 60;
 const RACES = 32;
-/** <sys/file.h> */
-const LOCK_EX_NB = 2 | 4;
 /** The kernel frees a loop device a moment after its last mount is gone. */
 const LOCK_WAIT_MS = 2_000;
 const LOCK_RETRY_MS = 10;
@@ -82,10 +79,7 @@ export async function mountLoopImage(path: string): Promise<OwnedFd> {
   // Two mounts of one image destroy it. The lock is that of the open file, which the loop device keeps for as long as it lives.
   using image = open(path, O.RDWR);
   const deadline = performance.now() + LOCK_WAIT_MS;
-  for (;;) {
-    const locked = syscall(SYS.flock, image.fd, LOCK_EX_NB);
-    if (locked === 0) break;
-    if (locked !== -ERRNO.EAGAIN) check('flock', locked, { path });
+  while (!tryLock(image.fd)) {
     if (performance.now() > deadline)
       throw new NsError('ERR_NS_IN_USE', `${path} is mounted already`, {
         hint: 'One container at a time can write to it: stop the other one',

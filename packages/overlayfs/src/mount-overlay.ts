@@ -8,6 +8,7 @@ import {
   fsopen,
   O,
   type OwnedFd,
+  onlyKnownKeys,
   open,
   ResourceStack,
   SpecError,
@@ -17,12 +18,11 @@ import {
 } from '@ns/libc';
 import { attachMount, createBind, type Place, parseMountOptions, withMessages } from '@ns/mounts';
 import { actingAs } from './acting-as.ts';
-import { checkKeys } from './check-keys.ts';
 import { type DirectoryPlace, placeName } from './directory-place.ts';
 import { overlayByMount2 } from './overlay-by-mount2.ts';
 import { OverlayMount } from './overlay-mount.ts';
 import { type OverlayOptions, overlayParameters } from './overlay-options.ts';
-import type { Owner } from './tar-stream.ts';
+import type { Owner } from './owner.ts';
 
 /** The kernel's OVL_MAX_STACK. */
 export const MAX_LOWER_LAYERS = 500;
@@ -43,21 +43,22 @@ export interface MountOverlayOptions extends OverlayOptions {
 }
 
 const overlayKeys = [
-  ...[
-    'lower',
-    'upper',
-    'work',
-    'target',
-    'options',
-    'source',
-    'mounter',
-    'userxattr',
-    'redirectDir',
-    'metacopy',
-    'index',
-  ],
-  ...['volatile', 'xino', 'nfsExport', 'uuid'],
-];
+  'lower',
+  'upper',
+  'work',
+  'target',
+  'options',
+  'source',
+  'mounter',
+  'userxattr',
+  'redirectDir',
+  'metacopy',
+  'index',
+  'volatile',
+  'xino',
+  'nfsExport',
+  'uuid',
+] satisfies (keyof MountOverlayOptions)[];
 
 // Overlayfs answers most mistakes with few errnos. From Documentation/filesystems/overlayfs.rst and fs/overlayfs/super.c.
 const hints: Readonly<Record<string, string>> = {
@@ -83,7 +84,7 @@ const hints: Readonly<Record<string, string>> = {
  * @throws SyscallError with the kernel's own words in the hint
  */
 export function createOverlay(overlay: Omit<MountOverlayOptions, 'target'>): OwnedFd {
-  checkKeys(overlay, overlayKeys);
+  onlyKnownKeys(overlay, overlayKeys, '');
   const { mounter, ...rest } = overlay;
   return mounter ? actingAs(mounter, () => create(rest)) : create(rest);
 }

@@ -1,10 +1,9 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { O, type OwnedFd, open, SpecError, UnavailableError } from '@ns/libc';
+import { O, type OwnedFd, onlyKnownKeys, open, SpecError, UnavailableError } from '@ns/libc';
 import { createMount } from '@ns/mounts';
 import { createSubvolume, destroySubvolume, isBtrfs, limitSubvolume } from './btrfs-subvolume.ts';
-import { checkKeys } from './check-keys.ts';
 import { createLoopImage, mountLoopImage } from './loop-image.ts';
 import { limitProject } from './project-quota.ts';
 
@@ -123,7 +122,7 @@ export async function createSizedDirectory(
   sizeBytes: number,
   options: SizedDirectoryOptions = {},
 ): Promise<SizedDirectory> {
-  checkKeys(options, ['inodes', 'ownIds', 'methods']);
+  onlyKnownKeys(options, ['inodes', 'ownIds', 'methods'], '');
   const { inodes, ownIds = false } = options;
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0)
     throw new SpecError('size', 'a positive number of bytes', sizeBytes);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { SpecError } from '@ns/libc';
 import { type CopyTally, copyInto, copyRootMetadata } from './copy-into.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
-import type { Owner } from './tar-stream.ts';
+import type { Owner } from './owner.ts';
 import { drain } from './time-slices.ts';
 
 /**

@@ -122,16 +122,12 @@ export function checksum(header: Buffer): number {
   return sum;
 }
 
-/** One pax record, `30 mtime=1350244992.023960108\n`: its own length counts. */
-export function paxRecord(key: string, value: string | Buffer): Buffer {
-  const body = Buffer.concat([
-    Buffer.from(` ${key}=`),
-    typeof value === 'string' ? Buffer.from(value) : value,
-    Buffer.from('\n'),
-  ]);
+/** One pax record, `30 mtime=1350244992.023960108\n`: its own length counts. Every character is a byte. */
+export function paxRecord(key: string, value: string): string {
+  const body = ` ${key}=${value}\n`;
   let length = body.length + String(body.length).length;
   if (String(length).length + body.length !== length) length = body.length + String(length).length;
-  return Buffer.concat([Buffer.from(String(length)), body]);
+  return `${length}${body}`;
 }
 
 /** The records of a pax header; `undefined` when it is malformed. Values are bytes. */

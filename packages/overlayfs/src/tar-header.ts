@@ -1,5 +1,5 @@
 import { encodeFileName } from '@ns/libc';
-import { BLOCK, field, padding, paxTime, putNumber, TYPE } from './tar-format.ts';
+import { BLOCK, field, padding, paxRecord, paxTime, putNumber, TYPE } from './tar-format.ts';
 
 /** What a tar archive says of one file. */
 export interface TarEntry {
@@ -181,26 +181,18 @@ function paxRecords(
   const longName = typeof name !== 'string' || name.length > NAME_LENGTH;
   const longLink = typeof link !== 'string' || link.length > LINK_LENGTH;
   // Pax text is UTF-8; names that are not have to say so first.
-  if ((longName || longLink) && (!isUtf8Text(path) || !isUtf8Text(linkName))) text += record('hdrcharset', 'BINARY');
-  if (longName) text += record('path', latin1(name));
-  if (longLink) text += record('linkpath', latin1(link));
-  if (size > MAX_OCTAL_SIZE) text += record('size', String(size));
-  if (uid > MAX_OCTAL_ID) text += record('uid', String(uid));
-  if (gid > MAX_OCTAL_ID) text += record('gid', String(gid));
+  if ((longName || longLink) && (!isUtf8Text(path) || !isUtf8Text(linkName))) text += paxRecord('hdrcharset', 'BINARY');
+  if (longName) text += paxRecord('path', latin1(name));
+  if (longLink) text += paxRecord('linkpath', latin1(link));
+  if (size > MAX_OCTAL_SIZE) text += paxRecord('size', String(size));
+  if (uid > MAX_OCTAL_ID) text += paxRecord('uid', String(uid));
+  if (gid > MAX_OCTAL_ID) text += paxRecord('gid', String(gid));
   if (mtimeNsec !== 0 || mtimeSec < 0 || mtimeSec > MAX_OCTAL_SIZE)
-    text += record('mtime', paxTime(mtimeSec, mtimeNsec));
+    text += paxRecord('mtime', paxTime(mtimeSec, mtimeNsec));
   if (xattrs && xattrs.size > 0)
     for (const [attribute, value] of xattrs)
-      text += record(`SCHILY.xattr.${latin1(encodeFileName(attribute))}`, value.toString('latin1'));
+      text += paxRecord(`SCHILY.xattr.${latin1(encodeFileName(attribute))}`, value.toString('latin1'));
   return text === '' ? undefined : Buffer.from(text, 'latin1');
-}
-
-/** One pax record, `30 mtime=1350244992.023960108\n`: its own length counts. Every character is a byte. */
-function record(key: string, value: string): string {
-  const body = ` ${key}=${value}\n`;
-  let length = body.length + String(body.length).length;
-  if (String(length).length + body.length !== length) length = body.length + String(length).length;
-  return `${length}${body}`;
 }
 
 const latin1 = (bytes: string | Buffer): string => (typeof bytes === 'string' ? bytes : bytes.toString('latin1'));

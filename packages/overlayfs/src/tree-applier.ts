@@ -29,8 +29,8 @@ import {
   type Skipped,
 } from './file-metadata.ts';
 import { inodeKey, isDevice, isDirectory, isSocket } from './file-type.ts';
+import type { Owner } from './owner.ts';
 import { removeTree } from './remove-tree.ts';
-import type { Owner } from './tar-stream.ts';
 import type { Steps } from './time-slices.ts';
 import { UnsafePathError } from './unsafe-path-error.ts';
 import { join, type LayerEntry } from './walk-layer.ts';

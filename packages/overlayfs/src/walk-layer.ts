@@ -11,7 +11,7 @@ import {
 } from '@ns/libc';
 import { openChildDirectory } from './directory-place.ts';
 import { isDirectory } from './file-type.ts';
-import type { Owner } from './tar-stream.ts';
+import type { Owner } from './owner.ts';
 import {
   directoryMarks,
   hiddenBy,

@@ -1,7 +1,7 @@
 import { check, closeFd, ERRNO, readDirectory, statAt, statFd } from '@ns/libc';
 import { type DirectoryPlace, openChildDirectory, openDirectory } from './directory-place.ts';
 import { isDirectory } from './file-type.ts';
-import type { Owner } from './tar-stream.ts';
+import type { Owner } from './owner.ts';
 import { join, type LayerEntry } from './walk-layer.ts';
 import { directoryMarks, isDeviceWhiteout, isXattrWhiteout } from './whiteouts.ts';
 

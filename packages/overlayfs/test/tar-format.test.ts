@@ -24,7 +24,7 @@ const base: TarEntry = { path: 'f', type: TYPE.FILE, mode: 0o644, uid: 0, gid: 0
 
 test('a pax record counts its own length, at every turn of a digit', () => {
   for (let length = 0; length < 2000; length++) {
-    const record = paxRecord('k', 'x'.repeat(length));
+    const record = Buffer.from(paxRecord('k', 'x'.repeat(length)), 'latin1');
     expect(Number.parseInt(record.toString(), 10)).toBe(record.length);
   }
 });
@@ -128,7 +128,7 @@ test('any entry comes back exactly, in pieces of any size', () => {
 
 test('the pax size wins over the header, whatever that says (CVE-2025-62518)', () => {
   const inner = encodeHeader({ ...base, path: 'smuggled' });
-  const pax = paxRecord('size', String(inner.length));
+  const pax = Buffer.from(paxRecord('size', String(inner.length)), 'latin1');
   const archive = Buffer.concat([
     encodeHeader({ ...base, path: 'x', type: TYPE.PAX, size: pax.length }),
     Buffer.concat([pax, Buffer.alloc(512 - pax.length)]),
