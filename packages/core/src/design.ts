@@ -1,5 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { CapabilitySet, type CapabilityWarning, resolveCapabilities } from '@ns/capabilities';
+import {
+  CapabilitySet,
+  type CapabilityWarning,
+  type ResolvedCapabilities,
+  resolveCapabilities,
+} from '@ns/capabilities';
 import { type AbsentLimit, parseSize } from '@ns/cgroups';
 import type { Leftovers, MountStep, OutputFiles } from '@ns/launch';
 import { type ResourceStack, SpecError } from '@ns/libc';
@@ -78,14 +83,7 @@ export function newId(): string {
  */
 export function designContainer(spec: ContainerSpec, context: DesignContext, host: Host = readHost()): ContainerDesign {
   const { privileged = false } = spec;
-  const kept = context.kept?.mount && context.kept;
-  const root = {
-    ...resolveRoot(spec),
-    handles: context.mounts?.layers ?? [],
-    ...(kept && { kept: { mount: `kept writes of ${kept.name}`, upper: kept.upper, work: kept.work } }),
-  };
-  if (root.kept) context.fds[root.kept.mount] = kept!.mount!.fd;
-  for (const handle of root.handles) context.fds[handle] = context.mounts!.fds.get(handle)!.fd;
+  const root = rootWithMounts(spec, context);
   const user = resolveUser(spec.user, spec.groups, root.layers);
   const idMaps = resolveIdMaps(spec, context.ids);
   const { network } = context;
@@ -96,13 +94,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     throw new SpecError('cgroupAccess', "'readonly' without a cgroup namespace of its own", spec.cgroupAccess);
   const hostname = spec.hostname ?? context.id.slice(0, 12);
   const env = { PATH: defaultPath, HOSTNAME: hostname, HOME: user.home, ...spec.env };
-  const request = privileged
-    ? { add: ['ALL'], ...(Array.isArray(spec.capabilities) ? {} : spec.capabilities) }
-    : spec.capabilities;
-  const { set, warnings } = resolveCapabilities(
-    request,
-    userNamespace ? CapabilitySet.all() : CapabilitySet.fromMask(host.boundingSet),
-  );
+  const { set, warnings } = capabilitiesOf(spec, { userNamespace, host });
   const confinement = confine(spec, { uid: host.uid, load: context.loadProfiles ?? false });
   const filter = chooseFilter(
     privileged ? (spec.seccomp ?? 'unconfined') : spec.seccomp,
@@ -159,6 +151,24 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     terminal: spec.tty ? { rows: 24, columns: 80 } : undefined,
     denySetgroups: namespaces.idMaps?.denySetgroups ?? false,
   };
+}
+
+/** The root with what was mounted for it beforehand. */
+function rootWithMounts(spec: ContainerSpec, { kept, mounts, fds }: DesignContext): ContainerDesign['root'] {
+  const keptMount = kept?.mount && { mount: `kept writes of ${kept.name}`, upper: kept.upper, work: kept.work };
+  if (keptMount) fds[keptMount.mount] = kept.mount.fd;
+  const handles = mounts?.layers ?? [];
+  for (const handle of handles) fds[handle] = mounts!.fds.get(handle)!.fd;
+  return { ...resolveRoot(spec), handles, ...(keptMount && { kept: keptMount }) };
+}
+
+function capabilitiesOf(
+  { privileged, capabilities }: ContainerSpec,
+  { userNamespace, host }: { userNamespace: boolean; host: Host },
+): ResolvedCapabilities {
+  const request = privileged ? { add: ['ALL'], ...(Array.isArray(capabilities) ? {} : capabilities) } : capabilities;
+  // In a user namespace of its own it has those over what that owns, whatever the host grants.
+  return resolveCapabilities(request, userNamespace ? CapabilitySet.all() : CapabilitySet.fromMask(host.boundingSet));
 }
 
 function notSet({ field, why, fix }: AbsentLimit): ContainerWarning {

@@ -182,11 +182,7 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
       ? [{ op: 'readonlyRoot' } as const]
       : []),
     { op: 'pivotRoot' },
-    // The host's /dev/null must not stay reachable through a descriptor: fchmod on it would change the host's.
-    ...(design.nullFds.length > 0 ? [{ op: 'stdioNull', fds: design.nullFds } as const] : []),
-    ...(design.user.uid !== 0 && design.pipeFds.length > 0
-      ? [{ op: 'stdioOwner', fds: design.pipeFds, uid: design.user.uid, gid: design.user.gid } as const]
-      : []),
+    ...standardStreamSteps(design),
     { op: 'workingDirectory', path: design.cwd, create: root.writable !== 'none' },
     ...(namespaces.idMaps && design.park
       ? [{ op: 'handOverNamespaces', namespaces: ['user', ...namespaces.created] } as const]
@@ -212,6 +208,19 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
           } as const,
         ]
       : [...terminalSteps(design), ...payloadSteps(design, host)]),
+  ];
+}
+
+/** With the root of the container as its own: what its standard streams refer to is the container's, and its user's. */
+export function standardStreamSteps({
+  nullFds,
+  pipeFds,
+  user: { uid, gid },
+}: Pick<ContainerDesign, 'nullFds' | 'pipeFds' | 'user'>): Step[] {
+  return [
+    // The host's /dev/null must not stay reachable through a descriptor: fchmod on it would change the host's.
+    ...(nullFds.length > 0 ? [{ op: 'stdioNull', fds: nullFds } as const] : []),
+    ...(uid !== 0 && pipeFds.length > 0 ? [{ op: 'stdioOwner', fds: pipeFds, uid, gid } as const] : []),
   ];
 }
 

@@ -1,7 +1,7 @@
 import { helperName, type Leftovers, type NamespaceKind, type Step } from '@ns/launch';
 import type { Host } from '../host.ts';
 import type { ResolvedUser } from '../user.ts';
-import { oomScoreSteps, type PayloadDesign, payloadSteps } from './container-plan.ts';
+import { oomScoreSteps, type PayloadDesign, payloadSteps, standardStreamSteps } from './container-plan.ts';
 
 /** A command to run in a container that runs already. */
 export interface ExecDesign extends PayloadDesign {
@@ -34,19 +34,9 @@ export interface ExecDesign extends PayloadDesign {
  * Nothing on the host is opened by path after setns, and nothing of the container before it.
  */
 export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
-  const { user, pipeFds } = design;
-  // The monitor joins only what its child could not: a pid namespace counts from the next process on, and the user
-  // namespace is what allows the others. In the host's mount namespace it can clear up.
-  const cgroup = design.namespaces.filter(({ kind }) => kind === 'cgroup');
-  const foreign = design.namespaces.filter((namespace) => namespace.foreign);
-  const outside = design.namespaces.filter(
-    ({ kind, foreign: isForeign }) => !isForeign && (kind === 'user' || kind === 'pid'),
-  );
-  const inside = design.namespaces.filter(
-    (namespace) => ![cgroup, foreign, outside].some((group) => group.includes(namespace)),
-  );
+  const { cgroup, foreign, outside, inside } = inJoinOrder(design.namespaces);
   const program: Step[] = [
-    ...(design.terminal ? [{ op: 'terminal', ...design.terminal, uid: user.uid } as const] : []),
+    ...(design.terminal ? [{ op: 'terminal', ...design.terminal, uid: design.user.uid } as const] : []),
     ...payloadSteps(design, host),
   ];
   return [
@@ -74,11 +64,7 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
         ...setnsSteps(cgroup),
         ...setnsSteps(inside),
         design.sessionKeyring,
-        // The host's would stay reachable through the descriptor: fchmod on it would change the host's.
-        ...(design.nullFds.length > 0 ? [{ op: 'stdioNull', fds: design.nullFds } as const] : []),
-        ...(user.uid !== 0 && pipeFds.length > 0
-          ? [{ op: 'stdioOwner', fds: pipeFds, uid: user.uid, gid: user.gid } as const]
-          : []),
+        ...standardStreamSteps(design),
         { op: 'workingDirectory', path: design.cwd, create: false },
         ...(design.adopt
           ? [
@@ -94,6 +80,24 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
       ],
     },
   ];
+}
+
+/**
+ * Namespaces by when they are joined. The monitor joins only what its child could not: a pid namespace counts from the next
+ * process on, and the user namespace is what allows the others. In the host's mount namespace it can clear up.
+ */
+function inJoinOrder(
+  namespaces: ExecDesign['namespaces'],
+): Record<'cgroup' | 'foreign' | 'outside' | 'inside', ExecDesign['namespaces']> {
+  const cgroup = namespaces.filter(({ kind }) => kind === 'cgroup');
+  const foreign = namespaces.filter((namespace) => namespace.foreign);
+  const outside = namespaces.filter(
+    ({ kind, foreign: isForeign }) => !isForeign && (kind === 'user' || kind === 'pid'),
+  );
+  const inside = namespaces.filter(
+    (namespace) => ![cgroup, foreign, outside].some((group) => group.includes(namespace)),
+  );
+  return { cgroup, foreign, outside, inside };
 }
 
 /** One setns for each descriptor: a pidfd enters several namespaces at once. */

@@ -68,19 +68,12 @@ export function rootSteps(
   if (isAssembled(root, userNamespace)) return [scratch, ...assembledHostRoot(root, files, host)];
   if (root.kind === 'bind') return [scratch, { op: 'bindRoot', source: root.layers[0]!, attributes: ['nodev'] }];
 
-  const appendLower = kernelAtLeast(host, 6, 8);
-  const paths = typeof root.writable === 'object' && 'upper' in root.writable ? root.writable : undefined;
-  const writable = root.kept ? { upper: `kept/${root.kept.upper}`, work: `kept/${root.kept.work}` } : paths;
   const common = {
     options: { ...overlayOptions, ...(userNamespace && { userxattr: true as const }) },
     attributes: ['nodev'] as const,
-    appendLower,
+    appendLower: kernelAtLeast(host, 6, 8),
   };
-  const overlay = (
-    target: string,
-    lower: readonly string[],
-    upper: OverlayUpper,
-  ): Extract<Step, { op: 'mountOverlay' }> => ({
+  const overlay: OverlayOf = (target, lower, upper) => ({
     op: 'mountOverlay',
     target,
     lower,
@@ -90,7 +83,7 @@ export function rootSteps(
   const handles = root.handles ?? [];
   const layers = handles.length > 0 ? handles.map((_, i) => `layer-${i}`) : root.layers;
   const { top, bottom } = withinLimit(layers);
-  const steps: Step[] = [
+  return [
     scratch,
     ...handles.map(
       (mount, i): Step => ({ op: 'attachLayer', mount, name: layers[i]!, source: root.layers[i]!, idsMapped: true }),
@@ -100,31 +93,36 @@ export function rootSteps(
       : []),
     ...(covered ? [] : [coverLayer(root, files, host, idMaps)]),
     ...bottom.map((lower): Step => ({ op: 'mountOverlay', target: '/', layer: BOTTOM_LAYER, lower, ...common })),
-    overlay('/', ['cover', ...top], writable ?? { scratch: 'root' }),
+    overlay('/', ['cover', ...top], upperOf(root)),
+    ...(root.host ? hostDataSteps(root, overlay, host) : []),
   ];
-  if (root.host) {
-    const visible = host.dataMounts.filter(
-      ({ path }) => !root.hide.some((hidden) => path === hidden || path.startsWith(`${hidden}/`)),
-    );
-    // Other programs mount and unmount while we look: what is gone by then is left out.
-    for (const { path, readonly } of visible) {
-      const type = host.stat(path)?.type === 'file' ? 'file' : 'directory';
-      steps.push(
-        readonly || root.writable === 'none' || type === 'file'
-          ? {
-              op: 'bind',
-              source: path,
-              target: path,
-              type,
-              attributes: ['ro', 'nosuid', 'nodev'],
-              recursive: false,
-              optional: true,
-            }
-          : { ...overlay(path, [path], scratchUpper(path, host)), optional: ['ENOENT', 'EINVAL'] },
-      );
-    }
-  }
-  return steps;
+}
+
+type OverlayOf = (
+  target: string,
+  lower: readonly string[],
+  upper: OverlayUpper,
+) => Extract<Step, { op: 'mountOverlay' }>;
+
+/** Where what is written to the root goes. */
+function upperOf({ kept, writable }: ResolvedRoot): OverlayUpper {
+  if (kept) return { upper: `kept/${kept.upper}`, work: `kept/${kept.work}` };
+  return typeof writable === 'object' && 'upper' in writable ? writable : { scratch: 'root' };
+}
+
+/** What is mounted below the host's root: each with an overlay of its own, or read-only. */
+function hostDataSteps(root: ResolvedRoot, overlay: OverlayOf, host: Host): Step[] {
+  const visible = host.dataMounts.filter(
+    ({ path }) => !root.hide.some((hidden) => path === hidden || path.startsWith(`${hidden}/`)),
+  );
+  // Other programs mount and unmount while we look: what is gone by then is left out.
+  return visible.map(({ path, readonly }): Step => {
+    const type = host.stat(path)?.type === 'file' ? 'file' : 'directory';
+    if (!readonly && root.writable !== 'none' && type === 'directory')
+      return { ...overlay(path, [path], scratchUpper(path, host)), optional: ['ENOENT', 'EINVAL'] };
+    const attributes = ['ro', 'nosuid', 'nodev'] as const;
+    return { op: 'bind', source: path, target: path, type, attributes, recursive: false, optional: true };
+  });
 }
 
 /** Name in the scratch of an overlay of the bottom layers. */

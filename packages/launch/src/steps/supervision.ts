@@ -217,10 +217,7 @@ function superviseAsMonitor(
     ...(output ? OutputRelay.descriptors(to, output) : []),
   ]);
   const relay = output && new OutputRelay(to, output);
-  if (timeoutMs !== undefined) {
-    const microseconds = Math.max(1, Math.round(timeoutMs * 1000));
-    asm.call('setitimer', [ITIMER_REAL, asm.words([0, 0, Math.floor(microseconds / 1e6), microseconds % 1e6]), 0]);
-  }
+  if (timeoutMs !== undefined) startTimer(to, timeoutMs);
   const status = asm.bytes(8);
   const usage = asm.bytes(144);
   const orphaned = asm.slot();
@@ -237,12 +234,8 @@ function superviseAsMonitor(
   asm.jump(next);
   asm.place(notOrphaned);
   if (timeoutMs !== undefined) {
-    // A SIGALRM may also have been meant for the payload: the time is up when the timer has run out.
-    const left = asm.bytes(32);
     asm.jumpIfUnequal(signal, SIGNALS.SIGALRM, forward);
-    asm.call('getitimer', [ITIMER_REAL, left]);
-    asm.jumpIfUnequal(new Slot(left + 16), 0, forward);
-    asm.jumpIfUnequal(new Slot(left + 24), 0, forward);
+    jumpUnlessTimeIsUp(to, forward);
     report(to, { kind: 'timeout' }, journal);
     asm.jump(killed);
   }
@@ -277,6 +270,21 @@ function superviseAsMonitor(
   asm.call('exit_group', [0]);
 }
 
+/** setitimer(2): SIGALRM once, in so many milliseconds. */
+function startTimer({ asm }: Lowering, timeoutMs: number): void {
+  const microseconds = Math.max(1, Math.round(timeoutMs * 1000));
+  // struct itimerval: no interval, then seconds and microseconds.
+  asm.call('setitimer', [ITIMER_REAL, asm.words([0, 0, Math.floor(microseconds / 1e6), microseconds % 1e6]), 0]);
+}
+
+/** A SIGALRM may also have been meant for the payload: the time is up when nothing is left on the timer. */
+function jumpUnlessTimeIsUp({ asm }: Lowering, otherwise: Label): void {
+  const timer = asm.bytes(32);
+  asm.call('getitimer', [ITIMER_REAL, timer]);
+  asm.jumpIfUnequal(new Slot(timer + 16), 0, otherwise);
+  asm.jumpIfUnequal(new Slot(timer + 24), 0, otherwise);
+}
+
 /** Waits for signals and for orphans, as pid 1. */
 function superviseAsInit(
   to: Lowering,
@@ -289,17 +297,7 @@ function superviseAsInit(
   // Nothing but a pipe to the monitor, unless the caller is to be told at once: what CRIU shall restore has no other ends
   // in the world.
   closeAllBut(to, [adopt ? to.statusFd : to.witnessFd]);
-  // Signalling a payload that runs as another user is all that is left to do.
-  asm.call('prctl', [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
-  const killOnly = 1 << CAP_KILL;
-  asm.call(
-    'capset',
-    [
-      asm.words([LINUX_CAPABILITY_VERSION_3]),
-      asm.bytes(Buffer.from(Uint32Array.of(killOnly, killOnly, 0, 0, 0, 0).buffer)),
-    ],
-    { tolerate: ['EPERM'] },
-  );
+  keepCapabilityToKill(to);
 
   const status = asm.bytes(8);
   const [next, reap, exited] = [new Label(), new Label(), new Label()];
@@ -324,6 +322,15 @@ function superviseAsInit(
   }
   asm.place(exited);
   exitWith(to, status);
+}
+
+/** Signalling a payload that runs as another user is all that is left to do. */
+function keepCapabilityToKill({ asm }: Lowering): void {
+  asm.call('prctl', [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
+  const killOnly = 1 << CAP_KILL;
+  const header = asm.words([LINUX_CAPABILITY_VERSION_3]);
+  const sets = asm.bytes(Buffer.from(Uint32Array.of(killOnly, killOnly, 0, 0, 0, 0).buffer));
+  asm.call('capset', [header, sets], { tolerate: ['EPERM'] });
 }
 
 /** Tells the caller, and the journal when there is one. */
