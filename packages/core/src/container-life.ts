@@ -251,9 +251,12 @@ export class ContainerLife {
   /** It is removed, by us or by somebody else: frees what this process keeps for its next start. Idempotent. */
   async forget(): Promise<void> {
     this.#status = 'removed';
-    await this.#resources.release();
-    this.events.emit({ type: 'remove' });
-    this.events.close();
+    try {
+      await this.#resources.release();
+    } finally {
+      this.events.emit({ type: 'remove' });
+      this.events.close();
+    }
   }
 
   /** Nothing of this process keeps watching it. */
@@ -367,7 +370,8 @@ export class ContainerLife {
         // By whomever, perhaps in another process: what is stopped or removed stays so.
         if (this.#record.read()?.stopRequested !== false) void this.supervision.holdBack();
         this.supervision.ended(result);
-        if (this.#status === 'removed') void this.forget();
+        // Nobody waits for it. Ids that cannot be given back now are free when this process has ended.
+        if (this.#status === 'removed') this.forget().catch(() => {});
       },
       () => this.#ended(),
     );

@@ -36,7 +36,8 @@ export class NameServer {
       // Other processes connect containers too.
       refresh: () => (Date.now() - this.#readAtMs > KNOWN_FOR_MS ? this.#read(networks) : undefined),
     });
-    const refresh = () => void this.#read(networks);
+    // What cannot be read now, of a network that is being removed, is read again at a query.
+    const refresh = () => void this.#read(networks).catch(() => {});
     this.#stops = networks.map((network) => network.onChange(refresh));
     await this.#read(networks);
   }
