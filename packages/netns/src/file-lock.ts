@@ -1,9 +1,6 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { check, ERRNO, NsError, O, type OwnedFd, open, SYS, SyscallError, statFd, syscall } from '@ns/libc';
-
-const LOCK_EX = 2;
-const LOCK_NB = 4;
+import { NsError, O, type OwnedFd, open, SyscallError, statFd, tryLock } from '@ns/libc';
 
 /**
  * Runs `body` while holding flock(2) on a file. The kernel gives the lock back when the process dies, whatever it dies of.
@@ -51,11 +48,7 @@ function openIfThere(path: string): OwnedFd | undefined {
 
 async function lock(file: OwnedFd, path: string, deadline: number): Promise<void> {
   for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, 20)) {
-    const result = syscall(SYS.flock, file.fd, LOCK_EX | LOCK_NB);
-    if (result !== -ERRNO.EAGAIN) {
-      check('flock', result, { path });
-      return;
-    }
+    if (tryLock(file.fd)) return;
     if (Date.now() > deadline)
       throw new NsError('ERR_NS_LOCK_TIMEOUT', `another process holds ${path} for too long`, {
         hint: 'Likely it is stopped; fuser shows which',

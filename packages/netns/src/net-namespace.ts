@@ -1,5 +1,5 @@
 import { readdir } from 'node:fs/promises';
-import { type OwnedFd, statFd } from '@ns/libc';
+import { hasCode, type OwnedFd, statFd } from '@ns/libc';
 import { insideNetworkNamespace, insideNewNetworkNamespace, NetlinkSocket, openOwnNetworkNamespace } from '@ns/netlink';
 import { setUpIn } from './link/change.ts';
 import { type NetnsReference, openReference } from './namespace-reference.ts';
@@ -100,7 +100,7 @@ export class NetNamespace implements Disposable, AsyncDisposable {
     try {
       return (await readdir(PIN_DIRECTORY)).sort();
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      if (hasCode(error, 'ENOENT')) return [];
       throw error;
     }
   }

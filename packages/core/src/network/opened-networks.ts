@@ -1,4 +1,4 @@
-import { NsError } from '@ns/libc';
+import { hasCode, NsError } from '@ns/libc';
 import type { EgressPolicy, Endpoint, RefusedConnection } from '@ns/netns';
 import { stateRoot } from '../state-root.ts';
 import type { NetworkBackend, NetworkDriver } from './network-driver.ts';
@@ -92,7 +92,7 @@ export class OpenedNetwork {
     };
     read().catch((error: unknown) => {
       // Another process listens to this policy: it has the events.
-      if (signal.aborted || (error as { code?: string }).code === 'EBUSY') return;
+      if (signal.aborted || hasCode(error, 'EBUSY')) return;
       process.emitWarning(`refused connections of network ${this.name} are no longer told of: ${String(error)}`, {
         code: 'NS_EGRESS_EVENTS',
       });
@@ -145,7 +145,7 @@ export async function makeNetwork(options: NetworkOptions): Promise<NetworkHold>
     return held;
   } catch (error) {
     // Its maker died with all of it made.
-    if (previous && (error as { code?: string }).code === 'ERR_NS_NETWORK_EXISTS') replaceOptions(previous);
+    if (previous && hasCode(error, 'ERR_NS_NETWORK_EXISTS')) replaceOptions(previous);
     else removeOptions(name);
     throw error;
   }

@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { hasCode } from '@ns/libc';
 import { stateRoot } from '../state-root.ts';
 import { readOptions, storedNames, takeOver } from './network-store.ts';
 import { goneOwners, unmarkOwner } from './owner-mark.ts';
@@ -37,7 +38,7 @@ export async function pruneNetworks(): Promise<PrunedNetworks> {
         await release();
       }
     } catch (error) {
-      if ((error as { code?: string }).code !== 'ERR_NS_NETWORK_NOT_FOUND') failed.push({ name, error });
+      if (!hasCode(error, 'ERR_NS_NETWORK_NOT_FOUND')) failed.push({ name, error });
       else if (takeOver(name)) {
         await forgetNetwork(name);
         networks.push(name);

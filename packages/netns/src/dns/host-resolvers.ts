@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
+import { hasCode } from '@ns/libc';
 
 /** Where the host asks for names: nameserver lines of resolv.conf(5), with systemd-resolved's own upstreams instead of its stub. */
 export async function hostResolvers(path = '/etc/resolv.conf'): Promise<string[]> {
@@ -39,7 +40,7 @@ async function readIfThere(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    if (hasCode(error, 'ENOENT')) return '';
     throw error;
   }
 }

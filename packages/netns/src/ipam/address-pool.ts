@@ -1,6 +1,6 @@
 import { readdirSync, readlinkSync, rmdirSync, symlinkSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { SpecError } from '@ns/libc';
+import { hasCode, SpecError } from '@ns/libc';
 import { AddressInUseError, AddressPoolExhaustedError } from '../errors.ts';
 import { checkStateName, removeStateDirectory, stateDirectory, stateRoot } from '../state-directory.ts';
 import { addressNumber, addressText, contains, hostRange, parseSubnet, type Subnet } from './subnet.ts';
@@ -164,7 +164,7 @@ export class AddressPool {
       symlinkSync(content, join(this.#directory, leaseName(number, this.subnet)));
       return true;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+      if (hasCode(error, 'EEXIST')) return false;
       throw error;
     }
   }
@@ -185,7 +185,7 @@ export class AddressPool {
       };
     } catch (error) {
       // Given back since the directory was read.
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      if (hasCode(error, 'ENOENT')) return undefined;
       throw error;
     }
   }
@@ -212,8 +212,7 @@ function removeEmptyDirectory(path: string): void {
   try {
     rmdirSync(path);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOTEMPTY' && code !== 'ENOENT') throw error;
+    if (!hasCode(error, 'ENOTEMPTY', 'ENOENT')) throw error;
   }
 }
 
@@ -221,7 +220,7 @@ function unlinkIfThere(path: string): void {
   try {
     unlinkSync(path);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    if (!hasCode(error, 'ENOENT')) throw error;
   }
 }
 

@@ -1,3 +1,4 @@
+import { hasCode } from '@ns/libc';
 import type { NamePolicy } from '../dns/name-policy.ts';
 import { Resolver } from '../dns/resolver.ts';
 import type { NetnsReference } from '../namespace-reference.ts';
@@ -61,7 +62,7 @@ export class NameService {
       });
       return true;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+      if (!hasCode(error, 'EADDRINUSE')) throw error;
       return false;
     }
   }

@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import { UnavailableError } from '@ns/libc';
+import { hasCode, UnavailableError } from '@ns/libc';
 import { insideReference, type NetnsReference } from '../namespace-reference.ts';
 
 /*
@@ -58,13 +58,12 @@ function setIfThere(path: string, value: number): void {
   try {
     writeFileSync(path, String(value));
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EROFS')
+    if (hasCode(error, 'EROFS'))
       throw new UnavailableError(
         'a network whose members do not believe each other to be routers',
         `${path} cannot be written: /proc/sys is read-only here`,
         'Mount /proc writable for this process, as a privileged container has it',
       );
-    if (code !== 'ENOENT') throw error;
+    if (!hasCode(error, 'ENOENT')) throw error;
   }
 }
