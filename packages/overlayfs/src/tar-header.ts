@@ -41,15 +41,10 @@ template.fill(0x20, CHECKSUM_AT, CHECKSUM_AT + field.checksum[1]);
 const templateSum = template.reduce((sum, byte) => sum + byte, 0);
 
 /**
- * The blocks before a file's content: a ustar header, after a pax header where ustar cannot say it exactly. Nothing in it depends
- * on when, where or by whom it is made.
+ * Encodes the blocks before a file's content: a ustar header, after a pax header where ustar cannot say it exactly. Nothing in
+ * it depends on when, where or by whom it is made. Header after header in one place: there is one for each of tens of
+ * thousands of files.
  */
-export function encodeHeader(entry: TarEntry): Buffer {
-  const encoder = new HeaderEncoder();
-  return Buffer.from(encoder.bytes.subarray(0, encoder.encode(entry)));
-}
-
-/** Encodes header after header in one place: there is one for each of tens of thousands of files. */
 export class HeaderEncoder {
   #bytes = Buffer.alloc(4 * BLOCK);
   #length = 0;

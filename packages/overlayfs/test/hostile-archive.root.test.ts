@@ -12,7 +12,8 @@ import { join } from 'node:path';
 import { type ApplyLayerOptions, applyLayer } from '@ns/overlayfs';
 import { needs, notRoot } from '@ns/testing';
 import { TYPE } from '../src/tar-format.ts';
-import { encodeHeader, type TarEntry } from '../src/tar-header.ts';
+import type { TarEntry } from '../src/tar-header.ts';
+import { encodeHeader } from './encode-header.ts';
 import { Scratch } from './scratch.ts';
 
 /* Each case is an archive of the kind that has escaped from some unpacker; the directory beside the root is the prey. */

@@ -1,8 +1,9 @@
 import { decodeFileName, encodeFileName } from '@ns/libc';
 import fc from 'fast-check';
 import { getNumber, parsePax, parsePaxTime, paxRecord, paxTime, putNumber, TYPE } from '../src/tar-format.ts';
-import { encodeHeader, type TarEntry } from '../src/tar-header.ts';
+import type { TarEntry } from '../src/tar-header.ts';
 import { type TarMember, TarReader } from '../src/tar-reader.ts';
+import { encodeHeader } from './encode-header.ts';
 
 /** Reads an archive in pieces of one size. */
 function read(archive: Buffer, piece = archive.length || 1): { member: TarMember; content: Buffer }[] {
