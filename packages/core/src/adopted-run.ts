@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cgroup, CgroupGoneError } from '@ns/cgroups';
-import { Adopted, type NamespaceKind, readExit, StandardStreams } from '@ns/launch';
+import { Adopted, type Exit, type NamespaceKind, readExit, StandardStreams } from '@ns/launch';
 import { NsError, type OwnedFd, pidfdOpen } from '@ns/libc';
 import { IdLease } from '@ns/namespaces';
 import { drawDesign } from './blueprint.ts';
 import { payloadName, readAccounts } from './container-cgroup.ts';
+import type { Ending } from './container-process.ts';
 import type { ContainerState, ContainerStatus } from './container-state.ts';
 import { readJournal } from './detachment.ts';
 import { ExecCgroups } from './exec-cgroups.ts';
@@ -115,7 +116,7 @@ export class AdoptedRun implements RunHandle {
   ): Promise<Result> {
     const begin = Date.parse(this.#state.createdAt);
     const exit = process ? await process.exited : readExit(readJournal(directory));
-    const { oom, usage } = await readAccounts(exit, this.#payload).finally(() => this.#payload?.close());
+    const { oom, usage } = this.#lastAccounts(exit);
     for (const resource of this.#held.splice(0)) await resource[Symbol.asyncDispose]();
     // What belongs to a maker that is still there, he clears up.
     if (this.#state.detachable) {
@@ -138,6 +139,14 @@ export class AdoptedRun implements RunHandle {
       stderr: stderr.bytes.toString('utf8'),
       truncated: stdout.truncated || stderr.truncated,
     };
+  }
+
+  #lastAccounts(exit: Exit): Ending {
+    try {
+      return readAccounts(exit, this.#payload);
+    } finally {
+      this.#payload?.close();
+    }
   }
 }
 

@@ -114,7 +114,7 @@ function delegatedControllers({ mode, unified }: CgroupHost): readonly Controlle
 const controllers = ['memory', 'cpu', 'cpuset', 'pids', 'io', 'hugetlb', 'devices'] as const;
 
 /** What a process used and whether memory was its end: read before the cgroup goes away. */
-export async function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Promise<Ending> {
+export function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Ending {
   const { usage } = exit;
   const peaks = lastPeaks(cgroup);
   // Where cgroups are its to make, its processes may be in some of its own.

@@ -28,7 +28,7 @@ export interface Running {
   readonly launched: Launched;
   readonly warnings: readonly ContainerWarning[];
   /** Reads the last figures and frees what belongs to the process; called once, after its end. */
-  finish(exit: Exit): Promise<Ending>;
+  finish(exit: Exit): Ending | Promise<Ending>;
   /** What a step that failed comes from, where the step would be a riddle. */
   refusal?(): Error | undefined;
 }

@@ -173,7 +173,7 @@ export class ContainerRun implements RunHandle {
 
   async #supervise(output: CapturedOutput, collected: Promise<unknown>, startedAt: number): Promise<Result> {
     const exit = await this.launched.exited;
-    const { oom, usage } = await readAccounts(exit, this.#payload);
+    const { oom, usage } = readAccounts(exit, this.#payload);
     await this.#payload?.[Symbol.asyncDispose]();
     const total = await lastStats(this.cgroup);
     await this.execCgroups?.[Symbol.asyncDispose]();

@@ -98,7 +98,7 @@ function start(
     async finish(exit) {
       // Whatever it left behind, also what has double-forked.
       await cgroup?.kill();
-      const ending = await readAccounts(exit, cgroup);
+      const ending = readAccounts(exit, cgroup);
       if (cgroup) target.cgroups!.giveBack(cgroup, target.spec);
       return ending;
     },

@@ -164,8 +164,8 @@ export class PooledSandbox implements AsyncDisposable {
       warnings: this.#warnings,
       finish: async (exit) => {
         try {
-          const ending = await readAccounts(exit, this.#resources.cgroup);
-          await this.#resources[Symbol.asyncDispose]();
+          const ending = readAccounts(exit, this.#resources.cgroup);
+          if (this.#resources !== noResources) await this.#resources[Symbol.asyncDispose]();
           return ending;
         } finally {
           finished();

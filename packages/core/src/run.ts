@@ -114,7 +114,7 @@ function startWith(
     launched,
     warnings: design.warnings,
     async finish(exit) {
-      const ending = await readAccounts(exit, resources.cgroup);
+      const ending = readAccounts(exit, resources.cgroup);
       await resources[Symbol.asyncDispose]();
       return ending;
     },
