@@ -30,6 +30,7 @@ const descriptions: Descriptions = {
   domainname: ({ name }) => `set the domain name to ${name}`,
   linkUp: ({ name }) => `bring ${name} up`,
   sysctl: ({ key, value }) => `set ${key} to ${value}`,
+  lookUp: ({ paths }) => `look up ${paths.join(', ')}`,
   workingDirectory: ({ path, create }) =>
     `go to ${path}${create ? ', made if it is missing,' : ''} and check that it is inside the root`,
   stdioNull: ({ fds }) => `connect descriptor ${list(fds.map(String))} to the container's own /dev/null`,

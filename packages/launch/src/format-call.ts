@@ -26,6 +26,7 @@ const signatures: Readonly<Record<string, readonly Kind[]>> = {
   clone3: ['pointer', 'number'],
   close_range: ['fd', 'number', { CLOSE_RANGE_CLOEXEC: 4 }],
   execve: ['text', 'pointer', 'pointer'],
+  faccessat: ['fd', 'text', 'number'],
   fchmod: ['fd', 'octal'],
   fchmodat: ['fd', 'text', 'octal'],
   fchown: ['fd', 'number', 'number'],

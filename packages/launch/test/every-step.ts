@@ -19,6 +19,7 @@ export const everyStep: { readonly [Op in Step['op']]: Extract<Step, { op: Op }>
   domainname: { op: 'domainname', name: 'example' },
   linkUp: { op: 'linkUp', name: 'lo' },
   sysctl: { op: 'sysctl', key: 'net.ipv4.ip_forward', value: '1', required: false },
+  lookUp: { op: 'lookUp', paths: ['/usr/bin', '/etc/ld.so.cache'] },
   workingDirectory: { op: 'workingDirectory', path: '/srv/app', create: true },
   stdioNull: { op: 'stdioNull', fds: [0, 2] },
   terminal: { op: 'terminal', rows: 24, columns: 80, uid: 1000 },

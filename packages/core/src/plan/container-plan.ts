@@ -15,6 +15,7 @@ import type { Host } from '../host.ts';
 import type { ResolvedRoot } from '../rootfs.ts';
 import type { ResolvedUser } from '../user.ts';
 import { cgroupSteps, type VisibleCgroup } from './cgroup-steps.ts';
+import { earlyLookups } from './early-lookups.ts';
 import { withMountLabel } from './mount-label.ts';
 import { hiddenByMask, isAssembled, type PlacedFile, rootSteps, type ScratchUse } from './root-steps.ts';
 
@@ -184,6 +185,7 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     { op: 'pivotRoot' },
     ...standardStreamSteps(design),
     { op: 'workingDirectory', path: design.cwd, create: root.writable !== 'none' },
+    ...(design.programLater ? [{ op: 'lookUp', paths: earlyLookups(design.env) } as const] : []),
     ...(namespaces.idMaps && design.park
       ? [{ op: 'handOverNamespaces', namespaces: ['user', ...namespaces.created] } as const]
       : []),

@@ -13,6 +13,7 @@ const [KEY_POS_ALL, KEY_USR_VIEW, KEY_USR_READ, KEY_USR_SEARCH, KEY_USR_LINK, KE
 const [TIOCSCTTY, TIOCSWINSZ, TIOCSPTLCK, TIOCGPTPEER] = [0x540e, 0x5414, 0x40045431, 0x5441] as const; // <asm-generic/ioctls.h>
 const SIOCSIFFLAGS = 0x8914; // <linux/sockios.h>
 const IFF_UP = 1; // <net/if.h>
+const F_OK = 0; // <unistd.h>
 export const POLLIN = 1; // <poll.h>
 
 /** The eight kinds of namespace, as `/proc/PID/ns` names them. */
@@ -105,6 +106,11 @@ export type ProcessStep =
   | { readonly op: 'sysctl'; readonly key: string; readonly value: string; readonly required: boolean }
   /** The working directory, checked to be inside the root. `create`: make it when it is missing, as Docker does. */
   | { readonly op: 'workingDirectory'; readonly path: string; readonly create: boolean }
+  /**
+   * Look paths up and do nothing with them: the kernel then knows the way when a program is to be executed at once. What is
+   * not there is no error.
+   */
+  | { readonly op: 'lookUp'; readonly paths: readonly string[] }
   /** Standard streams read from and written to the container's own /dev/null. */
   | { readonly op: 'stdioNull'; readonly fds: readonly number[] }
   /**
@@ -295,6 +301,10 @@ export const processLowerings: Lowerings<ProcessStep> = {
     asm.jumpIfEqual(new Slot(where), '/'.charCodeAt(0), inside, 0xff);
     asm.fail('EXDEV');
     asm.place(inside);
+  },
+
+  lookUp({ paths }, { asm }) {
+    for (const path of paths) asm.call('faccessat', [AT_FDCWD, asm.string(path), F_OK], { tolerate: 'any' });
   },
 
   stdioNull({ fds }, { asm }) {
