@@ -49,6 +49,43 @@ describe('a pool', () => {
     }),
   );
 
+  rootTest('tells how a command ended, whether it left something behind or not, and nothing stays', () =>
+    leavesNothing(async () => {
+      await using pool = await Pool.create({ size: 2 });
+      const begin = processEntries();
+      expect(await pool.run('sh', ['-c', 'exit 3'])).toMatchObject({ exitCode: 3, reason: 'exit' });
+      expect(await pool.run('sh', ['-c', 'kill -TERM $$'])).toMatchObject({ signal: 'SIGTERM', reason: 'signal' });
+      const script = (code: string) => ['sh', '-c', `sleep 1234 & sleep 1234 & ${code}`];
+      expect(await pool.run(script('exit 4'))).toMatchObject({ exitCode: 4, reason: 'exit' });
+      expect(processEntries().filter(({ name }) => name === 'sleep')).toEqual(
+        begin.filter(({ name }) => name === 'sleep'),
+      );
+      expect(await pool.run(script('kill -KILL $$'))).toMatchObject({ signal: 'SIGKILL', reason: 'signal' });
+      expect(await pool.run('/no/such/program')).toMatchObject({ exitCode: 127 });
+      const zombies = () => processEntries().filter(({ parent, state }) => parent === process.pid && state === 'Z');
+      await eventually(() => zombies().length === 0);
+    }),
+  );
+
+  rootTest('counts what a command has used with all that it has started, whoever has waited for it', () =>
+    leavesNothing(async () => {
+      await using pool = await Pool.create({ size: 1 });
+      const work = 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done';
+      const used = async (script: string) => {
+        const { cpuUserMs, cpuSystemMs, memoryPeakBytes } = (await pool.run('sh', ['-c', script])).usage;
+        expect(memoryPeakBytes).toBeGreaterThan(500_000);
+        return cpuUserMs! + cpuSystemMs!;
+      };
+      const [nothing, own] = [await used(':'), await used(work)];
+      expect(own).toBeGreaterThan(nothing + 10);
+      expect(await used(`(${work}) & wait`)).toBeGreaterThan(own / 4);
+      // The init waits for this one, and in the second case the kernel ends another.
+      const orphan = `(sh -c '${work}; exec >/tmp/done' &); until [ -e /tmp/done ]; do sleep 0.01; done; sleep 0.05`;
+      expect(await used(orphan)).toBeGreaterThan(own / 4);
+      expect(await used(`sleep 1234 & ${orphan}`)).toBeGreaterThan(own / 4);
+    }),
+  );
+
   rootTest('loses no sandbox to a command that cannot be right', () =>
     leavesNothing(async () => {
       await using pool = await Pool.create({ size: 2 });

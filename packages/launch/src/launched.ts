@@ -19,6 +19,7 @@ import type { Exit } from './exit.ts';
 import { describeFailure, type LaunchedSteps } from './explain.ts';
 import type { Inheritance, Started } from './inheritance.ts';
 import { disposeLater } from './late-disposal.ts';
+import { reapLater } from './late-reaping.ts';
 import { holdMountNamespace, unmountLater } from './late-unmount.ts';
 import { LaunchFacts } from './launch-facts.ts';
 import type { Step } from './lowering.ts';
@@ -71,8 +72,12 @@ export class Launched {
   #timedOut = false;
   #payloadStatus: number | undefined;
   #exitRecord: StageRecord | undefined;
+  /** What the init said of an end after which nothing but itself was left. */
+  #lastEnd: StageRecord | undefined;
   /** The first process has ended. */
   #isEnding = false;
+  /** And it is the kernel that says so. */
+  #firstHasEnded = false;
   #hearsAll = true;
   #gone = false;
 
@@ -120,7 +125,10 @@ export class Launched {
     return this.#asked(this.#facts.executed);
   }
 
-  /** Settles when monitor and process are gone. Never rejects: a failed setup is in {@link Exit.failure}. */
+  /**
+   * Settles when monitor and process are gone; under an init that tells the end (`tellEnd`) the monitor may be some
+   * microseconds from it. Never rejects: a failed setup is in {@link Exit.failure}.
+   */
   get exited(): Promise<Exit> {
     return this.#exited.promise;
   }
@@ -314,7 +322,7 @@ export class Launched {
    * waits for one, we only listen for the end, where we read them all.
    */
   #listen(): void {
-    if (this.#status.closed) return;
+    if (this.#gone || this.#status.closed) return;
     const hearsAll = this.pid === undefined || this.#facts.awaited;
     if (hearsAll === this.#hearsAll) return;
     this.#hearsAll = hearsAll;
@@ -325,14 +333,16 @@ export class Launched {
   /** When it has ended all has, but for the monitor, which ends while we are on our way. */
   #watchFirstProcess({ fd }: OwnedFd): void {
     this.#endWatch ??= watchFd(fd, { readable: true }, () => {
-      this.#endWatch!.close();
       this.#isEnding = true;
+      this.#firstHasEnded = true;
       this.#drain();
+      if (!this.#gone) this.#endWatch?.close();
     });
     this.#endWatch.unref();
   }
 
   #drain(): void {
+    if (this.#gone) return;
     this.#receiveAll();
     this.#listen();
   }
@@ -347,6 +357,10 @@ export class Launched {
       if (message && message !== 'end') {
         if (message.record) this.#handle(message.record, message.fd);
         else message.fd?.close();
+        if (this.#firstHasEnded && this.#lastEnd) {
+          this.#endWithoutMonitor();
+          return;
+        }
       } else if (message || hasEnded) {
         this.#watch.close();
         this.#endWatch?.close();
@@ -383,6 +397,7 @@ export class Launched {
         break;
       case 'payloadExit':
         this.#payloadStatus = record.value;
+        if (record.usage) this.#lastEnd = record;
         this.#facts.payloadEnded.resolve();
         break;
       case 'exit':
@@ -417,6 +432,16 @@ export class Launched {
     else resolve();
   }
 
+  /** The first process has ended and nothing was left: the monitor would tell nothing else, and is on its way out. */
+  #endWithoutMonitor(): void {
+    this.#gone = true;
+    const open = [this.#watch, this.#endWatch, this.#status, this.pidfd];
+    disposeLater(...open.filter((resource) => resource !== undefined));
+    this.pidfd = undefined;
+    reapLater(this.#monitor!);
+    this.#settle();
+  }
+
   /** The status socket has ended: nobody of ours holds it any more. */
   #reap(): void {
     if (!this.#supervised && !this.#failure) this.#facts.executed.resolve();
@@ -448,7 +473,7 @@ export class Launched {
       ...decodeWaitStatus(status),
       timedOut: this.#timedOut,
       failure: this.#failure,
-      usage: (this.#supervised ? this.#exitRecord : this.#monitor?.end)?.usage,
+      usage: (this.#supervised ? (this.#lastEnd ?? this.#exitRecord) : this.#monitor?.end)?.usage,
     };
     this.pidfd?.close();
     for (const fd of this.#namespaces.values()) fd.close();

@@ -51,14 +51,14 @@ export function decodeRecord(bytes: Buffer): StageRecord | undefined {
   return {
     kind,
     index: bytes.readUInt32LE(4),
-    value: Number(bytes.readBigInt64LE(8)),
+    value: wordAt(bytes, 8),
     usage: bytes.length >= RECORD_SIZE ? decodeUsage(bytes.subarray(16)) : undefined,
   };
 }
 
 /** Decodes a struct rusage. */
 export function decodeUsage(rusage: Buffer): ResourceUsage {
-  const word = (index: number) => Number(rusage.readBigInt64LE(index * 8));
+  const word = (index: number) => wordAt(rusage, index * 8);
   const milliseconds = (index: number) => word(index) * 1000 + word(index + 1) / 1000;
   return {
     cpuUserMs: milliseconds(0),
@@ -67,4 +67,9 @@ export function decodeUsage(rusage: Buffer): ResourceUsage {
     ioReadBytes: word(11) * 512,
     ioWriteBytes: word(12) * 512,
   };
+}
+
+/** A signed 64-bit number that a double holds. By halves: a bigint takes longer to make than a message to receive. */
+function wordAt(bytes: Buffer, at: number): number {
+  return bytes.readInt32LE(at + 4) * 2 ** 32 + bytes.readUInt32LE(at);
 }

@@ -201,6 +201,8 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
             op: 'clone',
             supervisor: 'init',
             namespaces: [],
+            // Nobody makes a checkpoint of it, which the socket would be in the way of.
+            ...(design.programLater && { tellEnd: true }),
             ...(design.supervisorLabel && { label: design.supervisorLabel }),
             child: [
               { op: 'newSession' },

@@ -58,6 +58,11 @@ export type SupervisionStep =
       /** For an `init`: also wait for what the child leaves behind. */
       readonly adopt?: boolean;
       /**
+       * For an `init`: tells the caller itself how its child has ended and what was used, when nothing else is left in the
+       * container. The caller then need not wait for the monitor.
+       */
+      readonly tellEnd?: boolean;
+      /**
        * For an `init`: what it writes into which file of its own in procfs once its child executes, to be under a label itself.
        * The file is opened before, when nobody else can mount anything over it.
        */
@@ -289,14 +294,14 @@ function jumpUnlessTimeIsUp({ asm }: Lowering, otherwise: Label): void {
 function superviseAsInit(
   to: Lowering,
   { pid, stop, kill, attribute }: Child & { attribute: { fd: Slot; label: string } | undefined },
-  { adopt }: Extract<SupervisionStep, { op: 'clone' }>,
+  { adopt, tellEnd }: Extract<SupervisionStep, { op: 'clone' }>,
 ): void {
   const { asm } = to;
   sendRecord(to, { kind: 'executing', value: pid });
   if (attribute) asm.call('write', [attribute.fd, asm.string(attribute.label), Buffer.byteLength(attribute.label)]);
   // Nothing but a pipe to the monitor, unless the caller is to be told at once: what CRIU shall restore has no other ends
   // in the world.
-  closeAllBut(to, [adopt ? to.statusFd : to.witnessFd]);
+  closeAllBut(to, [...(adopt || tellEnd ? [to.statusFd] : []), ...(adopt ? [] : [to.witnessFd])]);
   keepCapabilityToKill(to);
 
   const status = asm.bytes(8);
@@ -312,8 +317,10 @@ function superviseAsInit(
   asm.jumpIfEqual(reaped, 0, next);
   asm.jumpIfUnequal(reaped, pid, reap);
   // An exit code we pass on ourselves; a signal a pid 1 cannot die of.
-  if (!adopt) tellSignal(to, status);
-  else {
+  if (!adopt) {
+    tellSignal(to, status);
+    if (tellEnd) tellLastEnd(to, status);
+  } else {
     sendRecord(to, { kind: 'payloadExit', value: new Slot(status) });
     const others = new Label();
     asm.place(others);
@@ -331,6 +338,24 @@ function keepCapabilityToKill({ asm }: Lowering): void {
   const header = asm.words([LINUX_CAPABILITY_VERSION_3]);
   const sets = asm.bytes(Buffer.from(Uint32Array.of(killOnly, killOnly, 0, 0, 0, 0).buffer));
   asm.call('capset', [header, sets], { tolerate: ['EPERM'] });
+}
+
+/**
+ * Tells the caller of the end of the program with all that the container has used, if the program has left nothing behind:
+ * what is still there would be ended by the kernel, and only the monitor knows what it had used by then.
+ */
+function tellLastEnd(to: Lowering, status: number): void {
+  const { asm } = to;
+  const [reaped, usage] = [asm.slot(), asm.bytes(144)];
+  const [next, alone, others] = [new Label(), new Label(), new Label()];
+  asm.place(next);
+  asm.call('wait4', [-1, 0, WNOHANG | __WALL, 0], { store: reaped, tolerate: ['ECHILD'], otherwise: alone });
+  asm.jumpIfUnequal(reaped, 0, next);
+  asm.jump(others);
+  asm.place(alone);
+  asm.call('getrusage', [RUSAGE_CHILDREN, usage]);
+  sendRecord(to, { kind: 'payloadExit', value: new Slot(status), usage });
+  asm.place(others);
 }
 
 /** Tells the caller, and the journal when there is one. */
@@ -354,6 +379,7 @@ function newWitness(to: Lowering): Pipe {
 /** POLLIN in `revents` of a struct pollfd that is read as one word. */
 const POLLIN_RETURNED = BigInt(POLLIN) << 48n;
 const CAP_KILL = 5;
+const RUSAGE_CHILDREN = -1; // <sys/resource.h>
 const F_SETOWN = 8; // <fcntl.h>
 const F_SETSIG = 10;
 const O_ASYNC = 0o20000;
