@@ -7,6 +7,8 @@ const SO_REUSEADDR = 2;
 const IPPROTO_IPV6 = 41;
 const IPV6_V6ONLY = 26;
 const SOCKADDR_IN6_SIZE = 28;
+/** As many as net.core.somaxconn allows; Node sets its own when it takes the socket over. */
+const BACKLOG = 511;
 
 /** A socket that has its address. */
 export interface BoundSocket {
@@ -18,7 +20,8 @@ export interface BoundSocket {
 
 /**
  * A TCP or UDP socket made and bound inside a network namespace; it stays there. Node makes sockets later, on another
- * turn of the event loop, so they cannot be made this way.
+ * turn of the event loop, so they cannot be made this way. TCP listens at once: with SO_REUSEADDR, which lets a port be used
+ * again right after its last use, any number of sockets can be bound to it until one listens.
  *
  * @param options - `port` 0: the kernel chooses; `dualStack`: `::` means every address of both versions
  * @throws SyscallError EADDRINUSE, EACCES for a privileged port, EADDRNOTAVAIL when the address is not the host's
@@ -41,6 +44,7 @@ export function bindSocket(
     if (bytes.length === 16) setOption(fd.fd, IPPROTO_IPV6, IPV6_V6ONLY, dualStack ? 0 : 1);
     const name = socketAddress(bytes, port);
     check('bind', syscall(SYS.bind, fd.fd, name.address, name.bytes.length), { doing });
+    if (protocol === 'tcp') check('listen', syscall(SYS.listen, fd.fd, BACKLOG), { doing });
     return { fd, family: bytes.length === 4 ? 'inet' : 'inet6', port: boundPort(fd.fd) };
   } catch (error) {
     fd.close();
