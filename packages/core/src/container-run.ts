@@ -22,6 +22,7 @@ import { LogWriter } from './log-writer.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
 import { CapturedOutput } from './output.ts';
+import { ownTurn } from './own-turn.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import { acquireResources, type Resources } from './resources.ts';
 import type { Result } from './result.ts';
@@ -87,6 +88,7 @@ export class ContainerRun implements RunHandle {
     },
   ): Promise<ContainerRun> {
     const { id, logs, maxOutputBytes, scratch, restoration } = context;
+    await ownTurn();
     const resources = await acquireResources(id, spec, context);
     const { cgroup, ids, kept, mounts, network } = resources;
     const detachable = isDetachable(spec);
@@ -96,6 +98,7 @@ export class ContainerRun implements RunHandle {
     let payload: Cgroup | undefined;
     try {
       payload = cgroup && (await payloadCgroup(cgroup, spec, ids));
+      await ownTurn();
       const { launched, design, plan } = launchContainer(spec, {
         id,
         streams,
@@ -173,6 +176,7 @@ export class ContainerRun implements RunHandle {
 
   async #supervise(output: CapturedOutput, collected: Promise<unknown>, startedAt: number): Promise<Result> {
     const exit = await this.launched.exited;
+    await ownTurn();
     const { oom, usage } = readAccounts(exit, this.#payload);
     await this.#payload?.[Symbol.asyncDispose]();
     const total = await lastStats(this.cgroup);

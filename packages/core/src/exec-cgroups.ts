@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Cgroup } from '@ns/cgroups';
 import { IdleTimer } from '@ns/libc';
 import { createCommandCgroup, limitedControllers } from './container-cgroup.ts';
+import { ownTurn } from './own-turn.ts';
 import type { ContainerSpec } from './types.ts';
 
 /** How long the next command's cgroup is kept ready at least. */
@@ -92,7 +92,7 @@ export class ExecCgroups implements AsyncDisposable {
 }
 
 async function removeNextTurn(making: Promise<Cgroup>, before: () => void): Promise<void> {
-  await nextTurn();
+  await ownTurn();
   before();
   try {
     await using _ = await making;

@@ -9,6 +9,7 @@ import { candidatesFor } from './design.ts';
 import { endAdopted } from './end-adopted.ts';
 import type { ExecCgroups } from './exec-cgroups.ts';
 import { readHost } from './host.ts';
+import { ownTurn } from './own-turn.ts';
 import { type ContainerDesign, sessionKeyringStep } from './plan/container-plan.ts';
 import { execPlan } from './plan/exec-plan.ts';
 import { RecentCommands } from './recent-commands.ts';
@@ -54,6 +55,7 @@ export function exec(
 ): ContainerProcess<string | Buffer> {
   return new ContainerProcess({ ...options, command: argv }, async (streams) => {
     const { cgroups, spec, refusal } = target();
+    await ownTurn();
     const cgroup = await cgroups?.take(spec);
     try {
       // It may have ended meanwhile: asked again, it says so.

@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { StandardStreams } from '@ns/launch';
 import type { NotifierOptions } from '@ns/seccomp';
 import { readAccounts } from './container-cgroup.ts';
@@ -6,6 +5,7 @@ import { launchContainer } from './container-launch.ts';
 import { ContainerProcess, type Running, refusedProcess } from './container-process.ts';
 import { newId } from './design.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
+import { ownTurn } from './own-turn.ts';
 import { validateRunOnce } from './recent-specs.ts';
 import { startAsBefore } from './recent-starts.ts';
 import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
@@ -52,7 +52,7 @@ export function run(
   }
   return new ContainerProcess<string | Buffer>(spec, async (streams) => {
     // Half of what a start holds this thread for is done by now: whatever else is ready gets its turn in between.
-    await nextTurn();
+    await ownTurn();
     return startOnce(spec, streams);
   });
 }
