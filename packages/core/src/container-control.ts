@@ -1,7 +1,6 @@
 import { SIGNALS } from '@ns/launch';
 import type { ContainerLife } from './container-life.ts';
 import { cgroupOf, processIds, signalProcess } from './container-processes.ts';
-import { ownTurn } from './own-turn.ts';
 
 /* How a container is started, held still and ended. Each call is carried through, whoever waits for it. */
 
@@ -17,7 +16,6 @@ export interface StopOptions {
 export async function startContainer(life: ContainerLife): Promise<void> {
   const startedAt = Date.now();
   await life.supervision.holdBack();
-  await ownTurn();
   await life.begin();
   const { launched, result } = life.run!;
   await life.supervision.ready({ pid: launched.pid!, logs: life.logs, startedAt, ended: result });
@@ -44,7 +42,6 @@ export async function stopContainer(
   { timeout = 10_000, signal = life.spec.stopSignal ?? 'SIGTERM' }: StopOptions,
 ): Promise<void> {
   await life.holdBack();
-  await ownTurn();
   await life.catchUp();
   if (!life.isAlive) return;
   const run = life.run!;

@@ -17,7 +17,6 @@ import { type Beginning, LastingResources } from './lasting-resources.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog } from './log-location.ts';
 import { liveNetworks } from './network/live-networks.ts';
-import { ownTurn } from './own-turn.ts';
 import { identifyProcess, isEnding } from './process-identity.ts';
 import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';
@@ -189,7 +188,6 @@ export class ContainerLife {
   async during<T>(wanted: string, act: (run: RunHandle) => Promise<T>): Promise<T> {
     const run = this.alive(wanted);
     try {
-      await ownTurn();
       return await act(run);
     } catch (error) {
       throw this.#refusal(run, wanted) ?? error;
@@ -238,7 +236,6 @@ export class ContainerLife {
   }
 
   async #remove(): Promise<void> {
-    await ownTurn();
     for (;;) {
       // Again: it may have been started in between.
       this.#run?.launched.kill();

@@ -176,7 +176,6 @@ export class ContainerRun implements RunHandle {
 
   async #supervise(output: CapturedOutput, collected: Promise<unknown>, startedAt: number): Promise<Result> {
     const exit = await this.launched.exited;
-    await ownTurn();
     const { oom, usage } = readAccounts(exit, this.#payload);
     await this.#payload?.[Symbol.asyncDispose]();
     const total = await lastStats(this.cgroup);
