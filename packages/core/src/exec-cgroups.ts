@@ -86,12 +86,12 @@ export class ExecCgroups implements AsyncDisposable {
   }
 
   #removeLater(cgroup: Promise<Cgroup>, before = () => {}): void {
-    const removal = removeNextTurn(cgroup, before).finally(() => this.#removals.delete(removal));
+    const removal = removeInOwnTurn(cgroup, before).finally(() => this.#removals.delete(removal));
     this.#removals.add(removal);
   }
 }
 
-async function removeNextTurn(making: Promise<Cgroup>, before: () => void): Promise<void> {
+async function removeInOwnTurn(making: Promise<Cgroup>, before: () => void): Promise<void> {
   await ownTurn();
   before();
   try {

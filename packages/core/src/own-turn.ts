@@ -1,5 +1,5 @@
-/* Whatever many callers wait for at once, such as the next turn of the event loop, they all hear of in one turn, and what they do
-   then is done in one: a start takes a fraction of a millisecond, 64 of them would keep a server from answering for as many. */
+/* Callers that wait for the next turn of the event loop are all told in the same one, and go on in it one after the other: a
+   start takes a fraction of a millisecond, 64 of them keep a server from answering for 64 times as long. */
 
 const waiting: (() => void)[] = [];
 
