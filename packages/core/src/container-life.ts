@@ -17,6 +17,7 @@ import { type Beginning, LastingResources } from './lasting-resources.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog } from './log-location.ts';
 import { liveNetworks } from './network/live-networks.ts';
+import { ownTurn } from './own-turn.ts';
 import { identifyProcess, isEnding } from './process-identity.ts';
 import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';
@@ -139,6 +140,8 @@ export class ContainerLife {
    * @throws SpecError `ERR_NS_INVALID_SPEC`: it has no place for files to begin with
    */
   async create(beginning: Beginning = {}): Promise<void> {
+    // Here nobody knows of it yet: between later steps others would find it half made.
+    await ownTurn();
     this.#record.claimName();
     try {
       await this.#resources.acquire(this.id, this.spec);

@@ -22,7 +22,6 @@ import { LogWriter } from './log-writer.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
 import { CapturedOutput } from './output.ts';
-import { ownTurn } from './own-turn.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import { acquireResources, type Resources } from './resources.ts';
 import type { Result } from './result.ts';
@@ -88,7 +87,6 @@ export class ContainerRun implements RunHandle {
     },
   ): Promise<ContainerRun> {
     const { id, logs, maxOutputBytes, scratch, restoration } = context;
-    await ownTurn();
     const resources = await acquireResources(id, spec, context);
     const { cgroup, ids, kept, mounts, network } = resources;
     const detachable = isDetachable(spec);
@@ -98,7 +96,6 @@ export class ContainerRun implements RunHandle {
     let payload: Cgroup | undefined;
     try {
       payload = cgroup && (await payloadCgroup(cgroup, spec, ids));
-      await ownTurn();
       const { launched, design, plan } = launchContainer(spec, {
         id,
         streams,

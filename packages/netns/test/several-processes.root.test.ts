@@ -125,7 +125,7 @@ rootTest('a pool has namespaces ready, and gives up those nobody took', async ()
   expect(pool.ready).toBe(0);
 
   expect(() => NetNamespacePool.create({ quietMs: -1 })).toThrow('quietMs');
-  using calm = NetNamespacePool.create({ size: 1, quietMs: 200 });
+  using calm = NetNamespacePool.create({ size: 1, quietMs: 1_000 });
   using _made = await calm.take();
   await new Promise((resolve) => setTimeout(resolve, 100));
   expect(calm.ready).toBe(0);
