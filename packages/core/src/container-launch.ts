@@ -12,6 +12,7 @@ import { readHost } from './host.ts';
 import type { OpenedWrites } from './kept-writes.ts';
 import { LogFiles } from './log-files.ts';
 import { locateLog, logFilesOf } from './log-location.ts';
+import { sharesPids } from './namespaces.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
 import type { UserContainerNetwork } from './network/user-container-network.ts';
 import { type ContainerDesign, containerPlan } from './plan/container-plan.ts';
@@ -169,7 +170,7 @@ export function leftoversOf(
     >,
   spec: ContainerSpec,
 ): Leftovers {
-  const { name, log, namespaces } = spec;
+  const { name, log } = spec;
   const container = outerCgroup ?? cgroup;
   // An update may take it into more trees.
   const cgroups = container?.possiblePaths ?? [];
@@ -183,8 +184,7 @@ export function leftoversOf(
       ...(mounts?.files ?? []),
     ],
     cgroups,
-    // In a pid namespace of its own nobody survives the first process.
-    killOneByOne: namespaces?.pid !== undefined && container !== undefined && !container.host.unified,
+    ...(container && sharesPids(spec) && { killOneByOne: !container.host.unified, survivors: cgroup!.possiblePaths }),
     parents: [...cgroups.map(dirname), state, dirname(state)],
   };
 }

@@ -77,6 +77,11 @@ export function resolveNamespaces(
   return { created, joined, idMaps, timeOffsets };
 }
 
+/** Are its processes in a pid namespace of others, whose first process does not take them along when it ends? */
+export function sharesPids({ namespaces }: Pick<ContainerSpec, 'namespaces'>): boolean {
+  return namespaces?.pid !== undefined && namespaces.pid !== 'private';
+}
+
 /** The namespace file of a running container's first process. */
 function namespaceOf(container: string | { readonly id: string }, kind: NamespaceKind): string {
   const { id, init, status } = findState(typeof container === 'string' ? container : container.id);

@@ -5,6 +5,7 @@ import { createContainerCgroup, isLimited } from './container-cgroup.ts';
 import { keptWritesOf, type OpenedWrites, openKeptWrites } from './kept-writes.ts';
 import { mapLayers } from './mapped-layers.ts';
 import { mappedWritesOf, openMappedWrites } from './mapped-writes.ts';
+import { sharesPids } from './namespaces.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
 import { requirePrivilege, wantsNetwork, wantsUserNetwork } from './network/network-spec.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
@@ -35,11 +36,10 @@ export const noResources: Resources = {
 
 /** Must anything be made before the first process? */
 export function needsResources(spec: ContainerSpec): boolean {
-  // In somebody else's pid namespace only a cgroup tells which processes are ours.
-  const sharesPids = spec.namespaces?.pid !== undefined && spec.namespaces.pid !== 'private';
   return (
     isLimited(spec) ||
-    sharesPids ||
+    // Only a cgroup tells which processes are ours.
+    sharesPids(spec) ||
     wantsIdLease(spec) ||
     needsPreparation(spec) ||
     keptWritesOf(spec) !== undefined ||

@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { eventually, needs, notRoot, processEntries } from '@ns/testing';
 import { Container, type ContainerSpec, Pool, run } from '../src/index.ts';
-import { cgroupDirectories, leavesNothing, remaining, useOwnStateRoot } from './leaves-nothing.ts';
+import { cgroupDirectories, commandOf, leavesNothing, remaining, useOwnStateRoot } from './leaves-nothing.ts';
 
 /* The monitor is a process like others: somebody, or the kernel short of memory, may kill it. Nothing of what it watched stays. */
 
@@ -15,14 +14,6 @@ const killed = { exitCode: null, signal: 'SIGKILL' };
 
 const sleepers = (): number =>
   processEntries().filter(({ pid, state }) => state !== 'Z' && commandOf(pid) === `sleep ${seconds}`).length;
-
-function commandOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').trim();
-  } catch {
-    return '';
-  }
-}
 
 /** Kills the monitor of a first process, when as many programs run as there shall be. */
 async function killMonitorOf(pid: number, running = 2): Promise<void> {

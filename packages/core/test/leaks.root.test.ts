@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { existsSync, readlinkSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import { eventually, needs, notRoot, processesInNamespace } from '@ns/testing';
+import { eventually, needs, notRoot, processEntries, processesInNamespace } from '@ns/testing';
 import { Container, run } from '../src/index.ts';
-import { cgroupDirectories, leavesNothing, remaining, useOwnStateRoot } from './leaves-nothing.ts';
+import { cgroupDirectories, commandOf, leavesNothing, remaining, useOwnStateRoot } from './leaves-nothing.ts';
 import { NodeProgram } from './node-program.ts';
 
 /* No process, mount, descriptor, cgroup, directory or zombie stays, however things end. */
@@ -61,6 +61,25 @@ rootTest(
       expect(remaining(directories)).toEqual([]);
     }),
   120_000,
+);
+
+rootTest(
+  "on the pid namespace of the host, who survives the program is gone before the owner's turn, which may never come",
+  () =>
+    leavesNothing(async () => {
+      const seconds = `600.${process.pid}`;
+      await using container = await Container.create({
+        command: ['sh', '-c', `setsid sleep ${seconds} & sleep 0.1`],
+        namespaces: { pid: 'host' },
+      });
+      await container.start();
+      const isAsleep = () =>
+        processEntries().some(({ pid, state }) => state !== 'Z' && commandOf(pid) === `sleep ${seconds}`);
+      expect(await eventually(isAsleep)).toBe(true);
+      // From here to the end the owner does nothing but look: no event reaches him.
+      for (const end = Date.now() + 10_000; isAsleep() && Date.now() < end; );
+      expect(isAsleep()).toBe(false);
+    }),
 );
 
 describe('when the owner of 50 containers', () => {

@@ -46,6 +46,15 @@ export function cgroupDirectories(pid: number): string[] {
     });
 }
 
+/** The command line of a process; nothing of one that is gone. */
+export function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').trim();
+  } catch {
+    return '';
+  }
+}
+
 /** Those of some directories that are still there. */
 export function remaining(directories: readonly string[]): string[] {
   return directories.filter((directory) => existsSync(directory));

@@ -12,6 +12,11 @@ export interface Leftovers {
   readonly cgroups: readonly string[];
   /** Their kernel cannot kill what is in them, as in v1's trees: it is frozen and killed one by one. */
   readonly killOneByOne?: boolean;
+  /**
+   * Directories of cgroups with processes that outlive the first one, whose pid namespace is not theirs alone: killed when it has
+   * ended, also for a caller that lives. He may die before he does it himself, and then nobody would.
+   */
+  readonly survivors?: readonly string[];
   /** Directories that may be in use by others: tried once. */
   readonly parents: readonly string[];
 }
@@ -29,29 +34,50 @@ export function removeLeftovers({ asm }: Lowering, { files, cgroups, killOneByOn
   for (const parent of parents) asm.call('unlinkat', [AT_FDCWD, asm.string(parent), AT_REMOVEDIR], { tolerate: 'any' });
 }
 
+/** Kills whoever has outlived the first process. */
+export function killSurvivors({ asm }: Lowering, { survivors = [], killOneByOne }: Leftovers): void {
+  const root = asm.slot();
+  if (survivors.length === 0) return;
+  forEachPath(asm, survivors, (path, next) => {
+    openDirectory(asm, AT_FDCWD, path, { into: root, otherwise: next });
+    writeLeniently(asm, root, 'cgroup.kill', '1');
+    if (killOneByOne) killMembers(asm, root);
+    asm.call('close', [root]);
+    asm.jump(next);
+  });
+}
+
 function allowTime(asm: Assembler): void {
   asm.call('setitimer', [ITIMER_REAL, asm.words([0, 0, patienceSeconds, 0]), 0]);
 }
 
-/** Kills and removes one cgroup after the other: a loop, because on v1 there are many. */
+/** Kills and removes one cgroup after the other. */
 function removeCgroups(asm: Assembler, cgroups: readonly string[], empty: EmptyCgroup | undefined): void {
-  const [path, root] = [asm.slot(), asm.slot()];
-  const place = asm.slot(asm.words([...cgroups.map((cgroup) => asm.string(cgroup)), 0]));
-  const [next, again, done] = [new Label(), new Label(), new Label()];
+  const [root, removed] = [asm.slot(), asm.slot()];
+  forEachPath(asm, cgroups, (path, next) => {
+    const again = new Label();
+    asm.place(again);
+    openDirectory(asm, AT_FDCWD, path, { into: root, otherwise: next });
+    // Whoever survives: in a pid namespace of others there is no init whose end would be his.
+    writeLeniently(asm, root, 'cgroup.kill', '1');
+    removeBelow(asm, root, { empty, gaveUp: next });
+    asm.call('unlinkat', [AT_FDCWD, path, AT_REMOVEDIR], { store: removed, tolerate: 'any' });
+    asm.jumpIfUnequal(removed, -ERRNO.EBUSY, next);
+    pause(asm);
+    asm.jump(again);
+  });
+}
+
+/** Does something with one path after the other, which goes on at `next`: a loop, because on v1 there are many. */
+function forEachPath(asm: Assembler, paths: readonly string[], act: (path: Slot, next: Label) => void): void {
+  const path = asm.slot();
+  const place = asm.slot(asm.words([...paths.map((each) => asm.string(each)), 0]));
+  const [next, done] = [new Label(), new Label()];
   asm.place(next);
   asm.copy(path.address, place, 8);
   asm.jumpIfEqual(path, 0, done);
   asm.add(place, place, 8);
-  asm.place(again);
-  openDirectory(asm, AT_FDCWD, path, { into: root, otherwise: next });
-  // Whoever survives: in a pid namespace of others there is no init whose end would be his.
-  writeLeniently(asm, root, 'cgroup.kill', '1');
-  removeBelow(asm, root, { empty, gaveUp: next });
-  const removed = asm.slot();
-  asm.call('unlinkat', [AT_FDCWD, path, AT_REMOVEDIR], { store: removed, tolerate: 'any' });
-  asm.jumpIfUnequal(removed, -ERRNO.EBUSY, next);
-  pause(asm);
-  asm.jump(again);
+  act(path, next);
   asm.place(done);
 }
 

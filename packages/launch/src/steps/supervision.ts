@@ -19,7 +19,7 @@ import { sendRecord, writeRecord } from '../send-record.ts';
 import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
 import { awaitCaller } from './await-caller.ts';
 import { type IdMaps, waitForIdMaps, writeIdMaps } from './id-maps.ts';
-import { type Leftovers, removeLeftovers } from './leftovers.ts';
+import { killSurvivors, type Leftovers, removeLeftovers } from './leftovers.ts';
 import { type OutputFiles, OutputRelay } from './output-files.ts';
 import { newPipe, type Pipe } from './pipe.ts';
 import { type NamespaceKind, namespaceFlags, POLLIN } from './process.ts';
@@ -260,6 +260,7 @@ function superviseAsMonitor(
   const reaped = asm.slot();
   asm.call('wait4', [pid, status, WNOHANG | __WALL, usage], { store: reaped });
   asm.jumpIfEqual(reaped, 0, next);
+  if (leftovers) killSurvivors(to, leftovers);
   // Whoever hears of the end finds everything in the files.
   relay?.drain();
   if (ending) {
