@@ -5,7 +5,10 @@ import { run } from '@ns/core';
 import { type Turn, Turns } from './event-loop-turns.ts';
 
 const WARM_UP = 300;
-const STARTS = 500;
+/** So many that a hundredth of them is more than a handful. */
+const STARTS = 1_000;
+/** What is compared with them, and does not need as many. */
+const REFERENCES = 250;
 const PAUSE_MS = 10;
 /** About as long as a start takes. */
 const START_MS = 5;
@@ -44,11 +47,11 @@ async function measure(): Promise<HeldSamples> {
     const process = run('/bin/true');
     call.push(performance.now() - before);
     await process;
-  });
-  const idle = await spaced(async () => {});
+  }, STARTS);
+  const idle = await spaced(async () => {}, REFERENCES);
   const delay: number[] = [];
   const idleDelay: number[] = [];
-  for (let i = 0; i < STARTS / 2; i++) {
+  for (let i = 0; i < REFERENCES; i++) {
     delay.push(...(await delayDuring(() => run('/bin/true'))));
     idleDelay.push(...(await delayDuring(() => sleep(START_MS))));
   }
@@ -64,10 +67,10 @@ async function measure(): Promise<HeldSamples> {
 }
 
 /** Does something many times with pauses between; for each time its turns, up to the next time. The first is cut to begin with it. */
-async function spaced(act: () => Promise<void>): Promise<Turn[][]> {
+async function spaced(act: () => Promise<void>, times: number): Promise<Turn[][]> {
   turns.take();
   const begins: number[] = [];
-  for (let i = 0; i < STARTS; i++) {
+  for (let i = 0; i < times; i++) {
     await sleep(PAUSE_MS);
     begins.push(Number(process.hrtime.bigint()));
     await act();
