@@ -6,7 +6,7 @@ import {
   resolveCapabilities,
 } from '@ns/capabilities';
 import { type AbsentLimit, parseSize } from '@ns/cgroups';
-import type { Leftovers, MountStep, OutputFiles } from '@ns/launch';
+import { candidatesFor, type Leftovers, type MountStep, type OutputFiles } from '@ns/launch';
 import { type ResourceStack, SpecError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import type { CgroupView } from './cgroup-view.ts';
@@ -189,12 +189,6 @@ function resolveMounts(
     if (step.op === 'bind' && typeof step.source !== 'string' && 'fd' in step.source)
       fds[step.source.fd] = prepared?.fds.get(step.source.fd)?.fd ?? -1;
   return steps;
-}
-
-/** Paths to try for a program: itself when it has a slash, else below each directory of PATH. */
-export function candidatesFor(program: string, path: string): string[] {
-  if (program.includes('/')) return [program];
-  return path.split(':').map((directory) => `${directory || '.'}/${program}`);
 }
 
 /** /etc/hostname, /etc/hosts and /etc/resolv.conf, as Docker gives them. */

@@ -1,11 +1,10 @@
 import { basename } from 'node:path';
 import type { Cgroup, JoinPlan } from '@ns/cgroups';
-import { launch, type NamespaceKind, type StandardStreams, type Step } from '@ns/launch';
+import { candidatesFor, launch, type NamespaceKind, type StandardStreams, type Step } from '@ns/launch';
 import { type OwnedFd, ResourceStack } from '@ns/libc';
 import { readAccounts } from './container-cgroup.ts';
 import { connectTerminal } from './container-launch.ts';
 import { ContainerProcess, type Running } from './container-process.ts';
-import { candidatesFor } from './design.ts';
 import { endAdopted } from './end-adopted.ts';
 import type { ExecCgroups } from './exec-cgroups.ts';
 import { readHost } from './host.ts';

@@ -1,9 +1,9 @@
-import { type Launched, type PreparedProgram, StandardStreams, type Step } from '@ns/launch';
+import { candidatesFor, type Launched, type PreparedProgram, StandardStreams, type Step } from '@ns/launch';
 import { NsError, SyscallError } from '@ns/libc';
 import { readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
 import { ContainerProcess, type Running } from './container-process.ts';
-import { candidatesFor, newId } from './design.ts';
+import { newId } from './design.ts';
 import { ContainerStartError } from './errors.ts';
 import { type ContainerDesign, execStep } from './plan/container-plan.ts';
 import { type RecentCommands, recentCommandsOf } from './recent-commands.ts';

@@ -6,6 +6,7 @@ export { type LaunchOptions, launch } from './launch.ts';
 export { Launched } from './launched.ts';
 export type { FdLayout, Step } from './lowering.ts';
 export { helperName } from './orphans.ts';
+export { candidatesFor } from './path-candidates.ts';
 export { type PreparedOptions, PreparedProgram } from './prepared-program.ts';
 export type { ResourceUsage } from './records.ts';
 export { SIGNALS, signalName } from './signals.ts';

@@ -1,4 +1,4 @@
-import { type Launched, launch, type Stdio, type Step } from '@ns/launch';
+import { candidatesFor, type Launched, launch, type Stdio, type Step } from '@ns/launch';
 import { onlyKnownKeys, SpecError } from '@ns/libc';
 import type { ExecLabel } from './exec-label.ts';
 import type { LandlockEnforcement } from './landlock/plan.ts';
@@ -120,11 +120,6 @@ function stepsOf(
     { op: 'dieWithParent', parent: process.pid },
     timeout === undefined ? watch : { ...watch, timeoutMs: timeout },
   ];
-}
-
-/** Paths to try for a program: itself when it has a slash, else below each directory of PATH. */
-function candidatesFor(command: string, path: string): string[] {
-  return command.includes('/') ? [command] : path.split(':').map((directory) => `${directory || '.'}/${command}`);
 }
 
 function checkOptions(command: unknown, args: unknown, options: unknown): void {

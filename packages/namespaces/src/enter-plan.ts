@@ -1,4 +1,4 @@
-import { helperName, type NamespaceKind, type Step } from '@ns/launch';
+import { candidatesFor, helperName, type NamespaceKind, type Step } from '@ns/launch';
 
 /** Whom a program runs as. */
 export interface EnterUser {
@@ -69,10 +69,4 @@ export function enterPlan({ namespaces, user, cwd, argv, env, timeoutMs }: Enter
       ],
     },
   ];
-}
-
-/** Paths to try for a program: itself when it has a slash, else below each directory of PATH. */
-function candidatesFor(program: string, path: string): string[] {
-  if (program.includes('/')) return [program];
-  return path.split(':').map((directory) => `${directory || '.'}/${program}`);
 }
