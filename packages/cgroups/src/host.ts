@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { UnavailableError } from '@ns/libc';
+import { UnavailableError, unescapeMountField } from '@ns/libc';
 import { inCgroupNamespace, isSystemd } from './host-environment.ts';
 
 /**
@@ -101,7 +101,7 @@ export function parseCgroupHost(
     if (before === undefined || after === undefined) continue;
     const [type, , superOptions = ''] = after.split(' ');
     if (type !== 'cgroup' && type !== 'cgroup2') continue;
-    const [, , , mountRoot = '/', mountPoint = ''] = before.split(' ').map(unescapeOctal);
+    const [, , , mountRoot = '/', mountPoint = ''] = before.split(' ').map(unescapeMountField);
     const version = type === 'cgroup2' ? 2 : 1;
     const words = version === 2 ? texts.controllersAt(mountPoint).trim().split(' ') : superOptions.split(',');
     const kernelNames = words.filter((word) => word in controllerNames);
@@ -149,10 +149,6 @@ function relativeTo(root: string, path: string): string {
   if (root === '/') return path;
   if (path === root) return '/';
   return path.startsWith(`${root}/`) ? path.slice(root.length) : '/';
-}
-
-function unescapeOctal(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
 }
 
 function readText(path: string): string {

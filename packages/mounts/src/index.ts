@@ -27,7 +27,6 @@ export {
   parseMountinfo,
   parseMountinfoLine,
   readMountinfo,
-  unescapeField,
 } from './parse-mountinfo.ts';
 export {
   makePrivate,

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { errnoName, SyscallError } from '@ns/libc';
+import { errnoName, SyscallError, unescapeMountField } from '@ns/libc';
 
 /** How mount events travel to and from a mount. A mount may be both shared and a slave. */
 export interface MountPropagation {
@@ -57,13 +57,7 @@ function splitOptions(field: string): readonly string[] {
 
 function split(field: string): string[] {
   const options = field.split(',');
-  return field.includes('\\') ? options.map(unescapeField) : options;
-}
-
-/** Undoes the kernel's octal escapes (`\040` for a space; also tab, newline, backslash, `#`, and in overlay options comma and colon). */
-export function unescapeField(field: string): string {
-  if (!field.includes('\\')) return field;
-  return field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+  return field.includes('\\') ? options.map(unescapeMountField) : options;
 }
 
 function parsePropagation(fields: readonly string[]): {
@@ -104,12 +98,12 @@ export function parseMountinfoLine(line: string): MountInfo | undefined {
     parentId: Number(fields[1]),
     major: Number(device.slice(0, colon)),
     minor: Number(device.slice(colon + 1)),
-    root: unescapeField(fields[3]!),
-    target: unescapeField(fields[4]!),
+    root: unescapeMountField(fields[3]!),
+    target: unescapeMountField(fields[4]!),
     options: splitOptions(fields[5]!),
     ...parsePropagation(hyphen === 6 ? none : fields.slice(6, hyphen)),
-    type: unescapeField(fields[hyphen + 1]!),
-    source: unescapeField(fields[hyphen + 2]!),
+    type: unescapeMountField(fields[hyphen + 1]!),
+    source: unescapeMountField(fields[hyphen + 2]!),
     superOptions: splitOptions(fields[hyphen + 3] ?? ''),
   };
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { NamespaceKind } from '@ns/launch';
+import { unescapeMountField } from '@ns/libc';
 import { namespaceKinds } from './kinds.ts';
 
 /** A namespace mounted on a file. */
@@ -11,7 +12,7 @@ export interface Pin {
 
 /** The pins in our mount namespace: mounts of nsfs in `/proc/self/mountinfo`. */
 export function listPins(): Pin[] {
-  return parsePins(readFileSync('/proc/thread-self/mountinfo', 'latin1'));
+  return parsePins(readFileSync('/proc/thread-self/mountinfo', 'utf8'));
 }
 
 /** The pins in the text of a mountinfo file, each path once. */
@@ -23,14 +24,8 @@ export function parsePins(mountinfo: string): Pin[] {
     const [, , , root = '', mountPoint = ''] = line.split(' ');
     const [, kind, inode] = /^([a-z]+):\[(\d+)\]$/.exec(root) ?? [];
     if (!kind || !namespaceKinds.includes(kind as NamespaceKind)) continue;
-    const path = unescapePath(mountPoint);
+    const path = unescapeMountField(mountPoint);
     pins.set(path, { kind: kind as NamespaceKind, inode: Number(inode), path });
   }
   return [...pins.values()];
-}
-
-/** Space, tab, newline and backslash are written as three octal digits. */
-function unescapePath(text: string): string {
-  const bytes = text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
-  return Buffer.from(bytes, 'latin1').toString();
 }
