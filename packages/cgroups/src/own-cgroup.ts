@@ -1,5 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { ERRNO, type OwnedFd, SyscallError } from '@ns/libc';
+import { ERRNO, type OwnedFd, readProcessStat, SyscallError } from '@ns/libc';
 import { readControlFile, writeControlFileAside } from './control-file.ts';
 import { CgroupBusyError } from './errors.ts';
 import type { Hierarchy } from './host.ts';
@@ -43,19 +42,9 @@ export async function vacateOwnCgroup(hierarchy: Hierarchy, directory: OwnedFd):
 function isOwnDescendant(pid: number): boolean {
   for (let current = pid; current > 1; ) {
     if (current === process.pid) return true;
-    const parent = parentOf(current);
+    const parent = readProcessStat(current)?.parent;
     if (parent === undefined) return true; // gone meanwhile: nothing to move
     current = parent;
   }
   return pid === process.pid;
-}
-
-function parentOf(pid: number): number | undefined {
-  try {
-    // The command may hold spaces and parentheses, so fields count from the last one.
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,11 +1,18 @@
-import { readFileSync, readlinkSync } from 'node:fs';
-import { ERRNO, getXattr, SpecError, SyscallError, setXattr, threadPid } from '@ns/libc';
+import { readlinkSync } from 'node:fs';
+import {
+  ERRNO,
+  getXattr,
+  identifyProcess,
+  isAlive,
+  type ProcessIdentity,
+  SpecError,
+  SyscallError,
+  setXattr,
+  threadPid,
+} from '@ns/libc';
 
 /** Who a cgroup belongs to: when that process, or thread of Node, is gone, `prune()` may take the cgroup. */
-export interface Owner {
-  readonly pid: number;
-  /** Field 22 of `/proc/PID/stat`: with it a reused pid is never mistaken. */
-  readonly startTime: number;
+export interface Owner extends ProcessIdentity {
   /** `pid:[4026531836]`: a pid means something only there. */
   readonly pidNamespace: string;
 }
@@ -24,20 +31,9 @@ export function ownOwner(): Owner {
 
 /** The owner record of a running process. */
 export function ownerOf(pid: number): Owner {
-  const startTime = Number.isInteger(pid) && pid > 0 ? startTimeOf(pid) : undefined;
-  if (startTime === undefined) throw new SpecError('owner', 'a running process', pid);
-  return { pid, startTime, pidNamespace: pidNamespace() };
-}
-
-function startTimeOf(pid: number): number | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    // A zombie owns nothing: whose parent does not wait, it stays one for ever.
-    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : Number(fields[19]);
-  } catch {
-    return undefined;
-  }
+  const owner = Number.isInteger(pid) && pid > 0 ? identifyProcess(pid) : undefined;
+  if (!owner) throw new SpecError('owner', 'a running process', pid);
+  return { ...owner, pidNamespace: pidNamespace() };
 }
 
 let ownPidNamespace: string | undefined;
@@ -79,5 +75,5 @@ export function readOwner(directoryFd: number): Owner | 'none' | undefined {
 
 /** Whether the owner certainly ended. Of a pid namespace we do not see nothing is certain. */
 export function isDead(owner: Owner | 'none'): boolean {
-  return owner !== 'none' && owner.pidNamespace === pidNamespace() && startTimeOf(owner.pid) !== owner.startTime;
+  return owner !== 'none' && owner.pidNamespace === pidNamespace() && !isAlive(owner);
 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cgroup, CgroupGoneError } from '@ns/cgroups';
 import { Adopted, type Exit, type NamespaceKind, readExit, StandardStreams } from '@ns/launch';
-import { NsError, type OwnedFd, pidfdOpen } from '@ns/libc';
+import { isAlive, NsError, type OwnedFd, pidfdOpen } from '@ns/libc';
 import { IdLease } from '@ns/namespaces';
 import { drawDesign } from './blueprint.ts';
 import { payloadName, readAccounts } from './container-cgroup.ts';
@@ -12,7 +12,6 @@ import { ExecCgroups } from './exec-cgroups.ts';
 import { LogFiles, readLog, type StoredOutput } from './log-files.ts';
 import { type LogLocation, locateLog } from './log-location.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
-import { isAlive } from './process-identity.ts';
 import { descendantsOf } from './process-list.ts';
 import type { Result } from './result.ts';
 import type { RunHandle, RunProcess } from './run-handle.ts';

@@ -1,4 +1,5 @@
 import { parseSize } from '@ns/cgroups';
+import { identifyProcess } from '@ns/libc';
 import { AdoptedRun } from './adopted-run.ts';
 import { watchContainerCgroup } from './cgroup-watch.ts';
 import type { ContainerEvent } from './container-event.ts';
@@ -18,7 +19,7 @@ import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog } from './log-location.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { ownTurn } from './own-turn.ts';
-import { identifyProcess, isEnding } from './process-identity.ts';
+import { isEnding } from './process-identity.ts';
 import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';
 import { stateDirectory } from './state-root.ts';

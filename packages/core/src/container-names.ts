@@ -1,8 +1,8 @@
 import { readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { NsError } from '@ns/libc';
+import { isAlive, NsError } from '@ns/libc';
 import { isAbandoned, readStates } from './container-state.ts';
-import { identifySelf, isAlive } from './process-identity.ts';
+import { identifySelf } from './process-identity.ts';
 import { withStateLock } from './state-lock.ts';
 import { stateDirectory, stateRoot } from './state-root.ts';
 

@@ -1,3 +1,4 @@
+import type { ProcessIdentity } from '@ns/libc';
 import { claimName, releaseName } from './container-names.ts';
 import {
   type ContainerState,
@@ -10,7 +11,7 @@ import {
 } from './container-state.ts';
 import { newId } from './design.ts';
 import { isDetachable } from './detachment.ts';
-import { identifySelf, type ProcessIdentity } from './process-identity.ts';
+import { identifySelf } from './process-identity.ts';
 import { type StoredSpec, specToStore } from './stored-spec.ts';
 import type { ContainerSpec } from './types.ts';
 

@@ -1,9 +1,8 @@
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
-import { hasCode, NsError } from '@ns/libc';
+import { hasCode, isAlive, NsError, type ProcessIdentity } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
-import { isAlive, type ProcessIdentity } from './process-identity.ts';
 import type { Result } from './result.ts';
 import { withStateLock } from './state-lock.ts';
 import { stateRoot } from './state-root.ts';

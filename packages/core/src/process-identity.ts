@@ -1,30 +1,17 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { type OwnedFd, pidfdSendSignal, threadPid } from '@ns/libc';
-
-/** A process and when it started: a pid alone may belong to another one tomorrow. */
-export interface ProcessIdentity {
-  readonly pid: number;
-  /** Clock ticks after boot: field 22 of /proc/PID/stat. */
-  readonly startTime: number;
-}
-
-/** Identifies a living process; undefined when there is none, or only its zombie. */
-export function identifyProcess(pid: number): ProcessIdentity | undefined {
-  try {
-    const fields = statFields(pid);
-    return fields[0] === 'Z' ? undefined : { pid, startTime: Number(fields[19]) };
-  } catch {
-    return undefined;
-  }
-}
+import { existsSync } from 'node:fs';
+import {
+  identifyProcess,
+  type OwnedFd,
+  type ProcessIdentity,
+  pidfdSendSignal,
+  readProcessStat,
+  threadPid,
+} from '@ns/libc';
 
 /** Has it begun to end, or is it gone? The kernel knows before the event of it reaches us. */
 export function isExiting(pid: number): boolean {
-  try {
-    return (Number(statFields(pid)[6]) & PF_EXITING) !== 0;
-  } catch {
-    return true;
-  }
+  const stat = readProcessStat(pid);
+  return stat === undefined || (stat.flags & PF_EXITING) !== 0;
 }
 
 /** The same of a process that is held by a pidfd, whoever has its pid by now. */
@@ -40,18 +27,6 @@ export function identifySelf(): ProcessIdentity {
 /** Is it this thread, or another of this process? */
 export function isOurs({ pid }: ProcessIdentity): boolean {
   return existsSync(`/proc/self/task/${pid}`);
-}
-
-/** Is it still that process? */
-export function isAlive({ pid, startTime }: ProcessIdentity): boolean {
-  return identifyProcess(pid)?.startTime === startTime;
-}
-
-/** Of /proc/PID/stat, the third and those after it. */
-function statFields(pid: number): string[] {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  // The command name may contain anything, closing parentheses included.
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
 /** From include/linux/sched.h. */

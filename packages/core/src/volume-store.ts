@@ -1,8 +1,9 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { isAlive, type ProcessIdentity } from '@ns/libc';
 import { VolumeStore } from '@ns/overlayfs';
 import { readStates } from './container-state.ts';
-import { identifySelf, isAlive, type ProcessIdentity } from './process-identity.ts';
+import { identifySelf } from './process-identity.ts';
 
 /**
  * Where volumes are: `$NS_STATE_ROOT/volumes`, or else `/var/lib/ns/volumes` as root and `$XDG_DATA_HOME/ns/volumes`

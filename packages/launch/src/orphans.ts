@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
-import { SYS, syscall, WNOHANG } from '@ns/libc';
+import { readProcessStat, SYS, syscall, WNOHANG } from '@ns/libc';
 import { childrenOfEndedWorkers } from './child-table.ts';
 
 /** The name of a helper process that is a child of this thread: `ns-monitor`, of a worker `ns-monitor/w`. */
@@ -13,9 +13,9 @@ export function helperName(name: string): string {
  * where the kernel does not list children.
  */
 export function reapOrphans(): void {
-  const children = readProc(`/proc/self/task/${process.pid}/children`).split(' ').filter(Boolean).map(Number);
+  const children = childrenOfMainThread();
   // Looking for what workers have left takes a while, and mostly nothing has ended.
-  const ended = children.filter((pid) => /\) Z \d+ [^)]*$/.test(readProc(`/proc/${pid}/stat`)));
+  const ended = children.filter((pid) => readProcessStat(pid)?.state === 'Z');
   if (ended.length === 0) return;
   for (const { pids, release } of childrenOfEndedWorkers((thread) => existsSync(`/proc/self/task/${thread}`))) {
     for (const pid of ended) if (pids.has(pid)) syscall(SYS.wait4, pid, pids.get(pid)!, WNOHANG, 0);
@@ -23,10 +23,11 @@ export function reapOrphans(): void {
   }
 }
 
-function readProc(path: string): string {
+function childrenOfMainThread(): number[] {
   try {
-    return readFileSync(path, 'latin1').trim();
+    const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'latin1');
+    return children.split(' ').filter(Boolean).map(Number);
   } catch {
-    return '';
+    return [];
   }
 }

@@ -40,6 +40,13 @@ export { addressOf, errno, libc, namespaceChanges, syscall } from './libc.ts';
 export { type FdWatch, type LoopHandle, watchFdAlone } from './loop-handle.ts';
 export { allocate, cString, type Memory, mapShared } from './memory.ts';
 export { unescapeMountField } from './mount-field.ts';
+export {
+  identifyProcess,
+  isAlive,
+  type ProcessIdentity,
+  type ProcessStat,
+  readProcessStat,
+} from './process-stat.ts';
 export { ResourceStack } from './resource-stack.ts';
 export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';
 export { type EventWatch, prepareToWatch, type WatchedEvents, watchFd } from './watch-fd.ts';

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { SpecError, threadPid } from '@ns/libc';
+import { ERRNO, identifyProcess, type ProcessIdentity, SpecError, SyscallError, threadPid } from '@ns/libc';
 import { IdAllocationError } from './errors.ts';
 import { findFreeRange, type IdInterval, intersect } from './free-range.ts';
 import { IdMap } from './id-map.ts';
 import type { IdMappings } from './id-mappings.ts';
 import { LeaseDirectory, type LeaseRecord, leaseName } from './lease-directory.ts';
-import { identify } from './process-identity.ts';
 import { rangesOf, readSubordinateIds } from './subordinate-ids.ts';
 
 /** Options of {@link allocateIds}. */
@@ -89,7 +88,7 @@ export async function allocateIds(options: AllocateIdsOptions): Promise<IdLease>
   if (!Number.isInteger(size) || size <= 0 || size >= 0xffffffff) throw new SpecError('size', 'a number of ids', size);
   const name = leaseName(id);
   const pools = options.pools ?? defaultIdPools();
-  const owner = identify(ownerPid);
+  const owner = ownerOf(ownerPid);
   // Nothing is awaited while the lock is held.
   using directory = await LeaseDirectory.open(stateDir, lockTimeoutMs);
   const leases = directory.read();
@@ -98,6 +97,12 @@ export async function allocateIds(options: AllocateIdsOptions): Promise<IdLease>
   const record: LeaseRecord = { uids: take(pools, 'uids', taken, size), gids: take(pools, 'gids', taken, size), owner };
   directory.write(name, record);
   return new IdLease(stateDir, id, record, lockTimeoutMs);
+}
+
+function ownerOf(pid: number): ProcessIdentity {
+  const owner = identifyProcess(pid);
+  if (owner) return owner;
+  throw new SyscallError('open', ERRNO.ESRCH, { path: `/proc/${pid}/stat` });
 }
 
 function take(pools: IdPools, ids: 'uids' | 'gids', leases: readonly LeaseRecord[], size: number): IdInterval {
@@ -197,7 +202,7 @@ export class IdLease implements AsyncDisposable {
    */
   async transfer(ownerPid: number): Promise<void> {
     using directory = await LeaseDirectory.open(this.#stateDir, this.#lockTimeoutMs);
-    directory.write(leaseName(this.id), { uids: this.uids, gids: this.gids, owner: identify(ownerPid) });
+    directory.write(leaseName(this.id), { uids: this.uids, gids: this.gids, owner: ownerOf(ownerPid) });
   }
 
   /**
@@ -215,7 +220,7 @@ export class IdLease implements AsyncDisposable {
         hint: 'Make it anew; what belongs to the old ids can be copied',
       });
     }
-    directory.write(name, { uids: this.uids, gids: this.gids, owner: identify(threadPid()) });
+    directory.write(name, { uids: this.uids, gids: this.gids, owner: ownerOf(threadPid()) });
   }
 
   /** Frees the range; the next may have it at once, so let nothing that runs or is stored belong to it. Idempotent. */

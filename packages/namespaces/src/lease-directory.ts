@@ -2,10 +2,12 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   check,
+  isAlive,
   O,
   OwnedFd,
   open,
   openAt,
+  type ProcessIdentity,
   readDirectory,
   renameAt,
   S,
@@ -17,7 +19,6 @@ import {
 } from '@ns/libc';
 import { IdAllocationError } from './errors.ts';
 import type { IdInterval } from './free-range.ts';
-import { isAlive, type ProcessIdentity } from './process-identity.ts';
 
 /** What is on disk for a range that was handed out. */
 export interface LeaseRecord {

@@ -3,8 +3,9 @@ import { once } from 'node:events';
 import { chmodSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SpecError } from '@ns/libc';
+import { readProcessStat, SpecError } from '@ns/libc';
 import { allocateIds, type IdLease, reclaimIds, releaseIds } from '@ns/namespaces';
+import { eventually } from '@ns/testing';
 
 const pools = { uids: [{ start: 1000, size: 100 }], gids: [{ start: 5000, size: 100 }] };
 let directory: string;
@@ -56,6 +57,19 @@ test('the death of the owner frees the range; until then it is his', async () =>
   owner.kill('SIGKILL');
   await once(owner, 'exit');
   expect((await allocate()).uids).toEqual(lease.uids);
+});
+
+test('an owner whom nobody waits for frees it by his death all the same', async () => {
+  // What sh starts is a child of the sleep it becomes, which never waits.
+  const parent = spawn('/bin/sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+  const ownerPid = Number(line);
+  await allocate({ id: 'c1', ownerPid });
+  process.kill(ownerPid, 'SIGKILL');
+  expect(await eventually(() => readProcessStat(ownerPid)?.state === 'Z')).toBe(true);
+  expect(await reclaimIds(directory)).toEqual([]);
+  parent.kill('SIGKILL');
+  await once(parent, 'exit');
 });
 
 test('a lease goes over to another owner', async () => {

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { NsError } from '@ns/libc';
-import { identifySelf, isAlive, type ProcessIdentity } from '../process-identity.ts';
+import { isAlive, NsError, type ProcessIdentity } from '@ns/libc';
+import { identifySelf } from '../process-identity.ts';
 import { withStateLock } from '../state-lock.ts';
 import { stateDirectory, stateRoot } from '../state-root.ts';
 import type { NetworkOptions } from './network-options.ts';

@@ -1,9 +1,9 @@
-import { NsError, SpecError } from '@ns/libc';
+import { isAlive, NsError, SpecError } from '@ns/libc';
 import type { EgressOptions, Endpoint } from '@ns/netns';
 import { findState } from '../container-state.ts';
 import { ContainerStateError } from '../errors.ts';
 import { type Patience, patiently, patientlyMade } from '../patience.ts';
-import { isAlive, isExiting, isOurs } from '../process-identity.ts';
+import { isExiting, isOurs } from '../process-identity.ts';
 import { checkCall } from '../validate-calls.ts';
 import { liveNetworks } from './live-networks.ts';
 import type { NetworkOptions } from './network-options.ts';

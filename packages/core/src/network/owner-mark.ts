@@ -1,7 +1,8 @@
 import { readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { isAlive } from '@ns/libc';
 import { isAbandoned, readStates } from '../container-state.ts';
-import { identifySelf, isAlive } from '../process-identity.ts';
+import { identifySelf } from '../process-identity.ts';
 import { stateDirectory, stateRoot } from '../state-root.ts';
 
 /**
