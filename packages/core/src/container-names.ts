@@ -42,7 +42,7 @@ export function pruneNames(): string[] {
   const directory = stateDirectory('names');
   return withStateLock(directory, () => {
     const free = readdirSync(directory).filter((name) => !isTaken(name));
-    for (const name of free) rmSync(nameLink(name), { force: true });
+    for (const name of free) rmSync(nameLink(name), { force: true, recursive: true });
     return free;
   });
 }

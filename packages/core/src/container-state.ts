@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { hasCode, isAlive, NsError, type ProcessIdentity } from '@ns/libc';
@@ -7,9 +7,7 @@ import type { Result } from './result.ts';
 import { withStateLock } from './state-lock.ts';
 import { stateRoot } from './state-root.ts';
 import type { StoredSpec } from './stored-spec.ts';
-
-/** The format of today. */
-const VERSION = 2;
+import { hasState, readStoredState, VERSION } from './stored-state.ts';
 
 /** What a container is, on disk: found by other processes, and by the next one after a crash. */
 export interface ContainerState {
@@ -64,7 +62,7 @@ export function changeState(
   const directory = join(stateRoot(), 'containers', id);
   try {
     return withStateLock(directory, () => {
-      const before = parseState(readFileSync(join(directory, FILE), 'utf8'));
+      const before = readStoredState(join(directory, FILE), id);
       if (!before) return undefined;
       const state = { ...before, ...(typeof changes === 'function' ? changes(before) : changes) };
       replaceFile(directory, state);
@@ -138,28 +136,10 @@ export function readAllStates(): ContainerState[] {
 
 /** The state of a container whose process is gone without a word is `stopped`. */
 export function readState(id: string): ContainerState | undefined {
-  try {
-    const state = parseState(readFileSync(join(stateRoot(), 'containers', id, FILE), 'utf8'));
-    if (!state) return undefined;
-    const gone = state.status !== 'stopped' && !(state.init && isAlive(state.init));
-    return gone ? { ...state, status: 'stopped' } : state;
-  } catch {
-    return undefined;
-  }
-}
-
-/** How a state of an older version becomes one of the next: containers outlive upgrades of this library. */
-const upgrades: Readonly<Record<number, (state: object) => object>> = {
-  1: (state) => ({ ...state, version: 2, stopRequested: false }),
-};
-
-/** @returns undefined for one of a newer version, which is left alone */
-function parseState(text: string): ContainerState | undefined {
-  let state = JSON.parse(text) as { version: number };
-  for (let upgrade = upgrades[state.version]; upgrade; upgrade = upgrades[state.version]) {
-    state = upgrade(state) as typeof state;
-  }
-  return state.version === VERSION ? (state as ContainerState) : undefined;
+  const state = readStoredState(join(stateRoot(), 'containers', id, FILE), id);
+  if (!state) return undefined;
+  const gone = state.status !== 'stopped' && !(state.init && isAlive(state.init));
+  return gone ? { ...state, status: 'stopped' } : state;
 }
 
 /** Its maker and all its processes are gone, and nobody will come back for it. */
@@ -167,17 +147,12 @@ export function isAbandoned({ detachable, owner, monitor, init }: ContainerState
   return !detachable && [owner, monitor, init].every((process) => !process || !isAlive(process));
 }
 
-/** Directories of containers in which there is no state, of this version or another, or that were being removed. */
+/** Directories of containers in which there is no state, of this version or a newer one, or that were being removed. */
 export function directoriesWithoutState(): string[] {
   const containers = join(stateRoot(), 'containers');
-  return namesIn(containers).flatMap((id) => {
-    try {
-      JSON.parse(readFileSync(join(containers, id, FILE), 'utf8'));
-      return id.startsWith(REMOVED) ? [join(containers, id)] : [];
-    } catch {
-      return [join(containers, id)];
-    }
-  });
+  return namesIn(containers)
+    .filter((id) => id.startsWith(REMOVED) || !hasState(join(containers, id, FILE), id))
+    .map((id) => join(containers, id));
 }
 
 function namesIn(directory: string): string[] {

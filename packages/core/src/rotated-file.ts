@@ -107,12 +107,19 @@ export class RotatedFile implements Disposable {
   }
 
   #open(index: number): boolean {
+    let fd: number;
     try {
-      this.#fd = openSync(rotatedPath(this.#path, index), constants.O_RDONLY | constants.O_NOFOLLOW);
+      fd = openSync(rotatedPath(this.#path, index), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     } catch {
       return false;
     }
-    this.#inode = fstatSync(this.#fd).ino;
+    const stat = fstatSync(fd);
+    if (!stat.isFile()) {
+      closeSync(fd);
+      return false;
+    }
+    this.#fd = fd;
+    this.#inode = stat.ino;
     this.#position = 0;
     return true;
   }

@@ -26,7 +26,9 @@ afterAll(() => {
 function leaveState(id: string, identity: { pid: number; startTime: number }): string {
   const directory = join(root, 'containers', id);
   mkdirSync(directory, { recursive: true });
-  const state = { version: 1, id, labels: {}, command: ['true'], owner: identity, init: identity, status: 'running' };
+  const processes = { owner: identity, init: identity, status: 'running', detachable: false };
+  const what = { labels: {}, command: ['true'], createdAt: new Date().toISOString(), spec: { command: ['true'] } };
+  const state = { version: 1, id, ...processes, ...what };
   writeFileSync(join(directory, 'state.json'), JSON.stringify(state));
   return directory;
 }

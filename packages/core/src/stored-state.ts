@@ -1,0 +1,78 @@
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import * as v from 'valibot';
+import type { ContainerState } from './container-state.ts';
+
+/** The format of today. */
+export const VERSION = 2;
+
+/** How a state of an older version becomes one of the next: containers outlive upgrades of this library. */
+const upgrades: Readonly<Record<number, (state: object) => object>> = {
+  1: (state) => ({ ...state, version: 2, stopRequested: false }),
+};
+
+const identity = v.looseObject({ pid: v.pipe(v.number(), v.integer(), v.minValue(1)), startTime: v.number() });
+const idRange = v.looseObject({ start: v.number(), size: v.number() });
+
+/* What everything below relies on; the specification has been checked when the container was made, by its version of the
+   library. */
+const schema = v.looseObject({
+  version: v.literal(VERSION),
+  id: v.string(),
+  name: v.optional(v.string()),
+  labels: v.record(v.string(), v.string()),
+  command: v.array(v.string()),
+  createdAt: v.pipe(
+    v.string(),
+    v.check((time) => !Number.isNaN(Date.parse(time))),
+  ),
+  owner: identity,
+  monitor: v.optional(identity),
+  init: v.optional(identity),
+  status: v.picklist(['created', 'running', 'paused', 'stopped', 'removed']),
+  stopRequested: v.boolean(),
+  detachable: v.boolean(),
+  ids: v.optional(v.looseObject({ uids: idRange, gids: idRange })),
+  ending: v.optional(v.looseObject({ reason: v.string() })),
+  cgroup: v.optional(v.string()),
+  spec: v.looseObject({ command: v.array(v.string()) }),
+});
+
+/**
+ * The state in a file.
+ *
+ * @param id - whose it has to be
+ * @returns undefined where there is none that we understand: of a newer version, or what a crash or somebody else left
+ */
+export function readStoredState(path: string, id: string): ContainerState | undefined {
+  let state = readJson(path);
+  for (let upgrade = upgradeOf(state); upgrade; upgrade = upgradeOf(state)) state = upgrade(state as object);
+  const { success, output } = v.safeParse(schema, state, { abortEarly: true });
+  return success && output.id === id ? (output as ContainerState) : undefined;
+}
+
+/** Is there one, if only for a newer version of this library? */
+export function hasState(path: string, id: string): boolean {
+  return versionOf(readJson(path)) > VERSION || readStoredState(path, id) !== undefined;
+}
+
+function upgradeOf(state: unknown): ((state: object) => object) | undefined {
+  return upgrades[versionOf(state)];
+}
+
+function versionOf(state: unknown): number {
+  return Number((state as { version?: unknown } | null)?.version);
+}
+
+/** Neither of what a link leads to, nor of a FIFO that nobody writes to. */
+function readJson(path: string): unknown {
+  try {
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      return JSON.parse(readFileSync(fd, 'utf8'));
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return undefined;
+  }
+}
