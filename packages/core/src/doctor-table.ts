@@ -25,13 +25,18 @@ export function missingFeatures(capabilities: Capabilities): string[] {
   return Object.entries(capabilities).flatMap(([feature, { ok }]) => (!ok && required.has(feature) ? [feature] : []));
 }
 
-/** What `doctor` prints: a line per feature, and below what does not work, what would help. */
+/**
+ * What `doctor` prints: a line per feature, and below what does not work, what would help. Of a subject, what fails for the
+ * same reason stands together, and the reason stands at the first.
+ */
 export function doctorTable(capabilities: Capabilities, paint: Paint): string {
   const width = Math.max(...Object.keys(capabilities).map((name) => name.length)) + 2;
   const subjects = Object.entries(featureTrials).flatMap(([subject, trials]) => [
     '',
     paint('bold', subject),
-    ...Object.keys(trials).flatMap((feature) => rows(feature, capabilities[feature as Feature], width, paint)),
+    ...byReason(Object.keys(trials).map((feature) => ({ feature, ...capabilities[feature as Feature] }))).flatMap(
+      (entry) => rows(entry, width, paint),
+    ),
   ]);
   const missing = missingFeatures(capabilities);
   const verdict = missing.length === 0 ? 'Containers can run here.' : `Containers need: ${missing.join(', ')}.`;
@@ -40,7 +45,19 @@ export function doctorTable(capabilities: Capabilities, paint: Paint): string {
   );
 }
 
-function rows(feature: string, { ok, detail, why, fix }: Capability, width: number, paint: Paint): string[] {
+interface Entry extends Capability {
+  readonly feature: string;
+}
+
+function byReason(entries: readonly Entry[]): Entry[] {
+  const firstLike = (entry: Entry) =>
+    entry.ok ? entry : entries.find(({ ok, why, fix }) => !ok && why === entry.why && fix === entry.fix)!;
+  return entries
+    .toSorted((a, b) => entries.indexOf(firstLike(a)) - entries.indexOf(firstLike(b)))
+    .map((entry) => (firstLike(entry) === entry ? entry : { feature: entry.feature, ok: false, why: 'as above' }));
+}
+
+function rows({ feature, ok, detail, why, fix }: Entry, width: number, paint: Paint): string[] {
   const mark = ok ? paint('green', 'yes') : required.has(feature) ? paint('red', 'NO ') : paint('yellow', 'no ');
   const row = `  ${mark}  ${feature.padEnd(width)}${(ok ? detail : why) ?? ''}`.trimEnd();
   const indent = ' '.repeat('  yes  '.length + width);

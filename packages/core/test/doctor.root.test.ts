@@ -70,3 +70,13 @@ test('the table has a line per feature and the fix below what fails', async () =
   expect(table).toMatch(/^ {2}no {3}criu +there is no program criu\n +Install the package criu$/m);
   expect(table).toContain('Containers need: overlay.');
 });
+
+test('what several features fail for is said once', async () => {
+  const noCgroups = { ok: false, why: 'mkdirat: EACCES', fix: 'have a scope delegated' };
+  const capabilities = { ...(await probe()), cgroups: noCgroups, memoryController: noCgroups, cgroupKill: noCgroups };
+  const table = doctorTable(capabilities, (_, text) => text);
+  expect(table).toMatch(
+    /^ {2}no {3}cgroups +mkdirat: EACCES\n +have a scope delegated\n {2}no {3}memoryController +as above\n {2}no {3}cgroupKill +as above\n/m,
+  );
+  expect(table.match(/EACCES|delegated/g)).toHaveLength(2);
+});
