@@ -74,6 +74,15 @@ export class NetworkExistsError extends NsError {
   }
 }
 
+/** Containers are on a network of this name whose state was lost. Code `ERR_NS_NETWORK_EXISTS`. */
+export class LostNetworkError extends NsError {
+  constructor(name: string, bridge: string) {
+    super('ERR_NS_NETWORK_EXISTS', `network '${name}' exists, with containers on it, but its state was lost`, {
+      hint: `End what is connected to ${bridge}, or choose another name`,
+    });
+  }
+}
+
 /** There is no network of this name. Code `ERR_NS_NETWORK_NOT_FOUND`. */
 export class NetworkNotFoundError extends NsError {
   constructor(name: string) {

@@ -172,3 +172,35 @@ rootTest(
   },
   120_000,
 );
+
+rootTest(
+  'two state roots have networks of one name; one whose state was lost gives way unless something is on it',
+  async () => {
+    await using scope = new ResourceStack();
+    const { stateRoot, host } = await world(scope);
+    const bridges = async () =>
+      (await link.list({ netns: host })).map(({ name }) => name).filter((name) => /^nsb/.test(name));
+    const [one, other] = [join(stateRoot, 'one'), join(stateRoot, 'other')];
+    const web = await BridgeNetwork.create({ name: 'web', netns: host, stateRoot: one });
+    const { bridge } = web.record;
+    {
+      await using _ = await BridgeNetwork.create({ name: 'web', netns: host, stateRoot: other });
+      expect(await bridges()).toHaveLength(2);
+    }
+    expect(await bridges()).toEqual([bridge]);
+
+    await web.close();
+    rmSync(one, { recursive: true });
+    await link.createVeth({ name: 'port', netns: host, master: bridge, peer: { name: 'peer', netns: host } });
+    await expect(BridgeNetwork.create({ name: 'web', netns: host, stateRoot: one })).rejects.toMatchObject({
+      code: 'ERR_NS_NETWORK_EXISTS',
+      hint: expect.stringContaining(bridge),
+    });
+    expect(await link.get('port', { netns: host })).toBeDefined();
+    expect(await BridgeNetwork.list({ stateRoot: one })).toEqual([]);
+    await link.remove('port', { netns: host });
+    await (await BridgeNetwork.create({ name: 'web', netns: host, stateRoot: one })).remove();
+    expect(await bridges()).toEqual([]);
+  },
+  60_000,
+);

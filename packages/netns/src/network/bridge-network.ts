@@ -1,12 +1,12 @@
 import { NsError, SpecError } from '@ns/libc';
 import type { EgressPolicy } from '../egress/egress-policy.ts';
 import type { EgressOptions } from '../egress/egress-rule.ts';
-import { NetworkExistsError, NetworkNotFoundError } from '../errors.ts';
+import { LostNetworkError, NetworkExistsError, NetworkNotFoundError } from '../errors.ts';
 import { Firewall } from '../firewall/firewall.ts';
 import type { AddressPool } from '../ipam/address-pool.ts';
 import { listClaims, releaseSubnets } from '../ipam/subnet-claims.ts';
 import { remove as removeLink } from '../link/change.ts';
-import { get as getLink } from '../link/link.ts';
+import { get as getLink, list as listLinks } from '../link/link.ts';
 import type { InNetns, NetnsReference } from '../namespace-reference.ts';
 import { checkStateName, removeStateDirectory, stateRoot } from '../state-directory.ts';
 import { buildBridge } from './build-bridge.ts';
@@ -96,6 +96,10 @@ export class BridgeNetwork implements AsyncDisposable {
     try {
       const record = await planNetwork(options, root);
       network = await BridgeNetwork.#at(record, options.netns, root);
+      if (await network.#isLost()) {
+        await network.#tearDown();
+        return await BridgeNetwork.#make(options, state, root);
+      }
       // Written first: what a crash leaves half made is found by it.
       await state.write({ ...record, stage: 'making' });
       await buildBridge(record, network.#pools, network.#firewall);
@@ -105,7 +109,7 @@ export class BridgeNetwork implements AsyncDisposable {
       network.#removeOnDispose = true;
       return network;
     } catch (error) {
-      if (network) await network.#tearDown();
+      if (network && !(error instanceof LostNetworkError)) await network.#tearDown();
       else await forget(options.name, state, root);
       throw error;
     }
@@ -284,6 +288,19 @@ export class BridgeNetwork implements AsyncDisposable {
   }
 
   /** Undoes everything, however much of it there is. */
+  /**
+   * Is its bridge there, although the state knew nothing of it?
+   *
+   * @throws NsError ERR_NS_NETWORK_EXISTS: containers are on it
+   */
+  async #isLost(): Promise<boolean> {
+    const { name, bridge } = this.record;
+    const links = await listLinks({ netns: this.#netns });
+    const lost = links.find((link) => link.name === bridge);
+    if (lost && links.some(({ master }) => master === bridge)) throw new LostNetworkError(name, bridge);
+    return lost !== undefined;
+  }
+
   async #tearDown(): Promise<void> {
     const { name, bridge } = this.record;
     await this.#state.write({ ...this.record, stage: 'removing' });

@@ -60,7 +60,8 @@ export async function planNetwork(options: BridgeNetworkOptions, root: string): 
     const six = await claimSubnet({ name, subnet: wanted, family: 'inet6', netns, stateRoot: root });
     subnets.push({ subnet: six.text, gateway: ipv6 === 'unique-local' ? undefined : ipv6.gateway });
   }
-  const bridge = `nsb${digest(name).slice(0, 12)}`;
+  // Another state root may have a network of this name.
+  const bridge = `nsb${digest(root, name).slice(0, 12)}`;
   return {
     name,
     bridge,
