@@ -16,7 +16,7 @@ import { openContainerRoot } from './in-mount-namespace.ts';
 import type { WriteLimit } from './kept-writes.ts';
 import { type Beginning, LastingResources } from './lasting-resources.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
-import { locateLog } from './log-location.ts';
+import { locateLog, makeLogDirectory } from './log-location.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { ownTurn } from './own-turn.ts';
 import { isEnding } from './process-identity.ts';
@@ -143,6 +143,7 @@ export class ContainerLife {
   async create(beginning: Beginning = {}): Promise<void> {
     // Here nobody knows of it yet: between later steps others would find it half made.
     await ownTurn();
+    makeLogDirectory(this.spec);
     this.#record.claimName();
     try {
       await this.#resources.acquire(this.id, this.spec);

@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseSize } from '@ns/cgroups';
 import type { IdMaps } from '@ns/launch';
@@ -7,6 +6,7 @@ import { NsError, type OwnedFd, SpecError, SyscallError, UnavailableError } from
 import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
 import { createSizedDirectory, openSizedDirectory, type SizedDirectory, type SizeMethod } from '@ns/overlayfs';
 import { kernelAtLeast, readHost } from './host.ts';
+import { makeDirectories } from './make-directories.ts';
 import type { ContainerSpec, Size, Writable } from './types.ts';
 
 /** A directory that keeps writes from one container to the next. */
@@ -62,8 +62,8 @@ export async function openKeptWrites(kept: KeptWrites, idMaps: IdMaps | undefine
   const path = sized?.path ?? join(kept.dir, 'data');
   let mount = sized?.mount;
   try {
-    await mkdir(join(path, 'upper'), { recursive: true });
-    await mkdir(join(path, 'work'), { recursive: true, mode: 0o700 });
+    makeDirectories(join(path, 'upper'));
+    makeDirectories(join(path, 'work'), 0o700);
     // An ordinary user's files are his own in any case.
     if (idMaps && process.geteuid!() === 0) {
       mount ??= cloneMount(path);

@@ -1,7 +1,10 @@
+import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
 import { parseSize } from '@ns/cgroups';
 import { outputTimesPath } from '@ns/launch';
+import { SpecError } from '@ns/libc';
 import { isDetachable } from './detachment.ts';
+import { makeDirectories } from './make-directories.ts';
 import { stateDirectory } from './state-root.ts';
 import type { ContainerSpec } from './types.ts';
 
@@ -18,7 +21,7 @@ export interface LogSpec {
   readonly maxSize?: number | string;
   /** How many files there are of one kind, the newest included; older ones are gone. Default 3. */
   readonly maxFiles?: number;
-  /** Where they are; it must exist, and they outlive the container. Default: the container's state directory, which goes with it. */
+  /** Where they are, made when it is missing; they outlive the container. Default: the container's state directory, which goes with it. */
   readonly directory?: string;
 }
 
@@ -41,6 +44,22 @@ export function locateLog(id: string, spec: Pick<ContainerSpec, 'log' | 'lifetim
     maxBytes: parseSize(maxSize, 'log.maxSize'),
     maxFiles,
   };
+}
+
+/**
+ * Makes the directory when it is missing, for its owner's eyes only.
+ *
+ * @throws SpecError there can be no files in it
+ */
+export function makeLogDirectory({ log }: Pick<ContainerSpec, 'log'>): void {
+  if (log?.directory === undefined) return;
+  try {
+    makeDirectories(log.directory, 0o700);
+    accessSync(`${log.directory}/.`, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new SpecError('log.directory', `a directory to write to, not ${code}`, log.directory);
+  }
 }
 
 /** The newest file of one stream, or of both. */

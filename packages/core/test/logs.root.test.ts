@@ -185,6 +185,27 @@ test('a restart writes on', () =>
     expect(textOf(await read(c.logs())).match(/run/g)).toHaveLength(2);
   }));
 
+test('a directory that is missing is made; what can be none is refused', async () => {
+  const parent = mkdtempSync(join(tmpdir(), 'core-logs-'));
+  try {
+    for (const detachable of [false, true]) {
+      const directory = join(parent, `${detachable}`, 'logs');
+      await withLog({ script: 'echo kept', log: { directory, format: 'raw' }, detachable }, (c) =>
+        c.wait().then(() => {}),
+      );
+      expect(readFileSync(join(directory, 'stdout.log'), 'utf8')).toBe('kept\n');
+      expect(statSync(directory).mode & 0o777).toBe(0o700);
+    }
+    for (const directory of ['/dev/null', '/dev/null/logs', '/proc/logs'])
+      await expect(Container.create({ command: ['true'], log: { directory } })).rejects.toMatchObject({
+        code: 'ERR_NS_INVALID_SPEC',
+        field: 'log.directory',
+      });
+  } finally {
+    rmSync(parent, { recursive: true, force: true });
+  }
+});
+
 test('what cannot be is refused', async () => {
   for (const [log, field] of [
     [{ maxSize: 1000 }, 'log.maxSize'],

@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hasCode, NsError } from '@ns/libc';
+import { makeDirectories } from '../make-directories.ts';
 import type { StoredSpec } from '../stored-spec.ts';
 import type { OutsideMount } from './outside-mounts.ts';
 
@@ -40,7 +41,7 @@ export const places = (directory: string) => ({
  * @throws NsError `ERR_NS_CHECKPOINT_EXISTS`: something is in it; `ERR_NS_CHECKPOINT_UNSAFE`: it is somebody else's
  */
 export function makeCheckpointDirectory(directory: string): void {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDirectories(directory, 0o700);
   const { uid } = statSync(directory);
   // Its owner could put links in the way of what is written, and read the memory that is.
   if (uid !== process.geteuid!())
