@@ -8,6 +8,7 @@ import { CapturedOutput, type OutputChunk } from './output.ts';
 import type { Result, Usage } from './result.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
 import type { ContainerSpec, MaxOutput } from './types.ts';
+import { checkCall } from './validate-calls.ts';
 
 /** What a process was asked to do with its output and its end. */
 export interface ProcessOptions {
@@ -106,6 +107,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
 
   /** Changes the size of the terminal; without one it does nothing. */
   resize(size: TerminalSize): void {
+    checkCall('resize', size);
     if (this.#streams instanceof TerminalStreams) this.#streams.resize(size);
   }
 

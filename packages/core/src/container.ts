@@ -58,6 +58,7 @@ import {
 } from './patience.ts';
 import type { ContainerUpdate, PlannedChange } from './planned-changes.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
+import { readCall } from './read-call.ts';
 import type { Result } from './result.ts';
 import { RunningMounts } from './running-mounts.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
@@ -254,12 +255,12 @@ export class Container implements AsyncDisposable {
     args: readonly string[] | ExecOptions = [],
     options: ExecOptions = {},
   ): ContainerProcess<string | Buffer> {
-    const given = Array.isArray(command) ? command : [command];
-    const argv = [...given, ...(Array.isArray(args) ? (args as string[]) : [])] as string[];
-    const chosen = Array.isArray(args) ? options : (args as ExecOptions);
+    let argv: readonly string[];
     let checked: ExecOptions;
     try {
-      checked = validateExec(argv, chosen);
+      const call = readCall(command, args, options);
+      argv = call.argv;
+      checked = validateExec(argv, call.options);
     } catch (error) {
       return refusedProcess(error);
     }

@@ -6,6 +6,7 @@ import { ContainerProcess, type Running, refusedProcess } from './container-proc
 import { newId } from './design.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
 import { ownTurn } from './own-turn.ts';
+import { readCall } from './read-call.ts';
 import { validateRunOnce } from './recent-specs.ts';
 import { startAsBefore } from './recent-starts.ts';
 import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
@@ -40,11 +41,9 @@ export function run(
   second: readonly string[] | RunOptions = [],
   third: RunOptions = {},
 ): ContainerProcess<string | Buffer> {
-  const args = Array.isArray(second) ? second : [];
-  const options = (Array.isArray(second) ? third : second) as RunOptions;
-  const argv = typeof command === 'string' ? [command, ...args] : command;
   let spec: RunOptions & ContainerSpec;
   try {
+    const { argv, options } = readCall(command, second, third);
     spec = validateRunOnce({ ...options, command: argv });
   } catch (error) {
     // A rejection like every other failure of a run; of the options, which may be anything, none is looked at.

@@ -238,3 +238,37 @@ rootTest('one process is too few for an init and a command, and the error says s
   });
   expect(await run('true', [], { limits, init: false })).toMatchObject({ exitCode: 0 });
 });
+
+rootTest('a call that is written wrong says what is wrong with it', async () => {
+  const wrong = run as (...call: unknown[]) => PromiseLike<unknown>;
+  for (const [call, field] of [
+    [['echo', 'a'], 'args'],
+    [['echo', null], 'args'],
+    [['echo', [], 'a'], 'options'],
+    [['echo', [], null], 'options'],
+    [['echo', [], []], 'options'],
+    [['echo', [], { command: ['rm'] }], 'command'],
+    [[['echo'], { command: ['rm'] }], 'command'],
+  ] as const)
+    await expect(wrong(...call)).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC', field });
+
+  await using c = await Container.create({ command: ['sleep', 'infinity'] });
+  await c.start();
+  const exec = c.exec.bind(c) as (...call: unknown[]) => PromiseLike<unknown>;
+  await expect(exec('echo', 'a')).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC', field: 'args' });
+  await expect(exec('echo', [], null)).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC', field: 'options' });
+  const process = c.exec('cat', [], { tty: true, stdin: 'pipe' });
+  await process.started;
+  expect(() => process.resize({ cols: 80, rows: 24 } as never)).toThrow(/columns/);
+  expect(() => process.resize({ columns: 0, rows: 24 })).toThrow(/columns/);
+  process.kill('SIGKILL');
+  await process;
+});
+
+rootTest('a file that is bound to a directory is told apart from one', async () => {
+  const mounts = [{ source: '/etc/passwd', target: '/etc' }];
+  await expect(run('true', [], { mounts })).rejects.toMatchObject({
+    code: 'ERR_NS_CONTAINER_START',
+    hint: expect.stringMatching(/directory goes on a directory/),
+  });
+});

@@ -58,7 +58,12 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
   ],
   ['fsconfig', 'EBUSY', 'mountOverlay', 'The upper or work directory is in use by another mount'],
   ['mount', 'ELOOP', undefined, 'Layers of the overlay overlap'],
-  ['move_mount', 'EINVAL', undefined, 'Likely the parent mount is shared; make it private first'],
+  [
+    'move_mount',
+    'EINVAL',
+    undefined,
+    'A directory goes on a directory, and a file on a file; likely one of each is given. Or what is moved has a shared mount above it: make that private first',
+  ],
   [
     'pivot_root',
     'EINVAL',

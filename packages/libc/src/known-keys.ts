@@ -28,8 +28,16 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   let best: string | undefined;
   let bestDistance = Math.max(2, word.length / 2) + 1;
   for (const candidate of candidates) {
-    const edits = distance(word.toLowerCase(), candidate.toLowerCase());
+    const [given, known] = [word.toLowerCase(), candidate.toLowerCase()];
+    const edits = isAbbreviation(given, known) ? 1 : distance(given, known);
     if (edits < bestDistance) [best, bestDistance] = [candidate, edits];
   }
   return best;
+}
+
+/** `cols` of columns, `mem` of memory: its letters in their order, from the first on. */
+function isAbbreviation(word: string, known: string): boolean {
+  let at = 0;
+  for (const letter of known) if (letter === word[at]) at++;
+  return word.length > 2 && word[0] === known[0] && at === word.length;
 }

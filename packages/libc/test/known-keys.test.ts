@@ -15,4 +15,6 @@ test('what is no object is refused', () => {
 test('nothing is suggested for a word that is like none', () => {
   expect(nearest('hostname', ['pids', 'io'])).toBeUndefined();
   expect(nearest('PIDS', ['pids', 'io'])).toBe('pids');
+  expect(nearest('cols', ['rows', 'columns'])).toBe('columns');
+  expect(nearest('mem', ['pids', 'memory'])).toBe('memory');
 });
