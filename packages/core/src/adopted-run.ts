@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cgroup, CgroupGoneError } from '@ns/cgroups';
-import { Adopted, type Exit, type NamespaceKind, readExit, StandardStreams } from '@ns/launch';
-import { isAlive, NsError, type OwnedFd, pidfdOpen } from '@ns/libc';
+import { Adopted, type Exit, type NamespaceKind, namespaceFlags, readExit, StandardStreams } from '@ns/launch';
+import { isAlive, NsError, O, type OwnedFd, open, pidfdOpen, pidfdSendSignal, ResourceStack } from '@ns/libc';
 import { IdLease } from '@ns/namespaces';
 import { drawDesign } from './blueprint.ts';
 import { payloadName, readAccounts } from './container-cgroup.ts';
@@ -33,6 +33,7 @@ export class AdoptedRun implements RunHandle {
   readonly #payload: Cgroup | undefined;
   readonly #process: Adopted | undefined;
   readonly #door: OwnedFd | undefined;
+  readonly #namespaces: ReadonlyMap<NamespaceKind, OwnedFd>;
   readonly #held: AsyncDisposable[] = [];
 
   private constructor(
@@ -51,7 +52,8 @@ export class AdoptedRun implements RunHandle {
     this.#state = state;
     this.#process = process;
     this.#door = process && openDoor(state);
-    this.launched = process ? ofAnother(process, this.#door ?? process.pidfd) : gone;
+    this.#namespaces = process && state.spec.idMap !== undefined ? openNamespaces(process) : noNamespaces;
+    this.launched = process ? ofAnother(process, this.#door ?? process.pidfd, this.#namespaces) : gone;
     this.cgroup = cgroup;
     this.execCgroups = cgroup && new ExecCgroups(cgroup, { keepsSpare: false });
     this.streams = streams;
@@ -101,8 +103,7 @@ export class AdoptedRun implements RunHandle {
   }
 
   letGo(): void {
-    this.#process?.[Symbol.dispose]();
-    this.#door?.close();
+    this.#closeProcess();
     this.#payload?.close();
     this.cgroup?.close();
     this.streams.destroy();
@@ -122,8 +123,7 @@ export class AdoptedRun implements RunHandle {
       await this.cgroup?.[Symbol.asyncDispose]();
       await this.ids?.[Symbol.asyncDispose]();
     } else this.cgroup?.close();
-    process?.[Symbol.dispose]();
-    this.#door?.close();
+    this.#closeProcess();
     if (this.streams instanceof LogFiles) await this.streams.finish();
     const [stdout, stderr] = [readOutput('stdout'), readOutput('stderr')];
     return {
@@ -138,6 +138,12 @@ export class AdoptedRun implements RunHandle {
       stderr: stderr.bytes.toString('utf8'),
       truncated: stdout.truncated || stderr.truncated,
     };
+  }
+
+  #closeProcess(): void {
+    this.#process?.[Symbol.dispose]();
+    this.#door?.close();
+    for (const fd of this.#namespaces.values()) fd.close();
   }
 
   #lastAccounts(exit: Exit): Ending {
@@ -168,12 +174,33 @@ function openDoor({ init, spec }: ContainerState): OwnedFd | undefined {
   return undefined;
 }
 
-function ofAnother(adopted: Adopted, door: OwnedFd): RunProcess {
+/**
+ * What root enters a container with a user namespace by. By a pidfd it could only enter the first of them: what is in the
+ * user namespace then may not trace the init, whose memory is the host's.
+ */
+function openNamespaces({ pid, pidfd }: Adopted): ReadonlyMap<NamespaceKind, OwnedFd> {
+  if (process.geteuid!() !== 0) return noNamespaces;
+  using rollback = new ResourceStack();
+  try {
+    const opened = new Map(kinds.map((kind) => [kind, rollback.use(open(`/proc/${pid}/ns/${kind}`, O.RDONLY))]));
+    // If it has ended, another process may have its pid.
+    if (!pidfdSendSignal(pidfd.fd, 0)) return noNamespaces;
+    rollback.release();
+    return opened;
+  } catch {
+    // It ends; exec will say so.
+    return noNamespaces;
+  }
+}
+
+const kinds = Object.keys(namespaceFlags) as NamespaceKind[];
+
+function ofAnother(adopted: Adopted, door: OwnedFd, namespaces: ReadonlyMap<NamespaceKind, OwnedFd>): RunProcess {
   return {
     monitorPid: adopted.monitorPid,
     pid: adopted.pid,
     pidfd: door,
-    namespaces: noNamespaces,
+    namespaces,
     executed: Promise.resolve(),
     go: refuseToGo,
     signal: (signal) => adopted.signal(signal),

@@ -63,6 +63,23 @@ test('what one changes, the other does not undo', () =>
     await using _ = await Container.create({ command: ['true'], name: 'second' });
   }));
 
+describe.each([
+  ['of a container with ids of its own', {}],
+  ['without an init', { init: false }],
+  ['with limits', { limits: { pids: 64 } }],
+  ['with a namespace that is not its own', { namespaces: { ipc: 'host' } }],
+] as const)('commands and mounts %s', (_, spec) => {
+  test('are for those who found it, too, and in its user namespace', () =>
+    withTwo({ idMap: 'auto', ...spec }, async (maker, other) => {
+      const map = await maker.exec('cat', ['/proc/self/uid_map']);
+      expect(map.stdout).toMatch(/^ +0 +[1-9]/);
+      expect(await other.exec('cat', ['/proc/self/uid_map'])).toMatchObject({ exitCode: 0, stdout: map.stdout });
+      await other.mount({ type: 'tmpfs', target: '/mnt' });
+      expect((await other.exec('stat', ['-fc', '%T', '/mnt'])).stdout).toBe('tmpfs\n');
+      await other.unmount('/mnt');
+    }));
+});
+
 test('who stops it from elsewhere stops its restart policy, too', () =>
   withTwo({ restart: 'always' }, async (maker, other) => {
     const restarts: unknown[] = [];
