@@ -1,4 +1,4 @@
-import { type OwnedFd, onlyKnownKeys, SpecError } from '@ns/libc';
+import { type OwnedFd, onlyKnownKeys, rollBack, SpecError } from '@ns/libc';
 import { applyLimits, type MissingPolicy } from './apply-limits.ts';
 import type { Absence, AbsentLimit } from './change.ts';
 import { type Delegatee, delegate } from './delegate.ts';
@@ -125,8 +125,8 @@ export class Cgroup implements AsyncDisposable {
       });
     } catch (error) {
       using directories = new Directories(made);
-      if (made.length > 0) await remove(directories, given);
-      throw error;
+      if (made.length === 0) throw error;
+      throw await rollBack(error, () => remove(directories, given));
     }
   }
 

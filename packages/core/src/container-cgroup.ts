@@ -12,7 +12,7 @@ import {
   type Stats,
 } from '@ns/cgroups';
 import type { Exit } from '@ns/launch';
-import { UnavailableError } from '@ns/libc';
+import { rollBack, UnavailableError } from '@ns/libc';
 import type { Ending } from './container-process.ts';
 import { deviceRules } from './device-access.ts';
 import type { ContainerLimits, ContainerSpec } from './types.ts';
@@ -95,8 +95,7 @@ export async function createDelegatedCgroup(container: Cgroup, uid: number): Pro
     return cgroup;
   } catch (error) {
     // Nobody else knows of it yet.
-    await cgroup[Symbol.asyncDispose]();
-    throw error;
+    throw await rollBack(error, () => cgroup[Symbol.asyncDispose]());
   }
 }
 

@@ -1,5 +1,5 @@
 import { parseSize } from '@ns/cgroups';
-import { identifyProcess } from '@ns/libc';
+import { identifyProcess, rollBack } from '@ns/libc';
 import { AdoptedRun } from './adopted-run.ts';
 import { watchContainerCgroup } from './cgroup-watch.ts';
 import type { ContainerEvent } from './container-event.ts';
@@ -149,9 +149,10 @@ export class ContainerLife {
       await this.#resources.acquire(this.id, this.spec);
       await traced('create', this.trace, () => this.#prepare(beginning));
     } catch (error) {
-      await this.#resources.release();
-      this.#record.remove();
-      throw error;
+      throw await rollBack(error, async () => {
+        await this.#resources.release();
+        this.#record.remove();
+      });
     }
   }
 

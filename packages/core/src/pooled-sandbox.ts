@@ -1,5 +1,5 @@
 import { candidatesFor, type Launched, type PreparedProgram, StandardStreams, type Step } from '@ns/launch';
-import { NsError, SyscallError } from '@ns/libc';
+import { NsError, rollBack, SyscallError } from '@ns/libc';
 import { readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
 import { ContainerProcess, type Running } from './container-process.ts';
@@ -76,8 +76,7 @@ export class PooledSandbox implements AsyncDisposable {
       sandbox = new PooledSandbox(id, launched, streams, resources, design);
     } catch (error) {
       streams.destroy();
-      await resources[Symbol.asyncDispose]();
-      throw error;
+      throw await rollBack(error, () => resources[Symbol.asyncDispose]());
     }
     const launched = sandbox.#launched;
     try {

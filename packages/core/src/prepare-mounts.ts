@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { hasCode, type OwnedFd, ResourceStack, SyscallError, UnavailableError } from '@ns/libc';
+import { hasCode, type OwnedFd, ResourceStack, rollBack, SyscallError, UnavailableError } from '@ns/libc';
 import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
 import type { IdLease } from '@ns/namespaces';
 import { flatten } from '@ns/overlayfs';
@@ -88,8 +88,7 @@ export async function prepareMounts(
       if (source.handle !== undefined) fds.set(source.handle, await detach(source, mount));
     }
   } catch (error) {
-    await release();
-    throw error;
+    throw await rollBack(error, release);
   }
   return {
     fds,

@@ -1,5 +1,5 @@
 import type { Cgroup } from '@ns/cgroups';
-import { SyscallError, UnavailableError } from '@ns/libc';
+import { rollBack, SyscallError, UnavailableError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { createContainerCgroup, isLimited } from './container-cgroup.ts';
 import { keptWritesOf, type OpenedWrites, openKeptWrites } from './kept-writes.ts';
@@ -85,8 +85,7 @@ export async function acquireResources(
     );
     return { cgroup, ids, kept, mounts, network, [Symbol.asyncDispose]: release };
   } catch (error) {
-    await release();
-    throw error;
+    throw await rollBack(error, release);
   }
 }
 

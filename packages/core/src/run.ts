@@ -1,4 +1,5 @@
 import type { StandardStreams } from '@ns/launch';
+import { rollBack } from '@ns/libc';
 import type { NotifierOptions } from '@ns/seccomp';
 import { readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
@@ -76,8 +77,7 @@ export function startOnce(
       if (resources.network instanceof UserContainerNetwork) await connectAndGo(resources.network, running.launched);
       return running;
     } catch (error) {
-      await resources[Symbol.asyncDispose]();
-      throw error;
+      throw await rollBack(error, () => resources[Symbol.asyncDispose]());
     }
   });
 }

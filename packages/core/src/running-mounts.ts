@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { posix } from 'node:path';
 import type { Step } from '@ns/launch';
-import { NsError, O, type OwnedFd, open, SyscallError } from '@ns/libc';
+import { NsError, O, type OwnedFd, open, rollBack, SyscallError } from '@ns/libc';
 import { createMount, resolveInRoot } from '@ns/mounts';
 import { inMountNamespace, openContainerRoot, takeFromMountNamespace } from './in-mount-namespace.ts';
 import { outsideId } from './mount-ownership.ts';
@@ -40,8 +40,9 @@ export class RunningMounts {
         done.unshift(mount.target);
       }
     } catch (error) {
-      for (const target of done) await this.remove(run, target);
-      throw error;
+      throw await rollBack(error, async () => {
+        for (const target of done) await this.remove(run, target);
+      });
     }
   }
 
@@ -70,8 +71,7 @@ export class RunningMounts {
         [Symbol.asyncDispose]: () => prepared[Symbol.asyncDispose](),
       });
     } catch (error) {
-      await prepared[Symbol.asyncDispose]();
-      throw error;
+      throw await rollBack(error, () => prepared[Symbol.asyncDispose]());
     }
     run.hold(prepared);
   }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hasCode, NsError, O, open, SpecError } from '@ns/libc';
+import { hasCode, NsError, O, open, rollBack, SpecError } from '@ns/libc';
 import { removeTree } from './remove-tree.ts';
 import type { WritableRootSpec } from './storage-driver.ts';
 import { drain } from './time-slices.ts';
@@ -41,8 +41,7 @@ export class RootDirectory {
       await writeFile(join(path, 'root.json.new'), JSON.stringify(spec));
       await rename(join(path, 'root.json.new'), join(path, 'root.json'));
     } catch (error) {
-      await this.remove(id);
-      throw error;
+      throw await rollBack(error, () => this.remove(id));
     }
   }
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import type { OwnedFd } from '@ns/libc';
+import { type OwnedFd, rollBack } from '@ns/libc';
 import type { ChangeStream } from './change-stream.ts';
 import { diffLayer } from './diff-layer.ts';
 import { discard } from './discard.ts';
@@ -62,8 +62,7 @@ export class UpperRoot implements WritableRoot {
       await snapshot(this.upper, copy.upper);
       return copy;
     } catch (error) {
-      await copy.remove();
-      throw error;
+      throw await rollBack(error, () => copy.remove());
     }
   }
 

@@ -1,4 +1,4 @@
-import { NsError } from '@ns/libc';
+import { NsError, rollBack } from '@ns/libc';
 import {
   canonicalName,
   type EgressOptions,
@@ -63,8 +63,7 @@ export class ContainerNetwork implements AsyncDisposable {
       }
       return network;
     } catch (error) {
-      await network[Symbol.asyncDispose]();
-      throw error;
+      throw await rollBack(error, () => network[Symbol.asyncDispose]());
     }
   }
 
@@ -143,8 +142,7 @@ export class ContainerNetwork implements AsyncDisposable {
       this.#refuseToBypass(hold.network);
       await this.#attach(hold, attachment, { wayOut, ports: [], own: false });
     } catch (error) {
-      await hold.release();
-      throw error;
+      throw await rollBack(error, () => hold.release());
     }
     await this.#refreshNames();
     return this.#connections.get(hold.network.name)!.endpoint;
@@ -234,11 +232,12 @@ export class ContainerNetwork implements AsyncDisposable {
         wanted.shift();
       }
     } catch (error) {
-      for (const { hold, own: ours } of wanted) {
-        if (ours) await hold.network.remove();
-        await hold.release();
-      }
-      throw error;
+      throw await rollBack(error, async () => {
+        for (const { hold, own: ours } of wanted) {
+          if (ours) await hold.network.remove();
+          await hold.release();
+        }
+      });
     }
     await this.#followNames();
   }
@@ -277,8 +276,7 @@ export class ContainerNetwork implements AsyncDisposable {
     } catch (error) {
       this.#connections.delete(network.name);
       stopListening();
-      await network.disconnect(this.#id);
-      throw error;
+      throw await rollBack(error, () => network.disconnect(this.#id));
     }
   }
 

@@ -1,5 +1,5 @@
 import { readlinkSync, writeFileSync } from 'node:fs';
-import { O, type OwnedFd, open, openat2, RESOLVE, SyscallError } from '@ns/libc';
+import { hasCode, O, type OwnedFd, open, openat2, RESOLVE } from '@ns/libc';
 import type { NetNamespace } from '@ns/netns';
 import type { PlacedFile } from '../plan/root-steps.ts';
 import type { NetworkSpec } from './network-spec.ts';
@@ -60,8 +60,7 @@ export function replaceFiles(pid: number, netns: NetNamespace, files: readonly P
       writeFileSync(file.fd, content);
     } catch (error) {
       // Its root is read-only, or it does without such files.
-      if (error instanceof SyscallError && ignored.has(error.code)) continue;
-      throw error;
+      if (!hasCode(error, ...ignored)) throw error;
     }
   }
 }
@@ -73,15 +72,13 @@ function rootOf(pid: number, netns: NetNamespace): OwnedFd | undefined {
     root = open(`/proc/${pid}/root`, O.PATH | O.DIRECTORY);
     if (readlinkSync(`/proc/${pid}/ns/net`) === `net:[${netns.id}]`) return root;
   } catch (error) {
-    if (!gone.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    if (!hasCode(error, 'ENOENT', 'ESRCH')) throw error;
   }
   root?.close();
   return undefined;
 }
 
-const gone: ReadonlySet<string> = new Set(['ENOENT', 'ESRCH']);
-
-const ignored: ReadonlySet<string> = new Set(['EROFS', 'ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO', 'EISDIR', 'EACCES']);
+const ignored = ['EROFS', 'ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO', 'EISDIR', 'EACCES'];
 
 function lines(text: readonly string[]): string {
   return text.map((line) => `${line}\n`).join('');

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { SpecError } from '@ns/libc';
+import { rollBack, SpecError } from '@ns/libc';
 import {
   AddressPool,
   address as addresses,
@@ -110,9 +110,10 @@ class UpperNetwork implements NetworkBackend {
       writeFileSync(join(this.#directory, `${owner}.json`), JSON.stringify(endpoint), { mode: 0o600 });
       return endpoint;
     } catch (error) {
-      await link.remove(name, { netns: inside, ifMissing: 'ignore' });
-      await this.disconnect(owner);
-      throw error;
+      throw await rollBack(error, async () => {
+        await link.remove(name, { netns: inside, ifMissing: 'ignore' });
+        await this.disconnect(owner);
+      });
     }
   }
 

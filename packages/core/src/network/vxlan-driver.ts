@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { SpecError } from '@ns/libc';
+import { rollBack, SpecError } from '@ns/libc';
 import { link, neighbour } from '@ns/netns';
 import { driver as bridge } from './bridge-driver.ts';
 import type { NetworkBackend, NetworkDriver } from './network-driver.ts';
@@ -20,8 +20,7 @@ export const driver: NetworkDriver = {
     try {
       await createTunnel(network, options);
     } catch (error) {
-      await network.remove();
-      throw error;
+      throw await rollBack(error, () => network.remove());
     }
     return network;
   },

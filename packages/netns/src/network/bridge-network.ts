@@ -1,4 +1,4 @@
-import { NsError, SpecError } from '@ns/libc';
+import { NsError, rollBack, SpecError } from '@ns/libc';
 import type { EgressPolicy } from '../egress/egress-policy.ts';
 import type { EgressOptions } from '../egress/egress-rule.ts';
 import { LostNetworkError, NetworkExistsError, NetworkNotFoundError } from '../errors.ts';
@@ -109,9 +109,8 @@ export class BridgeNetwork implements AsyncDisposable {
       network.#removeOnDispose = true;
       return network;
     } catch (error) {
-      if (network && !(error instanceof LostNetworkError)) await network.#tearDown();
-      else await forget(options.name, state, root);
-      throw error;
+      const half = error instanceof LostNetworkError ? undefined : network;
+      throw await rollBack(error, () => (half ? half.#tearDown() : forget(options.name, state, root)));
     }
   }
 

@@ -1,4 +1,4 @@
-import { SpecError } from '@ns/libc';
+import { rollBack, SpecError } from '@ns/libc';
 import { canonicalName } from '../dns/name-table.ts';
 import type { EgressOptions } from '../egress/egress-rule.ts';
 import { checkEgress } from '../egress/policy-rules.ts';
@@ -118,9 +118,10 @@ export class NetworkEndpoints {
       if (reserved) this.#published.set(owner, reserved);
       return endpoint;
     } catch (error) {
-      await reserved?.close();
-      await this.disconnect(owner);
-      throw error;
+      throw await rollBack(error, async () => {
+        await reserved?.close();
+        await this.disconnect(owner);
+      });
     } finally {
       if (!borrowed) inside.close();
     }

@@ -1,4 +1,4 @@
-import { SpecError, SyscallError } from '@ns/libc';
+import { rollBack, SpecError, SyscallError } from '@ns/libc';
 import { PortInUseError } from '../errors.ts';
 import { describePort, type Firewall, type PublishedPort } from '../firewall/firewall.ts';
 import type { InNetns } from '../namespace-reference.ts';
@@ -50,8 +50,7 @@ export async function publishPorts(options: PublishOptions): Promise<PublishedPo
   try {
     reserved.lead();
   } catch (error) {
-    await reserved.close();
-    throw error;
+    throw await rollBack(error, () => reserved.close());
   }
   return reserved;
 }
@@ -92,8 +91,7 @@ export async function reservePorts(options: PublishOptions): Promise<ReservedPor
       }
     }
   } catch (error) {
-    await close();
-    throw error;
+    throw await rollBack(error, close);
   }
   const lead = (): void => {
     const wanted = ports.flatMap(kernelPort);
