@@ -1,38 +1,18 @@
-import {
-  __WALL,
-  AT_FDCWD,
-  CLONE,
-  F,
-  LINUX_CAPABILITY_VERSION_3,
-  MAP,
-  MSG,
-  O,
-  PR,
-  PROT,
-  SpecError,
-  WNOHANG,
-} from '@ns/libc';
+import { AT_FDCWD, CLONE, F, MAP, MSG, O, PR, PROT, SpecError } from '@ns/libc';
 import type { Lowering, Lowerings, Step } from '../lowering.ts';
 import { CONTINUATION, Label, Slot } from '../program.ts';
 import type { RecordKind } from '../records.ts';
-import { sendRecord, writeRecord } from '../send-record.ts';
-import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
+import { sendRecord } from '../send-record.ts';
+import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
 import { awaitCaller } from './await-caller.ts';
 import { type IdMaps, waitForIdMaps, writeIdMaps } from './id-maps.ts';
-import { killSurvivors, type Leftovers, removeLeftovers } from './leftovers.ts';
-import { type OutputFiles, OutputRelay } from './output-files.ts';
+import { superviseAsInit } from './init.ts';
+import type { Leftovers } from './leftovers.ts';
+import { superviseAsMonitor } from './monitor.ts';
+import type { OutputFiles } from './output-files.ts';
 import { newPipe, type Pipe } from './pipe.ts';
 import { type NamespaceKind, namespaceFlags, POLLIN } from './process.ts';
 import { superviseAsRestorer } from './restorer.ts';
-import {
-  type Child,
-  closeAllBut,
-  exitWith,
-  forwardSignal,
-  readEnding,
-  tellSignal,
-  waitForSignal,
-} from './watched-child.ts';
 import { openProc, procName } from './write-proc.ts';
 
 /** Steps that start and watch processes. */
@@ -200,171 +180,6 @@ function openSelf(to: Lowering): void {
   asm.call('pidfd_open', [self, 0], { store: to.handle('supervisor') });
 }
 
-/** Waits for signals and the child's end, outside the container. */
-function superviseAsMonitor(
-  to: Lowering,
-  {
-    pid,
-    pidfd,
-    stop,
-    kill,
-    witness,
-    ending,
-  }: Child & { pidfd: Slot; witness: Pipe | undefined; ending: Pipe | undefined },
-  { timeoutMs, leftovers, journal, output }: Extract<SupervisionStep, { op: 'clone' }>,
-): void {
-  const { asm } = to;
-  sendRecord(to, { kind: 'started', value: pid }, pidfd);
-  closeAllBut(to, [
-    to.statusFd,
-    ...(journal === undefined ? [] : [to.fd(journal)]),
-    ...(witness || ending ? [to.witnessFd] : []),
-    ...(output ? OutputRelay.descriptors(to, output) : []),
-  ]);
-  const relay = output && new OutputRelay(to, output);
-  if (timeoutMs !== undefined) startTimer(to, timeoutMs);
-  const status = asm.bytes(8);
-  const usage = asm.bytes(144);
-  const orphaned = asm.slot();
-  const [next, notOrphaned, forward, killed] = [new Label(), new Label(), new Label(), new Label()];
-  const [reap, finished, executed] = [new Label(), new Label(), new Label()];
-  const signal = relay ? relay.waitForSignal(next) : waitForSignal(to, next);
-  asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
-  asm.jumpIfEqual(signal, SIGNAL_KILL_CHILD, killed);
-  asm.jumpIfEqual(signal, SIGNAL_EXECUTED, executed);
-  asm.jumpIfUnequal(signal, SIGNAL_PARENT_DIED, notOrphaned);
-  asm.copy(orphaned.address, asm.words([1]), 8);
-  // Nobody is left to end what an adopting child waits for.
-  asm.call('kill', [pid, SIGNALS.SIGKILL], { tolerate: 'any' });
-  asm.jump(next);
-  asm.place(notOrphaned);
-  if (timeoutMs !== undefined) {
-    asm.jumpIfUnequal(signal, SIGNALS.SIGALRM, forward);
-    jumpUnlessTimeIsUp(to, forward);
-    report(to, { kind: 'timeout' }, journal);
-    asm.jump(killed);
-  }
-  asm.place(forward);
-  forwardSignal(to, signal, { pid, stop, kill });
-  asm.jump(next);
-
-  asm.place(executed);
-  sendRecord(to, { kind: 'executing', value: pid });
-  asm.jump(next);
-
-  asm.place(killed);
-  asm.call('kill', [pid, kill], { tolerate: 'any' });
-  asm.jump(next);
-
-  asm.place(reap);
-  const reaped = asm.slot();
-  asm.call('wait4', [pid, status, WNOHANG | __WALL, usage], { store: reaped });
-  asm.jumpIfEqual(reaped, 0, next);
-  if (leftovers) killSurvivors(to, leftovers);
-  // Whoever hears of the end finds everything in the files.
-  relay?.drain();
-  if (ending) {
-    const [said, silent] = [asm.slot(), new Label()];
-    readEnding(to, to.witnessFd, said, silent);
-    report(to, { kind: 'payloadExit', value: said }, journal);
-    asm.place(silent);
-  }
-  report(to, { kind: 'exit', value: new Slot(status), usage }, journal);
-  asm.jumpIfEqual(orphaned, 0, finished);
-  if (leftovers) removeLeftovers(to, leftovers);
-  asm.place(finished);
-  asm.call('exit_group', [0]);
-}
-
-/** setitimer(2): SIGALRM once, in so many milliseconds. */
-function startTimer({ asm }: Lowering, timeoutMs: number): void {
-  const microseconds = Math.max(1, Math.round(timeoutMs * 1000));
-  // struct itimerval: no interval, then seconds and microseconds.
-  asm.call('setitimer', [ITIMER_REAL, asm.words([0, 0, Math.floor(microseconds / 1e6), microseconds % 1e6]), 0]);
-}
-
-/** A SIGALRM may also have been meant for the payload: the time is up when nothing is left on the timer. */
-function jumpUnlessTimeIsUp({ asm }: Lowering, otherwise: Label): void {
-  const timer = asm.bytes(32);
-  asm.call('getitimer', [ITIMER_REAL, timer]);
-  asm.jumpIfUnequal(new Slot(timer + 16), 0, otherwise);
-  asm.jumpIfUnequal(new Slot(timer + 24), 0, otherwise);
-}
-
-/** Waits for signals and for orphans, as pid 1. */
-function superviseAsInit(
-  to: Lowering,
-  { pid, stop, kill, attribute }: Child & { attribute: { fd: Slot; label: string } | undefined },
-  { adopt, tellEnd }: Extract<SupervisionStep, { op: 'clone' }>,
-): void {
-  const { asm } = to;
-  sendRecord(to, { kind: 'executing', value: pid });
-  if (attribute) asm.call('write', [attribute.fd, asm.string(attribute.label), Buffer.byteLength(attribute.label)]);
-  // Nothing but a pipe to the monitor, unless the caller is to be told at once: what CRIU shall restore has no other ends
-  // in the world.
-  closeAllBut(to, [...(adopt || tellEnd ? [to.statusFd] : []), ...(adopt ? [] : [to.witnessFd])]);
-  keepCapabilityToKill(to);
-
-  const status = asm.bytes(8);
-  const [next, reap, exited] = [new Label(), new Label(), new Label()];
-  const signal = waitForSignal(to, next);
-  asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
-  forwardSignal(to, signal, { pid, stop, kill });
-  asm.jump(next);
-
-  asm.place(reap);
-  const reaped = asm.slot();
-  asm.call('wait4', [-1, status, WNOHANG | __WALL, 0], { store: reaped, tolerate: ['ECHILD'], otherwise: next });
-  asm.jumpIfEqual(reaped, 0, next);
-  asm.jumpIfUnequal(reaped, pid, reap);
-  // An exit code we pass on ourselves; a signal a pid 1 cannot die of.
-  if (!adopt) {
-    tellSignal(to, status);
-    if (tellEnd) tellLastEnd(to, status);
-  } else {
-    sendRecord(to, { kind: 'payloadExit', value: new Slot(status) });
-    const others = new Label();
-    asm.place(others);
-    asm.call('wait4', [-1, 0, __WALL, 0], { tolerate: ['ECHILD', 'EINTR'], otherwise: exited });
-    asm.jump(others);
-  }
-  asm.place(exited);
-  exitWith(to, status);
-}
-
-/** Signalling a payload that runs as another user is all that is left to do. */
-function keepCapabilityToKill({ asm }: Lowering): void {
-  asm.call('prctl', [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
-  const killOnly = 1 << CAP_KILL;
-  const header = asm.words([LINUX_CAPABILITY_VERSION_3]);
-  const sets = asm.bytes(Buffer.from(Uint32Array.of(killOnly, killOnly, 0, 0, 0, 0).buffer));
-  asm.call('capset', [header, sets], { tolerate: ['EPERM'] });
-}
-
-/**
- * Tells the caller of the end of the program with all that the container has used, if the program has left nothing behind:
- * what is still there would be ended by the kernel, and only the monitor knows what it had used by then.
- */
-function tellLastEnd(to: Lowering, status: number): void {
-  const { asm } = to;
-  const [reaped, usage] = [asm.slot(), asm.bytes(144)];
-  const [next, alone, others] = [new Label(), new Label(), new Label()];
-  asm.place(next);
-  asm.call('wait4', [-1, 0, WNOHANG | __WALL, 0], { store: reaped, tolerate: ['ECHILD'], otherwise: alone });
-  asm.jumpIfUnequal(reaped, 0, next);
-  asm.jump(others);
-  asm.place(alone);
-  asm.call('getrusage', [RUSAGE_CHILDREN, usage]);
-  sendRecord(to, { kind: 'payloadExit', value: new Slot(status), usage });
-  asm.place(others);
-}
-
-/** Tells the caller, and the journal when there is one. */
-function report(to: Lowering, record: Parameters<typeof sendRecord>[1], journal: string | undefined): void {
-  sendRecord(to, record);
-  if (journal !== undefined) writeRecord(to, record, to.fd(journal));
-}
-
 /** A pipe whose writing end the child keeps until execve closes it, upon which the kernel signals this process: fcntl(2), F_SETSIG. */
 function newWitness(to: Lowering): Pipe {
   const { asm } = to;
@@ -379,9 +194,6 @@ function newWitness(to: Lowering): Pipe {
 
 /** POLLIN in `revents` of a struct pollfd that is read as one word. */
 const POLLIN_RETURNED = BigInt(POLLIN) << 48n;
-const CAP_KILL = 5;
-const RUSAGE_CHILDREN = -1; // <sys/resource.h>
 const F_SETOWN = 8; // <fcntl.h>
 const F_SETSIG = 10;
 const O_ASYNC = 0o20000;
-const ITIMER_REAL = 0;

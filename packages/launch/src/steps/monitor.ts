@@ -1,0 +1,136 @@
+import { __WALL, WNOHANG } from '@ns/libc';
+import type { Lowering } from '../lowering.ts';
+import { Label, Slot } from '../program.ts';
+import { sendRecord, writeRecord } from '../send-record.ts';
+import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNALS } from '../signals.ts';
+import { killSurvivors, removeLeftovers } from './leftovers.ts';
+import { OutputRelay } from './output-files.ts';
+import type { Pipe } from './pipe.ts';
+import type { SupervisionStep } from './supervision.ts';
+import { type Child, closeAllBut, forwardSignal, readEnding, waitForSignal } from './watched-child.ts';
+
+/** Waits for signals and the child's end, outside the container. */
+export function superviseAsMonitor(
+  to: Lowering,
+  {
+    pid,
+    pidfd,
+    stop,
+    kill,
+    witness,
+    ending,
+  }: Child & { pidfd: Slot; witness: Pipe | undefined; ending: Pipe | undefined },
+  { timeoutMs, leftovers, journal, output }: Extract<SupervisionStep, { op: 'clone' }>,
+): void {
+  const { asm } = to;
+  sendRecord(to, { kind: 'started', value: pid }, pidfd);
+  closeAllBut(to, [
+    to.statusFd,
+    ...(journal === undefined ? [] : [to.fd(journal)]),
+    ...(witness || ending ? [to.witnessFd] : []),
+    ...(output ? OutputRelay.descriptors(to, output) : []),
+  ]);
+  const relay = output && new OutputRelay(to, output);
+  if (timeoutMs !== undefined) startTimer(to, timeoutMs);
+  const status = asm.bytes(8);
+  const usage = asm.bytes(144);
+  const orphaned = asm.slot();
+  const [next, reap] = [new Label(), new Label()];
+  const signal = relay ? relay.waitForSignal(next) : waitForSignal(to, next);
+  asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
+  answerSignal(to, signal, { child: { pid, stop, kill }, timeoutMs, journal, orphaned, next });
+
+  asm.place(reap);
+  const reaped = asm.slot();
+  asm.call('wait4', [pid, status, WNOHANG | __WALL, usage], { store: reaped });
+  asm.jumpIfEqual(reaped, 0, next);
+  if (leftovers) killSurvivors(to, leftovers);
+  // Whoever hears of the end finds everything in the files.
+  relay?.drain();
+  if (ending) reportPayloadExit(to, journal);
+  report(to, { kind: 'exit', value: new Slot(status), usage }, journal);
+  const finished = new Label();
+  asm.jumpIfEqual(orphaned, 0, finished);
+  if (leftovers) removeLeftovers(to, leftovers);
+  asm.place(finished);
+  asm.call('exit_group', [0]);
+}
+
+/** What a monitor does at any signal but that of its child's end; then it waits for the next. */
+function answerSignal(
+  to: Lowering,
+  signal: Slot,
+  {
+    child: { pid, stop, kill },
+    timeoutMs,
+    journal,
+    orphaned,
+    next,
+  }: {
+    child: Child;
+    timeoutMs: number | undefined;
+    journal: string | undefined;
+    /** Set when the parent has died. */
+    orphaned: Slot;
+    next: Label;
+  },
+): void {
+  const { asm } = to;
+  const [notOrphaned, forward, killed, executed] = [new Label(), new Label(), new Label(), new Label()];
+  asm.jumpIfEqual(signal, SIGNAL_KILL_CHILD, killed);
+  asm.jumpIfEqual(signal, SIGNAL_EXECUTED, executed);
+  asm.jumpIfUnequal(signal, SIGNAL_PARENT_DIED, notOrphaned);
+  asm.copy(orphaned.address, asm.words([1]), 8);
+  // Nobody is left to end what an adopting child waits for.
+  asm.call('kill', [pid, SIGNALS.SIGKILL], { tolerate: 'any' });
+  asm.jump(next);
+  asm.place(notOrphaned);
+  if (timeoutMs !== undefined) {
+    asm.jumpIfUnequal(signal, SIGNALS.SIGALRM, forward);
+    jumpUnlessTimeIsUp(to, forward);
+    report(to, { kind: 'timeout' }, journal);
+    asm.jump(killed);
+  }
+  asm.place(forward);
+  forwardSignal(to, signal, { pid, stop, kill });
+  asm.jump(next);
+
+  asm.place(executed);
+  sendRecord(to, { kind: 'executing', value: pid });
+  asm.jump(next);
+
+  asm.place(killed);
+  asm.call('kill', [pid, kill], { tolerate: 'any' });
+  asm.jump(next);
+}
+
+/** How the program has ended, if an init has told. */
+function reportPayloadExit(to: Lowering, journal: string | undefined): void {
+  const [said, silent] = [to.asm.slot(), new Label()];
+  readEnding(to, to.witnessFd, said, silent);
+  report(to, { kind: 'payloadExit', value: said }, journal);
+  to.asm.place(silent);
+}
+
+/** setitimer(2): SIGALRM once, in so many milliseconds. */
+function startTimer({ asm }: Lowering, timeoutMs: number): void {
+  const microseconds = Math.max(1, Math.round(timeoutMs * 1000));
+  // struct itimerval: no interval, then seconds and microseconds.
+  asm.call('setitimer', [ITIMER_REAL, asm.words([0, 0, Math.floor(microseconds / 1e6), microseconds % 1e6]), 0]);
+}
+
+/** A SIGALRM may also have been meant for the payload: the time is up when nothing is left on the timer. */
+function jumpUnlessTimeIsUp({ asm }: Lowering, otherwise: Label): void {
+  const timer = asm.bytes(32);
+  asm.call('getitimer', [ITIMER_REAL, timer]);
+  asm.jumpIfUnequal(new Slot(timer + 16), 0, otherwise);
+  asm.jumpIfUnequal(new Slot(timer + 24), 0, otherwise);
+}
+
+/** Tells the caller, and the journal when there is one. */
+function report(to: Lowering, record: Parameters<typeof sendRecord>[1], journal: string | undefined): void {
+  sendRecord(to, record);
+  if (journal !== undefined) writeRecord(to, record, to.fd(journal));
+}
+
+const ITIMER_REAL = 0;
