@@ -1,5 +1,5 @@
 import { dirname, join } from 'node:path';
-import type { Cgroup } from '@ns/cgroups';
+import type { Cgroup, JoinPlan } from '@ns/cgroups';
 import { type FdLayout, type Launched, type Leftovers, launch, type StandardStreams, type Step } from '@ns/launch';
 import { type OwnedFd, ResourceStack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
@@ -7,7 +7,7 @@ import { type NotifierOptions, type SeccompHandlers, SeccompNotifier } from '@ns
 import { viewCgroup } from './cgroup-view.ts';
 import type { Restoration } from './checkpoint/restoration.ts';
 import { nameLink } from './container-names.ts';
-import { designContainer } from './design.ts';
+import { type DesignContext, designContainer } from './design.ts';
 import { readHost } from './host.ts';
 import type { OpenedWrites } from './kept-writes.ts';
 import { LogFiles } from './log-files.ts';
@@ -62,8 +62,7 @@ export function launchContainer(
 ): { launched: Launched; design: ContainerDesign; plan: CarriedOutPlan } {
   using owner = new ResourceStack();
   const fds: Record<string, number> = {};
-  const { cgroup, outerCgroup = cgroup } = context;
-  const join = cgroup && owner.use(cgroup.joinPlan());
+  const join = context.cgroup && owner.use(context.cgroup.joinPlan());
   if (join?.cloneInto) fds.cgroup = join.cloneInto.fd;
   if (context.scratch) fds.scratch = context.scratch.fd.fd;
   if (context.journal) fds.journal = context.journal.fd;
@@ -71,37 +70,7 @@ export function launchContainer(
   const forCriu = context.restoration?.inherit(context.streams, owner);
   Object.assign(fds, logFiles?.fds, forCriu?.named);
   const host = readHost();
-  const noInput = spec.stdin === 'null';
-  const design = designContainer(
-    spec,
-    {
-      id: context.id,
-      park: context.park,
-      programLater: context.programLater ?? false,
-      scratch: {
-        reuse: context.scratch !== undefined,
-        covered: context.scratch?.covered ?? false,
-        handOver: context.keepScratch,
-      },
-      nullFds: spec.tty ? [0, 1, 2] : noInput ? [0] : [],
-      pipeFds: spec.tty ? [] : noInput ? [1, 2] : [0, 1, 2],
-      cgroup:
-        outerCgroup &&
-        join &&
-        viewCgroup(spec, outerCgroup, { procs: join.procs, cloneInto: join.cloneInto !== undefined }),
-      ids: context.ids,
-      mounts: context.mounts,
-      kept: context.kept,
-      network: context.network,
-      leftovers: leftoversOf(context, spec),
-      journal: context.journal !== undefined,
-      loadProfiles: true,
-      output: logFiles?.plan,
-      owner,
-      fds,
-    },
-    host,
-  );
+  const design = designContainer(spec, designContextOf(spec, context, { join, logFiles, owner, fds }), host);
   const steps = context.restoration?.plan(design, host) ?? containerPlan(design, host);
   const variables = [context.id, context.id.slice(0, 12)];
   const launched = launch({
@@ -119,6 +88,42 @@ export function launchContainer(
     launched,
     design,
     plan: { steps, layout: { extra: forCriu?.extraFds.length ?? 0, named: Object.keys(fds) } },
+  };
+}
+
+function designContextOf(
+  spec: ContainerSpec,
+  context: StartContext,
+  {
+    join,
+    logFiles,
+    owner,
+    fds,
+  }: Pick<DesignContext, 'owner' | 'fds'> & { join: JoinPlan | undefined; logFiles: LogFiles | undefined },
+): DesignContext {
+  const { scratch, cgroup, outerCgroup = cgroup } = context;
+  const noInput = spec.stdin === 'null';
+  return {
+    id: context.id,
+    park: context.park,
+    programLater: context.programLater ?? false,
+    scratch: { reuse: scratch !== undefined, covered: scratch?.covered ?? false, handOver: context.keepScratch },
+    nullFds: spec.tty ? [0, 1, 2] : noInput ? [0] : [],
+    pipeFds: spec.tty ? [] : noInput ? [1, 2] : [0, 1, 2],
+    cgroup:
+      outerCgroup &&
+      join &&
+      viewCgroup(spec, outerCgroup, { procs: join.procs, cloneInto: join.cloneInto !== undefined }),
+    ids: context.ids,
+    mounts: context.mounts,
+    kept: context.kept,
+    network: context.network,
+    leftovers: leftoversOf(context, spec),
+    journal: context.journal !== undefined,
+    loadProfiles: true,
+    output: logFiles?.plan,
+    owner,
+    fds,
   };
 }
 

@@ -146,9 +146,8 @@ export function containerPlan(design: ContainerDesign, host: Host): readonly Ste
 
 /** What the first process of the container does. */
 function initSteps(design: ContainerDesign, host: Host): Step[] {
-  const { namespaces, root } = design;
+  const { namespaces } = design;
   const isNew = (kind: NamespaceKind) => namespaces.created.includes(kind);
-  const masked = [...design.maskedPaths, ...hiddenByMask(root, namespaces.idMaps !== undefined)];
   return [
     { op: 'dieWithParent' },
     { op: 'processName', name: 'ns-init' },
@@ -162,29 +161,17 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     // Modes of what is made below are exactly those given.
     { op: 'umask', mask: 0 },
     { op: 'propagation', propagation: 'rslave' },
-    ...withMountLabel(
-      [
-        ...rootSteps(root, { files: design.files, scratch: design.scratch, idMaps: namespaces.idMaps }, host),
-        ...fileSystemSteps(design),
-        ...design.mounts,
-      ],
-      design.mountLabel,
-    ),
+    ...mountSteps(design, host),
     // Through the procfs mounted above, while /proc/sys is still writable.
     ...design.sysctls.map((sysctl): Step => ({ op: 'sysctl', ...sysctl })),
     ...(isNew('uts') ? [{ op: 'hostname', name: design.hostname } as const] : []),
     ...(isNew('uts') && design.domainname !== undefined
       ? [{ op: 'domainname', name: design.domainname } as const]
       : []),
-    ...(masked.length > 0 ? [{ op: 'mask', paths: masked } as const] : []),
-    ...(design.readonlyPaths.length > 0 ? [{ op: 'readonlyPaths', paths: design.readonlyPaths } as const] : []),
-    // An overlay without a place to write to is read-only by itself.
-    ...(root.writable === 'none' && (root.kind === 'bind' || isAssembled(root, namespaces.idMaps !== undefined))
-      ? [{ op: 'readonlyRoot' } as const]
-      : []),
+    ...closedPathSteps(design),
     { op: 'pivotRoot' },
     ...standardStreamSteps(design),
-    { op: 'workingDirectory', path: design.cwd, create: root.writable !== 'none' },
+    { op: 'workingDirectory', path: design.cwd, create: design.root.writable !== 'none' },
     ...(design.programLater ? [{ op: 'lookUp', paths: earlyLookups(design.env) } as const] : []),
     ...(namespaces.idMaps && design.park
       ? [{ op: 'handOverNamespaces', namespaces: ['user', ...namespaces.created] } as const]
@@ -194,24 +181,28 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     // and while it is parked, programs of the user connect its network namespace, which they find there. Nothing of the
     // container runs yet.
     ...(namespaces.idMaps ? [{ op: 'notDumpable' } as const] : []),
-    ...(design.init && design.initLabel ? [{ op: 'execLabel', ...design.initLabel } as const] : []),
-    ...(design.init
-      ? [
-          {
-            op: 'clone',
-            supervisor: 'init',
-            namespaces: [],
-            // Nobody makes a checkpoint of it, which the socket would be in the way of.
-            ...(design.programLater && { tellEnd: true }),
-            ...(design.supervisorLabel && { label: design.supervisorLabel }),
-            child: [
-              { op: 'newSession' },
-              ...terminalSteps(design),
-              ...payloadSteps(design.initLabel ? { ...design, execLabel: undefined } : design, host),
-            ],
-          } as const,
-        ]
-      : [...terminalSteps(design), ...payloadSteps(design, host)]),
+    ...(design.init ? supervisedPayloadSteps(design, host) : [...terminalSteps(design), ...payloadSteps(design, host)]),
+  ];
+}
+
+/** The program as a child of the first process, which stays as pid 1. */
+function supervisedPayloadSteps(design: ContainerDesign, host: Host): Step[] {
+  const { initLabel, supervisorLabel } = design;
+  return [
+    ...(initLabel ? [{ op: 'execLabel', ...initLabel } as const] : []),
+    {
+      op: 'clone',
+      supervisor: 'init',
+      namespaces: [],
+      // Nobody makes a checkpoint of it, which the socket would be in the way of.
+      ...(design.programLater && { tellEnd: true }),
+      ...(supervisorLabel && { label: supervisorLabel }),
+      child: [
+        { op: 'newSession' },
+        ...terminalSteps(design),
+        ...payloadSteps(initLabel ? { ...design, execLabel: undefined } : design, host),
+      ],
+    },
   ];
 }
 
@@ -225,6 +216,28 @@ export function standardStreamSteps({
     // The host's /dev/null must not stay reachable through a descriptor: fchmod on it would change the host's.
     ...(nullFds.length > 0 ? [{ op: 'stdioNull', fds: nullFds } as const] : []),
     ...(uid !== 0 && pipeFds.length > 0 ? [{ op: 'stdioOwner', fds: pipeFds, uid, gid } as const] : []),
+  ];
+}
+
+/** The root, and all that is mounted in it. */
+function mountSteps(design: ContainerDesign, host: Host): readonly Step[] {
+  const { root, files, scratch, mounts, mountLabel } = design;
+  const { idMaps } = design.namespaces;
+  const steps = [...rootSteps(root, { files, scratch, idMaps }, host), ...fileSystemSteps(design), ...mounts];
+  return withMountLabel(steps, mountLabel);
+}
+
+/** What of it nobody may see or change. */
+function closedPathSteps({ root, maskedPaths, readonlyPaths, namespaces }: ContainerDesign): Step[] {
+  const userNamespace = namespaces.idMaps !== undefined;
+  const masked = [...maskedPaths, ...hiddenByMask(root, userNamespace)];
+  return [
+    ...(masked.length > 0 ? [{ op: 'mask', paths: masked } as const] : []),
+    ...(readonlyPaths.length > 0 ? [{ op: 'readonlyPaths', paths: readonlyPaths } as const] : []),
+    // An overlay without a place to write to is read-only by itself.
+    ...(root.writable === 'none' && (root.kind === 'bind' || isAssembled(root, userNamespace))
+      ? [{ op: 'readonlyRoot' } as const]
+      : []),
   ];
 }
 
