@@ -2,6 +2,7 @@ import {
   chmodSync,
   chownSync,
   copyFileSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -232,4 +233,34 @@ test('without a network /etc/resolv.conf is that of the host, but for resolvers 
   const { stdout } = await run('cat', ['/etc/resolv.conf'], { network: 'none' });
   const lines = readFileSync('/etc/resolv.conf', 'utf8').split('\n');
   expect(stdout.split('\n')).toEqual(lines.filter((line) => !/^nameserver (127\.|::1$)/.test(line)));
+});
+
+test('a read-only root has places for what is mounted, and for the program', async () => {
+  const image = join(dir, 'read-only');
+  mkdirSync(image);
+  for (const name of ['bin', 'lib', 'lib64', 'usr']) if (existsSync(`/${name}`)) mkdirSync(join(image, name));
+  const system = ['bin', 'lib', 'lib64', 'usr'].filter((name) => existsSync(`/${name}`));
+  const binds = system.map((name) => ({ source: `/${name}`, target: `/${name}`, readonly: true }));
+  for (const rootfs of [{ host: true } as const, { layers: [image] }, { dir: image, readonly: true }]) {
+    for (const idMap of [undefined, 'auto'] as const) {
+      const { stdout, stderr } = await run(
+        'sh',
+        ['-c', 'pwd; echo kept > /scratch/deep/file; cat /scratch/deep/file /job/name; touch /job/x /made /here/x'],
+        {
+          rootfs,
+          writable: 'none',
+          cwd: '/here',
+          ...(idMap && { idMap }),
+          mounts: [
+            ...(typeof rootfs === 'object' && 'host' in rootfs ? [] : binds),
+            { type: 'tmpfs', target: '/scratch/deep' },
+            { type: 'file', target: '/job/name', content: 'secret\n' },
+          ],
+        },
+      );
+      expect(stdout).toBe('/here\nkept\nsecret\n');
+      expect(stderr.match(/Read-only file system/g)).toHaveLength(3);
+    }
+  }
+  expect(readdirSync(image).sort()).toEqual(system.sort());
 });

@@ -71,6 +71,7 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
     'The new root must be a mount point whose parent is not shared, and the current root must not be the initramfs',
   ],
   ['pivot_root', 'EBUSY', undefined, 'The new root is on the current root mount; bind it to itself first'],
+  ['mkdirat', 'EROFS', undefined, 'It is read-only there, and what is to be in it is missing: make that beforehand'],
   ['mknodat', 'EPERM', undefined, 'Making device nodes needs CAP_MKNOD in the initial user namespace'],
   [
     'execve',

@@ -1,7 +1,7 @@
 import type { Step } from '@ns/launch';
 import type { Host } from '../host.ts';
 import { cgroupSteps } from '../plan/cgroup-steps.ts';
-import { type ContainerDesign, sessionKeyringStep } from '../plan/container-plan.ts';
+import { type ContainerDesign, lacksPlacesFor, sessionKeyringStep } from '../plan/container-plan.ts';
 import { rootSteps } from '../plan/root-steps.ts';
 import type { Checkpoint } from './checkpoint-directory.ts';
 import { type Criu, networkLock } from './criu.ts';
@@ -16,6 +16,7 @@ export const criuFds = { images: 3, work: 4, network: 5, ending: 6, executable: 
  */
 export function restorePlan(design: ContainerDesign, host: Host, criu: Criu, checkpoint: Checkpoint): readonly Step[] {
   const { root, files, scratch, namespaces } = design;
+  const lacksPlaces = lacksPlacesFor(design, host);
   return [
     ...(design.dieWithParent ? [{ op: 'endWithParent', parent: process.pid } as const] : []),
     { op: 'newSession' },
@@ -35,8 +36,9 @@ export function restorePlan(design: ContainerDesign, host: Host, criu: Criu, che
         sessionKeyringStep(design),
         { op: 'umask', mask: 0 },
         { op: 'propagation', propagation: 'rslave' },
-        ...rootSteps(root, { files, scratch, idMaps: namespaces.idMaps }, host),
+        ...rootSteps(root, { files, scratch, idMaps: namespaces.idMaps, lacksPlaces }, host),
         ...design.mounts.filter(({ op }) => op === 'bind'),
+        ...(lacksPlaces ? [{ op: 'readonlyRoot' } as const] : []),
         { op: 'stageRoot' },
         {
           op: 'clone',

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import {
   type DeviceNode,
   helperName,
@@ -171,7 +172,7 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     ...closedPathSteps(design),
     { op: 'pivotRoot' },
     ...standardStreamSteps(design),
-    { op: 'workingDirectory', path: design.cwd, create: design.root.writable !== 'none' },
+    ...workingDirectorySteps(design, host),
     ...(design.programLater ? [{ op: 'lookUp', paths: earlyLookups(design.env) } as const] : []),
     ...(namespaces.idMaps && design.park
       ? [{ op: 'handOverNamespaces', namespaces: ['user', ...namespaces.created] } as const]
@@ -223,8 +224,26 @@ export function standardStreamSteps({
 function mountSteps(design: ContainerDesign, host: Host): readonly Step[] {
   const { root, files, scratch, mounts, mountLabel } = design;
   const { idMaps } = design.namespaces;
-  const steps = [...rootSteps(root, { files, scratch, idMaps }, host), ...fileSystemSteps(design), ...mounts];
-  return withMountLabel(steps, mountLabel);
+  const context = { files, scratch, idMaps, lacksPlaces: lacksPlacesFor(design, host) };
+  return withMountLabel([...rootSteps(root, context, host), ...fileSystemSteps(design), ...mounts], mountLabel);
+}
+
+/** Is something missing in a read-only root that mounts, or the program, are to be in? */
+export function lacksPlacesFor({ root, mounts, cwd }: ContainerDesign, host: Host): boolean {
+  if (root.writable !== 'none') return false;
+  const isThere = (path: string) => root.layers.some((layer) => host.stat(join(layer, path)) !== undefined);
+  const targets = mounts.flatMap((step) => ('target' in step ? [step.target] : []));
+  return ![cwd, ...targets].every(isThere);
+}
+
+/** Where the program begins. What is mounted has got its place by now, so the root may be read-only from here on. */
+function workingDirectorySteps(design: ContainerDesign, host: Host): Step[] {
+  const { root, cwd: path, namespaces } = design;
+  if (root.writable !== 'none') return [{ op: 'workingDirectory', path, create: true }];
+  // An overlay without a place to write to is read-only by itself.
+  const isOverlay = root.kind === 'overlay' && !isAssembled(root, namespaces.idMaps !== undefined);
+  if (isOverlay && !lacksPlacesFor(design, host)) return [{ op: 'workingDirectory', path, create: false }];
+  return [{ op: 'workingDirectory', path, create: true }, { op: 'readonlyRoot' }];
 }
 
 /** What of it nobody may see or change. */
@@ -234,10 +253,6 @@ function closedPathSteps({ root, maskedPaths, readonlyPaths, namespaces }: Conta
   return [
     ...(masked.length > 0 ? [{ op: 'mask', paths: masked } as const] : []),
     ...(readonlyPaths.length > 0 ? [{ op: 'readonlyPaths', paths: readonlyPaths } as const] : []),
-    // An overlay without a place to write to is read-only by itself.
-    ...(root.writable === 'none' && (root.kind === 'bind' || isAssembled(root, userNamespace))
-      ? [{ op: 'readonlyRoot' } as const]
-      : []),
   ];
 }
 

@@ -34,6 +34,8 @@ export interface RootContext {
   readonly scratch: ScratchUse;
   /** Of the user namespace it is made in, if any. */
   readonly idMaps: IdMaps | undefined;
+  /** Directories have to be made in it before it may be read-only. */
+  readonly lacksPlaces: boolean;
 }
 
 /** Of the tmpfs that holds what a container writes. */
@@ -55,7 +57,7 @@ export function isAssembled(root: ResolvedRoot, userNamespace: boolean): boolean
 /** Steps that put the root file system together. */
 export function rootSteps(
   root: ResolvedRoot,
-  { files, scratch: { reuse, covered, handOver }, idMaps }: RootContext,
+  { files, scratch: { reuse, covered, handOver }, idMaps, lacksPlaces }: RootContext,
   host: Host,
 ): Step[] {
   const userNamespace = idMaps !== undefined;
@@ -77,7 +79,7 @@ export function rootSteps(
     op: 'mountOverlay',
     target,
     lower,
-    ...(root.writable !== 'none' && { upper }),
+    ...((root.writable !== 'none' || lacksPlaces) && { upper }),
     ...common,
   });
   const handles = root.handles ?? [];
