@@ -1,5 +1,6 @@
 import type { Cgroup } from '@ns/cgroups';
 import type { Launched, StandardStreams } from '@ns/launch';
+import { type OwnedFd, rollBack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import type { Restoration } from './checkpoint/restoration.ts';
 import {
@@ -17,7 +18,7 @@ import { ExecCgroups } from './exec-cgroups.ts';
 import type { OpenedWrites } from './kept-writes.ts';
 import type { LogBuffer } from './log-buffer.ts';
 import { LogFiles } from './log-files.ts';
-import { type LogLocation, locateLog } from './log-location.ts';
+import { locateLog } from './log-location.ts';
 import { LogWriter } from './log-writer.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
@@ -29,6 +30,18 @@ import type { RunHandle } from './run-handle.ts';
 import type { Scratch } from './scratch.ts';
 import type { ContainerSpec } from './types.ts';
 import { resolveIdMaps } from './user-namespace.ts';
+
+/** What a run is prepared with. */
+export interface RunContext {
+  readonly id: string;
+  readonly logs: LogBuffer;
+  readonly maxOutputBytes: number;
+  readonly scratch: Scratch | undefined;
+  /** These stay the caller's. */
+  readonly ids: IdLease | undefined;
+  readonly kept: OpenedWrites | undefined;
+  readonly restoration?: Restoration | undefined;
+}
 
 /** One life of a container, from its first process to its last: a restart is another one. */
 export class ContainerRun implements RunHandle {
@@ -73,73 +86,60 @@ export class ContainerRun implements RunHandle {
    *
    * @throws ContainerStartError when a step of the setup fails
    */
-  static async prepare(
-    spec: ContainerSpec,
-    context: {
-      id: string;
-      logs: LogBuffer;
-      maxOutputBytes: number;
-      scratch: Scratch | undefined;
-      /** These stay the caller's. */
-      ids: IdLease | undefined;
-      kept: OpenedWrites | undefined;
-      restoration?: Restoration | undefined;
-    },
-  ): Promise<ContainerRun> {
-    const { id, logs, maxOutputBytes, scratch, restoration } = context;
-    const resources = await acquireResources(id, spec, context);
-    const { cgroup, ids, kept, mounts, network } = resources;
-    const detachable = isDetachable(spec);
-    const streams = detachable ? LogFiles.create(locateLog(id, spec)!) : openStreams(spec);
-    using journal = detachable ? openJournal(id) : undefined;
-    let run: ContainerRun | undefined;
-    let payload: Cgroup | undefined;
+  static async prepare(spec: ContainerSpec, context: RunContext): Promise<ContainerRun> {
+    const { id, restoration } = context;
+    using journal = isDetachable(spec) ? openJournal(id) : undefined;
+    const run = await ContainerRun.#launch(spec, context, journal);
+    const { launched, cgroup, ids } = run;
+    const { network } = run.#resources;
     try {
-      payload = cgroup && (await payloadCgroup(cgroup, spec, ids));
-      const { launched, design, plan } = launchContainer(spec, {
-        id,
-        streams,
-        cgroup: payload,
-        outerCgroup: cgroup,
-        ids,
-        mounts,
-        kept,
-        network,
-        journal,
-        park: true,
-        restoration,
-        scratch,
-        keepScratch: true,
-      });
-      const { onExceed = 'drop-tail' } = spec.maxOutput ?? {};
-      const output = new CapturedOutput(
-        maxOutputBytes,
-        onExceed,
-        () => onExceed === 'kill' && run?.end('output-limit'),
-      );
-      keepOutput(streams, logs, detachable ? undefined : locateLog(id, spec));
-      const collected = Promise.all([output.collect(streams.stdout!, 1), output.collect(streams.stderr!, 2)]);
-      const execCgroups = cgroup && new ExecCgroups(cgroup, { keepsSpare: !detachable });
-      const parts = { design, plan, streams, launched, cgroup, execCgroups, payload, resources, output, collected };
-      run = new ContainerRun(parts);
       await (restoration ? restoration.settle(launched) : launched.ready);
       if (network instanceof UserContainerNetwork) await run.#connect(network);
-      if (detachable) await handOver(launched.monitorPid, [cgroup, payload], ids);
+      if (isDetachable(spec)) await handOver(launched.monitorPid, [cgroup, run.#payload], ids);
       return run;
     } catch (error) {
-      run?.launched.scratch.then(
+      launched.scratch.then(
         (handedOver) => handedOver.close(),
         () => {},
       );
       // The result knows which step it was, if it was one, and frees everything.
-      if (run) {
-        await run.result;
-        throw error;
-      }
-      await payload?.[Symbol.asyncDispose]();
-      streams.destroy();
-      await resources[Symbol.asyncDispose]();
+      await run.result;
       throw error;
+    }
+  }
+
+  /** Makes what it needs and starts its processes; when that fails, nothing is left. */
+  static async #launch(
+    spec: ContainerSpec,
+    { id, logs, maxOutputBytes, scratch, restoration, ...lent }: RunContext,
+    journal: OwnedFd | undefined,
+  ): Promise<ContainerRun> {
+    const detachable = isDetachable(spec);
+    const streams = detachable ? LogFiles.create(locateLog(id, spec)!) : openStreams(spec);
+    let writer: LogWriter | undefined;
+    let resources: Resources | undefined;
+    let payload: Cgroup | undefined;
+    try {
+      writer = detachable ? undefined : logWriterFor(id, spec);
+      resources = await acquireResources(id, spec, lent);
+      const { cgroup, ids, kept, mounts, network } = resources;
+      payload = cgroup && (await payloadCgroup(cgroup, spec, ids));
+      const made = { id, streams, cgroup: payload, outerCgroup: cgroup, ids, mounts, kept, network, journal };
+      const start = launchContainer(spec, { ...made, park: true, restoration, scratch, keepScratch: true });
+      const { onExceed = 'drop-tail' } = spec.maxOutput ?? {};
+      const output = new CapturedOutput(maxOutputBytes, onExceed, () => onExceed === 'kill' && run.end('output-limit'));
+      keepOutput(streams, logs, writer);
+      const collected = Promise.all([output.collect(streams.stdout!, 1), output.collect(streams.stderr!, 2)]);
+      const execCgroups = cgroup && new ExecCgroups(cgroup, { keepsSpare: !detachable });
+      const run = new ContainerRun({ ...start, streams, cgroup, execCgroups, payload, resources, output, collected });
+      return run;
+    } catch (error) {
+      throw await rollBack(error, async () => {
+        await payload?.[Symbol.asyncDispose]();
+        streams.destroy();
+        writer?.[Symbol.dispose]();
+        await resources?.[Symbol.asyncDispose]();
+      });
     }
   }
 
@@ -202,9 +202,15 @@ export class ContainerRun implements RunHandle {
   }
 }
 
-/** Output goes to who asks for it, and to files where the specification wants that and no monitor does it. */
-function keepOutput(streams: StandardStreams, logs: LogBuffer, location: LogLocation | undefined): void {
-  let writer = location && new LogWriter(location);
+/** Where output goes besides those who ask for it, when no monitor does that. */
+function logWriterFor(id: string, spec: ContainerSpec): LogWriter | undefined {
+  const location = locateLog(id, spec);
+  return location && new LogWriter(location);
+}
+
+/** Output goes to who asks for it, and to files. */
+function keepOutput(streams: StandardStreams, logs: LogBuffer, files: LogWriter | undefined): void {
+  let writer = files;
   let open = 2;
   for (const [stream, source] of [
     ['stdout', streams.stdout!],

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, watch } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, watch } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -184,6 +184,21 @@ test('a restart writes on', () =>
     await c.wait();
     expect(textOf(await read(c.logs())).match(/run/g)).toHaveLength(2);
   }));
+
+for (const [name, more] of [
+  ['stdout.log', { lifetime: { dieWithParent: false } }],
+  ['output.jsonl', {}],
+] as const)
+  test(`where ${name} cannot be a file nothing is left of the container`, async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'core-logs-'));
+    mkdirSync(join(directory, name));
+    const spec = { command: ['true'], limits: { pids: 5 }, log: { directory }, ...more };
+    try {
+      await leavesNothing(() => expect(Container.create(spec)).rejects.toMatchObject({ code: 'EISDIR' }));
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
 
 test('a directory that is missing is made; what can be none is refused', async () => {
   const parent = mkdtempSync(join(tmpdir(), 'core-logs-'));
