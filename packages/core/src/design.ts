@@ -94,13 +94,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     throw new SpecError('cgroupAccess', "'readonly' without a cgroup namespace of its own", spec.cgroupAccess);
   const hostname = spec.hostname ?? context.id.slice(0, 12);
   const env = { PATH: defaultPath, HOSTNAME: hostname, HOME: user.home, ...spec.env };
-  const { set, warnings } = capabilitiesOf(spec, { userNamespace, host });
-  const confinement = confine(spec, { uid: host.uid, load: context.loadProfiles ?? false });
-  const filter = chooseFilter(
-    privileged ? (spec.seccomp ?? 'unconfined') : spec.seccomp,
-    [...set.names()],
-    Object.keys(spec.onSyscall ?? {}),
-  );
+  const { warnings, ...restrictions } = restrict(spec, context, { userNamespace, host });
   return {
     id: context.id,
     argv: spec.command,
@@ -125,16 +119,8 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     sysctls: resolveSysctls(sysctlsBesides(network, spec), namespaces.created, { userNamespace }),
     rlimits: resolveRlimits(spec, host),
     oomScoreAdj: spec.oomScoreAdj,
-    capabilities: set.mask,
-    noNewPrivileges: spec.noNewPrivileges ?? !privileged,
-    mayUseKeys: allowsKeys(filter),
-    seccomp: filter && { filter, flags: filter.flags, listener: filter.notifies },
-    landlock: landlockStep(spec.landlock, context.owner, context.fds),
-    execLabel: confinement.label,
-    initLabel: confinement.initLabel,
-    supervisorLabel: confinement.supervisorLabel,
-    mountLabel: mountLabelOf(spec),
-    warnings: [...warnings.map(notGranted), ...confinement.warnings, ...(context.cgroup?.missing ?? []).map(notSet)],
+    ...restrictions,
+    warnings: [...warnings, ...(context.cgroup?.missing ?? []).map(notSet)],
     cgroupProcs: context.cgroup?.join.procs ?? [],
     cgroupFd: context.cgroup?.join.cloneInto ?? false,
     visibleCgroup: context.cgroup?.visible,
@@ -160,6 +146,44 @@ function rootWithMounts(spec: ContainerSpec, { kept, mounts, fds }: DesignContex
   const handles = mounts?.layers ?? [];
   for (const handle of handles) fds[handle] = mounts!.fds.get(handle)!.fd;
   return { ...resolveRoot(spec), handles, ...(keptMount && { kept: keptMount }) };
+}
+
+type Restrictions = Pick<
+  ContainerDesign,
+  | 'capabilities'
+  | 'noNewPrivileges'
+  | 'mayUseKeys'
+  | 'seccomp'
+  | 'landlock'
+  | 'execLabel'
+  | 'initLabel'
+  | 'supervisorLabel'
+  | 'mountLabel'
+  | 'warnings'
+>;
+
+/** What its program may do: capabilities, system calls, and what security modules say. */
+function restrict(
+  spec: ContainerSpec,
+  { loadProfiles = false, owner, fds }: DesignContext,
+  { userNamespace, host }: { userNamespace: boolean; host: Host },
+): Restrictions {
+  const { privileged = false, seccomp = privileged ? 'unconfined' : undefined } = spec;
+  const { set, warnings } = capabilitiesOf(spec, { userNamespace, host });
+  const confinement = confine(spec, { uid: host.uid, load: loadProfiles });
+  const filter = chooseFilter(seccomp, [...set.names()], Object.keys(spec.onSyscall ?? {}));
+  return {
+    capabilities: set.mask,
+    noNewPrivileges: spec.noNewPrivileges ?? !privileged,
+    mayUseKeys: allowsKeys(filter),
+    seccomp: filter && { filter, flags: filter.flags, listener: filter.notifies },
+    landlock: landlockStep(spec.landlock, owner, fds),
+    execLabel: confinement.label,
+    initLabel: confinement.initLabel,
+    supervisorLabel: confinement.supervisorLabel,
+    mountLabel: mountLabelOf(spec),
+    warnings: [...warnings.map(notGranted), ...confinement.warnings],
+  };
 }
 
 function capabilitiesOf(
