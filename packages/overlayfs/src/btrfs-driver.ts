@@ -2,7 +2,8 @@ import { createHash, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hasCode, O, type OwnedFd, open, UnavailableError } from '@ns/libc';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { check, ERRNO, hasCode, O, OwnedFd, open, openAt, readDirectory, tryLock, UnavailableError } from '@ns/libc';
 import { createSubvolume, destroySubvolume, isBtrfs, limitSubvolume, snapshotSubvolume } from './btrfs-subvolume.ts';
 import { probeDriver } from './probe-driver.ts';
 import { RootDirectory } from './root-directory.ts';
@@ -92,7 +93,7 @@ export class BtrfsDriver implements StorageDriver, WholeDriver {
   async #makeBase(bases: OwnedFd, layers: readonly string[], name: string): Promise<void> {
     // Two roots of the same layers may be made at once, here or by another process.
     const temporary = `${name}.${randomUUID()}.new`;
-    createSubvolume(bases.fd, temporary);
+    using _ = await this.#createLocked(temporary);
     try {
       await flatten(layers, join(this.#bases, temporary));
       await rename(join(this.#bases, temporary), join(this.#bases, name));
@@ -101,5 +102,23 @@ export class BtrfsDriver implements StorageDriver, WholeDriver {
       // Made by somebody else meanwhile.
       if (!hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw error;
     }
+  }
+
+  /** A subvolume to be filled by whoever holds its lock; one that nobody does was left by a maker that was killed, and goes. */
+  async #createLocked(name: string): Promise<OwnedFd> {
+    // For a moment: between its making and its locking it looks abandoned.
+    using bases = open(this.#bases, O.RDONLY | O.DIRECTORY);
+    while (!tryLock(bases.fd)) await sleep(1);
+    for (const { name: other } of readDirectory(bases.fd)) {
+      if (!other.endsWith('.new')) continue;
+      const result = openAt(bases.fd, other, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+      if (result === -ERRNO.ENOENT) continue; // It is finished.
+      using filling = new OwnedFd(check('openat', result, { path: other }));
+      if (tryLock(filling.fd)) destroySubvolume(bases.fd, other);
+    }
+    createSubvolume(bases.fd, name);
+    const made = open(join(this.#bases, name), O.RDONLY | O.DIRECTORY);
+    tryLock(made.fd);
+    return made;
   }
 }

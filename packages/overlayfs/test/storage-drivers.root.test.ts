@@ -1,14 +1,9 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync, truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
 import { BtrfsDriver, FuseOverlayfsDriver, OverlayDriver, VfsDriver } from '@ns/overlayfs';
 import { notRoot, type StorageSetup, storageDriverConformance } from '@ns/testing';
+import { btrfs } from './btrfs.ts';
+import { lacks } from './lacks.ts';
 import { Scratch } from './scratch.ts';
-
-const lacks = (program: string): string | undefined =>
-  [`/usr/bin/${program}`, `/usr/sbin/${program}`, `/sbin/${program}`].some((path) => existsSync(path))
-    ? undefined
-    : `${program} is not installed`;
 
 function setup(
   scratch: Scratch,
@@ -38,17 +33,6 @@ storageDriverConformance({
   size: 'refused',
   setUp: async () => setup(new Scratch({ tmpfs: true }), (home) => new FuseOverlayfsDriver(home)),
 });
-
-/** A btrfs of its own, in a file. */
-function btrfs(scratch: Scratch): string {
-  const image = join(scratch.path, 'btrfs.img');
-  writeFileSync(image, '');
-  truncateSync(image, 256 * 1024 * 1024);
-  execFileSync('mkfs.btrfs', ['-q', image]);
-  const target = scratch.dir('btrfs');
-  execFileSync('mount', ['-o', 'loop', image, target]);
-  return target;
-}
 
 storageDriverConformance({
   title: 'btrfs',
