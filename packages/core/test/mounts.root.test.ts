@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -263,4 +264,20 @@ test('a read-only root has places for what is mounted, and for the program', asy
     }
   }
   expect(readdirSync(image).sort()).toEqual(system.sort());
+});
+
+test('what is hidden is hidden in other file systems of this machine, too', async () => {
+  const disk = join(dir, 'disk');
+  mkdirSync(disk);
+  execFileSync('mount', ['-t', 'tmpfs', 'disk', disk]);
+  try {
+    for (const name of ['private', 'public']) mkdirSync(join(disk, name));
+    for (const name of ['private/key', 'public/key', 'key']) writeFileSync(join(disk, name), `${name}\n`);
+    const rootfs = { host: true, hide: [join(disk, 'private'), join(disk, 'key')] } as const;
+    const script = `cd ${disk} && cat */key key; rm -rf private key; mv public private; cat */key key`;
+    for (const options of [{}, { writable: 'none' }] as const)
+      expect((await run('sh', ['-c', script], { rootfs, ...options })).stdout).toBe('public/key\npublic/key\n');
+  } finally {
+    execFileSync('umount', [disk]);
+  }
 });

@@ -169,7 +169,7 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     ...(isNew('uts') && design.domainname !== undefined
       ? [{ op: 'domainname', name: design.domainname } as const]
       : []),
-    ...closedPathSteps(design),
+    ...closedPathSteps(design, host),
     { op: 'pivotRoot' },
     ...standardStreamSteps(design),
     ...workingDirectorySteps(design, host),
@@ -247,9 +247,9 @@ function workingDirectorySteps(design: ContainerDesign, host: Host): Step[] {
 }
 
 /** What of it nobody may see or change. */
-function closedPathSteps({ root, maskedPaths, readonlyPaths, namespaces }: ContainerDesign): Step[] {
+function closedPathSteps({ root, maskedPaths, readonlyPaths, namespaces }: ContainerDesign, host: Host): Step[] {
   const userNamespace = namespaces.idMaps !== undefined;
-  const masked = [...maskedPaths, ...hiddenByMask(root, userNamespace)];
+  const masked = [...maskedPaths, ...hiddenByMask(root, userNamespace, host)];
   return [
     ...(masked.length > 0 ? [{ op: 'mask', paths: masked } as const] : []),
     ...(readonlyPaths.length > 0 ? [{ op: 'readonlyPaths', paths: readonlyPaths } as const] : []),

@@ -243,8 +243,11 @@ function assembledHostRoot(root: ResolvedRoot, files: readonly PlacedFile[], hos
 }
 
 /** Paths that are hidden by masks, because no layer of ours covers them. */
-export function hiddenByMask(root: ResolvedRoot, userNamespace: boolean): readonly string[] {
-  return root.host && userNamespace ? root.hide.filter((path) => !isTopLevel(path)) : [];
+export function hiddenByMask(root: ResolvedRoot, userNamespace: boolean, host: Host): readonly string[] {
+  if (!root.host) return [];
+  if (isAssembled(root, userNamespace)) return root.hide.filter((path) => !isTopLevel(path));
+  // The layer that covers the root does not reach into what is mounted in it, as /var often is.
+  return root.hide.filter((path) => host.dataMounts.some((mount) => path.startsWith(`${mount.path}/`)));
 }
 
 function isTopLevel(path: string): boolean {
