@@ -4,7 +4,7 @@ import { Adopted, type Exit, type NamespaceKind, namespaceFlags, readExit, Stand
 import { isAlive, NsError, O, type OwnedFd, open, pidfdOpen, pidfdSendSignal, ResourceStack } from '@ns/libc';
 import { IdLease } from '@ns/namespaces';
 import { drawDesign } from './blueprint.ts';
-import { payloadName, readAccounts } from './container-cgroup.ts';
+import { isFrozen, payloadName, readAccounts } from './container-cgroup.ts';
 import type { Ending } from './container-process.ts';
 import type { ContainerState, ContainerStatus } from './container-state.ts';
 import { readJournal } from './detachment.ts';
@@ -15,7 +15,7 @@ import type { ContainerDesign } from './plan/container-plan.ts';
 import { descendantsOf } from './process-list.ts';
 import type { Result } from './result.ts';
 import type { RunHandle, RunProcess } from './run-handle.ts';
-import { stateDirectory } from './state-root.ts';
+import { containerDirectory, stateDirectory } from './state-root.ts';
 
 /**
  * A run that another process began, or this one in an earlier life: known from its state directory, its processes held by
@@ -70,7 +70,7 @@ export class AdoptedRun implements RunHandle {
     const { id, monitor, init } = state;
     // Between the end of the program and that of the monitor, which writes it down, there are microseconds.
     while (monitor && isAlive(monitor) && !(init && isAlive(init))) await delay(1);
-    const directory = stateDirectory('containers', id);
+    const directory = containerDirectory(id);
     const process =
       monitor &&
       init &&
@@ -95,7 +95,7 @@ export class AdoptedRun implements RunHandle {
   /** Where the container stands, as the kernel sees it. */
   get status(): ContainerStatus {
     if (this.launched.pid === undefined) return 'stopped';
-    return this.cgroup?.frozen ? 'paused' : this.#state.status === 'created' ? 'created' : 'running';
+    return isFrozen(this.cgroup) ? 'paused' : this.#state.status === 'created' ? 'created' : 'running';
   }
 
   hold(resource: AsyncDisposable): void {

@@ -7,7 +7,6 @@ import {
   fromDockerLimits,
   type Limits,
   type MissingPolicy,
-  type Peaks,
   planCgroup,
   type Stats,
 } from '@ns/cgroups';
@@ -112,12 +111,21 @@ function delegatedControllers({ mode, unified }: CgroupHost): readonly Controlle
 
 const controllers = ['memory', 'cpu', 'cpuset', 'pids', 'io', 'hugetlb', 'devices'] as const;
 
+/** Are the processes in it held still? Those of one that has just ended are not. */
+export function isFrozen(cgroup: Cgroup | undefined): boolean {
+  try {
+    return cgroup?.frozen ?? false;
+  } catch {
+    return false;
+  }
+}
+
 /** What a process used and whether memory was its end: read before the cgroup goes away. */
 export function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Ending {
   const { usage } = exit;
-  const peaks = lastPeaks(cgroup);
+  const peaks = unlessGone(() => cgroup?.peaks());
   // Where cgroups are its to make, its processes may be in some of its own.
-  const oom = (cgroup?.oomKills({ below: true }) ?? 0) > 0;
+  const oom = (unlessGone(() => cgroup?.oomKills({ below: true })) ?? 0) > 0;
   return {
     // Somebody else's SIGKILL after a survived shortage is not an OOM kill; one of our processes that died of it is.
     oom: oom && exit.exitCode !== 0,
@@ -133,9 +141,10 @@ export function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Ending {
   };
 }
 
-function lastPeaks(cgroup: Cgroup | undefined): Peaks | undefined {
+/** Somebody else who looks after the same container may have removed its cgroup by now. */
+function unlessGone<T>(read: () => T): T | undefined {
   try {
-    return cgroup?.peaks();
+    return read();
   } catch (error) {
     if (error instanceof CgroupGoneError) return undefined;
     throw error;

@@ -28,12 +28,14 @@ export async function killContainer(
   { all = false }: { readonly all?: boolean },
 ): Promise<void> {
   await life.catchUp();
-  const run = life.alive('kill it');
+  life.alive('kill it');
   if (signal === 'SIGKILL') await life.holdBack();
+  // A restart that was under way has made another one.
+  const run = life.alive('kill it');
   if (all && signal !== 'SIGKILL') {
     for (const pid of await processIds(run)) signalProcess(pid, SIGNALS[signal]);
   } else run.launched.signal(signal);
-  if (signal === 'SIGKILL') await life.wait().catch(() => {});
+  if (signal === 'SIGKILL') await life.end(run);
 }
 
 /** Settles when nothing is left. */
@@ -43,14 +45,14 @@ export async function stopContainer(
 ): Promise<void> {
   await life.holdBack();
   await life.catchUp();
-  if (!life.isAlive) return;
-  const run = life.run!;
   // Held still it would not hear of it.
   if (life.status === 'paused') await resumeContainer(life);
+  if (!life.isAlive) return;
+  const run = life.run!;
   if (life.status === 'created') run.launched.kill();
   else run.launched.signal(signal);
   const timer = setTimeout(() => run.launched.kill(), timeout);
-  await life.wait().catch(() => {});
+  await life.end(run);
   clearTimeout(timer);
 }
 

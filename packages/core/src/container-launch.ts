@@ -18,7 +18,7 @@ import type { UserContainerNetwork } from './network/user-container-network.ts';
 import { type ContainerDesign, containerPlan } from './plan/container-plan.ts';
 import type { PreparedMounts } from './prepare-mounts.ts';
 import type { Scratch } from './scratch.ts';
-import { stateRoot } from './state-root.ts';
+import { containerDirectory } from './state-root.ts';
 import { TerminalStreams } from './terminal-streams.ts';
 import type { ContainerSpec } from './types.ts';
 
@@ -179,7 +179,7 @@ export function leftoversOf(
   const container = outerCgroup ?? cgroup;
   // An update may take it into more trees.
   const cgroups = container?.possiblePaths ?? [];
-  const state = join(stateRoot(), 'containers', id);
+  const state = containerDirectory(id);
   return {
     files: [
       join(state, 'state.json'),

@@ -2,6 +2,7 @@ import { parseSize } from '@ns/cgroups';
 import { identifyProcess, rollBack } from '@ns/libc';
 import { AdoptedRun } from './adopted-run.ts';
 import { watchContainerCgroup } from './cgroup-watch.ts';
+import { isFrozen } from './container-cgroup.ts';
 import type { ContainerEvent } from './container-event.ts';
 import type { ContainerOverlay, ContainerRoot, HeldOverlays } from './container-files.ts';
 import { feedInput } from './container-process.ts';
@@ -75,7 +76,7 @@ export class ContainerLife {
   get status(): ContainerStatus {
     if (this.#status === 'running' || this.#status === 'paused') {
       if (this.#isEnding) return 'stopped';
-      return this.#isFrozen ? 'paused' : 'running';
+      return isFrozen(this.#run?.cgroup) ? 'paused' : 'running';
     }
     if (this.#status === 'stopped' && !this.#record.read()) this.#status = 'removed';
     return this.#status;
@@ -84,15 +85,6 @@ export class ContainerLife {
   /** Its processes are gone; what belongs to them is being cleared up. */
   get #isEnding(): boolean {
     return this.#run?.launched.pidfd?.closed ?? true;
-  }
-
-  get #isFrozen(): boolean {
-    try {
-      return this.#run?.cgroup?.frozen ?? false;
-    } catch {
-      // It has just ended.
-      return false;
-    }
   }
 
   /** The run there is, or the last there was. */
@@ -146,6 +138,7 @@ export class ContainerLife {
     makeLogDirectory(this.spec);
     this.#record.claimName();
     try {
+      stateDirectory('containers', this.id);
       await this.#resources.acquire(this.id, this.spec);
       await traced('create', this.trace, () => this.#prepare(beginning));
     } catch (error) {
@@ -206,6 +199,12 @@ export class ContainerLife {
     // Detached or found, it would not keep us waiting.
     if (this.isAlive) launched.ref();
     return result;
+  }
+
+  /** The same of a run that need not be the present one any more: somebody may start it again at once. */
+  async end({ launched, result }: RunHandle): Promise<void> {
+    launched.ref();
+    await result.catch(() => {});
   }
 
   /** What was written, from files where it is kept in some. */
@@ -315,15 +314,14 @@ export class ContainerLife {
   }
 
   async #startProgram(): Promise<void> {
+    if (this.isAlive && this.#isEnding) await this.#run?.result.catch(() => {});
     if (this.isFound && this.status !== 'removed' && this.#status !== 'running' && this.#status !== 'paused')
       throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', 'start it', onlyItsMaker);
-    if (this.isAlive && this.#isEnding) await this.#run?.result.catch(() => {});
     if (this.status === 'removed') throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'start it');
     if (this.#status === 'stopped') {
       // Its monitor, who had them meanwhile, is gone.
       if (isDetachable(this.spec)) await this.#resources.retake();
-      await this.#prepare();
-      if (this.#record.read() === undefined) await this.#endRemoved();
+      await this.#prepareAgain();
     }
     if (this.#status !== 'created') throw this.refuse('ERR_NS_CONTAINER_RUNNING', 'start it');
     const run = this.#run!;
@@ -344,6 +342,15 @@ export class ContainerLife {
     traceOnly('exit', this.trace, () => run.result);
   }
 
+  async #prepareAgain(): Promise<void> {
+    let failure: unknown;
+    await this.#prepare().catch((error) => {
+      failure = error;
+    });
+    if (this.#record.read() === undefined) await this.#endRemoved();
+    if (failure) throw failure;
+  }
+
   /** Somebody else has removed it while it was being started: he saw it stopped, and did not end what runs now. */
   async #endRemoved(): Promise<never> {
     this.#status = 'removed';
@@ -355,7 +362,6 @@ export class ContainerLife {
   }
 
   async #prepare(beginning: Beginning = {}): Promise<void> {
-    stateDirectory('containers', this.id);
     this.logs.reopen();
     const { id, logs } = this;
     const context = { id, logs, maxOutputBytes: this.#maxOutputBytes };

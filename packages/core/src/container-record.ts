@@ -81,8 +81,7 @@ export class ContainerRecord {
 
   /** Frees the name, by which others may have called it, and forgets the rest. Idempotent. */
   remove(): void {
-    const name = this.read()?.name ?? this.#spec.name;
-    removeState(this.id);
+    const name = removeState(this.id) ?? this.#spec.name;
     if (name !== undefined) releaseName(name, this.id);
   }
 
@@ -92,8 +91,7 @@ export class ContainerRecord {
    * @returns its state, when it has
    */
   removeIfEnded(): ContainerState | undefined {
-    const name = this.read()?.name ?? this.#spec.name;
-    const state = removeStateOfEnded(this.id);
+    const { state, name = this.#spec.name } = removeStateOfEnded(this.id);
     if (!state && name !== undefined) releaseName(name, this.id);
     return state;
   }

@@ -5,7 +5,7 @@ import { hasCode, isAlive, NsError, type ProcessIdentity } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import type { Result } from './result.ts';
 import { withStateLock } from './state-lock.ts';
-import { stateRoot } from './state-root.ts';
+import { containerDirectory, stateRoot } from './state-root.ts';
 import type { StoredSpec } from './stored-spec.ts';
 import { hasState, readStoredState, VERSION } from './stored-state.ts';
 
@@ -47,7 +47,7 @@ export type StateChanges = Partial<Omit<ContainerState, 'version' | 'id' | 'crea
 
 /** Writes the state of a container that has none yet. */
 export function writeState(state: Omit<ContainerState, 'version'>): void {
-  replaceFile(join(stateRoot(), 'containers', state.id), { version: VERSION, ...state });
+  replaceFile(containerDirectory(state.id), { version: VERSION, ...state });
 }
 
 /**
@@ -59,7 +59,7 @@ export function changeState(
   id: string,
   changes: StateChanges | ((state: ContainerState) => StateChanges),
 ): ContainerState | undefined {
-  const directory = join(stateRoot(), 'containers', id);
+  const directory = containerDirectory(id);
   try {
     return withStateLock(directory, () => {
       const before = readStoredState(join(directory, FILE), id);
@@ -81,35 +81,41 @@ function replaceFile(directory: string, state: ContainerState): void {
   renameSync(temporary, join(directory, FILE));
 }
 
-/** Removes everything kept of a container. Idempotent. */
-export function removeState(id: string): void {
-  const directory = join(stateRoot(), 'containers', id);
-  const removed = join(stateRoot(), 'containers', `${REMOVED}${id}-${process.pid}-${threadId}`);
+/**
+ * Removes everything kept of a container. Idempotent.
+ *
+ * @returns the name it had, by which others may have called it until that moment
+ */
+export function removeState(id: string): string | undefined {
+  const directory = containerDirectory(id);
+  const removed = containerDirectory(`${REMOVED}${id}-${process.pid}-${threadId}`);
   try {
     // At once, so that nobody who writes meanwhile brings a part of it back.
     renameSync(directory, removed);
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return;
+    if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
   }
+  const name = readStoredState(join(removed, FILE), id)?.name;
   rmSync(removed, { recursive: true, force: true });
+  return name;
 }
 
 /**
  * The same, unless it has processes: its maker may have started it again, and does not do so meanwhile.
  *
- * @returns its state, when it has
+ * @returns its state, when it has; else the name it had
  */
-export function removeStateOfEnded(id: string): ContainerState | undefined {
+export function removeStateOfEnded(id: string): { readonly state?: ContainerState; readonly name?: string } {
   try {
-    return withStateLock(join(stateRoot(), 'containers', id), () => {
+    return withStateLock(containerDirectory(id), () => {
       const state = readState(id);
-      if (state && [state.monitor, state.init].some((process) => process && isAlive(process))) return state;
-      removeState(id);
-      return undefined;
+      if (state && [state.monitor, state.init].some((process) => process && isAlive(process))) return { state };
+      const name = removeState(id);
+      return name === undefined ? {} : { name };
     });
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined;
+    if (hasCode(error, 'ENOENT')) return {};
     throw error;
   }
 }
@@ -136,7 +142,7 @@ export function readAllStates(): ContainerState[] {
 
 /** The state of a container whose process is gone without a word is `stopped`. */
 export function readState(id: string): ContainerState | undefined {
-  const state = readStoredState(join(stateRoot(), 'containers', id, FILE), id);
+  const state = readStoredState(join(containerDirectory(id), FILE), id);
   if (!state) return undefined;
   const gone = state.status !== 'stopped' && !(state.init && isAlive(state.init));
   return gone ? { ...state, status: 'stopped' } : state;

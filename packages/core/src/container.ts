@@ -335,11 +335,16 @@ export class Container implements AsyncDisposable {
   async rename(name: string): Promise<void> {
     checkCall('rename', { name });
     validateSpec({ ...this.#life.spec, name });
-    const before = this.name;
-    if (name === before) return;
+    if (name === this.name) return;
     claimName(name, this.id);
-    this.#life.respecify((now) => ({ ...now, name }));
-    if (before !== undefined) releaseName(before, this.id);
+    // When it was removed meanwhile, that is the one to free.
+    let free: string | undefined = name;
+    this.#life.respecify((now) => {
+      // As it is by now: another process may have renamed it, too.
+      free = now.name;
+      return { ...now, name };
+    });
+    if (free !== undefined) releaseName(free, this.id);
   }
 
   /** What it uses: once, or every `interval` ms until it ends or patience does, of which the iterator throws the reason. */

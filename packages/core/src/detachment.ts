@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Cgroup } from '@ns/cgroups';
 import { NsError, O, type OwnedFd, open, SpecError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
-import { stateDirectory } from './state-root.ts';
+import { containerDirectory } from './state-root.ts';
 import type { ContainerSpec } from './types.ts';
 
 const JOURNAL = 'journal';
@@ -41,7 +41,7 @@ export function notDetachable(id: string, status: string): NsError {
 
 /** The file in which monitor and init write how the program ended. */
 export function openJournal(id: string): OwnedFd {
-  const path = join(stateDirectory('containers', id), JOURNAL);
+  const path = join(containerDirectory(id), JOURNAL);
   return open(path, O.WRONLY | O.APPEND | O.CREAT | O.TRUNC | O.NOFOLLOW, { mode: 0o600 });
 }
 

@@ -55,8 +55,9 @@ export function exec(
   return new ContainerProcess({ ...options, command: argv }, async (streams) => {
     const { cgroups, spec, refusal } = target();
     await ownTurn();
-    const cgroup = await cgroups?.take(spec);
+    let cgroup: Cgroup | undefined;
     try {
+      cgroup = await cgroups?.take(spec);
       // It may have ended meanwhile: asked again, it says so.
       return start(argv, options, target(), cgroup, streams);
     } catch (error) {

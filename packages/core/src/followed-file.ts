@@ -1,12 +1,13 @@
 import { type FSWatcher, watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { Readable } from 'node:stream';
+import { hasCode } from '@ns/libc';
 import { RotatedFile } from './rotated-file.ts';
 
 /** A file that others append to and rotate, read as it grows. Does not keep the event loop alive. */
 export class FollowedFile extends Readable {
   readonly #file: RotatedFile;
-  readonly #watcher: FSWatcher;
+  readonly #watcher: FSWatcher | undefined;
   #wanted = 0;
   #ended = false;
 
@@ -38,7 +39,7 @@ export class FollowedFile extends Readable {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#watcher.close();
+    this.#watcher?.close();
     this.#file[Symbol.dispose]();
     done(error);
   }
@@ -58,12 +59,21 @@ export function readOn(file: RotatedFile, size: number): Buffer | undefined {
   }
 }
 
-/** Tells when a file has changed, or another has taken its place. Does not keep the event loop alive. */
-export function watchFile(path: string, changed: () => void): FSWatcher {
+/**
+ * Tells when a file has changed, or another has taken its place. Does not keep the event loop alive.
+ *
+ * @returns undefined when there is no such directory (any more), and so nothing to watch
+ */
+export function watchFile(path: string, changed: () => void): FSWatcher | undefined {
   const name = basename(path);
-  const watcher = watch(dirname(path), { persistent: false }, (_, file) => {
-    if (file === null || file === name) changed();
-  });
-  watcher.on('error', () => {});
-  return watcher;
+  try {
+    const watcher = watch(dirname(path), { persistent: false }, (_, file) => {
+      if (file === null || file === name) changed();
+    });
+    watcher.on('error', () => {});
+    return watcher;
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
 }

@@ -5,7 +5,7 @@ import { outputTimesPath } from '@ns/launch';
 import { SpecError } from '@ns/libc';
 import { isDetachable } from './detachment.ts';
 import { makeDirectories } from './make-directories.ts';
-import { stateDirectory } from './state-root.ts';
+import { containerDirectory } from './state-root.ts';
 import type { ContainerSpec } from './types.ts';
 
 /** How the output of a container is kept in files: Docker's `--log-driver` and `--log-opt`. */
@@ -39,7 +39,7 @@ export function locateLog(id: string, spec: Pick<ContainerSpec, 'log' | 'lifetim
   if (!spec.log && !detachable) return undefined;
   const { format = detachable ? 'raw' : 'json', maxSize = '10MiB', maxFiles = 3, directory } = spec.log ?? {};
   return {
-    directory: directory ?? stateDirectory('containers', id),
+    directory: directory ?? containerDirectory(id),
     format,
     maxBytes: parseSize(maxSize, 'log.maxSize'),
     maxFiles,

@@ -9,6 +9,11 @@ export function stateRoot(): string {
   return uid === 0 ? '/run/ns' : join(process.env.XDG_RUNTIME_DIR ?? `/run/user/${uid}`, 'ns');
 }
 
+/** The directory of a container: it exists from its making to its removal, by whomever. */
+export function containerDirectory(id: string): string {
+  return join(stateRoot(), 'containers', id);
+}
+
 /** A directory of the state root, for its owner's eyes only. */
 export function stateDirectory(...names: string[]): string {
   const directory = join(stateRoot(), ...names);

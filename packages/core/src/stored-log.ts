@@ -207,7 +207,7 @@ class LogWatch implements Disposable {
     changed.on('change', this.#onChange);
     this.#watchers = [...paths].map((path) => {
       const watcher = watchFile(path, this.#onChange);
-      return { [Symbol.dispose]: () => watcher.close() };
+      return { [Symbol.dispose]: () => watcher?.close() };
     });
   }
 

@@ -1,8 +1,10 @@
-import { existsSync, readFileSync, watch, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, watch, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
+import { Cgroup } from '@ns/cgroups';
 import { eventually, needs, notRoot } from '@ns/testing';
+import { readAccounts } from '../src/container-cgroup.ts';
 import { Container } from '../src/index.ts';
 import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
 import { NodeProgram } from './node-program.ts';
@@ -62,6 +64,48 @@ test('what one changes, the other does not undo', () =>
     expect((await Container.get('first')).id).toBe(heir.id);
     await using _ = await Container.create({ command: ['true'], name: 'second' });
   }));
+
+test('a name is free when its container has another one or is gone, whoever gave it', () =>
+  withTwo({ name: 'one' }, async (maker, other) => {
+    await maker.rename('two');
+    await other.rename('three');
+    await maker.remove({ force: true });
+    // Too late.
+    await maker.rename('four');
+    await other.rename('five');
+    expect(readdirSync(join(root.path, 'names'))).toEqual([]);
+  }));
+
+test('only its maker starts it again, also in the moment of its end', () =>
+  withTwo({ lifetime: { dieWithParent: false } }, async (maker, other) => {
+    process.kill(maker.pid!, 'SIGKILL');
+    const start = () =>
+      other.start().then(
+        () => 'started',
+        ({ code }) => code,
+      );
+    let said = await start();
+    for (; said === 'ERR_NS_CONTAINER_RUNNING'; said = await start()) await nextTurn();
+    expect(said).toBe('ERR_NS_CONTAINER_NOT_OURS');
+    expect(await maker.wait()).toMatchObject({ signal: 'SIGKILL' });
+    await maker.start();
+    expect(maker.status).toBe('running');
+  }));
+
+test('the logs of one that somebody else has removed are empty, and bring nothing of it back', () =>
+  withTwo({ lifetime: { dieWithParent: false } }, async (maker, other) => {
+    await other.remove({ force: true });
+    for await (const _ of maker.logs()) throw new Error('it says something');
+    expect(existsSync(join(root.path, 'containers', maker.id))).toBe(false);
+  }));
+
+test('what a cgroup counted that somebody else has removed is missing', async () => {
+  const cgroup = await Cgroup.create(`ns-accounts-${process.pid}`, { memory: { max: '64MiB' } });
+  await using other = await Cgroup.open(cgroup.name);
+  await cgroup[Symbol.asyncDispose]();
+  const exit = { exitCode: null, signal: 'SIGKILL', timedOut: false, failure: undefined, usage: undefined } as const;
+  expect(readAccounts(exit, other)).toMatchObject({ oom: false, usage: { pidsPeak: undefined } });
+});
 
 describe.each([
   ['of a container with ids of its own', {}],
