@@ -76,15 +76,18 @@ function archive(place: DirectoryPlace, walk: WalkOptions, options: TarOptions):
   );
 }
 
-/** An archive of the entries of a walk, made while it is read. `undefined` entries are places to breathe. */
-export function tarStream(entries: () => Generator<TarSource | undefined>, options: TarOptions & TarKind): Readable {
+/** Entries of an archive, a directory before what is in it; `undefined` is a place to breathe. May be told to skip what is below. */
+type Entries = Generator<TarSource | undefined, void, 'skip' | undefined>;
+
+/** An archive of the entries of a walk, made while it is read. */
+export function tarStream(entries: () => Entries, options: TarOptions & TarKind): Readable {
   function* blocks(): Steps<Buffer> {
     yield* tarBlocks(entries(), options);
   }
   return Readable.from(inSlices(blocks(), options.signal), { objectMode: false, highWaterMark: CHUNK });
 }
 
-function* tarBlocks(entries: Generator<TarSource | undefined>, options: TarOptions & TarKind): Steps<Buffer> {
+function* tarBlocks(entries: Entries, options: TarOptions & TarKind): Steps<Buffer> {
   const chunks = new TarChunks();
   const members = new MemberWriter(chunks, options);
   const { exclude } = options;
@@ -96,14 +99,21 @@ function* tarBlocks(entries: Generator<TarSource | undefined>, options: TarOptio
     return excluded !== undefined;
   };
 
-  for (const entry of entries) {
-    if (entry && !isExcluded(entry.path)) {
-      const content = members.write(entry);
-      // Nearly all files are small and done by now.
-      if (content) yield* content;
+  try {
+    let answer: 'skip' | undefined;
+    for (let next = entries.next(); !next.done; next = entries.next(answer)) {
+      const entry = next.value;
+      answer = entry && isExcluded(entry.path) ? 'skip' : undefined;
+      if (entry && answer === undefined) {
+        const content = members.write(entry);
+        // Nearly all files are small and done by now.
+        if (content) yield* content;
+      }
+      if (chunks.hasFull) yield* chunks.takeFull();
+      else yield undefined;
     }
-    if (chunks.hasFull) yield* chunks.takeFull();
-    else yield undefined;
+  } finally {
+    entries.return();
   }
   // Two empty blocks end an archive.
   chunks.skip(2 * BLOCK);

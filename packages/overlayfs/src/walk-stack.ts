@@ -30,11 +30,11 @@ interface Frame {
 /**
  * What layers show one above another, by overlayfs's own rules but without a mount: the topmost that has a name wins,
  * directories merge, what is hidden does not show. In the order of {@link walkLayer}, and without its privileges: an
- * ordinary user may read layers that only root could mount.
+ * ordinary user may read layers that only root could mount. The consumer may pass over a directory's contents as there.
  *
  * @param layers - topmost first
  */
-export function* walkStack(layers: readonly StackedLayer[]): Generator<LayerEntry, void, undefined> {
+export function* walkStack(layers: readonly StackedLayer[]): Generator<LayerEntry, void, 'skip' | undefined> {
   const stack: Frame[] = [];
   try {
     const top: Part[] = [];
@@ -57,8 +57,9 @@ export function* walkStack(layers: readonly StackedLayer[]): Generator<LayerEntr
       const [name, parts] = next;
       const found = lookUp(frame.path, name, parts);
       if (!found) continue;
-      yield found.entry;
-      const child = found.merges.length > 0 ? openFrame(found.entry.path, name, found.merges) : undefined;
+      const answer = yield found.entry;
+      const child =
+        answer !== 'skip' && found.merges.length > 0 ? openFrame(found.entry.path, name, found.merges) : undefined;
       if (child) stack.push(child);
     }
   } finally {

@@ -1,9 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { chownSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { O, open } from '@ns/libc';
 import { unmountAll } from '@ns/mounts';
 import { applyLayer, diffTrees, mountOverlay, stackStream, treeStream } from '@ns/overlayfs';
 import { needs, notRoot } from '@ns/testing';
+import { tarStream } from '../src/tar-stream.ts';
+import { walkLayer } from '../src/walk-layer.ts';
+import { walkStack } from '../src/walk-stack.ts';
 import { Scratch } from './scratch.ts';
 
 const test = needs(notRoot);
@@ -112,4 +116,28 @@ test('owners are translated layer by layer', async () => {
     }),
   };
   expect(stdout).toBe('7\n100007\n');
+});
+
+test('what is left out of an archive is not walked either', async () => {
+  const upper = scratch.tree('upper', { 'kept/a': '', 'left/b/c': '' });
+  const lower = scratch.tree('lower', { 'left/d': '', 'kept/e': '' });
+  using plain = open(upper, O.RDONLY | O.DIRECTORY);
+  for (const [walk, names] of [
+    [() => walkStack([upper, lower]), ['kept', 'kept/a', 'kept/e', 'left']],
+    [() => walkLayer(plain, { whiteouts: 'none' }), ['kept', 'kept/a', 'left']],
+  ] as const) {
+    const walked: string[] = [];
+    const entries = function* (): ReturnType<typeof walkStack> {
+      const steps = walk();
+      for (let next = steps.next(); !next.done; ) {
+        walked.push(next.value.path);
+        next = steps.next(yield next.value);
+      }
+    };
+    const archive = tarStream(entries, { kind: 'tree', exclude: (path) => path === 'left' });
+    const copy = scratch.dir(`copy-${names.length}`);
+    await applyLayer(archive, copy);
+    expect(walked).toEqual(names);
+    expect(readdirSync(copy)).toEqual(['kept']);
+  }
 });
