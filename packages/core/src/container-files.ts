@@ -374,6 +374,10 @@ async function withRoot<T>(
 function rootOverlay(overlays: readonly ContainerOverlay[]): ContainerOverlay {
   const root = overlays.find(({ target }) => target === '/');
   if (root) return root;
+  if (overlays.length > 0)
+    throw new NsError('ERR_NS_NO_LAYER', 'in a user namespace a view of this machine has a layer for each directory', {
+      hint: 'Copy and export while it runs; diff(), apply(), discard() and fork() know all layers. Or give a rootfs that is one directory',
+    });
   throw new NsError('ERR_NS_NO_LAYER', 'what the container writes is in no layer of its own', {
     hint: "Let writes go to a layer: writable: 'tmpfs' or directories, and a root that is one overlay",
   });

@@ -505,6 +505,7 @@ export class Container implements AsyncDisposable {
    * @param options.ownership - `keep`: ids inside become the same ids on the host (default as root); `ignore`: all is the
    * caller's (default otherwise); or an owner on the host
    * @throws UnavailableError stopped, before Linux 6.15 unless it writes to a directory, with the ids of the host
+   * @throws NsError `ERR_NS_NO_LAYER`: stopped, and its root was not one overlay
    */
   async copyOut(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
     return this.#copy(copyOutOfContainer, 'copy out of it', { ...options, from, to });
@@ -554,7 +555,7 @@ export class Container implements AsyncDisposable {
   /**
    * Its whole file system as a tar archive, without what is mounted in it, owners as they are inside. Running or stopped.
    *
-   * @throws NsError `ERR_NS_NO_LAYER`: stopped, and its root was no overlay
+   * @throws NsError `ERR_NS_NO_LAYER`: stopped, and its root was not one overlay
    */
   export(options: ExportOptions = {}): Readable {
     const { patience, rest } = splitPatience(options);

@@ -17,7 +17,13 @@ export type Size = number | string;
 export type Rootfs =
   | string
   | {
-      /** A copy-on-write view of the host's own file system, private places hidden. */
+      /**
+       * A copy-on-write view of the host's own file system, private places hidden.
+       *
+       * In a user namespace each directory of `/` has a layer of its own: none is there to `commit`, and to copy out of or export
+       * while it is stopped (`ERR_NS_NO_LAYER`). One with mounts below is read-only; instead of such a `/tmp` there is an empty
+       * tmpfs, which `diff` does not tell of.
+       */
       readonly host: true;
       /** More paths to hide. */
       readonly hide?: readonly string[];

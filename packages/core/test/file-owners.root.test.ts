@@ -221,3 +221,14 @@ test('what is in no layer of its own cannot be kept as one', async () => {
   await using container = await Container.create(sleeping({ writable: 'none' }));
   await expect(async () => container.commit(join(dir, 'none'))).rejects.toMatchObject({ code: 'ERR_NS_NO_LAYER' });
 });
+
+test('a view of the machine with ids of its own has many layers: what knows one alone says so', async () => {
+  await using container = await Container.create({ command: ['sh', '-c', 'echo made > /opt/made'], idMap: 'auto' });
+  await container.start();
+  await container.wait();
+  expect((await container.diff()).map(({ path }) => path)).toEqual(['/opt/made']);
+  const refused = { code: 'ERR_NS_NO_LAYER', hint: expect.stringMatching(/while it runs/) };
+  await expect(container.copyOut('/opt/made', join(dir, 'made'))).rejects.toMatchObject(refused);
+  await expect(container.commit(join(dir, 'many'))).rejects.toMatchObject(refused);
+  expect(() => container.export()).toThrow(/a layer for each directory/);
+});
