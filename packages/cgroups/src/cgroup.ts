@@ -100,15 +100,21 @@ export class Cgroup implements AsyncDisposable {
     limits: Limits,
     options: CreateOptions,
     throttledIn: CgroupDirectory | undefined,
+    within?: Directories,
   ): Promise<Cgroup> {
     const { host, parent, requested, absent, trees } = planCgroup(name, limits, options);
+    const present = new Map(within?.all.map(({ hierarchy, components }) => [hierarchy, components.length]));
     const owner = options.owner === undefined ? ownOwner() : options.owner === 'none' ? 'none' : ownerOf(options.owner);
     const missing = new Map(absent);
     const given = new Map(trees.map(({ hierarchy, place }) => [hierarchy, place.given]));
     const made: CgroupDirectory[] = [];
     try {
       for (const tree of trees) {
-        const leaf = await makeLeaf(tree, owner);
+        const { place, hierarchy } = tree;
+        const leaf = await makeLeaf(
+          { ...tree, place: { ...place, given: present.get(hierarchy) ?? place.given } },
+          owner,
+        );
         made.push(leaf.directory);
         for (const [controller, absence] of leaf.missing) missing.set(controller, absence);
       }
@@ -165,11 +171,23 @@ export class Cgroup implements AsyncDisposable {
     options: Omit<CreateOptions, 'parent' | 'host'> = {},
   ): Promise<Cgroup> {
     parseCgroupName(name);
-    // Its parents would be made again, without its limits.
-    this.#directories.control.mustExist(`make ${name} in it`);
+    const doing = `make ${name} in it`;
+    this.#directories.control.mustExist(doing);
     const own = { host: this.host, parent: this.#parent, throttles: this.#throttles };
     const inherited = inheritOptions<CgroupDirectory, CreateOptions>(own, limits, options);
-    return Cgroup.#create(`${this.name}/${name}`, limits, inherited.options, inherited.throttledIn);
+    try {
+      // Where this one is removed meanwhile it is not made again: it would have no limits, and nobody would remove it.
+      return await Cgroup.#create(
+        `${this.name}/${name}`,
+        limits,
+        inherited.options,
+        inherited.throttledIn,
+        this.#directories,
+      );
+    } catch (error) {
+      this.#directories.control.mustExist(doing);
+      throw error;
+    }
   }
 
   /** Absolute path of the directory in each tree, the v2 tree first. */

@@ -53,6 +53,18 @@ describe.each(hosts.map((host) => [host.mode, host] as const))('%s', (_, host) =
     expect(cgroup.paths.filter((path) => existsSync(path))).toEqual([]);
   });
 
+  rootTest('removed while a child is made: the child is not, and nothing is made again', async () => {
+    const cgroup = await Cgroup.create('feet', limits, { host });
+    const making = cgroup.createChild('child', {}, { account: ['memory', 'pids'] });
+    for (const path of cgroup.paths) {
+      // In one tree it is there already; not yet in the others.
+      if (existsSync(`${path}/child`)) rmdirSync(`${path}/child`);
+      rmdirSync(path);
+    }
+    await expect(making).rejects.toMatchObject({ code: 'ERR_NS_CGROUP_GONE' });
+    expect(cgroup.paths.filter((path) => existsSync(path))).toEqual([]);
+  });
+
   needs(notRoot ?? (host.controllers.get('pids')?.version === 1 ? undefined : 'the pids controller is not on v1'))(
     'renamed, as v1 allows: its limits change and it is removed all the same',
     async () => {
