@@ -13,8 +13,8 @@ const KNOWN_FOR_MS = 100;
 export class NameServer {
   #resolver: Resolver | undefined;
   #stops: (() => void)[] = [];
-  #owners = new Set<string>();
   #readAtMs = 0;
+  #reading: Promise<void> = Promise.resolve();
 
   get running(): boolean {
     return this.#resolver !== undefined;
@@ -34,12 +34,14 @@ export class NameServer {
       ...(upstreams && { upstreams }),
       policyFor: () => jointPolicy(networks.map(({ backend }) => backend.egressOf(owner))),
       // Other processes connect containers too.
-      refresh: () => (Date.now() - this.#readAtMs > KNOWN_FOR_MS ? this.#read(networks) : undefined),
+      refresh: () => this.#refresh(networks),
     });
-    // What cannot be read now, of a network that is being removed, is read again at a query.
-    const refresh = () => void this.#read(networks).catch(() => {});
-    this.#stops = networks.map((network) => network.onChange(refresh));
-    await this.#read(networks);
+    // Read when somebody asks: of many who come and go at once, each would have all read the names of all.
+    const outdate = () => {
+      this.#readAtMs = 0;
+    };
+    this.#stops = networks.map((network) => network.onChange(outdate));
+    outdate();
   }
 
   /** Idempotent. */
@@ -49,17 +51,22 @@ export class NameServer {
     this.#resolver = undefined;
   }
 
+  /** All questions of one moment wait for one reading, and no reading overtakes another. */
+  #refresh(networks: readonly OpenedNetwork[]): Promise<void> {
+    if (Date.now() - this.#readAtMs > KNOWN_FOR_MS) {
+      this.#readAtMs = Date.now();
+      this.#reading = this.#reading.catch(() => {}).then(() => this.#read(networks));
+    }
+    return this.#reading;
+  }
+
   async #read(networks: readonly OpenedNetwork[]): Promise<void> {
     const lists = await Promise.all(networks.map(({ backend }) => backend.endpoints()));
     const table = this.#resolver?.names;
     if (!table) return;
-    this.#readAtMs = Date.now();
-    for (const owner of this.#owners) table.remove(owner);
-    this.#owners = new Set();
-    for (const { owner, names, address, address6 } of lists.flat()) {
-      this.#owners.add(owner);
+    table.clear();
+    for (const { owner, names, address, address6 } of lists.flat())
       for (const name of names)
         for (const one of [address, address6]) if (one !== undefined) table.add(owner, name, one);
-    }
   }
 }
