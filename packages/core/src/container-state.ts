@@ -38,6 +38,7 @@ export interface ContainerState {
 /** Where a container stands in its life. */
 export type ContainerStatus = 'created' | 'running' | 'paused' | 'stopped' | 'removed';
 
+const WHOLE_ID = /^[0-9a-f]{64}$/;
 const FILE = 'state.json';
 // Begins the name of a directory whose removal is under way.
 const REMOVED = '.removed-';
@@ -64,7 +65,9 @@ export function changeState(
     return withStateLock(directory, () => {
       const before = readStoredState(join(directory, FILE), id);
       if (!before) return undefined;
-      const state = { ...before, ...(typeof changes === 'function' ? changes(before) : changes) };
+      const wanted = Object.entries(typeof changes === 'function' ? changes(before) : changes);
+      if (wanted.every(([name, value]) => before[name as keyof StateChanges] === value)) return before;
+      const state = { ...before, ...Object.fromEntries(wanted) };
       replaceFile(directory, state);
       return state;
     });
@@ -124,8 +127,8 @@ export function removeStateOfEnded(id: string): { readonly state?: ContainerStat
  * Every container on this machine and state root. What is not readable is none: a crash in its first moment left it. What
  * has died with its owner is none either: of one that had ended before, no monitor was there to take its state away.
  */
-export function readStates(): ContainerState[] {
-  return readAllStates().filter((state) => {
+export function readStates(ids = storedIds()): ContainerState[] {
+  return statesOf(ids).filter((state) => {
     const abandoned = isAbandoned(state);
     if (abandoned) removeState(state.id);
     return !abandoned;
@@ -134,10 +137,15 @@ export function readStates(): ContainerState[] {
 
 /** The same with those that nobody owns any more. */
 export function readAllStates(): ContainerState[] {
-  return namesIn(join(stateRoot(), 'containers')).flatMap((id) => {
-    const state = id.startsWith(REMOVED) ? undefined : readState(id);
-    return state ? [state] : [];
-  });
+  return statesOf(storedIds());
+}
+
+function storedIds(): string[] {
+  return namesIn(join(stateRoot(), 'containers')).filter((id) => !id.startsWith(REMOVED));
+}
+
+function statesOf(ids: readonly string[]): ContainerState[] {
+  return ids.flatMap((id) => readState(id) ?? []);
 }
 
 /** The state of a container whose process is gone without a word is `stopped`. */
@@ -175,6 +183,9 @@ function namesIn(directory: string): string[] {
  * @throws NsError `ERR_NS_CONTAINER_NOT_FOUND`
  */
 export function findState(idOrName: string): ContainerState {
+  // With many containers it takes long to look at all of them.
+  const [known] = WHOLE_ID.test(idOrName) ? readStates([idOrName]) : [];
+  if (known) return known;
   const states = readStates();
   const matches = states.filter(({ id, name }) => id === idOrName || name === idOrName);
   const found =

@@ -3,6 +3,8 @@ import { O, open, openat2, RESOLVE, SyscallError } from '@ns/libc';
 
 // CVE-2024-9676, CVE-2026-47262: /etc/passwd of an image may be a FIFO, a link to /dev/zero or 10 GB long.
 const MAX_BYTES = 2 ** 20;
+// One for all, who read one after the other: as new ones they are collected at the cost of everybody's time.
+const bytes = Buffer.allocUnsafeSlow(MAX_BYTES);
 
 /**
  * The text of a small regular file inside the topmost layer that has it. Links are resolved inside that layer.
@@ -18,7 +20,6 @@ export function readInRoot(layers: readonly string[], path: string): string | un
         resolve: RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS,
       });
       if (!fstatSync(file.fd).isFile()) return undefined;
-      const bytes = Buffer.alloc(MAX_BYTES);
       let length = 0;
       for (let count = -1; count !== 0 && length < MAX_BYTES; length += count)
         count = readSync(file.fd, bytes, length, MAX_BYTES - length, null);

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, watch, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
@@ -136,6 +136,17 @@ test('who stops it from elsewhere stops its restart policy, too', () =>
     await maker.start();
     process.kill(maker.pid!, 'SIGKILL');
     expect(await eventually(() => restarts.length > 0 && maker.status === 'running', 10_000)).toBe(true);
+  }));
+
+test('what somebody has written already is not written again', () =>
+  withTwo({}, async (maker, other) => {
+    await other.stop({ timeout: 0 });
+    await maker.wait();
+    const { ino } = statSync(stateFile(maker.id));
+    await maker.stop();
+    await other.stop();
+    expect(statSync(stateFile(maker.id)).ino).toBe(ino);
+    expect(stored(maker.id)).toMatchObject({ status: 'stopped', stopRequested: true });
   }));
 
 test('who removes it from elsewhere removes it for all', () =>
