@@ -53,6 +53,7 @@ import {
   interruptiblyRead,
   type Patience,
   patiently,
+  patientlyInTurn,
   patientlyMade,
   splitPatience,
 } from './patience.ts';
@@ -229,7 +230,7 @@ export class Container implements AsyncDisposable {
    * @throws WaitError `ERR_NS_WAIT_TIMEOUT`, `ERR_NS_WAIT_FAILED`: it is not ready; it may be running all the same
    */
   async start(patience: Patience = {}): Promise<void> {
-    return patiently('the start', checkCall('patience', patience), () => startContainer(this.#life));
+    return patientlyInTurn('the start', checkCall('patience', patience), () => startContainer(this.#life));
   }
 
   /**
@@ -288,13 +289,13 @@ export class Container implements AsyncDisposable {
    */
   async stop(options: StopOptions = {}, patience: Patience = {}): Promise<void> {
     checkCall('stop', options);
-    return patiently('stopping', checkCall('patience', patience), () => stopContainer(this.#life, options));
+    return patientlyInTurn('stopping', checkCall('patience', patience), () => stopContainer(this.#life, options));
   }
 
   /** Stops and starts it again, with the files it had. Once begun it is carried through, also for who lost patience. */
   async restart(options: StopOptions = {}, patience: Patience = {}): Promise<void> {
     checkCall('restart', options);
-    return patiently('restarting', checkCall('patience', patience), async () => {
+    return patientlyInTurn('restarting', checkCall('patience', patience), async () => {
       await stopContainer(this.#life, options);
       await startContainer(this.#life);
     });
@@ -302,12 +303,12 @@ export class Container implements AsyncDisposable {
 
   /** Holds every process still. Who loses patience may find it paused a moment later. */
   async pause(patience: Patience = {}): Promise<void> {
-    return patiently('pausing', checkCall('patience', patience), () => pauseContainer(this.#life));
+    return patientlyInTurn('pausing', checkCall('patience', patience), () => pauseContainer(this.#life));
   }
 
   /** Lets its processes go on. Who loses patience may find it running a moment later. */
   async resume(patience: Patience = {}): Promise<void> {
-    return patiently('resuming', checkCall('patience', patience), () => resumeContainer(this.#life));
+    return patientlyInTurn('resuming', checkCall('patience', patience), () => resumeContainer(this.#life));
   }
 
   /**
@@ -324,7 +325,9 @@ export class Container implements AsyncDisposable {
   async update(changes: ContainerUpdate, options: { dryRun?: boolean } & Patience = {}): Promise<PlannedChange[]> {
     checkCall('update', changes);
     const { dryRun = false, ...patience } = checkCall('updateOptions', options);
-    return patiently('the update', patience, () => updateContainer(this.#life, this.#mounts, changes, { dryRun }));
+    return patientlyInTurn('the update', patience, () =>
+      updateContainer(this.#life, this.#mounts, changes, { dryRun }),
+    );
   }
 
   /**
@@ -359,12 +362,14 @@ export class Container implements AsyncDisposable {
   }
 
   async #stats(options: Patience): Promise<Stats> {
-    return patiently('reading stats', checkCall('stats', options), () => this.#life.during('read its stats', statsOf));
+    return patientlyInTurn('reading stats', checkCall('stats', options), () =>
+      this.#life.during('read its stats', statsOf),
+    );
   }
 
   /** Its processes, as `ps` outside and inside would show them. */
   async processes(patience: Patience = {}): Promise<ProcessInfo[]> {
-    return patiently('listing processes', checkCall('patience', patience), () => this.#processes());
+    return patientlyInTurn('listing processes', checkCall('patience', patience), () => this.#processes());
   }
 
   async #processes(): Promise<ProcessInfo[]> {
@@ -610,7 +615,7 @@ export class Container implements AsyncDisposable {
    */
   async remove(options: { force?: boolean } & Patience = {}): Promise<void> {
     const { force = false, ...patience } = checkCall('remove', options);
-    return patiently('removing', patience, () => removeContainer(this.#life, { force }));
+    return patientlyInTurn('removing', patience, () => removeContainer(this.#life, { force }));
   }
 
   /**

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { NsError } from '@ns/libc';
+import { ownTurn } from './own-turn.ts';
 
 /** How long somebody waits for a call that may take long. What was begun goes on without him. */
 export interface Patience {
@@ -30,6 +31,14 @@ export async function patiently<Value>(what: string, patience: Patience, act: ()
       signal.addEventListener('abort', () => reject(signal.reason), { once: true });
     });
     return Promise.race([begun, impatience]);
+  });
+}
+
+/** The same for what many may call at once: each begins in a turn of the event loop of its own. */
+export function patientlyInTurn<Value>(what: string, patience: Patience, act: () => Promise<Value>): Promise<Value> {
+  return patiently(what, patience, async () => {
+    await ownTurn();
+    return act();
   });
 }
 

@@ -5,6 +5,7 @@ import { launchContainer } from './container-launch.ts';
 import { ContainerProcess, type Running } from './container-process.ts';
 import { newId } from './design.ts';
 import { ContainerStartError } from './errors.ts';
+import { ownTurn } from './own-turn.ts';
 import { type ContainerDesign, execStep } from './plan/container-plan.ts';
 import { type RecentCommands, recentCommandsOf } from './recent-commands.ts';
 import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
@@ -60,6 +61,7 @@ export class PooledSandbox implements AsyncDisposable {
 
   /** @internal */
   static async make(template: ContainerSpec): Promise<PooledSandbox> {
+    await ownTurn();
     const id = newId();
     const resources = needsResources(template) ? await acquireResources(id, template) : noResources;
     const streams = new StandardStreams(['pipe', 'pipe', 'pipe'], { forCollecting: true });

@@ -1,4 +1,12 @@
-import { interruptibly, type Patience, patiently, patientlyMade, splitPatience } from '../src/patience.ts';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import {
+  interruptibly,
+  type Patience,
+  patiently,
+  patientlyInTurn,
+  patientlyMade,
+  splitPatience,
+} from '../src/patience.ts';
 
 const never = () => new Promise<never>(() => {});
 const later = <T>(value: T, ms: number) => new Promise<T>((resolve) => setTimeout(resolve, ms, value));
@@ -22,10 +30,23 @@ test('time that is up, and a signal', async () => {
 test('what was given up before is not begun', async () => {
   let begun = 0;
   const act = async () => ++begun;
-  for (const wait of [patiently, interruptibly])
+  for (const wait of [patiently, patientlyInTurn, interruptibly])
     await expect(wait('it', { signal: AbortSignal.abort(reason) }, act)).rejects.toBe(reason);
   await expect(patientlyMade('it', { signal: AbortSignal.abort(reason) }, act, act)).rejects.toBe(reason);
   expect(begun).toBe(0);
+});
+
+test('of many calls at once each begins in a turn of the event loop of its own, in the order of the calls', async () => {
+  const begun: string[] = [];
+  for (const call of ['start', 'stop', 'remove'])
+    void patientlyInTurn(call, {}, async () => {
+      begun.push(call);
+    });
+  expect(begun).toEqual([]);
+  for (const soFar of [['start'], ['start', 'stop'], ['start', 'stop', 'remove']]) {
+    await nextTurn();
+    expect(begun).toEqual(soFar);
+  }
 });
 
 test('what is made too late is undone first', async () => {

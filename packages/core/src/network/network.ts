@@ -2,7 +2,8 @@ import { isAlive, NsError, SpecError } from '@ns/libc';
 import type { EgressOptions, Endpoint } from '@ns/netns';
 import { findState } from '../container-state.ts';
 import { ContainerStateError } from '../errors.ts';
-import { type Patience, patiently, patientlyMade } from '../patience.ts';
+import { ownTurn } from '../own-turn.ts';
+import { type Patience, patiently, patientlyInTurn, patientlyMade } from '../patience.ts';
 import { isExiting, isOurs } from '../process-identity.ts';
 import { checkCall } from '../validate-calls.ts';
 import { liveNetworks } from './live-networks.ts';
@@ -134,6 +135,7 @@ export class Network implements AsyncDisposable {
     container: string | { readonly id: string },
     options: Omit<NetworkAttachment, 'network'>,
   ): Promise<Endpoint> {
+    await ownTurn();
     const { id, init, spec, owner, status } = findState(typeof container === 'string' ? container : container.id);
     if (!isOurs(owner) || status === 'stopped' || !init)
       throw new NsError(
@@ -156,7 +158,7 @@ export class Network implements AsyncDisposable {
   /** Disconnects a container, of whatever process; its link, addresses, ports and names go. Idempotent. */
   async disconnect(container: string | { readonly id: string }, patience: Patience = {}): Promise<void> {
     const id = typeof container === 'string' ? findState(container).id : container.id;
-    return patiently('disconnecting', checkCall('patience', patience), async () => {
+    return patientlyInTurn('disconnecting', checkCall('patience', patience), async () => {
       const live = liveNetworks.get(id);
       if (live) await live.disconnect(this.name);
       else await this.#hold.network.disconnect(id);
