@@ -135,7 +135,6 @@ export class ContainerLife {
   async create(beginning: Beginning = {}): Promise<void> {
     // Here nobody knows of it yet: between later steps others would find it half made.
     await ownTurn();
-    makeLogDirectory(this.spec);
     this.#record.claimName();
     try {
       stateDirectory('containers', this.id);
@@ -362,6 +361,7 @@ export class ContainerLife {
   }
 
   async #prepare(beginning: Beginning = {}): Promise<void> {
+    makeLogDirectory(this.spec);
     this.logs.reopen();
     const { id, logs } = this;
     const context = { id, logs, maxOutputBytes: this.#maxOutputBytes };

@@ -205,10 +205,17 @@ test('a directory that is missing is made; what can be none is refused', async (
   try {
     for (const detachable of [false, true]) {
       const directory = join(parent, `${detachable}`, 'logs');
-      await withLog({ script: 'echo kept', log: { directory, format: 'raw' }, detachable }, (c) =>
-        c.wait().then(() => {}),
-      );
-      expect(readFileSync(join(directory, 'stdout.log'), 'utf8')).toBe('kept\n');
+      const log = { directory, format: 'raw' } as const;
+      const written = () => readFileSync(join(directory, 'stdout.log'), 'utf8');
+      await withLog({ script: 'echo kept', log, detachable }, async (c) => {
+        await c.wait();
+        expect(written()).toBe('kept\n');
+        // Somebody tidied up.
+        rmSync(directory, { recursive: true });
+        await c.restart();
+        await c.wait();
+      });
+      expect(written()).toBe('kept\n');
       expect(statSync(directory).mode & 0o777).toBe(0o700);
     }
     for (const directory of ['/dev/null', '/dev/null/logs', '/proc/logs'])

@@ -106,6 +106,7 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
   ],
   ['setresuid', 'EINVAL', undefined, 'The uid is not mapped in the user namespace'],
   ['setresgid', 'EINVAL', undefined, 'The gid is not mapped in the user namespace'],
+  ['prlimit64', 'EINVAL', undefined, 'A soft limit is at most the hard one'],
   ['prlimit64', 'EPERM', undefined, 'Raising a hard limit needs CAP_SYS_RESOURCE'],
   ['sethostname', 'EINVAL', undefined, 'A host name has at most 64 bytes'],
   [
