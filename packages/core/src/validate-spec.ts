@@ -260,6 +260,9 @@ export function validateMount(mount: MountSpec): MountSpec {
 
 /** Checks a command with options of `run`. Throws as {@link validateSpec}. */
 export function validateRun(spec: unknown): RunOptions & ContainerSpec {
+  for (const [field, value] of Object.entries(spec as object))
+    if (value !== undefined && Object.hasOwn(lifecycleFields, field))
+      throw new SpecError(field, 'nothing', value, 'run() is one command to its end: give it to Container.create()');
   return checkInput(runSchema, spec) as RunOptions & ContainerSpec;
 }
 

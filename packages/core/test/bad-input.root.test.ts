@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { needs, notRoot } from '@ns/testing';
-import { Container, ContainerStartError, ProcessFailedError, type RunOptions, run } from '../src/index.ts';
+import { Container, ContainerStartError, ProcessFailedError, type RunOptions, run, Wait } from '../src/index.ts';
 import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
 
 /* What is found out only when a container is made: a clear error, and nothing left behind. */
@@ -263,6 +263,14 @@ rootTest('a call that is written wrong says what is wrong with it', async () => 
   expect(() => process.resize({ columns: 0, rows: 24 })).toThrow(/columns/);
   process.kill('SIGKILL');
   await process;
+});
+
+rootTest('what only a container that lives on can have is no misspelt option of run()', async () => {
+  for (const option of [{ restart: 'always' }, { wait: Wait.exit() }, { log: {} }])
+    await expect(run('true', [], option as RunOptions)).rejects.toMatchObject({
+      field: Object.keys(option)[0],
+      hint: expect.stringContaining('Container.create()'),
+    });
 });
 
 rootTest('a file that is bound to a directory is told apart from one', async () => {

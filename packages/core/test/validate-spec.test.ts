@@ -21,7 +21,7 @@ describe('an unknown key is an error that names the nearest one', () => {
     [{ memory: '1g' }, 'memory', 'limits.memory'],
     [{ memroy: '1g' }, 'memroy', 'limits.memory'],
     [{ monotonicNs: 1 }, 'monotonicNs', ''],
-    [{ namespaces: { mnt: 'private' } }, 'namespaces.mnt', 'net'],
+    [{ namespaces: { mnt: 'private' } }, 'namespaces.mnt', 'mount'],
     [{ lifetime: { dieWithparent: true } }, 'lifetime.dieWithparent', 'dieWithParent'],
     [{ rootfs: { dirr: '/' } }, 'rootfs.dirr', 'dir'],
     [{ rootfs: { dir: '/', readOnly: true } }, 'rootfs.readOnly', 'readonly'],
