@@ -1,41 +1,27 @@
-import { type OwnedFd, onlyKnownKeys, rollBack, SpecError } from '@ns/libc';
+import { type OwnedFd, onlyKnownKeys, SpecError } from '@ns/libc';
 import { applyLimits, type MissingPolicy } from './apply-limits.ts';
 import type { Absence, AbsentLimit } from './change.ts';
 import { type Delegatee, delegate } from './delegate.ts';
-import { Directories } from './directories.ts';
-import { CgroupDirectory } from './directory.ts';
-import { CgroupGoneError } from './errors.ts';
+import type { Directories } from './directories.ts';
+import type { CgroupDirectory } from './directory.ts';
 import { type CgroupEvent, type EventsOptions, Watchers, watchEvents } from './events.ts';
 import { freeze, isFrozen, thaw } from './freeze.ts';
-import { type CgroupHost, type Controller, detectCgroups, type Hierarchy } from './host.ts';
+import type { CgroupHost, Controller, Hierarchy } from './host.ts';
 import { findInTree, joinTree } from './join-tree.ts';
 import { kill } from './kill.ts';
 import { type Limits, parseLimits } from './limits.ts';
-import { makeLeaf } from './make-leaf.ts';
+import { type CgroupParts, type CreateOptions, makeCgroup, openCgroup } from './make-cgroup.ts';
 import { parseCgroupName } from './name.ts';
 import { oomKills, oomKillsBelow } from './oom.ts';
 import { parseMissing, parseTimeout } from './options.ts';
-import { markOwner, ownerOf, ownOwner } from './owner.ts';
+import { markOwner, ownerOf } from './owner.ts';
 import { type Parent, placeIn } from './placement.ts';
-import {
-  inheritOptions,
-  noController,
-  type PlannedDirectory,
-  type PlanOptions,
-  pathsInAllTrees,
-  planCgroup,
-} from './plan.ts';
+import { inheritOptions, noController, type PlannedDirectory, pathsInAllTrees } from './plan.ts';
 import { processesBelow } from './processes.ts';
 import { remove } from './remove.ts';
 import { type Peaks, readPeaks, readStats, type Stats, type StatsOptions } from './stats.ts';
 import { enableControllers } from './subtree-control.ts';
-import { absolutePath, openDirectory } from './tree.ts';
-
-/** How a cgroup is made. */
-export interface CreateOptions extends PlanOptions {
-  /** Process whose end makes the cgroup prunable: a pid, or `'none'` for never. Default: this process. */
-  owner?: number | 'none';
-}
+import { absolutePath } from './tree.ts';
 
 /** What to give a new process so that it starts inside the cgroup. */
 export interface JoinPlan extends Disposable {
@@ -71,7 +57,7 @@ export class Cgroup implements AsyncDisposable {
   readonly #throttledIn: CgroupDirectory | undefined;
   readonly #watchers = new Watchers();
 
-  private constructor(made: Made) {
+  private constructor(made: CgroupParts) {
     this.name = made.name;
     this.host = made.host;
     this.missing = made.missing;
@@ -91,49 +77,8 @@ export class Cgroup implements AsyncDisposable {
    * @throws UnavailableError `ERR_NS_UNAVAILABLE` for an absent controller, or without permission to make cgroups
    * @throws SyscallError when the kernel refuses a value
    */
-  static create(name: string, limits: Limits = {}, options: CreateOptions = {}): Promise<Cgroup> {
-    return Cgroup.#create(name, limits, options, undefined);
-  }
-
-  static async #create(
-    name: string,
-    limits: Limits,
-    options: CreateOptions,
-    throttledIn: CgroupDirectory | undefined,
-    within?: Directories,
-  ): Promise<Cgroup> {
-    const { host, parent, requested, absent, trees } = planCgroup(name, limits, options);
-    const present = new Map(within?.all.map(({ hierarchy, components }) => [hierarchy, components.length]));
-    const owner = options.owner === undefined ? ownOwner() : options.owner === 'none' ? 'none' : ownerOf(options.owner);
-    const missing = new Map(absent);
-    const given = new Map(trees.map(({ hierarchy, place }) => [hierarchy, place.given]));
-    const made: CgroupDirectory[] = [];
-    try {
-      for (const tree of trees) {
-        const { place, hierarchy } = tree;
-        const leaf = await makeLeaf(
-          { ...tree, place: { ...place, given: present.get(hierarchy) ?? place.given } },
-          owner,
-        );
-        made.push(leaf.directory);
-        for (const [controller, absence] of leaf.missing) missing.set(controller, absence);
-      }
-      const directories = new Directories(made);
-      const unset = await applyLimits(directories, requested, missing, 'empty', options.missing ?? 'error');
-      return new Cgroup({
-        name,
-        host,
-        directories,
-        given,
-        missing: unset,
-        parent,
-        throttledIn: throttledIn?.duplicate(),
-      });
-    } catch (error) {
-      using directories = new Directories(made);
-      if (made.length === 0) throw error;
-      throw await rollBack(error, () => remove(directories, given));
-    }
+  static async create(name: string, limits: Limits = {}, options: CreateOptions = {}): Promise<Cgroup> {
+    return new Cgroup(await makeCgroup(name, limits, options));
   }
 
   /**
@@ -143,21 +88,7 @@ export class Cgroup implements AsyncDisposable {
    * @throws CgroupGoneError `ERR_NS_CGROUP_GONE` when it is in no tree
    */
   static async open(name: string, options: Pick<CreateOptions, 'parent' | 'host'> = {}): Promise<Cgroup> {
-    const components = parseCgroupName(name);
-    onlyKnownKeys(options, ['parent', 'host'], '');
-    const host = options.host ?? detectCgroups();
-    const given = new Map<Hierarchy, number>();
-    const found = host.hierarchies.flatMap((hierarchy) => {
-      const place = placeIn(hierarchy, options.parent);
-      const path = [...place.components, ...components];
-      const fd = openDirectory(hierarchy, path);
-      given.set(hierarchy, place.given);
-      return fd ? [new CgroupDirectory(hierarchy, path, fd)] : [];
-    });
-    if (found.length === 0) throw new CgroupGoneError(name, 'open');
-    const { parent } = options;
-    const directories = new Directories(found);
-    return new Cgroup({ name, host, directories, given, missing: [], parent, throttledIn: undefined });
+    return new Cgroup(openCgroup(name, options));
   }
 
   /**
@@ -177,13 +108,8 @@ export class Cgroup implements AsyncDisposable {
     const inherited = inheritOptions<CgroupDirectory, CreateOptions>(own, limits, options);
     try {
       // Where this one is removed meanwhile it is not made again: it would have no limits, and nobody would remove it.
-      return await Cgroup.#create(
-        `${this.name}/${name}`,
-        limits,
-        inherited.options,
-        inherited.throttledIn,
-        this.#directories,
-      );
+      const within = { directories: this.#directories, throttledIn: inherited.throttledIn };
+      return new Cgroup(await makeCgroup(`${this.name}/${name}`, limits, inherited.options, within));
     } catch (error) {
       this.#directories.control.mustExist(doing);
       throw error;
@@ -420,15 +346,4 @@ export class Cgroup implements AsyncDisposable {
     const io = this.#directories.of('io');
     return io?.hierarchy.version === 1 ? io : this.#throttledIn;
   }
-}
-
-/** What {@link Cgroup} is made of. */
-interface Made {
-  readonly name: string;
-  readonly host: CgroupHost;
-  readonly directories: Directories;
-  readonly given: Map<Hierarchy, number>;
-  readonly missing: readonly AbsentLimit[];
-  readonly parent: Parent | undefined;
-  readonly throttledIn: CgroupDirectory | undefined;
 }

@@ -1,5 +1,5 @@
 export type { MissingPolicy } from './apply-limits.ts';
-export { Cgroup, type CreateOptions, type JoinPlan } from './cgroup.ts';
+export { Cgroup, type JoinPlan } from './cgroup.ts';
 export type { Absence, AbsentLimit } from './change.ts';
 export { checkDockerLimits } from './check-docker-limits.ts';
 export { type CgroupMount, containerCgroupMounts } from './container-mounts.ts';
@@ -29,6 +29,7 @@ export {
   parseCgroupHost,
 } from './host.ts';
 export { type Limits, parseLimits } from './limits.ts';
+export type { CreateOptions } from './make-cgroup.ts';
 export type { Parent } from './placement.ts';
 export { type CgroupPlan, type PlannedDirectory, type PlannedParent, type PlanOptions, planCgroup } from './plan.ts';
 export { type PrunedCgroups, pruneCgroups } from './prune.ts';
