@@ -1,7 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cgroup, CgroupGoneError } from '@ns/cgroups';
 import { Adopted, type Exit, type NamespaceKind, namespaceFlags, readExit, StandardStreams } from '@ns/launch';
-import { isAlive, NsError, O, type OwnedFd, open, pidfdOpen, pidfdSendSignal, ResourceStack } from '@ns/libc';
+import {
+  AsyncResourceStack,
+  isAlive,
+  NsError,
+  O,
+  type OwnedFd,
+  open,
+  pidfdOpen,
+  pidfdSendSignal,
+  ResourceStack,
+} from '@ns/libc';
 import { IdLease } from '@ns/namespaces';
 import { drawDesign } from './blueprint.ts';
 import { isFrozen, payloadName, readAccounts } from './container-cgroup.ts';
@@ -34,7 +44,7 @@ export class AdoptedRun implements RunHandle {
   readonly #process: Adopted | undefined;
   readonly #door: OwnedFd | undefined;
   readonly #namespaces: ReadonlyMap<NamespaceKind, OwnedFd>;
-  readonly #held: AsyncDisposable[] = [];
+  readonly #held = new AsyncResourceStack();
 
   private constructor(
     state: ContainerState,
@@ -99,7 +109,7 @@ export class AdoptedRun implements RunHandle {
   }
 
   hold(resource: AsyncDisposable): void {
-    this.#held.push(resource);
+    this.#held.use(resource);
   }
 
   letGo(): void {
@@ -117,7 +127,7 @@ export class AdoptedRun implements RunHandle {
     const begin = Date.parse(this.#state.createdAt);
     const exit = process ? await process.exited : readExit(readJournal(directory));
     const { oom, usage } = this.#lastAccounts(exit);
-    for (const resource of this.#held.splice(0)) await resource[Symbol.asyncDispose]();
+    await this.#held[Symbol.asyncDispose]();
     // What belongs to a maker that is still there, he clears up.
     if (this.#state.detachable) {
       await this.cgroup?.[Symbol.asyncDispose]();

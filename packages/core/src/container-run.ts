@@ -1,6 +1,6 @@
 import type { Cgroup } from '@ns/cgroups';
 import type { Launched, StandardStreams } from '@ns/launch';
-import { type OwnedFd, rollBack } from '@ns/libc';
+import { AsyncResourceStack, type OwnedFd, rollBack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import type { Restoration } from './checkpoint/restoration.ts';
 import {
@@ -58,7 +58,7 @@ export class ContainerRun implements RunHandle {
   cause: Result['reason'] | undefined;
   readonly #resources: Resources;
   readonly #payload: Cgroup | undefined;
-  readonly #held: AsyncDisposable[] = [];
+  readonly #held = new AsyncResourceStack();
 
   private constructor(
     parts: Pick<ContainerRun, 'design' | 'plan' | 'streams' | 'launched' | 'cgroup' | 'execCgroups'> & {
@@ -159,7 +159,7 @@ export class ContainerRun implements RunHandle {
   }
 
   hold(resource: AsyncDisposable): void {
-    this.#held.push(resource);
+    this.#held.use(resource);
   }
 
   letGo(): void {
@@ -177,7 +177,7 @@ export class ContainerRun implements RunHandle {
     await this.#payload?.[Symbol.asyncDispose]();
     const total = await lastStats(this.cgroup);
     await this.execCgroups?.[Symbol.asyncDispose]();
-    for (const resource of this.#held.splice(0)) await resource[Symbol.asyncDispose]();
+    await this.#held[Symbol.asyncDispose]();
     // Made without a network, it may have been connected to one while it ran.
     await liveNetworks.get(this.design.id)?.[Symbol.asyncDispose]();
     await this.#resources[Symbol.asyncDispose]();

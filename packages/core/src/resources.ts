@@ -1,5 +1,5 @@
 import type { Cgroup } from '@ns/cgroups';
-import { rollBack, SyscallError, UnavailableError } from '@ns/libc';
+import { AsyncResourceStack, rollBack, SyscallError, UnavailableError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { createContainerCgroup, isLimited } from './container-cgroup.ts';
 import { keptWritesOf, type OpenedWrites, openKeptWrites } from './kept-writes.ts';
@@ -59,24 +59,18 @@ export async function acquireResources(
   spec: ContainerSpec,
   lent: Partial<Pick<Resources, 'ids' | 'kept'>> = {},
 ): Promise<Resources> {
-  const held: AsyncDisposable[] = [];
-  const hold = <T extends AsyncDisposable | undefined>(resource: T): T => {
-    if (resource) held.unshift(resource);
-    return resource;
-  };
+  const held = new AsyncResourceStack();
   const holdUntilThen = (resource: OpenedWrites | undefined) => {
-    hold(resource && { [Symbol.asyncDispose]: async () => resource[Symbol.dispose]() });
+    held.use(resource && { [Symbol.asyncDispose]: async () => resource[Symbol.dispose]() });
     return resource;
   };
-  const release = async () => {
-    for (const resource of held.splice(0)) await resource[Symbol.asyncDispose]();
-  };
+  const release = () => held[Symbol.asyncDispose]();
   try {
-    const cgroup = hold(await cgroupFor(id, spec));
-    const ids = lent.ids ?? hold(wantsIdLease(spec) ? await leaseIds(id) : undefined);
+    const cgroup = held.use(await cgroupFor(id, spec));
+    const ids = lent.ids ?? held.use(wantsIdLease(spec) ? await leaseIds(id) : undefined);
     const kept = lent.kept ?? holdUntilThen(await openKept(spec, ids));
-    const mounts = hold(needsPreparation(spec) ? await prepare(id, spec, ids) : undefined);
-    const network = hold(
+    const mounts = held.use(needsPreparation(spec) ? await prepare(id, spec, ids) : undefined);
+    const network = held.use(
       wantsNetwork(spec)
         ? await connectNetwork(id, spec)
         : wantsUserNetwork(spec)

@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readlinkSync } from 'node:fs';
+import { chmodSync, existsSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { eventually, needs, notRoot, processEntries, processesInNamespace } from '@ns/testing';
@@ -11,7 +12,7 @@ import { NodeProgram } from './node-program.ts';
 /* No process, mount, descriptor, cgroup, directory or zombie stays, however things end. */
 
 const rootTest = needs(notRoot);
-useOwnStateRoot();
+const root = useOwnStateRoot();
 let owner: NodeProgram;
 beforeAll(() => {
   owner = new NodeProgram('owner');
@@ -25,6 +26,22 @@ rootTest(
       for (let i = 0; i < 1000; i++) expect((await run('/bin/true')).exitCode).toBe(0);
     }),
   120_000,
+);
+
+rootTest('what can be released is, also when something else cannot', () =>
+  leavesNothing(async () => {
+    const sleeping = run('sh', ['-c', 'read line'], { stdin: 'pipe', idMap: 'auto', limits: { pids: 20 } });
+    await sleeping.started;
+    const directories = cgroupDirectories(sleeping.pid!);
+    expect(directories).not.toEqual([]);
+    const leases = join(root.path, 'ids');
+    // Leases that others could write are not touched.
+    chmodSync(leases, 0o777);
+    sleeping.stdin.end('go\n');
+    await expect(sleeping).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC', field: 'stateDir' });
+    chmodSync(leases, 0o700);
+    expect(remaining(directories)).toEqual([]);
+  }),
 );
 
 rootTest(

@@ -47,7 +47,7 @@ export {
   type ProcessStat,
   readProcessStat,
 } from './process-stat.ts';
-export { ResourceStack } from './resource-stack.ts';
+export { AsyncResourceStack, ResourceStack } from './resource-stack.ts';
 export { rollBack } from './roll-back.ts';
 export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';
 export { type EventWatch, prepareToWatch, type WatchedEvents, watchFd } from './watch-fd.ts';

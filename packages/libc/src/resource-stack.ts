@@ -27,7 +27,34 @@ export class ResourceStack implements Disposable {
         errors.push(error);
       }
     }
-    if (errors.length === 1) throw errors[0];
-    if (errors.length > 1) throw new AggregateError(errors, 'several resources could not be released');
+    throwAll(errors);
   }
+}
+
+/** The same of resources whose release is waited for: one after another, the others also where one fails. */
+export class AsyncResourceStack implements AsyncDisposable {
+  #resources: AsyncDisposable[] = [];
+
+  /** Takes ownership, if there is something to own; returns it. */
+  use<T extends AsyncDisposable | undefined>(resource: T): T {
+    if (resource) this.#resources.push(resource);
+    return resource;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const errors: unknown[] = [];
+    for (const resource of this.#resources.splice(0).reverse()) {
+      try {
+        await resource[Symbol.asyncDispose]();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    throwAll(errors);
+  }
+}
+
+function throwAll(errors: readonly unknown[]): void {
+  if (errors.length === 1) throw errors[0];
+  if (errors.length > 1) throw new AggregateError(errors, 'several resources could not be released');
 }
