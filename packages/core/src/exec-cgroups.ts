@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Cgroup } from '@ns/cgroups';
 import { IdleTimer } from '@ns/libc';
 import { createCommandCgroup, limitedControllers } from './container-cgroup.ts';
@@ -92,6 +93,8 @@ export class ExecCgroups implements AsyncDisposable {
 }
 
 async function removeInOwnTurn(making: Promise<Cgroup>, before: () => void): Promise<void> {
+  // Whoever has waited for the command and goes on at once comes first.
+  await delay(1);
   await ownTurn();
   before();
   try {
