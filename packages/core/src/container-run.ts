@@ -23,6 +23,7 @@ import { LogWriter } from './log-writer.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
 import { CapturedOutput } from './output.ts';
+import { ownTurn } from './own-turn.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import { acquireResources, type Resources } from './resources.ts';
 import type { Result } from './result.ts';
@@ -173,6 +174,8 @@ export class ContainerRun implements RunHandle {
 
   async #supervise(output: CapturedOutput, collected: Promise<unknown>, startedAt: number): Promise<Result> {
     const exit = await this.launched.exited;
+    // As if we had heard of it that much later: of what it leaves nothing has been looked at yet.
+    await ownTurn();
     const { oom, usage } = readAccounts(exit, this.#payload);
     await this.#payload?.[Symbol.asyncDispose]();
     const total = await lastStats(this.cgroup);
