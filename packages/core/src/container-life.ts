@@ -1,5 +1,5 @@
 import { parseSize } from '@ns/cgroups';
-import { identifyProcess, rollBack } from '@ns/libc';
+import { identifyProcess, type ProcessIdentity, rollBack } from '@ns/libc';
 import { AdoptedRun } from './adopted-run.ts';
 import { watchContainerCgroup } from './cgroup-watch.ts';
 import { isFrozen } from './container-cgroup.ts';
@@ -20,7 +20,7 @@ import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog, makeLogDirectory } from './log-location.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { ownTurn } from './own-turn.ts';
-import { isEnding } from './process-identity.ts';
+import { isEnding, isSame } from './process-identity.ts';
 import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';
 import { stateDirectory } from './state-root.ts';
@@ -44,6 +44,8 @@ export class ContainerLife {
   readonly #record: ContainerRecord;
   readonly #resources = new LastingResources();
   #run: RunHandle | undefined;
+  /** The first process of the run. */
+  #init: ProcessIdentity | undefined;
   #status: ContainerStatus = 'created';
   #unwatch = () => {};
   #turn: Promise<void> = Promise.resolve();
@@ -151,6 +153,7 @@ export class ContainerLife {
   /** Takes hold of what another process has made. */
   async adopt(state: ContainerState): Promise<void> {
     const run = await AdoptedRun.adopt(state, this.#maxOutputBytes);
+    this.#init = state.init;
     this.#status = run.status;
     this.#follow(run);
   }
@@ -220,7 +223,13 @@ export class ContainerLife {
   setStatus(status: ContainerStatus, result?: Result): void {
     this.#status = status;
     const { stdout: _, stderr: __, truncated: ___, ...ending } = result ?? ({} as Partial<Result>);
-    this.#change({ ...this.#processes(), status, ...(result && { ending: ending as ContainerState['ending'] }) });
+    const changes = {
+      ...this.#processes(),
+      status,
+      ...(result && { ending: ending as ContainerState['ending'] }),
+    };
+    // Its maker may have begun another run before we hear of the end of ours.
+    this.#change(({ init }) => (!init || !this.#init || isSame(init, this.#init) ? changes : {}));
   }
 
   /** The user decides: nobody starts it again by himself, neither this process nor the one that made it. */
@@ -229,7 +238,7 @@ export class ContainerLife {
     await this.supervision.holdBack();
   }
 
-  #change(changes: StateChanges): void {
+  #change(changes: Parameters<ContainerRecord['change']>[0]): void {
     if (!this.#record.change(changes)) this.#status = 'removed';
   }
 
@@ -398,6 +407,7 @@ export class ContainerLife {
     const again = this.#status === 'stopped';
     this.#status = 'created';
     const now = { ...this.#processes(), status: this.#status, stopRequested: false, ending: undefined };
+    this.#init = now.init;
     if (!this.#record.change(now) && !again) this.#record.write(now);
   }
 

@@ -24,6 +24,11 @@ export function identifySelf(): ProcessIdentity {
   return identifyProcess(threadPid())!;
 }
 
+/** Are both the same process, not only the same number? */
+export function isSame(one: ProcessIdentity, other: ProcessIdentity): boolean {
+  return one.pid === other.pid && one.startTime === other.startTime;
+}
+
 /** Is it this thread, or another of this process? */
 export function isOurs({ pid }: ProcessIdentity): boolean {
   return existsSync(`/proc/self/task/${pid}`);

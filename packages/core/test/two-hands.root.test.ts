@@ -1,6 +1,8 @@
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import { Cgroup } from '@ns/cgroups';
 import { eventually, needs, notRoot } from '@ns/testing';
@@ -90,6 +92,23 @@ test('only its maker starts it again, also in the moment of its end', () =>
     expect(await maker.wait()).toMatchObject({ signal: 'SIGKILL' });
     await maker.start();
     expect(maker.status).toBe('running');
+  }));
+
+test('who hears of the end of a run when the next one has begun leaves what is said of that', () =>
+  withTwo({}, async (maker) => {
+    using program = new NodeProgram('waiting-hand');
+    const hand = program.start([maker.id]);
+    const ended = once(hand, 'close');
+    const lines = createInterface(hand.stdout)[Symbol.asyncIterator]();
+    expect((await lines.next()).value).toBe('found');
+    hand.kill('SIGSTOP');
+    await maker.restart({ timeout: 0 });
+    const now = stored(maker.id);
+    expect(now).toMatchObject({ status: 'running', init: { pid: maker.pid } });
+    hand.kill('SIGCONT');
+    expect((await lines.next()).value).toBe('SIGKILL');
+    await ended;
+    expect(stored(maker.id)).toEqual(now);
   }));
 
 test('the logs of one that somebody else has removed are empty, and bring nothing of it back', () =>
