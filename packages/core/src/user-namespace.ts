@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { IdMaps } from '@ns/launch';
-import { UnavailableError } from '@ns/libc';
+import { SpecError, UnavailableError } from '@ns/libc';
 import {
   allocateIds,
   canWriteDirectly,
@@ -30,10 +30,13 @@ export function leaseIds(id: string): Promise<IdLease> {
  * An ordinary user always gets one: without it nothing of the rest is allowed. Inside he is root. With subordinate ids
  * (`/etc/subuid`, newuidmap) there are other users as well; without, he is the only one.
  *
+ * @throws SpecError for a map and, contradicting it, a user namespace that is there
  * @throws UnavailableError when a map needs newuidmap and it is not installed
  */
 export function resolveIdMaps(spec: ContainerSpec, lease: IdLease | undefined): IdMaps | undefined {
   const { idMap, namespaces } = spec;
+  if (idMap !== undefined && namespaces?.user !== undefined && namespaces.user !== 'private')
+    throw new SpecError('idMap', 'either idMap or the user namespace of others', idMap);
   if (typeof namespaces?.user === 'object') return undefined;
   const rootless = process.geteuid!() !== 0;
   const mappings =

@@ -70,6 +70,11 @@ describe('a container that cannot be made', () => {
       { code: 'ERR_NS_ROOTFS', message: expect.stringContaining('is not a directory') },
     ],
     [
+      'ids of its own in the user namespace of the host',
+      { idMap: 'auto', namespaces: { user: 'host' } },
+      { code: 'ERR_NS_INVALID_SPEC', field: 'idMap' },
+    ],
+    [
       'an upper directory that is missing',
       { writable: { upper: '/no/such', work: '/tmp' } },
       { code: 'ERR_NS_ROOTFS', message: expect.stringContaining('writable.upper: /no/such does not exist') },
