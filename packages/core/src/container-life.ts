@@ -386,7 +386,8 @@ export class ContainerLife {
     this.#run = run;
     run.result.then(
       (result) => {
-        this.#ended(result);
+        // One that another process has made may be at its next run by now.
+        if (this.#run === run) this.#ended(result);
         this.events.emit({ type: 'exit', result });
         // By whomever, perhaps in another process: what is stopped or removed stays so.
         if (this.#record.read()?.stopRequested !== false) void this.supervision.holdBack();
@@ -394,7 +395,7 @@ export class ContainerLife {
         // Nobody waits for it. Ids that cannot be given back now are free when this process has ended.
         if (this.#status === 'removed') this.forget().catch(() => {});
       },
-      () => this.#ended(),
+      () => this.#run === run && this.#ended(),
     );
   }
 
