@@ -27,6 +27,9 @@ import type { Result } from './result.ts';
 import type { RunHandle, RunProcess } from './run-handle.ts';
 import { containerDirectory, stateDirectory } from './state-root.ts';
 
+/** So long after the end of its program a monitor has been stopped, or is not the one of that program. */
+const STOPPED_MS = 5_000;
+
 /**
  * A run that another process began, or this one in an earlier life: known from its state directory, its processes held by
  * pidfds. Everything it can be asked is asked of the kernel and of files; there is nobody else to ask.
@@ -79,7 +82,9 @@ export class AdoptedRun implements RunHandle {
   static async adopt(state: ContainerState, maxOutputBytes: number): Promise<AdoptedRun> {
     const { id, monitor, init } = state;
     // Between the end of the program and that of the monitor, which writes it down, there are microseconds.
-    while (monitor && isAlive(monitor) && !(init && isAlive(init))) await delay(1);
+    const begin = performance.now();
+    while (monitor && isAlive(monitor) && !(init && isAlive(init)) && performance.now() - begin < STOPPED_MS)
+      await delay(1);
     const directory = containerDirectory(id);
     const process =
       monitor &&

@@ -68,8 +68,8 @@ export function readJsonSync(path: string): unknown {
 const DRAFT_LIFE_MS = 60_000;
 
 /** Removes drafts that a crash left in a directory. */
-export function removeOldDrafts(directory: string, isDraft: (name: string) => boolean): void {
-  for (const name of readdirSync(directory).filter(isDraft)) {
+export function removeOldDrafts(directory: string): void {
+  for (const name of readdirSync(directory).filter((file) => file.endsWith('.draft'))) {
     const path = join(directory, name);
     const mtimeMs = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
     if (mtimeMs !== undefined && Date.now() - mtimeMs > DRAFT_LIFE_MS) rmSync(path, { force: true });

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -186,4 +186,15 @@ test('subnets are claimed once, chosen ones avoid each other, and overlaps are r
   // A second attempt under the same name meets its own claim, and takes it.
   await claimSubnet({ name: 'f', subnet: '10.201.9.0/24', stateRoot });
   expect(readdirSync(join(root, 'subnets')).filter((file) => file.endsWith('.json'))).toHaveLength(6);
+});
+
+test('what somebody who was killed has left of a claim goes with the next one', async () => {
+  const stateRoot = root;
+  await claimSubnet({ name: 'a', stateRoot });
+  const [old, fresh] = ['old', 'new'].map((name) => join(root, 'subnets', `${name}.json.1.draft`)) as [string, string];
+  writeFileSync(old, '{');
+  utimesSync(old, 1, 1);
+  writeFileSync(fresh, '{');
+  await claimSubnet({ name: 'b', stateRoot });
+  expect([existsSync(old), existsSync(fresh)]).toEqual([false, true]);
 });

@@ -6,7 +6,7 @@ import { NoFreeSubnetError, SubnetOverlapError } from '../errors.ts';
 import { withFileLock } from '../file-lock.ts';
 import type { InNetns } from '../namespace-reference.ts';
 import { list as listRoutes } from '../route.ts';
-import { checkStateName, readJson, stateDirectory, stateRoot, writeJson } from '../state-directory.ts';
+import { checkStateName, readJson, removeOldDrafts, stateDirectory, stateRoot, writeJson } from '../state-directory.ts';
 import { overlaps, parseSubnet, type Subnet, subnetAround, subnetFrom } from './subnet.ts';
 
 /** Subnets to give to networks that name none: Docker's, without the first, which Docker's own default bridge has. */
@@ -58,6 +58,7 @@ export async function claimSubnet(options: ClaimOptions): Promise<Subnet> {
   const wanted = options.subnet === undefined ? undefined : parseSubnet(options.subnet);
   const directory = stateDirectory(options.stateRoot ?? stateRoot(), 'subnets');
   return withFileLock(join(directory, '.lock'), async () => {
+    removeOldDrafts(directory);
     // A claim of the same name is what a crash left of an earlier attempt.
     const others = (await readClaims(directory)).filter((claim) => claim.name !== name);
     const networks = others.map((claim) => ({ subnet: parseSubnet(claim.subnet), by: `network '${claim.name}'` }));

@@ -128,7 +128,7 @@ export class NetworkState {
   }
 
   removeDrafts(name: string): void {
-    removeOldDrafts(this.#directory(name), (file) => file.endsWith('.draft'));
+    removeOldDrafts(this.#directory(name));
   }
 
   remove(name: string): void {
