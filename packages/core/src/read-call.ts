@@ -21,7 +21,7 @@ export function readCall<Options extends object>(
   if (!Array.isArray(second) && !isPlainObject(second)) throw new SpecError('args', 'an array of strings', second);
   const [args, options] = Array.isArray(second) ? [second as string[], third] : [[], second as Options];
   if (!isPlainObject(options)) throw new SpecError('options', 'an object', options);
-  if ('command' in options)
+  if ('command' in options && options.command !== undefined)
     throw new SpecError('command', 'nothing among the options', options.command, 'It stands before them');
   return { argv: [...words, ...args], options };
 }

@@ -17,8 +17,9 @@ lacks('a capability that cannot be granted is a warning with its name', async ()
       message: `${capability} cannot be granted: it is not in the bounding set of this process`,
     },
   ];
-  const spec = { command: ['true'], capabilities: { add: [capability!] } };
-  const { exitCode, warnings } = await run('true', [], spec);
+  const options = { capabilities: { add: [capability!] } };
+  const spec = { command: ['true'], ...options };
+  const { exitCode, warnings } = await run('true', [], options);
   expect({ exitCode, warnings }).toEqual({ exitCode: 0, warnings: expected });
   await using container = await Container.create(spec);
   expect(container.warnings).toEqual(expected);
