@@ -65,7 +65,7 @@ export class AdoptedRun implements RunHandle {
     this.#state = state;
     this.#process = process;
     this.#door = process && openDoor(state);
-    this.#namespaces = process && state.spec.idMap !== undefined ? openNamespaces(process) : noNamespaces;
+    this.#namespaces = process && mayHaveOwnIds(state) ? openNamespaces(process) : noNamespaces;
     this.launched = process ? ofAnother(process, this.#door ?? process.pidfd, this.#namespaces) : gone;
     this.cgroup = cgroup;
     this.execCgroups = cgroup && new ExecCgroups(cgroup, { keepsSpare: false });
@@ -187,6 +187,11 @@ function openDoor({ init, spec }: ContainerState): OwnedFd | undefined {
     // The container ends; exec will say so.
   }
   return undefined;
+}
+
+/** Is it in a user namespace other than the host's? */
+function mayHaveOwnIds({ spec: { idMap, namespaces } }: ContainerState): boolean {
+  return idMap !== undefined || namespaces?.user !== undefined;
 }
 
 /**

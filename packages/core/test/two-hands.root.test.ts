@@ -131,6 +131,7 @@ describe.each([
   ['without an init', { init: false }],
   ['with limits', { limits: { pids: 64 } }],
   ['with a namespace that is not its own', { namespaces: { ipc: 'host' } }],
+  ['that has them by its namespace', { idMap: undefined, namespaces: { user: 'private' } }],
 ] as const)('commands and mounts %s', (_, spec) => {
   test('are for those who found it, too, and in its user namespace', () =>
     withTwo({ idMap: 'auto', ...spec }, async (maker, other) => {
