@@ -10,7 +10,7 @@ import { renderFindings } from './render.ts';
 import type { Report } from './report.ts';
 import type { SuiteReport } from './suite.ts';
 
-// The first finds the machine as the others have not left it, and a hundredth of what it measures decides.
+// The main thread first: what the others leave for the kernel to do disturbs its slowest hundredth most.
 const names = [
   'main-thread',
   'start',

@@ -286,7 +286,6 @@ export class BridgeNetwork implements AsyncDisposable {
     else await this.close();
   }
 
-  /** Undoes everything, however much of it there is. */
   /**
    * Is its bridge there, although the state knew nothing of it?
    *
@@ -300,6 +299,7 @@ export class BridgeNetwork implements AsyncDisposable {
     return lost !== undefined;
   }
 
+  /** Undoes everything, however much of it there is. */
   async #tearDown(): Promise<void> {
     const { name, bridge } = this.record;
     await this.#state.write({ ...this.record, stage: 'removing' });
