@@ -4,15 +4,9 @@ import { posixSpawn } from './posix-spawn.ts';
 import type { ProgramFile } from './program-file.ts';
 import { openStage } from './stage-image.ts';
 import type { StandardStreams } from './standard-streams.ts';
+import { StartedProcess } from './started-process.ts';
 import { sendTexts } from './variable-texts.ts';
 import { requestProcess } from './zygote.ts';
-
-/** A process that was started, or asked for: then it has no pid yet, and none ever when its status socket ends before. */
-export interface Started {
-  takePid(): number | undefined;
-  /** Our end of its status socket. */
-  readonly status: OwnedFd;
-}
 
 /** The descriptors of a new process. Ours are kept until it exists. */
 export class Inheritance implements Disposable {
@@ -37,7 +31,7 @@ export class Inheritance implements Disposable {
   }
 
   /** Starts the process here and now, also when a request was lost. */
-  spawn(): Started {
+  spawn(): StartedProcess {
     if (this.#slot) childTable().giveBack(this.#slot);
     this.#slot = undefined;
     using owned = new ResourceStack();
@@ -48,11 +42,11 @@ export class Inheritance implements Disposable {
     this.#sendTexts(status);
     const pid = posixSpawn(owned.use(openStage()).fd, 'ns-init', this.#descriptors(theirs.fd));
     rollback.release();
-    return { takePid: () => pid, status };
+    return StartedProcess.spawned(status, pid);
   }
 
   /** Lets the zygote start it; undefined when that is not possible. */
-  request(): Started | undefined {
+  request(): StartedProcess | undefined {
     const [status, theirs] = socketPair(SOCK.SEQPACKET);
     let slot: number | undefined;
     try {
@@ -65,7 +59,7 @@ export class Inheritance implements Disposable {
     if (!slot) return undefined;
     this.#slot = slot;
     this.#copyBorrowed();
-    return { takePid: () => childTable().take(slot!), status };
+    return StartedProcess.requested(status, slot);
   }
 
   /** They are there before the process is. */

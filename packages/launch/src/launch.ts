@@ -1,6 +1,7 @@
 import { prepareToWatch, SpecError } from '@ns/libc';
 import { Inheritance } from './inheritance.ts';
-import { Launched, type Origin } from './launched.ts';
+import type { Origin } from './launch-report.ts';
+import { Launched } from './launched.ts';
 import { assembleProgram, type FdLayout, type Step } from './lowering.ts';
 import { PreparedProgram } from './prepared-program.ts';
 import { ownProgram, type ProgramFile, SharedProgram } from './program-file.ts';

@@ -16,90 +16,63 @@ import { Continuation } from './continuation.ts';
 import { ContinuationImage } from './continuation-image.ts';
 import { Deferred } from './deferred.ts';
 import type { Exit } from './exit.ts';
-import { describeFailure, type LaunchedSteps } from './explain.ts';
-import type { Inheritance, Started } from './inheritance.ts';
+import type { Inheritance } from './inheritance.ts';
 import { disposeLater } from './late-disposal.ts';
 import { reapLater } from './late-reaping.ts';
-import { holdMountNamespace, unmountLater } from './late-unmount.ts';
-import { LaunchFacts } from './launch-facts.ts';
+import { LaunchReport, type Origin } from './launch-report.ts';
 import type { Step } from './lowering.ts';
 import { PreparedProgram } from './prepared-program.ts';
-import { ReapedChild } from './reaped-child.ts';
+import type { ReapedChild } from './reaped-child.ts';
 import { receiveRecord } from './receive-record.ts';
-import { decodeUsage, type StageRecord } from './records.ts';
 import { controlSignals, SIGNALS } from './signals.ts';
 import type { StandardStreams } from './standard-streams.ts';
-import { type NamespaceKind, namespaceFlags } from './steps/process.ts';
-import { decodeWaitStatus } from './wait-status.ts';
+import { StartedProcess } from './started-process.ts';
+import type { NamespaceKind } from './steps/process.ts';
 import { whenEnded } from './when-ended.ts';
-
-/** What was launched: failures are explained from it. */
-export interface Origin extends LaunchedSteps {
-  /** The steps as this launch had them, where `steps` are those of another with other names. */
-  readonly asLaunched?: () => readonly Step[];
-}
 
 /** A process that was started by {@link launch}. */
 export class Launched {
   /** The standard streams. */
   readonly streams: StandardStreams;
 
-  /** The first process, when it exists; the caller's pid namespace. */
-  pid: number | undefined;
-  /** Refers to the first process, also after its pid was given to another. */
-  pidfd: OwnedFd | undefined;
-
-  /** Undefined until it is there, which is told where the zygote makes it. */
-  #monitor: ReapedChild | undefined;
-  #takePid: Started['takePid'];
+  #started: StartedProcess;
   /** What the process needs to be started: kept until it exists. */
   #inheritance: Inheritance | undefined;
-  #status: OwnedFd;
   #watch: EventWatch;
   #endWatch: FdWatch | undefined;
-  #origin: Origin;
-  readonly #supervised: boolean;
-  readonly #unmountLate: boolean;
-  readonly #hasInit: boolean;
-  readonly #facts = new LaunchFacts();
+  readonly #report: LaunchReport;
   readonly #exited = new Deferred<Exit>();
-  readonly #namespaces = new Map<NamespaceKind, OwnedFd>();
-  readonly #early: (() => void)[] = [];
   #goWord = goWord;
   #continuation: Continuation | undefined;
-  #mounts: OwnedFd | undefined;
-  #failure: SyscallError | undefined;
-  #timedOut = false;
-  #payloadStatus: number | undefined;
-  #exitRecord: StageRecord | undefined;
-  /** What the init said of an end after which nothing but itself was left. */
-  #lastEnd: StageRecord | undefined;
-  /** The first process has ended. */
-  #isEnding = false;
-  /** And it is the kernel that says so. */
+  /** The kernel says that the first process has ended. */
   #firstHasEnded = false;
   #hearsAll = true;
   #gone = false;
 
   /** @param inheritance - ours from now on */
   constructor(
-    { takePid, status }: Started,
+    started: StartedProcess,
     inheritance: Inheritance,
     streams: StandardStreams,
     origin: Origin,
-    { unmountLate = false }: { unmountLate?: boolean } = {},
+    options: { unmountLate?: boolean } = {},
   ) {
+    this.#started = started;
     this.#inheritance = inheritance;
-    this.#unmountLate = unmountLate;
-    this.#status = status;
-    this.#origin = origin;
-    const clone = origin.steps.find((step) => step.op === 'clone');
-    this.#supervised = clone !== undefined;
-    this.#hasInit = clone?.child.some(({ op }) => op === 'clone') ?? false;
+    this.#report = new LaunchReport(origin, options);
     this.streams = streams;
-    this.#takePid = takePid;
     this.#findMonitor();
     this.#watch = this.#watchStatus();
+  }
+
+  /** The first process, when it exists; the caller's pid namespace. */
+  get pid(): number | undefined {
+    return this.#report.pid;
+  }
+
+  /** Refers to the first process, also after its pid was given to another. */
+  get pidfd(): OwnedFd | undefined {
+    return this.#report.pidfd;
   }
 
   /**
@@ -112,17 +85,17 @@ export class Launched {
 
   /** Settles when the first process exists: its pid as the caller sees it. */
   get started(): Promise<number> {
-    return this.#asked(this.#facts.started);
+    return this.#asked(this.#report.facts.started);
   }
 
   /** Settles at a `park` step. */
   get ready(): Promise<void> {
-    return this.#asked(this.#facts.ready);
+    return this.#asked(this.#report.facts.ready);
   }
 
   /** Settles when the program has replaced the stage; under a monitor without an init, which cannot tell, at the end. */
   get executed(): Promise<void> {
-    return this.#asked(this.#facts.executed);
+    return this.#asked(this.#report.facts.executed);
   }
 
   /**
@@ -138,22 +111,22 @@ export class Launched {
    * by whoever waits for `exited`.
    */
   get payloadEnded(): Promise<void> {
-    return this.#asked(this.#facts.payloadEnded);
+    return this.#asked(this.#report.facts.payloadEnded);
   }
 
   /** Notification descriptor of a seccomp filter with a listener. */
   get seccompListener(): Promise<OwnedFd> {
-    return this.#asked(this.#facts.listener);
+    return this.#asked(this.#report.facts.listener);
   }
 
   /** The controlling side of the pseudoterminal of a `terminal` step. */
   get terminal(): Promise<OwnedFd> {
-    return this.#asked(this.#facts.terminal);
+    return this.#asked(this.#report.facts.terminal);
   }
 
   /** A detached mount of the scratch, with `handOver`. */
   get scratch(): Promise<OwnedFd> {
-    return this.#asked(this.#facts.scratch);
+    return this.#asked(this.#report.facts.scratch);
   }
 
   get stdin(): Writable | null {
@@ -170,7 +143,7 @@ export class Launched {
 
   /** What a `handOverNamespaces` step gave; theirs until the process has ended. */
   get namespaces(): ReadonlyMap<NamespaceKind, OwnedFd> {
-    return this.#namespaces;
+    return this.#report.namespaces;
   }
 
   /**
@@ -183,15 +156,15 @@ export class Launched {
   continueWith(steps: readonly Step[] | PreparedProgram, variables: readonly string[] = []): void {
     this.prepareToContinue();
     if (!this.alive) throw new SyscallError('sendmsg', ERRNO.EPIPE);
-    const { layout } = this.#origin;
+    const { layout } = this.#report.origin;
     if (steps instanceof PreparedProgram) {
       if (!steps.isFor(layout))
         throw new SpecError('steps', 'a program prepared for the descriptors of the launch', steps.layout);
       this.#continuation!.send(steps.continuation.with(variables));
-      this.#origin = { steps: steps.steps, layout, variables: [], asLaunched: () => steps.stepsFor(variables) };
+      this.#report.origin = { steps: steps.steps, layout, variables: [], asLaunched: () => steps.stepsFor(variables) };
     } else {
       this.#continuation!.send(new ContinuationImage(steps, layout).with([]));
-      this.#origin = { steps, layout, variables: [] };
+      this.#report.origin = { steps, layout, variables: [] };
     }
   }
 
@@ -201,8 +174,9 @@ export class Launched {
    * @throws SyscallError `EPIPE` when the process is gone
    */
   prepareToContinue(): void {
-    if (this.#status.closed) throw new SyscallError('sendmsg', ERRNO.EPIPE);
-    this.#continuation ??= new Continuation(this.#status);
+    const { status } = this.#started;
+    if (status.closed) throw new SyscallError('sendmsg', ERRNO.EPIPE);
+    this.#continuation ??= new Continuation(status);
   }
 
   /** Does it keep the event loop alive? It does from the start. */
@@ -218,8 +192,9 @@ export class Launched {
 
   /** Lets a parked process go on, or tells a restorer whom to look after. */
   go(): void {
+    const { status } = this.#started;
     // When it is gone without our knowing yet, exited will tell.
-    if (!this.#status.closed) syscall(SYS.write, this.#status.fd, this.#goWord.address, this.#goWord.bytes.length);
+    if (!status.closed) syscall(SYS.write, status.fd, this.#goWord.address, this.#goWord.bytes.length);
   }
 
   /**
@@ -232,9 +207,9 @@ export class Launched {
   restored({ pid, pidfd }: { pid: number; pidfd: OwnedFd }, pidThere: number): void {
     this.#endWatch?.close();
     this.#endWatch = undefined;
-    this.pidfd?.close();
-    this.pid = pid;
-    this.pidfd = pidfd;
+    this.#report.pidfd?.close();
+    this.#report.pid = pid;
+    this.#report.pidfd = pidfd;
     this.#goWord = allocate(8);
     this.#goWord.bytes.writeBigInt64LE(BigInt(pidThere));
   }
@@ -249,12 +224,13 @@ export class Launched {
     const monitor = this.#awaitMonitor();
     // Not reaped yet, its pid is still its own.
     if (this.#gone || monitor.end) return false;
-    return syscall(SYS.kill, monitor.pid, (this.#supervised && controlSignals[signal]) || SIGNALS[signal]) === 0;
+    const { supervised } = this.#report;
+    return syscall(SYS.kill, monitor.pid, (supervised && controlSignals[signal]) || SIGNALS[signal]) === 0;
   }
 
   /** Does the process exist? The kernel is asked, which knows before we have heard of it. */
   get alive(): boolean {
-    return !this.#gone && !this.#monitor?.hasEnded();
+    return !this.#gone && !this.#findMonitor()?.hasEnded();
   }
 
   /** Ends the process and, where it is pid 1 of a pid namespace, everything in it. */
@@ -263,49 +239,41 @@ export class Launched {
   }
 
   #awaitMonitor(): ReapedChild {
-    while (!this.#findMonitor()) {
-      hangUp.bytes.writeInt32LE(this.#status.fd, 0);
-      const hasEnded = syscall(SYS.ppoll, hangUp.address, 1, soon.address, 0, 0) > 0;
-      if (hasEnded && !this.#findMonitor()) this.#spawnAfterAll();
+    for (;;) {
+      const monitor = this.#findMonitor();
+      if (monitor) return monitor;
+      if (this.#started.waitForEnd() && !this.#findMonitor()) this.#spawnAfterAll();
     }
-    return this.#monitor!;
   }
 
-  /** What the zygote made is in our table before it does anything. */
-  #findMonitor(): boolean {
-    const pid = this.#monitor ? undefined : this.#takePid();
-    if (pid !== undefined) this.#spawned(pid);
-    return this.#monitor !== undefined;
+  #findMonitor(): ReapedChild | undefined {
+    const monitor = this.#started.find();
+    if (monitor && this.#inheritance) {
+      this.#inheritance[Symbol.dispose]();
+      this.#inheritance = undefined;
+      if (!this.#report.supervised) this.#report.startedAs(monitor.pid);
+    }
+    return monitor;
   }
 
   #watchStatus(): EventWatch {
     this.#hearsAll = true;
-    return watchFd(this.#status.fd, { readable: true }, () => this.#drain());
-  }
-
-  #spawned(pid: number, monitor = new ReapedChild(pid)): void {
-    this.#monitor = monitor;
-    this.#inheritance?.[Symbol.dispose]();
-    this.#inheritance = undefined;
-    if (this.#supervised) return;
-    this.pid = pid;
-    this.#facts.started.resolve(pid);
+    return watchFd(this.#started.status.fd, { readable: true }, () => this.#drain());
   }
 
   /** The zygote ended, or could not make the process: now it is our turn, and what hinders us is the reason. */
   #spawnAfterAll(): void {
     this.#watch.close();
-    this.#status.close();
+    this.#started.status.close();
     try {
-      const { takePid, status } = this.#inheritance!.spawn();
-      this.#status = status;
-      this.#takePid = takePid;
+      this.#started = this.#inheritance!.spawn();
       this.#findMonitor();
       this.#watch = this.#watchStatus();
     } catch (error) {
-      this.#failure = error as SyscallError;
+      this.#report.failure = error as SyscallError;
       this.#gone = true;
-      this.#spawned(0, new ReapedChild(0, { status: 125 << 8, usage: decodeUsage(Buffer.alloc(144)) }));
+      this.#started = StartedProcess.impossible(this.#started.status);
+      this.#findMonitor();
       // Whoever asks for the pid now shall not find everything settled in the same breath.
       process.nextTick(() => this.#settle());
     }
@@ -322,18 +290,18 @@ export class Launched {
    * waits for one, we only listen for the end, where we read them all.
    */
   #listen(): void {
-    if (this.#gone || this.#status.closed) return;
-    const hearsAll = this.pid === undefined || this.#facts.awaited;
+    if (this.#gone || this.#started.status.closed) return;
+    const { pid, pidfd, facts } = this.#report;
+    const hearsAll = pid === undefined || facts.awaited;
     if (hearsAll === this.#hearsAll) return;
     this.#hearsAll = hearsAll;
     this.#watch.change(hearsAll ? { readable: true } : { disconnect: true });
-    if (!hearsAll && this.pidfd) this.#watchFirstProcess(this.pidfd);
+    if (!hearsAll && pidfd) this.#watchFirstProcess(pidfd);
   }
 
   /** When it has ended all has, but for the monitor, which ends while we are on our way. */
   #watchFirstProcess({ fd }: OwnedFd): void {
     this.#endWatch ??= watchFd(fd, { readable: true }, () => {
-      this.#isEnding = true;
       this.#firstHasEnded = true;
       this.#drain();
       if (!this.#gone) this.#endWatch?.close();
@@ -348,104 +316,47 @@ export class Launched {
   }
 
   #receiveAll(): void {
+    const report = this.#report;
     for (let hasEnded = false; ; ) {
-      const message = receiveRecord(this.#status.fd);
+      const message = receiveRecord(this.#started.status.fd);
       if (message && !this.#findMonitor()) {
         this.#spawnAfterAll();
         return;
       }
       if (message && message !== 'end') {
-        if (message.record) this.#handle(message.record, message.fd);
+        if (message.record) report.receive(message.record, message.fd);
         else message.fd?.close();
-        if (this.#firstHasEnded && this.#lastEnd) {
+        if (this.#firstHasEnded && report.lastEnd) {
           this.#endWithoutMonitor();
           return;
         }
       } else if (message || hasEnded) {
         this.#watch.close();
         this.#endWatch?.close();
-        this.#status.close();
+        this.#started.status.close();
         this.#reap();
         return;
       } else {
-        hasEnded = this.#isEnding && this.#monitor!.endsAtOnce();
+        hasEnded = (this.#firstHasEnded || report.exitRecord !== undefined) && this.#awaitMonitor().endsAtOnce();
         if (!hasEnded) return;
       }
     }
   }
 
-  #handle(record: StageRecord, fd: OwnedFd | undefined): void {
-    switch (record.kind) {
-      case 'failure':
-        this.#failure = this.#describeFailure(record);
-        break;
-      case 'started':
-        this.pid = record.value;
-        this.pidfd = fd;
-        if (this.#unmountLate) this.#mounts = holdMountNamespace(record.value, fd);
-        this.#facts.started.resolve(record.value);
-        for (const resolve of this.#early.splice(0)) resolve();
-        return;
-      case 'ready':
-        this.#onceStarted(() => this.#facts.ready.resolve());
-        break;
-      case 'executing':
-        if (!this.#failure) this.#onceStarted(() => this.#facts.executed.resolve());
-        break;
-      case 'timeout':
-        this.#timedOut = true;
-        break;
-      case 'payloadExit':
-        this.#payloadStatus = record.value;
-        if (record.usage) this.#lastEnd = record;
-        this.#facts.payloadEnded.resolve();
-        break;
-      case 'exit':
-        this.#exitRecord = record;
-        this.#isEnding = true;
-        break;
-      case 'seccompListener':
-        if (fd) this.#facts.listener.resolve(fd);
-        return;
-      case 'terminal':
-        if (fd) this.#facts.terminal.resolve(fd);
-        return;
-      case 'namespace':
-        if (fd) this.#namespaces.set(kindOfFlag.get(record.value)!, fd);
-        return;
-      case 'scratch':
-        if (fd) this.#facts.scratch.resolve(fd);
-        return;
-    }
-    fd?.close();
-  }
-
-  #describeFailure({ index, value }: StageRecord): SyscallError {
-    const { asLaunched } = this.#origin;
-    const steps = asLaunched?.() ?? this.#origin.steps;
-    return describeFailure({ ...this.#origin, steps }, index, value);
-  }
-
-  /** A child may speak before its monitor has said that there is one; nobody shall hear of it before. */
-  #onceStarted(resolve: () => void): void {
-    if (this.pid === undefined) this.#early.push(resolve);
-    else resolve();
-  }
-
   /** The first process has ended and nothing was left: the monitor would tell nothing else, and is on its way out. */
   #endWithoutMonitor(): void {
     this.#gone = true;
-    const open = [this.#watch, this.#endWatch, this.#status, this.pidfd];
+    const open = [this.#watch, this.#endWatch, this.#started.status, this.#report.pidfd];
     disposeLater(...open.filter((resource) => resource !== undefined));
-    this.pidfd = undefined;
-    reapLater(this.#monitor!);
+    this.#report.pidfd = undefined;
+    reapLater(this.#awaitMonitor());
     this.#settle();
   }
 
   /** The status socket has ended: nobody of ours holds it any more. */
   #reap(): void {
-    if (!this.#supervised && !this.#failure) this.#facts.executed.resolve();
-    const monitor = this.#monitor!;
+    this.#report.statusEnded();
+    const monitor = this.#awaitMonitor();
     if (monitor.hasEnded()) this.#awaitFirstProcess();
     // It is on its way out, and the rest of that way takes microseconds: a pidfd to wait for it takes longer to set up.
     else setImmediate(() => (monitor.hasEnded() ? this.#awaitFirstProcess() : this.#watchMonitor(monitor)));
@@ -461,39 +372,17 @@ export class Launched {
   /** The kernel ends the container's first process when its monitor was killed, but not at the same instant. */
   #awaitFirstProcess(): void {
     this.#gone = true;
-    if (this.#exitRecord || !this.pidfd) this.#settle();
-    else whenEnded(this.pidfd.duplicate(), () => this.#settle());
+    const { exitRecord, pidfd } = this.#report;
+    if (exitRecord || !pidfd) this.#settle();
+    else whenEnded(pidfd.duplicate(), () => this.#settle());
   }
 
   #settle(): void {
     if (this.#continuation) disposeLater(this.#continuation);
-    // A monitor that reported nothing was killed, and took its child with it.
-    const status = this.#payloadStatus ?? this.#exitRecord?.value ?? this.#monitor?.end?.status ?? SIGNALS.SIGKILL;
-    const exit: Exit = {
-      ...decodeWaitStatus(status),
-      timedOut: this.#timedOut,
-      failure: this.#failure,
-      usage: (this.#supervised ? (this.#lastEnd ?? this.#exitRecord) : this.#monitor?.end)?.usage,
-    };
-    this.pidfd?.close();
-    for (const fd of this.#namespaces.values()) fd.close();
-    if (this.#mounts) unmountLater(this.#mounts);
     this.streams.processEnded();
-    if (this.#exitRecord && !this.#failure && !this.#hasInit) this.#facts.executed.resolve();
-    this.#facts.end(
-      () => this.#failure ?? new SyscallError('wait4', ERRNO.ECHILD, { doing: 'process ended during its setup' }),
-    );
-    this.#exited.resolve(exit);
+    this.#exited.resolve(this.#report.end(this.#started.find()?.end));
   }
 }
 
-/** struct pollfd: no events but the end, of which the kernel always tells. */
-const hangUp = allocate(8);
-/** struct timespec: longer than a zygote takes to make a process. */
-const soon = allocate(16);
-soon.bytes.writeBigInt64LE(50_000n, 8);
-
 /** What a parked process waits for: one byte of any value. */
 const goWord = allocate(1);
-
-const kindOfFlag = new Map(Object.entries(namespaceFlags).map(([kind, flag]) => [flag, kind as NamespaceKind]));

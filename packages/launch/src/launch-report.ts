@@ -1,0 +1,141 @@
+import { ERRNO, type OwnedFd, SyscallError } from '@ns/libc';
+import type { Exit } from './exit.ts';
+import { describeFailure, type LaunchedSteps } from './explain.ts';
+import { holdMountNamespace, unmountLater } from './late-unmount.ts';
+import { LaunchFacts } from './launch-facts.ts';
+import type { Step } from './lowering.ts';
+import type { ChildEnd } from './reaped-child.ts';
+import type { StageRecord } from './records.ts';
+import { SIGNALS } from './signals.ts';
+import { type NamespaceKind, namespaceFlags } from './steps/process.ts';
+import { decodeWaitStatus } from './wait-status.ts';
+
+/** What was launched: failures are explained from it. */
+export interface Origin extends LaunchedSteps {
+  /** The steps as this launch had them, where `steps` are those of another with other names. */
+  readonly asLaunched?: () => readonly Step[];
+}
+
+/** What a launched process has told over its status socket: of its start, of itself, and of its end. */
+export class LaunchReport {
+  origin: Origin;
+  /** The first process, when it exists; the caller's pid namespace. */
+  pid: number | undefined;
+  pidfd: OwnedFd | undefined;
+  readonly facts = new LaunchFacts();
+  readonly namespaces = new Map<NamespaceKind, OwnedFd>();
+  failure: SyscallError | undefined;
+  /** The monitor's: nothing but its own end comes after it. */
+  exitRecord: StageRecord | undefined;
+  /** What the init said of an end after which nothing but itself was left. */
+  lastEnd: StageRecord | undefined;
+  /** The process that we started is a monitor. */
+  readonly supervised: boolean;
+  readonly #hasInit: boolean;
+  readonly #unmountLate: boolean;
+  readonly #early: (() => void)[] = [];
+  #mounts: OwnedFd | undefined;
+  #timedOut = false;
+  #payloadStatus: number | undefined;
+
+  constructor(origin: Origin, { unmountLate = false }: { unmountLate?: boolean }) {
+    const clone = origin.steps.find((step) => step.op === 'clone');
+    this.supervised = clone !== undefined;
+    this.#hasInit = clone?.child.some(({ op }) => op === 'clone') ?? false;
+    this.#unmountLate = unmountLate;
+    this.origin = origin;
+  }
+
+  /** The first process is there, and is no child of a monitor. */
+  startedAs(pid: number): void {
+    this.pid = pid;
+    this.facts.started.resolve(pid);
+  }
+
+  /** @param fd - that came with it: ours from now on */
+  receive(record: StageRecord, fd: OwnedFd | undefined): void {
+    switch (record.kind) {
+      case 'failure':
+        this.failure = this.#describeFailure(record);
+        break;
+      case 'started':
+        this.pidfd = fd;
+        if (this.#unmountLate) this.#mounts = holdMountNamespace(record.value, fd);
+        this.startedAs(record.value);
+        for (const resolve of this.#early.splice(0)) resolve();
+        return;
+      case 'ready':
+        this.#onceStarted(() => this.facts.ready.resolve());
+        break;
+      case 'executing':
+        if (!this.failure) this.#onceStarted(() => this.facts.executed.resolve());
+        break;
+      case 'timeout':
+        this.#timedOut = true;
+        break;
+      case 'payloadExit':
+        this.#payloadStatus = record.value;
+        if (record.usage) this.lastEnd = record;
+        this.facts.payloadEnded.resolve();
+        break;
+      case 'exit':
+        this.exitRecord = record;
+        break;
+      case 'seccompListener':
+        if (fd) this.facts.listener.resolve(fd);
+        return;
+      case 'terminal':
+        if (fd) this.facts.terminal.resolve(fd);
+        return;
+      case 'namespace':
+        if (fd) this.namespaces.set(kindOfFlag.get(record.value)!, fd);
+        return;
+      case 'scratch':
+        if (fd) this.facts.scratch.resolve(fd);
+        return;
+    }
+    fd?.close();
+  }
+
+  /** The status socket has ended. */
+  statusEnded(): void {
+    // A program that was executed in place of the stage closed it.
+    if (!this.supervised && !this.failure) this.facts.executed.resolve();
+  }
+
+  /**
+   * Nothing is left of the process: gives back what it handed over, and says how it ended.
+   *
+   * @param own - the end of the process that we started: one that reported nothing was killed, and took its child with it
+   */
+  end(own: ChildEnd | undefined): Exit {
+    const status = this.#payloadStatus ?? this.exitRecord?.value ?? own?.status ?? SIGNALS.SIGKILL;
+    const exit: Exit = {
+      ...decodeWaitStatus(status),
+      timedOut: this.#timedOut,
+      failure: this.failure,
+      usage: (this.supervised ? (this.lastEnd ?? this.exitRecord) : own)?.usage,
+    };
+    this.pidfd?.close();
+    for (const fd of this.namespaces.values()) fd.close();
+    if (this.#mounts) unmountLater(this.#mounts);
+    if (this.exitRecord && !this.failure && !this.#hasInit) this.facts.executed.resolve();
+    this.facts.end(
+      () => this.failure ?? new SyscallError('wait4', ERRNO.ECHILD, { doing: 'process ended during its setup' }),
+    );
+    return exit;
+  }
+
+  #describeFailure({ index, value }: StageRecord): SyscallError {
+    const steps = this.origin.asLaunched?.() ?? this.origin.steps;
+    return describeFailure({ ...this.origin, steps }, index, value);
+  }
+
+  /** A child may speak before its monitor has said that there is one; nobody shall hear of it before. */
+  #onceStarted(resolve: () => void): void {
+    if (this.pid === undefined) this.#early.push(resolve);
+    else resolve();
+  }
+}
+
+const kindOfFlag = new Map(Object.entries(namespaceFlags).map(([kind, flag]) => [flag, kind as NamespaceKind]));
