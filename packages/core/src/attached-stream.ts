@@ -1,5 +1,6 @@
 import { Duplex, type Readable } from 'node:stream';
 import type { StandardStreams } from '@ns/launch';
+import { noInput } from './errors.ts';
 
 /** Both directions of a process in one stream. A slow reader slows the process down; closing it leaves the process alone. */
 export class AttachedStream extends Duplex {
@@ -30,7 +31,7 @@ export class AttachedStream extends Duplex {
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     const { stdin } = this.#streams;
     if (stdin) stdin.write(chunk, done);
-    else done(new TypeError("the process has no input: give `stdin: 'pipe'` or `tty: true`"));
+    else done(noInput());
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {

@@ -12,3 +12,18 @@ export type ContainerEvent =
   /** The egress policy refused a connection. */
   | ({ readonly type: 'egress' } & RefusedConnection)
   | SupervisionEvent;
+
+/** What can be listened to. */
+export const containerEventTypes: readonly string[] = Object.keys({
+  start: true,
+  exit: true,
+  oom: true,
+  pressure: true,
+  pause: true,
+  resume: true,
+  remove: true,
+  egress: true,
+  health: true,
+  restart: true,
+  'restart-failed': true,
+} satisfies Record<ContainerEvent['type'], true>);

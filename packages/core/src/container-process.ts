@@ -3,7 +3,7 @@ import { parseSize } from '@ns/cgroups';
 import { type Exit, type Launched, StandardStreams } from '@ns/launch';
 import type { ContainerWarning } from './container-warning.ts';
 import { defaultMaxOutputBytes } from './defaults.ts';
-import { ContainerStartError, ProcessFailedError } from './errors.ts';
+import { alreadyIterated, ContainerStartError, noInput, ProcessFailedError } from './errors.ts';
 import { CapturedOutput, type OutputChunk } from './output.ts';
 import type { Result, Usage } from './result.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
@@ -98,10 +98,14 @@ export class ContainerProcess<Output extends string | Buffer = string>
     return this.#streams.stderr!;
   }
 
-  /** Write to the command here. Ask for it in the same turn in which the process was made, or give `stdin: 'pipe'`. */
+  /**
+   * Write to the command here. Ask for it in the same turn in which the process was made, or give `stdin: 'pipe'`.
+   *
+   * @throws NsError `ERR_NS_NO_STDIN`: it was asked for too late, or was given otherwise
+   */
   get stdin(): Writable {
     const stdin = this.#streams.stdin;
-    if (!stdin) throw new TypeError("stdin is closed: give `stdin: 'pipe'` to write to it later");
+    if (!stdin) throw noInput();
     return stdin;
   }
 
@@ -134,9 +138,13 @@ export class ContainerProcess<Output extends string | Buffer = string>
     return this.#result.finally(onFinally);
   }
 
-  /** Output as it comes, both streams in one. A slow reader slows the command down. */
+  /**
+   * Output as it comes, both streams in one. A slow reader slows the command down.
+   *
+   * @throws NsError `ERR_NS_ALREADY_ITERATED`: the output comes once
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<OutputChunk, void, undefined> {
-    if (this.#iterated) throw new TypeError('a process can be iterated once');
+    if (this.#iterated) throw alreadyIterated();
     this.#iterated = true;
     yield* mergeStreams(this.stdout, this.stderr);
     await this.#result;

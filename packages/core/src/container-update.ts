@@ -4,7 +4,7 @@ import { cgroupOf } from './container-processes.ts';
 import { updateNetwork } from './network/live-networks.ts';
 import { type ContainerUpdate, type PlannedChange, plannedMounts, planUpdate } from './planned-changes.ts';
 import type { RunningMounts } from './running-mounts.ts';
-import { validateMount, validateSpec } from './validate-spec.ts';
+import { validateSpec } from './validate-spec.ts';
 
 /**
  * Changes a running container, all that is asked for checked before the first of it.
@@ -22,8 +22,7 @@ export async function updateContainer(
   const limits =
     changes.limits &&
     cgroupLimits({ ...(spec.limits?.missing && { missing: spec.limits.missing }), ...changes.limits });
-  const add = (mounts.add ?? []).map(validateMount);
-  const remove = mounts.remove ?? [];
+  const { add = [], remove = [] } = mounts;
   planned.push(...plannedMounts({ add, remove }, (target) => runningMounts.at(target)));
   if (dryRun) return planned;
   await life.during('update it', async (run) => {

@@ -66,7 +66,7 @@ import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
 import { traceOnly } from './tracing.ts';
 import type { AsBytes, ContainerSpec } from './types.ts';
 import { userNamesAt } from './user.ts';
-import { checkCall } from './validate-calls.ts';
+import { checkCall, checkListener } from './validate-calls.ts';
 import { validateExec, validateMount, validateSpec } from './validate-spec.ts';
 
 /**
@@ -586,18 +586,22 @@ export class Container implements AsyncDisposable {
     return this.#life.run?.streams.stdin ?? null;
   }
 
+  /** Calls somebody at each such event from now on. */
   on<Type extends ContainerEvent['type']>(
     type: Type,
     listener: (event: Extract<ContainerEvent, { type: Type }>) => void,
   ): this {
+    checkListener(type, listener);
     this.#life.events.on(type, listener);
     return this;
   }
 
+  /** Calls him no more. */
   off<Type extends ContainerEvent['type']>(
     type: Type,
     listener: (event: Extract<ContainerEvent, { type: Type }>) => void,
   ): this {
+    checkListener(type, listener);
     this.#life.events.off(type, listener);
     return this;
   }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { posix } from 'node:path';
 import {
   CapabilitySet,
   type CapabilityWarning,
@@ -16,6 +17,7 @@ import { resolveDevice } from './devices.ts';
 import { type Host, readHost } from './host.ts';
 import { hostResolvers } from './host-resolvers.ts';
 import type { OpenedWrites } from './kept-writes.ts';
+import type { MountSpec } from './mount-spec.ts';
 import { type MountContext, resolveMount } from './mounts.ts';
 import { resolveNamespaces } from './namespaces.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
@@ -208,7 +210,12 @@ function resolveMounts(
   mountContext: MountContext,
   { mounts: prepared, fds }: Pick<DesignContext, 'mounts' | 'fds'>,
 ): MountStep[] {
-  const steps = mounts.map((mount, index) => resolveMount(mount, index, mountContext));
+  // As in Docker, in whatever order they are given: what is mounted below another mount is in it, not hidden by it.
+  const depth = ({ target }: MountSpec) => posix.resolve(target).split('/').length;
+  const steps = mounts
+    .map((mount, index) => ({ mount, step: resolveMount(mount, index, mountContext) }))
+    .toSorted((a, b) => depth(a.mount) - depth(b.mount))
+    .map(({ step }) => step);
   for (const step of steps)
     if (step.op === 'bind' && typeof step.source !== 'string' && 'fd' in step.source)
       fds[step.source.fd] = prepared?.fds.get(step.source.fd)?.fd ?? -1;

@@ -1,4 +1,5 @@
 import { NsError, type SyscallError } from '@ns/libc';
+import { describeEnd, hintForEnd, outputTells } from './how-it-ended.ts';
 import type { Result } from './result.ts';
 
 /** A command whose result is a failure, thrown with `{ check: true }`. It has all fields of the {@link Result}. Code `ERR_NS_PROCESS_FAILED`. */
@@ -12,9 +13,19 @@ export class ProcessFailedError<Output extends string | Buffer = string> extends
   readonly durationMs: number;
   readonly usage: Result['usage'];
   readonly warnings: Result['warnings'];
+  /** What to do next, by the way it ended. In the message, where it says more than the output, it stands before that. */
+  declare readonly hint: string;
 
   constructor(command: string, result: Result<Output>) {
-    super('ERR_NS_PROCESS_FAILED', `${command} ${describeEnd(result)}${lastLines(result.stderr)}`, { hint: '' });
+    const hint = hintForEnd(result);
+    super(
+      'ERR_NS_PROCESS_FAILED',
+      `${command} ${describeEnd(result)}${hint ? `. ${hint}` : ''}${lastLines(result.stderr)}`,
+      {
+        hint: '',
+      },
+    );
+    this.hint = hint ?? outputTells;
     this.exitCode = result.exitCode;
     this.signal = result.signal;
     this.reason = result.reason;
@@ -82,20 +93,19 @@ export class ContainerStateError extends NsError {
   }
 }
 
+/** What can be read or written once, or only from the beginning. */
+export const alreadyIterated = (): NsError =>
+  new NsError('ERR_NS_ALREADY_ITERATED', 'the output of a process comes once, and is being read already', {
+    hint: 'Await the process for all of its output, or keep what the first loop saw',
+  });
+
+export const noInput = (): NsError =>
+  new NsError('ERR_NS_NO_STDIN', 'there is no input to write to', {
+    hint: "Give stdin: 'pipe' or tty: true, or ask a process for its stdin in the turn in which it is made",
+  });
+
 function isNotFound(error: SyscallError): boolean {
   return error.code === 'ENOENT' || error.code === 'ENOTDIR';
-}
-
-function describeEnd({ reason, exitCode, signal }: Result<string | Buffer>): string {
-  const ends: Record<Result['reason'], string> = {
-    exit: `exited with code ${exitCode}`,
-    signal: `was ended by ${signal}`,
-    timeout: 'ran out of time and was killed',
-    abort: 'was aborted',
-    oom: 'was killed because its memory limit was reached',
-    'output-limit': 'wrote more output than allowed and was killed',
-  };
-  return ends[reason];
 }
 
 function lastLines(output: string | Buffer): string {

@@ -100,7 +100,10 @@ export interface ContainerSpec extends NetworkSpec {
    * is never taken for a name, nor wrapped (CVE-2016-3697). Ids that its user namespace does not map are EINVAL.
    */
   readonly user?: string;
-  /** Supplementary groups: numbers or names (setgroups(2)). Default: those /etc/group gives a named user, else none. */
+  /**
+   * Supplementary groups besides that of `user`, which is always one (CVE-2022-36109): numbers or names (setgroups(2)).
+   * Default: those /etc/group gives a named user, else none. An ordinary user with a single id has none to give.
+   */
   readonly groups?: readonly (number | string)[];
   /** At most 64 bytes. Default: the first 12 characters of the id. */
   readonly hostname?: string;
@@ -238,6 +241,7 @@ export interface ContainerSpec extends NetworkSpec {
    * `privileged` none.
    */
   readonly readonlyPaths?: readonly string[];
+  /** In any order: one below another is mounted in it. Two in one place are refused. */
   readonly mounts?: readonly MountSpec[];
   /** Wall-clock milliseconds for the whole container; the kernel keeps it, not this process's event loop. */
   readonly timeout?: number;
@@ -272,7 +276,7 @@ export interface MaxOutput {
   readonly onExceed?: 'kill' | 'drop-head' | 'drop-tail';
 }
 
-/** Limits in Docker's words. */
+/** Limits in Docker's words. `memory` is 1 MiB at least: with less nothing starts. */
 export interface ContainerLimits extends DockerLimits {
   /**
    * What becomes of a limit whose controller or file this machine lacks: `'error'` refuses (`ERR_NS_UNAVAILABLE`), `'warn'`

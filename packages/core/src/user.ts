@@ -6,6 +6,7 @@ import { readInRoot } from './read-in-root.ts';
 export interface ResolvedUser {
   readonly uid: number;
   readonly gid: number;
+  /** Supplementary ones, `gid` among them. */
   readonly groups: readonly number[];
   readonly home: string;
 }
@@ -36,7 +37,7 @@ export function resolveUser(
   layers: readonly string[],
 ): ResolvedUser {
   if ((user === undefined || user === '0' || user === '0:0' || user === 'root') && !groups)
-    return { uid: 0, gid: 0, groups: [], home: '/root' };
+    return { uid: 0, gid: 0, groups: [0], home: '/root' };
   const [userPart = '0', groupPart] = (user ?? '0').split(':');
   const passwd = parsePasswd(readInRoot(layers, '/etc/passwd') ?? '');
   const group = parseGroup(readInRoot(layers, '/etc/group') ?? '');
@@ -61,7 +62,8 @@ export function resolveUser(
       ? group.filter(({ members }) => members.includes(entry.name)).map((member) => member.gid)
       : [];
   const supplementary = groups ? groups.map((name) => toGid(name, 'groups')) : memberships;
-  return { uid, gid, groups: [...new Set(supplementary)], home: entry?.home || '/' };
+  // With its own group among them, a set-group-ID program does not take it out of the group (CVE-2022-36109).
+  return { uid, gid, groups: [...new Set([gid, ...supplementary])], home: entry?.home || '/' };
 }
 
 function parseId(text: string, field: string): number | undefined {

@@ -1,7 +1,9 @@
-import { SpecError } from '@ns/libc';
+import { nearest, SpecError } from '@ns/libc';
 import * as v from 'valibot';
 import { checkInput } from './check-input.ts';
+import { containerEventTypes } from './container-event.ts';
 import { abortSignal, boolean, dictionary, integer, isPlainObject, oneOf, signalName, text } from './field-schemas.ts';
+import { mountsSchema } from './validate-mounts.ts';
 
 /* What the calls on a container accept besides a specification. */
 
@@ -60,7 +62,7 @@ const calls = {
   update: v.strictObject({
     mounts: v.optional(
       v.strictObject({
-        add: v.optional(v.array(v.looseObject({}), 'an array of mounts')),
+        add: v.optional(mountsSchema),
         remove: v.optional(v.array(v.string('a path'), 'an array of paths')),
       }),
     ),
@@ -82,4 +84,22 @@ export function checkCall<Options extends object>(call: keyof typeof calls, opti
   if (!isPlainObject(options)) throw new SpecError('options', 'an object', options);
   checkInput(calls[call], options);
   return options;
+}
+
+/**
+ * Checks who is to listen to what: an event that does not exist is never heard.
+ *
+ * @throws SpecError naming the nearest event
+ */
+export function checkListener(type: unknown, listener: unknown): void {
+  if (typeof type !== 'string' || !containerEventTypes.includes(type)) {
+    const meant = typeof type === 'string' && nearest(type, containerEventTypes);
+    throw new SpecError(
+      'event',
+      `one of ${containerEventTypes.join(', ')}`,
+      type,
+      meant ? `Did you mean '${meant}'?` : undefined,
+    );
+  }
+  if (typeof listener !== 'function') throw new SpecError('listener', 'a function', listener);
 }

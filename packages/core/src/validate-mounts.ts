@@ -34,8 +34,7 @@ const mountTarget = v.pipe(
   }, 'a path outside /proc'),
 );
 
-/** One of `mounts`. */
-export const mountSchema: v.GenericSchema = v.union(
+const mountSchema: v.GenericSchema<object, { readonly target: string }> = v.union(
   [
     object({
       type: v.optional(v.literal('bind')),
@@ -73,6 +72,26 @@ export const mountSchema: v.GenericSchema = v.union(
     }),
   ],
   "a mount: { source, target, … }, { type: 'volume', source, target, … }, { type: 'tmpfs', target, … } or { type: 'file', target, content }",
+);
+
+/** `mounts`: one below another is in it, but of two in one place nobody would see the first. */
+export const mountsSchema: v.GenericSchema = v.pipe(
+  v.array(mountSchema, 'an array of mounts'),
+  v.rawCheck(({ dataset: { typed, value: mounts }, addIssue }) => {
+    if (!typed) return;
+    const places = mounts.map(({ target }) => posix.resolve(target));
+    const index = places.findIndex((place, i) => places.indexOf(place) < i);
+    const mount = mounts[index];
+    if (!mount) return;
+    addIssue({
+      message: 'a path where no other mount is, or leave one of the two out',
+      input: mount.target,
+      path: [
+        { type: 'array', origin: 'value', input: mounts, key: index, value: mount },
+        { type: 'object', origin: 'value', input: { ...mount }, key: 'target', value: mount.target },
+      ],
+    });
+  }),
 );
 
 /**

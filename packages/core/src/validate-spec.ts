@@ -1,4 +1,4 @@
-import { checkDockerLimits, dockerLimitKeys } from '@ns/cgroups';
+import { checkDockerLimits, dockerLimitKeys, parseSize } from '@ns/cgroups';
 import { rlimits } from '@ns/launch';
 import { SpecError, UnavailableError } from '@ns/libc';
 import { checkLandlockSpec } from '@ns/lsm';
@@ -24,7 +24,7 @@ import type { MountSpec } from './mount-spec.ts';
 import { networkFields } from './network/validate-network.ts';
 import type { ContainerLimits, ContainerSpec, RunOptions } from './types.ts';
 import { lifecycleFields } from './validate-lifecycle.ts';
-import { mountSchema } from './validate-mounts.ts';
+import { mountsSchema } from './validate-mounts.ts';
 
 /* One schema per field of ContainerSpec; messages say what would be accepted. */
 
@@ -225,7 +225,7 @@ const fields = {
   landlock: v.optional(v.custom<NonNullable<ContainerSpec['landlock']>>(isLandlock, 'an object of rules')),
   maskedPaths: v.optional(v.array(absolutePath, 'an array of paths')),
   readonlyPaths: v.optional(v.array(absolutePath, 'an array of paths')),
-  mounts: v.optional(v.array(mountSchema, 'an array of mounts')),
+  mounts: v.optional(mountsSchema),
   ...networkFields(namespaceOfOther),
   timeout: v.optional(milliseconds),
   maxOutput: v.optional(
@@ -300,8 +300,15 @@ function areLimits(value: unknown): boolean {
   if (missing !== undefined && missing !== 'error' && missing !== 'warn')
     throw new SpecError('limits.missing', "'error' or 'warn'", missing);
   checkDockerLimits(limits, 'limits');
+  const { memory } = limits;
+  if (memory !== undefined && parseSize(memory, 'limits.memory') < leastMemoryBytes)
+    throw new SpecError('limits.memory', 'at least 1 MiB', memory, smallMemoryHint);
   return true;
 }
+
+/** With less no program starts: it is the unit that was forgotten. (Docker wants 6 MiB, for the runtime that is charged too.) */
+const leastMemoryBytes = 2 ** 20;
+const smallMemoryHint = "A number counts bytes: give a unit, such as '512MiB', or leave it out for no limit";
 
 function refuseImage(): never {
   throw new UnavailableError(

@@ -9,6 +9,7 @@ import { useOwnStateRoot } from './leaves-nothing.ts';
 const rootTest = needs(notRoot);
 useOwnStateRoot();
 const command = ['sleep', 'infinity'];
+const tmpfs = { type: 'tmpfs', target: '/mnt/a' };
 
 /** As JavaScript sees it: everything can be called with anything. */
 type Untyped = Readonly<Record<string, (...args: readonly unknown[]) => Promise<unknown>>>;
@@ -31,6 +32,9 @@ rootTest('every call refuses wrong options by name, and the container runs on', 
     ['limts', (c) => c.update!({ limts: {} })],
     ['options', (c) => c.update!()],
     ['limits.memory', (c) => c.update!({ limits: { memory: 'x' } })],
+    ['limits.memory', (c) => c.update!({ limits: { memory: 512 } })],
+    ['mounts.add[1].target', (c) => c.update!({ mounts: { add: [tmpfs, { ...tmpfs, target: '' }] } })],
+    ['mounts.add[1].target', (c) => c.update!({ mounts: { add: [tmpfs, tmpfs] } })],
     ['name', (c) => c.rename!()],
     ['name', (c) => c.rename!('a b')],
     ['usr', (c) => c.exec!('true', [], { usr: 1 })],
@@ -112,6 +116,27 @@ rootTest('events are heard from the call on, not from the first one that is aske
   const types: string[] = [];
   for await (const { type } of events) types.push(type);
   expect(types).toEqual(['start', 'exit', 'remove']);
+});
+
+rootTest('listeners of nothing are refused', async () => {
+  await using container = await Container.create({ command });
+  for (const call of ['on', 'off']) {
+    const refused = (event: unknown, listener: unknown) => expect(() => untyped(container)[call]!(event, listener));
+    refused('exti', () => {}).toThrow(expect.objectContaining({ field: 'event', hint: "Did you mean 'exit'?" }));
+    for (const event of [undefined, Symbol('exit'), ['exit'], 'newListener', '__proto__'])
+      refused(event, () => {}).toThrow(expect.objectContaining({ code: 'ERR_NS_INVALID_SPEC', field: 'event' }));
+    refused('exit', 'then').toThrow(expect.objectContaining({ code: 'ERR_NS_INVALID_SPEC', field: 'listener' }));
+  }
+});
+
+rootTest('what comes or can be had once says so the second time', async () => {
+  const process = run('echo', ['once']);
+  for await (const _ of process);
+  await expect(process[Symbol.asyncIterator]().next()).rejects.toMatchObject({
+    code: 'ERR_NS_ALREADY_ITERATED',
+    hint: expect.any(String),
+  });
+  expect(() => process.stdin).toThrow(expect.objectContaining({ code: 'ERR_NS_NO_STDIN', hint: expect.any(String) }));
 });
 
 rootTest('published ports without a network leave no directory behind', async () => {

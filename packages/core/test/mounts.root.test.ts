@@ -236,6 +236,18 @@ test('without a network /etc/resolv.conf is that of the host, but for resolvers 
   expect(stdout.split('\n')).toEqual(lines.filter((line) => !/^nameserver (127\.|::1$)/.test(line)));
 });
 
+test('mounts are made one below another in whatever order they are given, as Docker does', async () => {
+  const source = projectOf1000('below');
+  const { stdout } = await run('sh', ['-c', 'cat /srv/a/b/note; cat /srv/a/file; ls /srv/a'], {
+    mounts: [
+      { type: 'file', target: '/srv/a/b/note', content: 'deep\n' },
+      { type: 'tmpfs', target: '/srv/a/b/' },
+      { source, target: '/srv/a' },
+    ],
+  });
+  expect(stdout).toBe('deep\ntextb\nfile\n');
+});
+
 test('a read-only root has places for what is mounted, and for the program', async () => {
   const image = join(dir, 'read-only');
   mkdirSync(image);

@@ -87,6 +87,8 @@ probeTest('an ordinary user inside', async () => {
       ['ids', [12345, 12345, 12345, 23456, 23456, 23456]],
       ['status Uid', '12345\t12345\t12345\t12345'],
       ['status Gid', '23456\t23456\t23456\t23456'],
+      ['groups', [23456]],
+      ['status Groups', '23456'],
       [/^status Cap(Eff|Prm)$/, noCapabilities],
       [/^signal pid 1|^(raw|packet) socket$/, 'EPERM'],
       [/^open \/proc\/1\/(fd|oom_score_adj)$/, 'EACCES'],

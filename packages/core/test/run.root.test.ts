@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cgroup } from '@ns/cgroups';
 import { eventually, needs, notRoot, processesInNamespace } from '@ns/testing';
-import { Container, ProcessFailedError, run } from '../src/index.ts';
+import { Container, ProcessFailedError, type RunOptions, run } from '../src/index.ts';
 import { cgroupDirectories, remaining, useOwnStateRoot } from './leaves-nothing.ts';
 
 /* What a run of one command means: how it ends, what it gives, what it takes. */
@@ -83,6 +83,29 @@ describe('how it ends', () => {
       stdout: 'survived\n',
     });
   });
+
+  for (const [end, command, options, hint] of [
+    ['an exit code', 'exit 3', {}, /output/],
+    ['a missing command', 'no-such-command', {}, /PATH/],
+    ['too little time', 'sleep 60', { timeout: 50 }, /timeout/],
+    [
+      'too little memory',
+      'head -c 64m /dev/zero | tail',
+      { limits: { memory: '8MiB', memorySwap: '8MiB' } },
+      /limits\.memory/,
+    ],
+    ['too much output', 'yes', { maxOutput: { bytes: '1KiB', onExceed: 'kill' } }, /maxOutput\.bytes/],
+    ['a seccomp filter', 'kill -SYS $$', {}, /seccomp/],
+    ['a signal to a process of it', "sh -c 'kill -SEGV $$'; exit $?", {}, /SIGSEGV/],
+    ['an abort', 'true', { signal: AbortSignal.abort() }, /signal/],
+  ] satisfies [string, string, RunOptions, RegExp][]) {
+    rootTest(`with check, the hint says what to do about ${end}`, async () => {
+      await expect(sh(command, { ...options, check: true })).rejects.toMatchObject({
+        code: 'ERR_NS_PROCESS_FAILED',
+        hint: expect.stringMatching(hint),
+      });
+    });
+  }
 
   rootTest('with check, anything but success is thrown, with all fields of the result', async () => {
     const error = await sh('echo out; echo err >&2; exit 3', { check: true }).catch((reason: unknown) => reason);
@@ -265,6 +288,11 @@ describe('what it is', () => {
     expect((await run('id', { user: '1234:5678', groups: [7, 8] })).stdout).toBe(
       'uid=1234 gid=5678 groups=5678,7(lp),8(mail)\n',
     );
+    // A set-group-ID program does not leave the group that it was started with: CVE-2022-36109.
+    const groups = async (options: RunOptions) => (await sh('grep ^Groups: /proc/self/status', options)).stdout.trim();
+    expect(await groups({})).toBe('Groups:\t0');
+    expect(await groups({ user: '1234:5678' })).toBe('Groups:\t5678');
+    expect(await groups({ user: '1234:5678', groups: [7] })).toMatch(/^Groups:\t7 5678$/);
     expect((await run('hostname', { hostname: 'sandbox' })).stdout).toBe('sandbox\n');
     expect((await sh('umask', { umask: 0o077 })).stdout).toBe('0077\n');
     expect((await sh('ulimit -n; ulimit -Hn', { rlimits: { nofile: { soft: 64, hard: 128 } } })).stdout).toBe(

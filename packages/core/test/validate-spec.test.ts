@@ -3,6 +3,7 @@ import { validatePooled, validatePoolOptions } from '../src/validate-pool.ts';
 import { validateExec, validateRun, validateSpec } from '../src/validate-spec.ts';
 
 const command = ['true'];
+const inA = (target: string) => ({ type: 'tmpfs', target });
 
 function errorOf(check: () => unknown): SpecError {
   try {
@@ -102,6 +103,8 @@ describe('a wrong value is an error that says what would be right', () => {
     [{ mounts: [{ source: '/etc', target: '/x/../proc/sys' }] }, 'mounts[0].target', /without '\.\.'/],
     [{ mounts: [{ type: 'tmpfs', target: '/proc/self/attr' }] }, 'mounts[0].target', /outside \/proc/],
     [{ mounts: [{ type: 'nfs', target: '/a' }] }, 'mounts[0].type', /./],
+    [{ mounts: [inA('/a'), inA('/b'), inA('/a')] }, 'mounts[2].target', /no other mount is/],
+    [{ mounts: [inA('/a/b'), inA('//a/./b/')] }, 'mounts[1].target', /leave one of the two out/],
     [{ capabilities: 'ALL' }, 'capabilities', /./],
     [{ namespaces: { pid: 'shared' } }, 'namespaces.pid', /'private'/],
     [{ network: 'a bridge' }, 'network', /network name/],
@@ -112,6 +115,8 @@ describe('a wrong value is an error that says what would be right', () => {
     [{ stdin: 5 }, 'stdin', /'pipe'/],
     [{ onSyscall: { mkdir: 'no' } }, 'onSyscall.mkdir', /function/],
     [{ limits: 5 }, 'limits', /object/],
+    [{ limits: { memory: 512 } }, 'limits.memory', /at least 1 MiB/],
+    [{ limits: { memory: '1023KiB' } }, 'limits.memory', /at least 1 MiB/],
     [{ labels: { a: 1 } }, 'labels.a', /string/],
   ])('%j', (spec, field, expected) => {
     const error = errorOf(() => validateSpec({ command, ...spec }));
@@ -147,7 +152,9 @@ test('what is right stays as it is; undefined is not given', () => {
       { source: '/etc', target: '/proc/cpuinfo', readonly: true },
       { source: '/etc', target: '/processes' },
       { type: 'file', target: '/run/secrets/a', content: 'x' },
+      inA('/processes/1'),
     ],
+    limits: { memory: '1MiB' },
     maxOutput: { bytes: '1MiB', onExceed: 'drop-head' },
   };
   expect(validateSpec(spec)).toEqual(spec);

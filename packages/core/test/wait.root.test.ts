@@ -61,10 +61,36 @@ test('a container that ends before it is ready fails at once', async () => {
     expect(await failure(c)).toMatchObject({
       code: 'ERR_NS_WAIT_FAILED',
       message: expect.stringMatching(/it has ended with exit code 3, .*It wrote:\nboom$/s),
+      hint: expect.any(String),
     });
   }
   expect(performance.now() - begin).toBeLessThan(5000);
 });
+
+for (const [end, spec, code, hint] of [
+  [
+    'nothing in time',
+    { command: ['sleep', '60'], wait: Wait.log('up', { timeout: 50 }) },
+    'TIMEOUT',
+    /Raise the timeout/,
+  ],
+  ['the wrong port', { command: ['sleep', '60'], wait: Wait.port(1, { timeout: 50 }) }, 'TIMEOUT', /a port on which/],
+  ['a daemon', { command: ['true'], wait: Wait.port(1) }, 'FAILED', /foreground/],
+  [
+    'too little memory',
+    { command: ['sh', '-c', 'exec head -c 64m /dev/zero | tail'], limits: { memory: '8MiB', memorySwap: '8MiB' } },
+    'FAILED',
+    /limits\.memory/,
+  ],
+  ['too little time', { command: ['sleep', '60'], timeout: 50 }, 'FAILED', /Raise its timeout/],
+] satisfies [string, ContainerSpec, string, RegExp][]) {
+  test(`the hint says what to do about ${end}`, async () => {
+    await using c = await Container.create({ wait: Wait.log('up'), ...spec });
+    const error = await failure(c);
+    expect(error).toMatchObject({ code: `ERR_NS_WAIT_${code}`, hint: expect.stringMatching(hint) });
+    expect(error.message).toContain(error.hint);
+  });
+}
 
 test('lines are counted, split as they come, and streams told apart', async () => {
   const script = 'printf one; sleep 0.05; echo " ready"; echo ready >&2; sleep 0.05; printf "ready> "; sleep 60';

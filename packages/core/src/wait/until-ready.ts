@@ -2,6 +2,7 @@ import { StringDecoder } from 'node:string_decoder';
 import { setTimeout as delay } from 'node:timers/promises';
 import { NsError, SpecError } from '@ns/libc';
 import type { HealthMonitor } from '../health.ts';
+import { describeEnd, hintForEnd, outputTells } from '../how-it-ended.ts';
 import type { LogBuffer } from '../log-buffer.ts';
 import type { Result } from '../result.ts';
 import { askPage } from './ask-page.ts';
@@ -24,20 +25,19 @@ export class WaitError extends NsError {
   readonly condition: string;
   /** The end of what the container wrote. */
   readonly output: string;
+  /** What to do next. In the message it stands before what the container wrote. */
+  declare readonly hint: string;
 
   constructor(
     code: 'ERR_NS_WAIT_TIMEOUT' | 'ERR_NS_WAIT_FAILED',
     what: string,
     condition: WaitCondition,
-    output: string,
+    { output, hint }: { readonly output: string; readonly hint: string },
   ) {
     const description = describeCondition(condition);
-    const written = output.trimEnd();
-    super(
-      code,
-      `the container is not ready: ${what}, waiting for ${description}. ${written === '' ? 'It wrote nothing' : `It wrote:\n${written}`}`,
-      { hint: '' },
-    );
+    const written = output.trimEnd() === '' ? 'It wrote nothing' : `It wrote:\n${output.trimEnd()}`;
+    super(code, `the container is not ready: ${what}, waiting for ${description}. ${hint}. ${written}`, { hint: '' });
+    this.hint = hint;
     this.condition = description;
     this.output = output;
   }
@@ -62,14 +62,14 @@ interface Attempt<Kind extends WaitCondition['kind'] = WaitCondition['kind']> {
   /** The last thing that was seen, for the message. */
   saw(what: string): void;
   /** It will never hold. */
-  fail(why: string): WaitError;
+  fail(why: string, hint: string): WaitError;
 }
 
 async function hold(condition: WaitCondition, subject: WaitSubject, outer: AbortSignal): Promise<void> {
   const over = new AbortController();
   let seen: string | undefined;
-  const fail = (code: WaitError['code'], what: string) =>
-    new WaitError(code as 'ERR_NS_WAIT_FAILED', what, condition, subject.logs.lastText());
+  const fail = (code: 'ERR_NS_WAIT_TIMEOUT' | 'ERR_NS_WAIT_FAILED', what: string, hint: string) =>
+    new WaitError(code, what, condition, { output: subject.logs.lastText(), hint });
   const signal = AbortSignal.any([outer, over.signal]);
   const attempt: Attempt = {
     condition,
@@ -78,7 +78,7 @@ async function hold(condition: WaitCondition, subject: WaitSubject, outer: Abort
     saw: (what) => {
       seen = what;
     },
-    fail: (why) => fail('ERR_NS_WAIT_FAILED', why),
+    fail: (why, hint) => fail('ERR_NS_WAIT_FAILED', why, hint),
   };
   const { timeout } = condition;
   let timer: NodeJS.Timeout | undefined;
@@ -87,8 +87,10 @@ async function hold(condition: WaitCondition, subject: WaitSubject, outer: Abort
       (conditions[condition.kind] as (attempt: Attempt) => Promise<void>)(attempt),
       new Promise<never>((_, reject) => {
         if (timeout === undefined) return;
-        const tooLate = () =>
-          reject(fail('ERR_NS_WAIT_TIMEOUT', `${timeout} ms have passed${seen === undefined ? '' : ` (${seen})`}`));
+        const tooLate = () => {
+          const what = `${timeout} ms have passed${seen === undefined ? '' : ` (${seen})`}`;
+          reject(fail('ERR_NS_WAIT_TIMEOUT', what, `Raise the timeout${lateHints[condition.kind]}`));
+        };
         timer = setTimeout(tooLate, timeout);
       }),
     ]);
@@ -97,6 +99,17 @@ async function hold(condition: WaitCondition, subject: WaitSubject, outer: Abort
     over.abort();
   }
 }
+
+/** What besides the timeout may be wrong. */
+const lateHints: Readonly<Record<WaitCondition['kind'], string>> = {
+  log: ', or look at the pattern: each line is tried alone',
+  port: ', or name a port on which it listens inside, published or not',
+  http: ', or say with port, path and status which answer counts',
+  health: ', or lower health.interval',
+  exit: ', or stop() it',
+  all: '',
+  any: '',
+};
 
 const conditions: { readonly [Kind in WaitCondition['kind']]: (attempt: Attempt<Kind>) => Promise<void> } = {
   log: untilLogged,
@@ -111,11 +124,14 @@ const conditions: { readonly [Kind in WaitCondition['kind']]: (attempt: Attempt<
     if (!health) throw new SpecError('wait', 'a health check in the specification', 'Wait.health() without `health`');
     if ((await health.settled) !== 'unhealthy') return;
     const { lastOutput } = health.state;
-    throw fail(lastOutput ? `it is unhealthy (${lastOutput})` : 'it is unhealthy; the check wrote nothing');
+    throw fail(
+      lastOutput ? `it is unhealthy (${lastOutput})` : 'it is unhealthy; the check wrote nothing',
+      'exec() the check to see why, or give it more time with health.startPeriod',
+    );
   },
   async exit({ condition: { exitCode = 0 }, subject, fail }) {
     const result = await subject.ended;
-    if (result.exitCode !== exitCode) throw fail(describeEnd(result));
+    if (result.exitCode !== exitCode) throw fail(ended(result), hintForEnd(result) ?? outputTells);
   },
   async all({ condition, subject, signal }) {
     await Promise.all(condition.conditions.map((inner) => hold(inner, subject, signal)));
@@ -145,7 +161,8 @@ async function untilLogged({ condition, subject, signal, fail }: Attempt<'log'>)
     found += lines.filter(matches).length;
     if (found + Number(matches(unfinished[stream])) >= times) return;
   }
-  throw fail(describeEnd(await subject.ended));
+  const result = await subject.ended;
+  throw fail(ended(result), hintForEarlyEnd(result));
 }
 
 const MAX_LINE = 64 * 1024;
@@ -185,12 +202,15 @@ async function whileRunning(
     () => {},
   );
   for (let pauseMs = 2; !(await holds()); pauseMs = Math.min(pauseMs * 1.5, 100)) {
-    if (result) throw fail(describeEnd(result));
+    if (result) throw fail(ended(result), hintForEarlyEnd(result));
     await delay(pauseMs, undefined, { signal });
   }
 }
 
-function describeEnd({ exitCode, signal, reason }: Result): string {
-  if (reason === 'oom') return 'it ran out of memory';
-  return signal ? `it was ended by ${signal}` : `it has ended with exit code ${exitCode}`;
+function ended(result: Result): string {
+  return result.reason === 'exit' ? `it has ended with exit code ${result.exitCode}` : `it ${describeEnd(result)}`;
+}
+
+function hintForEarlyEnd(result: Result): string {
+  return result.exitCode === 0 ? 'Let the program stay in the foreground' : (hintForEnd(result) ?? outputTells);
 }
