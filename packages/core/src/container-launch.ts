@@ -134,13 +134,18 @@ function mayUnmountLate({ mounts, keepScratch }: StartContext, { root, namespace
   return !mounts && !keepScratch && ownWrites && namespaces.created.includes('mnt');
 }
 
-/** Connects the terminal of a process with its streams, when both have one. */
+/** Connects the terminal of a process with its streams, when both have one: its program begins then. */
 export function connectTerminal(launched: Launched, streams: StandardStreams): void {
   if (!(streams instanceof TerminalStreams)) return;
-  launched.terminal.then(
-    (fd) => streams.connect(fd),
-    () => streams.abandon(),
-  );
+  launched.terminal
+    .then((fd) => {
+      streams.connect(fd);
+      launched.go();
+    })
+    .catch(() => {
+      streams.abandon();
+      launched.kill();
+    });
 }
 
 function serveSystemCalls(launched: Launched, handlers: SeccompHandlers, options?: NotifierOptions): void {

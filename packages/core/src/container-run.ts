@@ -1,6 +1,6 @@
 import type { Cgroup } from '@ns/cgroups';
 import type { Launched, StandardStreams } from '@ns/launch';
-import { AsyncResourceStack, type OwnedFd, rollBack } from '@ns/libc';
+import { AsyncResourceStack, type OwnedFd, rollBack, SyscallError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import type { Restoration } from './checkpoint/restoration.ts';
 import {
@@ -105,7 +105,7 @@ export class ContainerRun implements RunHandle {
       );
       // The result knows which step it was, if it was one, and frees everything.
       await run.result;
-      throw error;
+      throw error instanceof SyscallError ? new ContainerStartError(error) : error;
     }
   }
 

@@ -569,7 +569,11 @@ export class Container implements AsyncDisposable {
     return interruptiblyRead('the export', patience, archive);
   }
 
-  /** Everything the program writes from now on, and what it shall read, as one stream. Closing it leaves the program alone. */
+  /**
+   * Everything the program writes from now on, and what it shall read, as one stream, which closes when the program has
+   * ended. `end()` ends an input that is a pipe (`stdin: 'pipe'`), for all who are attached; a terminal stays. `destroy()`
+   * leaves the program alone. Several may be attached: the program waits for the slowest.
+   */
   attach(): Duplex {
     return new AttachedStream(this.#life.alive('attach to it').streams);
   }

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { closeSync, constants, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync, renameSync, writeSync } from 'node:fs';
 import { OUTPUT_TIME_SIZE, outputTimesPath } from '@ns/launch';
 import { hasCode } from '@ns/libc';
 import type { LogEntry } from './log-buffer.ts';
@@ -96,17 +96,33 @@ class GrowingFile implements Disposable {
   }
 }
 
+/** Was the last line of an earlier run cut, as by a kill or a full disk? */
+function endsInLine(path: string): boolean {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const { size } = fstatSync(fd);
+    const last = Buffer.alloc(1);
+    return size > 0 && readSync(fd, last, 0, 1, size - 1) === 1 && last.toString() !== '\n';
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** Lines of JSON: none is cut in two. */
 class JsonFile implements EntryFile {
   readonly #file: GrowingFile;
+  /** What makes the next line one of its own. */
+  #begin: '' | '\n';
 
   constructor(path: string, limits: Limits) {
     this.#file = new GrowingFile(path, limits);
+    this.#begin = endsInLine(path) ? '\n' : '';
   }
 
   write({ stream, time, data }: LogEntry): void {
     const content = isUtf8(data) ? { log: data.toString('utf8') } : { base64: data.toString('base64') };
-    const line = Buffer.from(`${JSON.stringify({ ...content, stream, time: time.toISOString() })}\n`);
+    const line = Buffer.from(`${this.#begin}${JSON.stringify({ ...content, stream, time: time.toISOString() })}\n`);
+    this.#begin = '';
     if (line.length > this.#file.room && this.#file.size > 0) this.#file.rotate();
     this.#file.append(line);
   }

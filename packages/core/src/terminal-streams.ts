@@ -1,10 +1,15 @@
-import { PassThrough, Readable } from 'node:stream';
-import { ReadStream } from 'node:tty';
+import { Readable, type Writable } from 'node:stream';
 import { StandardStreams } from '@ns/launch';
-import { allocate, check, ioctl, type OwnedFd } from '@ns/libc';
+import { allocate, check, ioctl, O, OwnedFd } from '@ns/libc';
+import { TerminalInput } from './terminal-input.ts';
+import { TerminalOutput } from './terminal-output.ts';
 
-const TIOCSWINSZ = 0x5414; // <asm-generic/ioctls.h>
-const END_OF_TRANSMISSION = '\x04';
+// <asm-generic/ioctls.h>
+const TIOCSWINSZ = 0x5414;
+const FIONBIO = 0x5421;
+const TIOCGPTPEER = 0x5441; // since 4.13
+const yes = allocate(4);
+yes.bytes.writeInt32LE(1);
 
 /** Size of a terminal in characters. */
 export interface TerminalSize {
@@ -17,10 +22,14 @@ export interface TerminalSize {
  * written before it exists waits here.
  */
 export class TerminalStreams extends StandardStreams {
-  readonly #output = new PassThrough();
+  readonly #output = new TerminalOutput();
   readonly #nothing = Readable.from([]);
-  readonly #input = new PassThrough();
-  #terminal: { readonly stream: ReadStream; readonly fd: OwnedFd } | undefined;
+  readonly #input = new TerminalInput();
+  /** The controlling side. */
+  #fd: OwnedFd | undefined;
+  /** The process's side. */
+  #peer: OwnedFd | undefined;
+  #hasEnded = false;
   #size: TerminalSize | undefined;
 
   constructor() {
@@ -45,51 +54,61 @@ export class TerminalStreams extends StandardStreams {
     });
   }
 
-  override get stdin(): PassThrough {
+  override get stdin(): Writable {
     return this.#input;
   }
 
   /** A terminal does not end because nobody types. */
   override closeUnusedStdin(): void {}
 
-  /** Takes over the controlling side. */
+  /** Takes over the controlling side, and gives it the size that was asked for. */
   connect(fd: OwnedFd): void {
-    const stream = new ReadStream(fd.duplicate().release());
-    this.#terminal = { stream, fd };
-    const end = () => {
-      this.#output.end();
+    this.#fd = fd;
+    const close = () => {
+      this.#input.destroy();
       fd.close();
     };
-    // EIO is how Linux says that no process has the other side open any more.
-    stream.on('error', end).on('close', end).on('end', end);
-    stream.pipe(this.#output, { end: false });
-    this.#input.on('data', (data) => void (stream.write(data) || this.#input.pause()));
-    stream.on('drain', () => this.#input.resume());
-    this.#input.on('end', () => stream.write(END_OF_TRANSMISSION));
+    if (this.#output.destroyed) {
+      close();
+      return;
+    }
+    this.#output.once('close', close);
+    // A program may close its side while it runs, and must not be hung up on for that: it is not the last to have it open.
+    if (!this.#hasEnded)
+      this.#peer = new OwnedFd(check('ioctl', ioctl(fd.fd, TIOCGPTPEER, O.RDWR | O.NOCTTY | O.CLOEXEC)));
+    check('ioctl', ioctl(fd.fd, FIONBIO, yes.address));
     if (this.#size) this.resize(this.#size);
+    this.#output.connect(fd.duplicate());
+    this.#input.connect(fd.duplicate());
   }
 
   /** There will be no terminal: the process was never started. */
   abandon(): void {
-    if (!this.#terminal) this.#output.end();
+    this.#output.abandon();
   }
 
   /** Tells the process the new size: TIOCSWINSZ, which sends SIGWINCH. */
   resize(size: TerminalSize): void {
     this.#size = size;
-    if (!this.#terminal || this.#terminal.fd.closed) return;
+    if (!this.#fd || this.#fd.closed) return;
     const window = allocate(8); // struct winsize
     window.bytes.writeUInt16LE(size.rows, 0);
     window.bytes.writeUInt16LE(size.columns, 2);
-    check('ioctl', ioctl(this.#terminal.fd.fd, TIOCSWINSZ, window.address));
+    check('ioctl', ioctl(this.#fd.fd, TIOCSWINSZ, window.address));
   }
 
   override ref(): void {
-    this.#terminal?.stream.ref();
+    this.#output.ref();
   }
 
   override unref(): void {
-    this.#terminal?.stream.unref();
+    this.#output.unref();
+  }
+
+  override processEnded(): void {
+    super.processEnded();
+    this.#hasEnded = true;
+    this.#peer?.close();
   }
 
   override destroyStdin(): void {
@@ -98,7 +117,7 @@ export class TerminalStreams extends StandardStreams {
 
   override destroy(): void {
     super.destroy();
-    this.#terminal?.stream.destroy();
+    this.processEnded();
     this.#output.destroy();
   }
 }

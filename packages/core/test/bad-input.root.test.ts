@@ -58,6 +58,16 @@ describe('a command that cannot run ends as in a shell', () => {
 
 describe('a container that cannot be made', () => {
   const code = 'ERR_NS_CONTAINER_START';
+  rootTest('for want of the memory that its setup takes', () =>
+    leavesNothing(async () => {
+      const error = await Container.create({ command: ['true'], limits: { memory: '32KiB' } }).catch(
+        (reason) => reason,
+      );
+      expect(error).toBeInstanceOf(ContainerStartError);
+      expect(error).toMatchObject({ code, hint: expect.stringContaining('limits.memory') });
+    }),
+  );
+
   for (const [what, options, expected] of [
     [
       'a rootfs that is missing',

@@ -1,4 +1,14 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, watch } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  watch,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -176,6 +186,17 @@ test('a program that closes its output costs its monitor nothing; the file is ou
       expect(ticks() - before).toBeLessThan(10);
     },
   ));
+
+test('a line that a kill or a full disk has cut is the only one that is lost', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'core-log-'));
+  const earlier = `${JSON.stringify({ log: 'earlier\n', stream: 'stdout', time: new Date(0).toISOString() })}\n`;
+  writeFileSync(join(directory, 'output.jsonl'), `${earlier}{"log":"cu`);
+  await withLog({ script: 'echo later', log: { format: 'json', directory } }, async (c) => {
+    await c.wait();
+    expect(textOf(await read(c.logs()))).toBe('earlier\nlater\n');
+  });
+  rmSync(directory, { recursive: true });
+});
 
 test('a restart writes on', () =>
   withLog({ script: 'date +%N; echo run', detachable: true, log: { maxSize: '64KiB' } }, async (c) => {

@@ -366,6 +366,7 @@ export function execStep({ candidates, argv, env }: Pick<PayloadDesign, 'candida
   return { op: 'exec', candidates, argv, env };
 }
 
-function terminalSteps({ terminal, user }: ContainerDesign): Step[] {
-  return terminal ? [{ op: 'terminal', ...terminal, uid: user.uid }] : [];
+/** The program does not begin before the caller has given its terminal the size it asked for. */
+export function terminalSteps({ terminal, user }: Pick<ContainerDesign, 'terminal' | 'user'>): Step[] {
+  return terminal ? [{ op: 'terminal', ...terminal, uid: user.uid }, { op: 'park' }] : [];
 }

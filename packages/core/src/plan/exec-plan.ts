@@ -1,7 +1,13 @@
 import { helperName, type Leftovers, type NamespaceKind, type Step } from '@ns/launch';
 import type { Host } from '../host.ts';
 import type { ResolvedUser } from '../user.ts';
-import { oomScoreSteps, type PayloadDesign, payloadSteps, standardStreamSteps } from './container-plan.ts';
+import {
+  oomScoreSteps,
+  type PayloadDesign,
+  payloadSteps,
+  standardStreamSteps,
+  terminalSteps,
+} from './container-plan.ts';
 
 /** A command to run in a container that runs already. */
 export interface ExecDesign extends PayloadDesign {
@@ -35,10 +41,7 @@ export interface ExecDesign extends PayloadDesign {
  */
 export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
   const { cgroup, foreign, outside, inside } = inJoinOrder(design.namespaces);
-  const program: Step[] = [
-    ...(design.terminal ? [{ op: 'terminal', ...design.terminal, uid: design.user.uid } as const] : []),
-    ...payloadSteps(design, host),
-  ];
+  const program: Step[] = [...terminalSteps(design), ...payloadSteps(design, host)];
   return [
     { op: 'endWithParent', parent: process.pid },
     { op: 'newSession' },

@@ -1,0 +1,141 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { eventually, needs, notRoot } from '@ns/testing';
+import { Container, run } from '../src/index.ts';
+import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
+
+/* Terminals from the side of who types and reads. At a real one: examples/test/shell.root.test.ts. */
+
+const rootTest = needs(notRoot);
+useOwnStateRoot();
+const size = { columns: 123, rows: 45 };
+
+rootTest('the first thing a program sees is the size that was asked for before it began', () =>
+  leavesNothing(async () => {
+    await using container = await Container.create({ command: ['stty', 'size'], tty: true });
+    container.resize(size);
+    await container.start();
+    expect((await container.wait()).stdout).toBe('45 123\r\n');
+    await using running = await Container.create({ command: ['sleep', 'infinity'] });
+    await running.start();
+    for (let i = 0; i < 5; i++) {
+      for (const begin of [run, running.exec.bind(running)] as (typeof run)[]) {
+        const process = begin('stty', ['size'], { tty: true });
+        process.resize(size);
+        expect((await process).stdout).toBe('45 123\r\n');
+      }
+    }
+  }),
+);
+
+rootTest('of what was written before the end nothing is lost, however slowly it is read', () =>
+  leavesNothing(async () => {
+    for (let i = 0; i < 20; i++) {
+      const { stdout } = await run('seq', ['1', '3000'], { tty: true });
+      expect(stdout).toBe(Array.from({ length: 3000 }, (_, index) => `${index + 1}\r\n`).join(''));
+    }
+    const process = run('seq', ['1', '3000'], { tty: true, buffer: false });
+    let bytes = 0;
+    for await (const { data } of process) {
+      bytes += data.length;
+      await delay(20);
+    }
+    expect(bytes).toBe(16_893);
+  }),
+);
+
+rootTest('bytes of any value go through a raw terminal', async () => {
+  const script = 'stty raw -echo; echo ready; head -c 256';
+  const process = run('sh', ['-c', script], { tty: true, stdin: 'pipe', encoding: 'buffer' });
+  const every = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
+  process.stdout.once('data', () => process.stdin.write(every));
+  expect((await process).stdout).toEqual(Buffer.concat([Buffer.from('ready\n'), every]));
+});
+
+rootTest('an input that ends in the middle of a line ends, too', async () => {
+  for (const stdin of ['line\n', 'no line', ''])
+    expect(await run('cat', { tty: true, stdin, timeout: 10_000 })).toMatchObject({ reason: 'exit', exitCode: 0 });
+});
+
+rootTest('who types more than anybody reads holds nobody up', () =>
+  leavesNothing(async () => {
+    const process = run('sleep', ['0.5'], { tty: true, stdin: 'pipe' });
+    process.stdin.write('typed by somebody\n'.repeat(50_000));
+    const before = globalThis.process.cpuUsage();
+    expect(await Promise.race([process, delay(10_000, 'too late', { ref: false })])).toMatchObject({ exitCode: 0 });
+    const { user, system } = globalThis.process.cpuUsage(before);
+    expect(user + system).toBeLessThan(400_000);
+  }),
+);
+
+rootTest('what was typed ahead is read by who reads late', async () => {
+  const script = 'stty raw -echo; echo ready; sleep 0.3; head -c 900000 | wc -c';
+  const process = run('sh', ['-c', script], { tty: true, stdin: 'pipe', timeout: 20_000 });
+  process.stdout.once('data', () => process.stdin.write('typed by somebody\n'.repeat(50_000)));
+  expect((await process).stdout).toMatch(/900000/);
+});
+
+rootTest('a program that closes its side of the terminal is not hung up on', async () => {
+  for (const init of [true, false]) {
+    const script = 'exec <&- >&- 2>&-; sleep 0.2; exit 3';
+    expect(await run('sh', ['-c', script], { tty: true, init })).toMatchObject({ reason: 'exit', exitCode: 3 });
+  }
+});
+
+rootTest('several are attached; the program waits for the slowest, and all hear of the end', () =>
+  leavesNothing(async () => {
+    await using container = await Container.create({ command: ['sh', '-c', 'read x; seq 1 100000'], stdin: 'pipe' });
+    const [quick, slow] = [container.attach(), container.attach()];
+    let bytes = 0;
+    quick.on('data', (data: Buffer) => {
+      bytes += data.length;
+    });
+    await container.start();
+    slow.write('go\n');
+    await delay(300);
+    // What pipe and streams hold: the rest is yet to be written.
+    expect(bytes).toBeLessThan(400_000);
+    expect(container.status).toBe('running');
+    let read = 0;
+    for await (const data of slow) read += (data as Buffer).length;
+    await container.wait();
+    expect([bytes, read]).toEqual([588_895, 588_895]);
+    expect(await eventually(() => quick.closed && slow.closed, 2000)).toBe(true);
+    // One key more, typed by somebody who does not know yet.
+    slow.write('x');
+  }),
+);
+
+rootTest('who goes away leaves the program alone, and those who stay', async () => {
+  await using container = await Container.create({ command: ['cat'], stdin: 'pipe' });
+  await container.start();
+  const warnings: string[] = [];
+  const warn = (warning: Error) => warnings.push(warning.name);
+  process.on('warning', warn);
+  const attached = Array.from({ length: 15 }, () => container.attach());
+  for (const one of attached.slice(1)) one.resume().destroy();
+  let text = '';
+  attached[0]!.on('data', (data: Buffer) => {
+    text += data;
+  });
+  attached[0]!.write('still here');
+  expect(await eventually(() => text === 'still here', 5000)).toBe(true);
+  process.off('warning', warn);
+  expect(warnings).toEqual([]);
+  // As `echo … | program` of who pipes his own input into it.
+  attached[0]!.end();
+  expect(await container.wait()).toMatchObject({ reason: 'exit', exitCode: 0, stdout: 'still here' });
+});
+
+rootTest('a terminal stays when one of those who are at it goes away', async () => {
+  await using container = await Container.create({ command: ['cat'], tty: true });
+  const [first, second] = [container.attach(), container.attach()];
+  let text = '';
+  second.on('data', (data: Buffer) => {
+    text += data;
+  });
+  await container.start();
+  first.resume().end('one\n');
+  expect(await eventually(() => text === 'one\r\none\r\n', 5000)).toBe(true);
+  second.write('two\n');
+  expect(await eventually(() => text.endsWith('two\r\ntwo\r\n'), 5000)).toBe(true);
+});
