@@ -18,6 +18,7 @@ const OP = {
   program: 0xfff5,
   add: 0xfff6,
   continue: 0xfff7,
+  vfork: 0xfff8,
 } as const;
 type PseudoOp = keyof typeof OP;
 
@@ -204,6 +205,14 @@ export class Assembler {
     this.#emit(name, number, operands, options);
   }
 
+  /**
+   * A system call that makes a process: `child` is where that goes on. It shares this one's memory, and this one waits until
+   * it has executed another program or ended (CLONE_VM, CLONE_VFORK).
+   */
+  vfork(name: SyscallName, operands: readonly Operand[], child: Label, store: Slot): void {
+    this.#emit(name, OP.vfork, operands, { store, otherwise: child }, this.#numbers[name]);
+  }
+
   /** Goes to `label` when `(value & mask) == expected`. */
   jumpIfEqual(value: Operand, expected: Operand, label: Label, mask: number | bigint = -1): void {
     this.#emit('jumpEqual', OP.jumpEqual, [value, mask, expected], { otherwise: label });
@@ -297,7 +306,7 @@ export class Assembler {
     return at;
   }
 
-  #emit(name: SyscallName | PseudoOp, op: number, operands: readonly Operand[], options: CallOptions): void {
+  #emit(name: SyscallName | PseudoOp, op: number, operands: readonly Operand[], options: CallOptions, call = 0): void {
     const index = this.#count++;
     if (index >= ANY_ERRNO) throw new SpecError('steps', `at most ${ANY_ERRNO} system calls and jumps`, index + 1);
     const at = index * INSTRUCTION_SIZE;
@@ -320,7 +329,7 @@ export class Assembler {
     const word = at >> 2;
     words[word] = op | (indirect << 16) | (store32 === undefined ? 0 : 1 << 24);
     words[word + 1] = first | (second << 16);
-    words[word + 2] = index + 1;
+    words[word + 2] = (index + 1) | (call << 16);
     words[word + 3] = store32 ?? store?.address ?? 0;
     if (otherwise) this.#jumps.push({ at: index, label: otherwise });
     this.#stepOf.push(this.#step);

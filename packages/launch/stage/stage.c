@@ -22,7 +22,7 @@ struct insn {
 	u8 narrow;       /* store 4 bytes of the result instead of 8 */
 	u16 tolerate[2]; /* errnos that do not end the program; ANY_ERRNO for all, 0 for none */
 	u16 target;      /* instruction to go on with after a tolerated error, or when a jump is taken */
-	u16 reserved;
+	u16 call;        /* for OP_VFORK, which system call; else 0 */
 	u32 result;      /* address that receives the result, 0 for none */
 	u64 arg[6];
 };
@@ -47,6 +47,13 @@ struct failure {
 #define OP_PROGRAM 0xfff5      /* go on with the first instruction of the program in descriptor arg0 */
 #define OP_ADD 0xfff6          /* the sum of arg1 and arg2, 8 bytes, to arg0 */
 #define OP_CONTINUE 0xfff7     /* go on with the first instruction of the program at arg0 */
+#define OP_VFORK 0xfff8        /* a system call that makes a process which shares this one's memory: that goes on at target */
+
+/*
+ * A process with the memory of its parent, which waits until it has executed another program or ended: its stack begins
+ * below what the parent has on it, and run() never returns.
+ */
+static void run(struct insn *code, u32 at) __attribute__((noreturn, noinline, used));
 
 #if defined(__x86_64__)
 enum { NR_sendto = 44, NR_mmap = 9, NR_exit_group = 231 };
@@ -57,6 +64,25 @@ static long call(u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
 	register u64 r9 __asm__("r9") = f;
 	long result;
 	__asm__ volatile("syscall" : "=a"(result) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+	return result;
+}
+
+static long call_vfork(u64 nr, u64 a, u64 b, u64 c, struct insn *code, u32 at)
+{
+	register u64 program __asm__("r12") = (u64)code;
+	register u64 target __asm__("r13") = at;
+	long result;
+	__asm__ volatile(
+		"syscall\n\t"
+		"test %%rax, %%rax\n\t"
+		"jnz 1f\n\t"
+		"sub $128, %%rsp\n\t" /* the red zone may be in use */
+		"and $-16, %%rsp\n\t"
+		"mov %%r12, %%rdi\n\t"
+		"mov %%r13, %%rsi\n\t"
+		"call run\n"
+		"1:"
+		: "=a"(result) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(program), "r"(target) : "rcx", "r11", "memory");
 	return result;
 }
 #elif defined(__aarch64__)
@@ -71,6 +97,25 @@ static long call(u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
 	register u64 x4 __asm__("x4") = e;
 	register u64 x5 __asm__("x5") = f;
 	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+	return (long)x0;
+}
+
+static long call_vfork(u64 nr, u64 a, u64 b, u64 c, struct insn *code, u32 at)
+{
+	register u64 x8 __asm__("x8") = nr;
+	register u64 x0 __asm__("x0") = a;
+	register u64 x1 __asm__("x1") = b;
+	register u64 x2 __asm__("x2") = c;
+	register u64 program __asm__("x20") = (u64)code;
+	register u64 target __asm__("x21") = at;
+	__asm__ volatile(
+		"svc 0\n\t"
+		"cbnz x0, 1f\n\t"
+		"mov x0, x20\n\t"
+		"mov x1, x21\n\t"
+		"bl run\n"
+		"1:"
+		: "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(program), "r"(target) : "x30", "memory");
 	return (long)x0;
 }
 #else
@@ -94,11 +139,9 @@ static struct insn *map(u64 fd)
 	return (struct insn *)(BASE + ((struct header *)BASE)->code);
 }
 
-void _start(void)
+static void run(struct insn *code, u32 at)
 {
-	struct insn *code = map(PROGRAM_FD);
-
-	for (u32 at = 0;;) {
+	for (;;) {
 		struct insn *in = &code[at];
 		u64 a[6];
 		for (int i = 0; i < 6; i++)
@@ -140,7 +183,8 @@ void _start(void)
 			fail(at - 1, a[0]);
 		}
 
-		long result = call(in->op, a[0], a[1], a[2], a[3], a[4], a[5]);
+		long result = in->op == OP_VFORK ? call_vfork(in->call, a[0], a[1], a[2], code, in->target)
+						 : call(in->op, a[0], a[1], a[2], a[3], a[4], a[5]);
 		if (in->result && in->narrow)
 			*(u32 *)(u64)in->result = result;
 		else if (in->result)
@@ -152,4 +196,9 @@ void _start(void)
 			at = in->target;
 		}
 	}
+}
+
+void _start(void)
+{
+	run(map(PROGRAM_FD), 0);
 }

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
+import { readProcessStat, SYS, syscall } from '@ns/libc';
 import { eventually, needs, notRoot, processEntries, processes, processesInNamespace } from '@ns/testing';
 import { launch } from '../src/index.ts';
 import { assembleContainer, containerPlan, initPlan, program } from './plans.ts';
@@ -8,9 +9,27 @@ import { outcome, run } from './run.ts';
 /* Processes in namespaces: what the kernel says of them. */
 
 const rootTest = needs(notRoot);
+const KCMP_VM = 1; // <linux/kcmp.h>
 const container = (script: string) => assembleContainer(containerPlan(['bash', '-c', script]));
 
 describe('a container made of steps', () => {
+  rootTest('until its program is executed, the process of it has the memory of its init, which waits', async () => {
+    const launched = launch({ steps: initPlan(['true'], { before: [{ op: 'receiveSteps' }] }) });
+    await launched.ready;
+    const init = await launched.started;
+    const [child] = readFileSync(`/proc/${init}/task/${init}/children`, 'latin1').match(/\d+/g)!.map(Number);
+    const haveOneMemory = () => syscall(SYS.kcmp, init, child!, KCMP_VM, 0, 0) === 0;
+    expect({ haveOneMemory: haveOneMemory(), init: readProcessStat(init)!.state }).toEqual({
+      haveOneMemory: true,
+      init: 'D',
+    });
+    launched.continueWith(program(['sleep', '60']));
+    await launched.executed;
+    expect(haveOneMemory()).toBe(false);
+    launched.kill();
+    expect((await outcome(launched)).exit.signal).toBe('SIGKILL');
+  });
+
   rootTest('is one: pid, host name, mounts, network, capabilities', async () => {
     const { stdout, exit } = await run({
       steps: container(`

@@ -185,3 +185,19 @@ arm64Test('it forks, waits and executes', async () => {
   });
   expect(code).toBe(42);
 });
+
+arm64Test('a child that goes on elsewhere, on a stack below: vfork', async () => {
+  const { stdout, code } = await runProgram((asm) => {
+    const [pid, status, code, child] = [asm.slot(), asm.slot(), asm.slot(), new Label()];
+    // CLONE_VM | CLONE_VFORK | SIGCHLD, of which qemu's user mode makes a fork.
+    asm.vfork('clone', [0x4100 + 17, 0, 0], child, pid);
+    asm.call('wait4', [pid, status.address, 0, 0]);
+    asm.call('write', [1, asm.string('parent'), 6]);
+    asm.copy(code.address, status.address + 1, 1);
+    asm.call('exit_group', [code]);
+    asm.place(child);
+    asm.call('write', [1, asm.string('child '), 6]);
+    asm.call('exit_group', [42]);
+  });
+  expect({ stdout, code }).toEqual({ stdout: 'child parent', code: 42 });
+});

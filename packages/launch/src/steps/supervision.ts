@@ -87,7 +87,7 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     if (step.idMaps && !monitor) throw new SpecError('idMaps', 'id maps under a monitor only', step.supervisor);
     // "Started" shall be a fact, not a hope. The init sleeps until its child has executed the program or failed to; a
     // monitor has signals to forward meanwhile, and is sent one.
-    const base = monitor ? CLONE.PIDFD : CLONE.VFORK;
+    const base = monitor ? CLONE.PIDFD : CLONE.VFORK + CLONE.VM;
     const namespaces = [...step.namespaces, ...(step.idMaps ? (['user'] as const) : [])].reduce(
       (flags, kind) => flags + namespaceFlags[kind],
       0,
@@ -101,8 +101,9 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     // One that adopts tells the caller himself, at once.
     const ending = monitor && below && !below.adopt ? newPipe(to, O.NONBLOCK) : undefined;
     const attribute = step.label && { ...step.label, fd: openProc(to, procName(step.label.file)) };
-    asm.call('clone3', [args, 88], { store: pid });
-    asm.jumpIfEqual(pid, 0, child);
+    if (monitor) asm.call('clone3', [args, 88], { store: pid });
+    else asm.vfork('clone3', [args, 88], child, pid);
+    if (monitor) asm.jumpIfEqual(pid, 0, child);
 
     const told = witness ?? ending;
     if (told) asm.call('dup3', [told.read, to.witnessFd, O.CLOEXEC]);
