@@ -1,4 +1,4 @@
-import { candidatesFor, type Launched, type PreparedProgram, StandardStreams, type Step } from '@ns/launch';
+import { candidatesFor, type Launched, PreparedProgram, StandardStreams, type Step } from '@ns/launch';
 import { NsError, rollBack, SyscallError } from '@ns/libc';
 import { readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
@@ -32,6 +32,7 @@ export class PooledSandbox implements AsyncDisposable {
   readonly #env: readonly string[];
   readonly #recentCommands: RecentCommands;
   readonly #warnings: ContainerDesign['warnings'];
+  #likely: RecentCommands['latest'];
   #used = false;
   /** Settles when the accounts of its command were read and its resources freed. */
   #finished: Promise<void> | undefined;
@@ -83,7 +84,7 @@ export class PooledSandbox implements AsyncDisposable {
     const launched = sandbox.#launched;
     try {
       await launched.ready;
-      launched.prepareToContinue();
+      sandbox.#prepare();
     } catch {
       const { failure } = await launched.exited;
       await sandbox[Symbol.asyncDispose]();
@@ -94,6 +95,13 @@ export class PooledSandbox implements AsyncDisposable {
     streams.prepareToCollect();
     launched.unref();
     return sandbox;
+  }
+
+  /** What was run last is what is likely to be run next: then nothing is left to do but to tell it to begin. */
+  #prepare(): void {
+    const { latest } = this.#recentCommands;
+    this.#likely = latest;
+    this.#launched.prepareToContinue(latest?.program, [this.#hostname]);
   }
 
   /** @internal */
@@ -132,15 +140,29 @@ export class PooledSandbox implements AsyncDisposable {
     const argv = ([] as string[]).concat(command, args);
     const again = this.#used;
     this.#used = true;
-    const processOptions = { ...options, command: argv, timeoutMs: options.timeout };
+    const processOptions = () => ({ ...options, command: argv, timeoutMs: options.timeout });
     if (again) {
-      return new ContainerProcess(processOptions, () => {
+      return new ContainerProcess(processOptions(), () => {
         throw new NsError('ERR_NS_SANDBOX_USED', 'this sandbox has run its command', {
           hint: 'Acquire another one from the pool',
         });
       });
     }
-    return new ContainerProcess(processOptions, () => this.#start(argv, options), this.#streams);
+    // Before all else, which is done while it begins.
+    const start = options.signal?.aborted ? neverCalled : this.#begin(argv, options);
+    return new ContainerProcess(processOptions(), start, this.#streams);
+  }
+
+  /** Starts the command. How that went is told by what is given back. */
+  #begin(argv: readonly string[], options: PooledRunOptions): () => Running {
+    try {
+      const running = this.#start(argv, options);
+      return () => running;
+    } catch (error) {
+      return () => {
+        throw error;
+      };
+    }
   }
 
   #start(argv: readonly string[], options: PooledRunOptions): Running {
@@ -176,12 +198,19 @@ export class PooledSandbox implements AsyncDisposable {
   }
 
   #stepsOf(argv: readonly string[], options: PooledRunOptions): readonly Step[] | PreparedProgram {
+    const isPlain = Object.keys(options).length === 0;
+    if (isPlain && this.#likely && isSame(argv, this.#likely.argv)) return this.#likely.program;
     const recent = this.#recentCommands;
     // What came before is good, if it was texts then and now.
-    const known = Object.keys(options).length === 0 && argv.every(isText) && recent.known(keyOf(argv));
-    if (known) return known;
+    const known = isPlain && argv.every(isText) && recent.known(keyOf(argv));
+    const steps = known || this.#assembled(argv, options);
+    if (isPlain && steps instanceof PreparedProgram) recent.latest = { argv, program: steps };
+    return steps;
+  }
+
+  #assembled(argv: readonly string[], options: PooledRunOptions): readonly Step[] | PreparedProgram {
     const { env = {}, cwd } = validatePooled(argv, options);
-    return recent.stepsOf(keyOf(argv, env, cwd), this.#hostname, () => {
+    return this.#recentCommands.stepsOf(keyOf(argv, env, cwd), this.#hostname, () => {
       const merged = { ...Object.fromEntries(this.#env.map(splitOnce)), ...env };
       return [
         ...(cwd === undefined ? [] : [{ op: 'workingDirectory', path: cwd, create: false } as const]),
@@ -209,6 +238,15 @@ function isGone(error: unknown): boolean {
 
 function isText(value: unknown): boolean {
   return typeof value === 'string';
+}
+
+function isSame(texts: readonly string[], others: readonly string[]): boolean {
+  return texts.length === others.length && texts.every((text, i) => text === others[i]);
+}
+
+/** Of a command that shall not be run. */
+function neverCalled(): never {
+  throw new Error('the start of a command that was called off');
 }
 
 /** Equal texts mean equal steps, in an equal environment. */

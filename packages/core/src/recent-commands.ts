@@ -7,6 +7,8 @@ const LONGEST_KEY = 2 ** 14;
 
 /** Programs of the commands that were run in sandboxes of one kind, or in one container: each differs in a text from the next. */
 export class RecentCommands {
+  /** The command that was run last, as whoever runs it says it. */
+  latest: { readonly argv: readonly string[]; readonly program: PreparedProgram } | undefined;
   /** By what they were made of, the latest last; `undefined` for a command that was seen once. */
   readonly #programs = new Map<string, PreparedProgram | undefined>();
 

@@ -12,8 +12,8 @@ import {
 } from '@ns/libc';
 
 /**
- * What is shared with a process at a `receiveSteps` step: where its program will be, and by what it is told that it is
- * there. Made while nobody waits.
+ * What is shared with a process at a `receiveSteps` step: where its program will be, and by what it is told to begin. Made
+ * while nobody waits.
  */
 export class Continuation implements Disposable {
   readonly #program: OwnedFd;
@@ -29,13 +29,24 @@ export class Continuation implements Disposable {
     rollback.release();
   }
 
-  /** Tells what to do. Once. */
-  send({ address, bytes }: Memory): void {
-    for (let done = 0; done < bytes.length; )
-      done += check('write', syscall(SYS.write, this.#program.fd, address + done, bytes.length - done));
+  /** Says what to do, in place of what was said before. */
+  write({ address, bytes }: Memory): void {
+    for (let done = 0; done < bytes.length; ) {
+      const rest = [address + done, bytes.length - done, done] as const;
+      done += check('pwrite64', syscall(SYS.pwrite64, this.#program.fd, ...rest));
+    }
+  }
+
+  /** Tells it to begin. */
+  tell(): void {
     // Not through the socket: of a message the kernel thinks that its sender is about to sleep, and lets the receiver
     // have the same CPU.
-    check('write', syscall(SYS.write, this.#word.fd, one.address, one.bytes.length));
+    check('write', syscall(SYS.write, this.#word.fd, word.address, word.bytes.length));
+  }
+
+  /** Takes that back, unless it has begun. Returns false if it has. */
+  takeBack(): boolean {
+    return syscall(SYS.read, this.#word.fd, taken.address, taken.bytes.length) > 0;
   }
 
   [Symbol.dispose](): void {
@@ -47,6 +58,7 @@ export class Continuation implements Disposable {
 /** What most programs fit in: a page, which the process has mapped when its program comes. */
 const ROOM = 4096;
 
-/** What is added to an eventfd. */
-const one = allocate(8);
-one.bytes.writeBigUInt64LE(1n);
+/** What is added to an eventfd; who reads it has it alone. */
+const word = allocate(8);
+word.bytes.writeBigUInt64LE(1n);
+const taken = allocate(8);

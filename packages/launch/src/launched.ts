@@ -44,6 +44,8 @@ export class Launched {
   readonly #exited = new Deferred<Exit>();
   #goWord = goWord;
   #continuation: Continuation | undefined;
+  /** What is written for it, that it has not been told of. */
+  #prepared: { readonly program: PreparedProgram; readonly variables: readonly string[] } | undefined;
   /** The kernel says that the first process has ended. */
   #firstHasEnded = false;
   #hearsAll = true;
@@ -154,29 +156,54 @@ export class Launched {
    * @throws SyscallError `EPIPE` when the process is gone
    */
   continueWith(steps: readonly Step[] | PreparedProgram, variables: readonly string[] = []): void {
-    this.prepareToContinue();
-    if (!this.alive) throw new SyscallError('sendmsg', ERRNO.EPIPE);
+    const continuation = this.#openContinuation();
+    if (!this.#isPrepared(steps, variables)) this.#writeContinuation(continuation, steps, variables);
+    continuation.tell();
+    // Asked while it begins.
+    if (!this.alive && continuation.takeBack()) throw new SyscallError('sendmsg', ERRNO.EPIPE);
+  }
+
+  /**
+   * Does of {@link continueWith} what can be done before it is known what the process is to do, so that it begins sooner.
+   *
+   * @param likely - what it probably will be: then nothing is left to do but to say so
+   * @throws as `continueWith`
+   */
+  prepareToContinue(likely?: PreparedProgram, variables: readonly string[] = []): void {
+    const continuation = this.#openContinuation();
+    if (!likely) return;
+    this.#writeContinuation(continuation, likely, variables);
+    this.#prepared = { program: likely, variables };
+  }
+
+  #openContinuation(): Continuation {
+    const { status } = this.#started;
+    if (status.closed) throw new SyscallError('sendmsg', ERRNO.EPIPE);
+    this.#continuation ??= new Continuation(status);
+    return this.#continuation;
+  }
+
+  #isPrepared(steps: unknown, variables: readonly string[]): boolean {
+    const prepared = this.#prepared;
+    if (!prepared || prepared.program !== steps || prepared.variables.length !== variables.length) return false;
+    return prepared.variables.every((text, i) => text === variables[i]);
+  }
+
+  #writeContinuation(
+    continuation: Continuation,
+    steps: readonly Step[] | PreparedProgram,
+    variables: readonly string[],
+  ): void {
     const { layout } = this.#report.origin;
     if (steps instanceof PreparedProgram) {
       if (!steps.isFor(layout))
         throw new SpecError('steps', 'a program prepared for the descriptors of the launch', steps.layout);
-      this.#continuation!.send(steps.continuation.with(variables));
+      continuation.write(steps.continuation.with(variables));
       this.#report.origin = { steps: steps.steps, layout, variables: [], asLaunched: () => steps.stepsFor(variables) };
     } else {
-      this.#continuation!.send(new ContinuationImage(steps, layout).with([]));
+      continuation.write(new ContinuationImage(steps, layout).with([]));
       this.#report.origin = { steps, layout, variables: [] };
     }
-  }
-
-  /**
-   * Does of {@link continueWith} what does not need the steps, so that they are on their way sooner. Idempotent.
-   *
-   * @throws SyscallError `EPIPE` when the process is gone
-   */
-  prepareToContinue(): void {
-    const { status } = this.#started;
-    if (status.closed) throw new SyscallError('sendmsg', ERRNO.EPIPE);
-    this.#continuation ??= new Continuation(status);
   }
 
   /** Does it keep the event loop alive? It does from the start. */

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pipe, SpecError, type SyscallError } from '@ns/libc';
 import { eventually, kernelState, leftSince, processes } from '@ns/testing';
-import { launch, PreparedProgram, type Step } from '../src/index.ts';
+import { type Launched, launch, PreparedProgram, type Step } from '../src/index.ts';
 import { monitoredPlan, plainPlan, program } from './plans.ts';
 import { outcome, run } from './run.ts';
 
@@ -132,8 +132,9 @@ test('a parked program can be ended', async () => {
   expect({ stdout, signal: exit.signal }).toEqual({ stdout: '', signal: 'SIGKILL' });
 });
 
+const parked = () => launch({ steps: monitoredPlan(['echo', 'never'], { before: [{ op: 'receiveSteps' }] }) });
+
 test('a parked program can be told what to do', async () => {
-  const parked = () => launch({ steps: monitoredPlan(['echo', 'never'], { before: [{ op: 'receiveSteps' }] }) });
   const launched = parked();
   await launched.ready;
   launched.continueWith(program(['echo', 'told']));
@@ -179,6 +180,32 @@ test('a parked program can be told what to do', async () => {
   ended.kill();
   expect((await outcome(ended)).exit.signal).toBe('SIGKILL');
   expect(() => ended.continueWith(program(['true']))).toThrow();
+});
+
+test('what a parked program will probably do is written before; it may turn out otherwise', async () => {
+  const likely = new PreparedProgram(program(['echo', 'id-0001']), { variables: ['id-0001'] });
+  const told = async (...what: Parameters<Launched['continueWith']>) => {
+    const one = parked();
+    await one.ready;
+    one.prepareToContinue(likely, ['id-0002']);
+    one.continueWith(...what);
+    return (await outcome(one)).stdout;
+  };
+  expect(await told(likely, ['id-0002'])).toBe('id-0002\n');
+  expect(await told(likely, ['id-0003'])).toBe('id-0003\n');
+  expect(await told(program(['echo', 'x'.repeat(10_000)]))).toBe(`${'x'.repeat(10_000)}\n`);
+  expect(await told(program(['echo']))).toBe('\n');
+});
+
+test('a parked program that is gone, though nobody has heard of it yet, does not begin, and whoever tells it to learns so', async () => {
+  const one = parked();
+  await one.ready;
+  one.prepareToContinue();
+  process.kill(one.pid!, 'SIGKILL');
+  while (one.alive);
+  expect(() => one.continueWith(program(['echo', 'on']))).toThrow(expect.objectContaining({ code: 'EPIPE' }));
+  const { stdout, exit } = await outcome(one);
+  expect({ stdout, signal: exit.signal }).toEqual({ stdout: '', signal: 'SIGKILL' });
 });
 
 test('a monitor that is killed before its child asked to die with it takes the child along', async () => {

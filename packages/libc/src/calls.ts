@@ -167,9 +167,9 @@ export function memfd(
   }
 }
 
-/** eventfd2(2), 0 at first. */
+/** eventfd2(2), 0 at first, and non-blocking. */
 export function eventfd(): OwnedFd {
-  return new OwnedFd(check('eventfd2', syscall(SYS.eventfd2, 0, O.CLOEXEC)));
+  return new OwnedFd(check('eventfd2', syscall(SYS.eventfd2, 0, O.CLOEXEC | O.NONBLOCK)));
 }
 
 /** pidfd_open(2), since 5.3. */

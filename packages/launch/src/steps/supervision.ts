@@ -128,7 +128,7 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
 
   receiveSteps(_, to) {
     const { asm, statusFd } = to;
-    const [received, program] = [asm.slot(), asm.slot()];
+    const [received, program, word] = [asm.slot(), asm.slot(), asm.slot()];
     const [again, prepared, wait, go] = [new Label(), new Label(), new Label(), new Label()];
     const { address, size } = CONTINUATION;
     const control = asm.bytes(24); // struct cmsghdr, then the descriptors of a program and of an eventfd
@@ -144,17 +144,20 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     asm.call('exit_group', [125]);
     asm.place(prepared);
     asm.copy(program.address, control + 16, 4);
+    asm.copy(word.address, control + 20, 4);
     // All is in place when the word comes.
     const flags = MAP.SHARED | MAP.FIXED | MAP.POPULATE;
     asm.call('mmap', [address, size, PROT.READ | PROT.WRITE, flags, program, 0]);
     // Two of struct pollfd: the word to go on, and whether the caller is there, of which the kernel tells unasked.
     const polled = asm.words([POLLIN * 2 ** 32, statusFd]);
-    asm.copy(polled, control + 20, 4);
+    asm.copy(polled, word.address, 4);
     asm.place(wait);
     asm.call('ppoll', [polled, 2, 0, 0, 0], { tolerate: ['EINTR'], otherwise: wait });
     asm.jumpIfUnequal(new Slot(polled), 0, go, POLLIN_RETURNED);
     asm.call('exit_group', [125]);
     asm.place(go);
+    // Whoever reads it has it: the caller may have taken it back.
+    asm.call('read', [word, asm.bytes(8), 8], { tolerate: ['EAGAIN', 'EINTR'], otherwise: wait });
     asm.continue();
   },
 
