@@ -19,6 +19,7 @@ import { type Beginning, LastingResources } from './lasting-resources.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog, makeLogDirectory } from './log-location.ts';
 import { liveNetworks } from './network/live-networks.ts';
+import { Onlookers } from './onlookers.ts';
 import { ownTurn } from './own-turn.ts';
 import { isEnding, isSame } from './process-identity.ts';
 import type { Result } from './result.ts';
@@ -49,10 +50,14 @@ export class ContainerLife {
   #status: ContainerStatus = 'created';
   #unwatch = () => {};
   #turn: Promise<void> = Promise.resolve();
+  /** Whatever becomes of it, this process may end. */
+  #isLetGo: boolean;
+  readonly #onlookers = new Onlookers();
 
   constructor(spec: ContainerSpec, exec: Supervised['exec'], found?: ContainerState) {
     this.#record = new ContainerRecord(spec, found);
     this.isFound = found !== undefined;
+    this.#isLetGo = this.isFound;
     this.#maxOutputBytes = parseSize(spec.maxOutput?.bytes ?? defaultMaxOutputBytes, 'maxOutput.bytes');
     this.logs = new LogBuffer(this.#maxOutputBytes);
     this.supervision = new Supervision(found ? {} : spec, {
@@ -197,16 +202,31 @@ export class ContainerLife {
 
   /** How the run ends. Keeps the event loop alive until then. */
   wait(): Promise<Result> {
-    const { launched, result } = this.#run!;
-    // Detached or found, it would not keep us waiting.
-    if (this.isAlive) launched.ref();
-    return result;
+    const { result } = this.#run!;
+    const done = this.lookOn();
+    return result.finally(done);
+  }
+
+  /** Somebody waits for something of it. Detached or found, it keeps the event loop alive only until he says that he is done. */
+  lookOn(run = this.isAlive ? this.#run : undefined): () => void {
+    return run && this.#isLetGo ? this.#onlookers.add(run.launched) : () => {};
+  }
+
+  /** The same while what comes piece by piece is looked at. */
+  async *eachWhileLookingOn<Value>(values: AsyncIterable<Value>): AsyncGenerator<Value, void, undefined> {
+    const done = this.lookOn();
+    try {
+      yield* values;
+    } finally {
+      done();
+    }
   }
 
   /** The same of a run that need not be the present one any more: somebody may start it again at once. */
-  async end({ launched, result }: RunHandle): Promise<void> {
-    launched.ref();
-    await result.catch(() => {});
+  async end(run: RunHandle): Promise<void> {
+    const done = this.lookOn(run);
+    await run.result.catch(() => {});
+    done();
   }
 
   /** What was written, from files where it is kept in some. */
@@ -274,6 +294,7 @@ export class ContainerLife {
 
   /** Nothing of this process keeps watching it. */
   letGo(): void {
+    this.#isLetGo = true;
     this.supervision[Symbol.dispose]();
     this.#unwatch();
     this.#run?.launched.unref();

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { hasCode, isAlive, NsError, type ProcessIdentity } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
+import { endedWaiting } from './detachment.ts';
+import { hasOutput } from './log-location.ts';
 import type { Result } from './result.ts';
 import { withStateLock } from './state-lock.ts';
 import { containerDirectory, stateRoot } from './state-root.ts';
@@ -148,17 +150,28 @@ function statesOf(ids: readonly string[]): ContainerState[] {
   return ids.flatMap((id) => readState(id) ?? []);
 }
 
-/** The state of a container whose process is gone without a word is `stopped`. */
+/**
+ * The state of a container whose process is gone without a word is `stopped`. One that waits to be started ends with its
+ * maker: if it has not, it was started, and its maker was killed before he could write that down.
+ */
 export function readState(id: string): ContainerState | undefined {
   const state = readStoredState(join(containerDirectory(id), FILE), id);
-  if (!state) return undefined;
-  const gone = state.status !== 'stopped' && !(state.init && isAlive(state.init));
-  return gone ? { ...state, status: 'stopped' } : state;
+  if (!state || state.status === 'stopped') return state;
+  if (!(state.init && isAlive(state.init))) return { ...state, status: 'stopped' };
+  return state.status === 'created' && !isAlive(state.owner) ? { ...state, status: 'running' } : state;
 }
 
 /** Its maker and all its processes are gone, and nobody will come back for it. */
-export function isAbandoned({ detachable, owner, monitor, init }: ContainerState): boolean {
-  return !detachable && [owner, monitor, init].every((process) => !process || !isAlive(process));
+export function isAbandoned({ id, detachable, owner, monitor, init }: ContainerState): boolean {
+  const isGone = [owner, monitor, init].every((process) => !process || !isAlive(process));
+  return isGone && (!detachable || neverBegan(id));
+}
+
+/** Was its maker killed before it was started? Nobody else can do that. */
+function neverBegan(id: string): boolean {
+  const directory = containerDirectory(id);
+  const state = readStoredState(join(directory, FILE), id);
+  return state?.status === 'created' && endedWaiting(directory) && !hasOutput(id, state.spec);
 }
 
 /** Directories of containers in which there is no state, of this version or a newer one, or that were being removed. */

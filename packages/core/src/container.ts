@@ -394,7 +394,7 @@ export class Container implements AsyncDisposable {
   logs(options: LogOptions = {}): AsyncIterable<LogEntry> {
     const { patience, rest } = splitPatience(checkCall('logs', options));
     return interruptiblyEach('reading the log', patience, (signal) =>
-      this.#life.readLogs({ ...rest, ...(signal && { signal }) }),
+      this.#life.eachWhileLookingOn(this.#life.readLogs({ ...rest, ...(signal && { signal }) })),
     );
   }
 
@@ -575,7 +575,8 @@ export class Container implements AsyncDisposable {
    * leaves the program alone. Several may be attached: the program waits for the slowest.
    */
   attach(): Duplex {
-    return new AttachedStream(this.#life.alive('attach to it').streams);
+    const attached = new AttachedStream(this.#life.alive('attach to it').streams);
+    return attached.once('close', this.#life.lookOn());
   }
 
   /** Changes the size of its terminal; needs `tty: true`. */
@@ -613,7 +614,9 @@ export class Container implements AsyncDisposable {
   /** What happens to it from now on. Ends when it is removed; when patience does, the iterator throws the reason. */
   events(patience: Patience = {}): AsyncIterable<ContainerEvent> {
     checkCall('patience', patience);
-    return interruptiblyEach('waiting for events', patience, (signal) => this.#life.events.iterate(signal));
+    return interruptiblyEach('waiting for events', patience, (signal) =>
+      this.#life.eachWhileLookingOn(this.#life.events.iterate(signal)),
+    );
   }
 
   /**

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cgroup } from '@ns/cgroups';
+import { readExit } from '@ns/launch';
 import { NsError, O, type OwnedFd, open, SpecError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { containerDirectory } from './state-root.ts';
@@ -52,6 +53,15 @@ export function readJournal(directory: string): Buffer | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** How the stage ends that waits for its start when nobody is left to say the word. */
+const ENDED_WAITING = 125;
+
+/** As far as its monitor says, which may have been killed: has it ended before its program began? */
+export function endedWaiting(directory: string): boolean {
+  const { exitCode, signal } = readExit(readJournal(directory));
+  return exitCode === ENDED_WAITING || signal === 'SIGKILL';
 }
 
 /** What belongs to a container is owned by its monitor from now on, so that nobody clears it up when we are gone. */

@@ -1,4 +1,4 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSize } from '@ns/cgroups';
 import { outputTimesPath } from '@ns/launch';
@@ -70,6 +70,14 @@ export function logPath({ directory, format }: LogLocation, stream: 'stdout' | '
 /** The n-th file before the newest. */
 export function rotatedPath(path: string, index: number): string {
   return index === 0 ? path : `${path}.${index}`;
+}
+
+/** Was anything ever written? */
+export function hasOutput(id: string, spec: Pick<ContainerSpec, 'log' | 'lifetime'>): boolean {
+  const location = locateLog(id, spec);
+  const sizeOf = (stream: 'stdout' | 'stderr') =>
+    location ? (statSync(logPath(location, stream), { throwIfNoEntry: false })?.size ?? 0) : 0;
+  return sizeOf('stdout') + sizeOf('stderr') > 0;
 }
 
 /** Every file that there may be. */

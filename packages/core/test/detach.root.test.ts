@@ -41,6 +41,25 @@ async function lines(entries: AsyncIterable<{ data: Buffer }>): Promise<string> 
   return text;
 }
 
+test('of one whose maker is killed before its start nothing stays', async () => {
+  using killed = new NodeProgram('killed-maker');
+  expect(await killed.run()).toMatchObject({ signal: 'SIGKILL', stderr: '' });
+  expect(await eventually(async () => (await Container.list()).length === 0, 5000)).toBe(true);
+  expect(readdirSync(join(root, 'containers'))).toEqual([]);
+});
+
+test('one whose maker is killed before he could write down that he has started it is a running one', async () => {
+  const id = await makeDetached('exec sleep 600');
+  const file = join(root, 'containers', id, 'state.json');
+  writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), status: 'created' }));
+  expect(await Container.list()).toMatchObject([{ id, status: 'running' }]);
+  const c = await Container.get(id);
+  expect(c.status).toBe('running');
+  await c.exec('true', { check: true });
+  await c.stop({ timeout: 0 });
+  expect((await Container.get(id)).status).toBe('stopped');
+});
+
 test('another process finds it, reads its output, runs a command in it, stops and removes it', async () => {
   const id = await makeDetached(
     'echo hello; echo err >&2; trap "echo bye; exit 7" TERM; while :; do sleep 0.01; done',
