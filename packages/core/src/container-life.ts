@@ -149,8 +149,11 @@ export class ContainerLife {
       await traced('create', this.trace, () => this.#prepare(beginning));
     } catch (error) {
       throw await rollBack(error, async () => {
-        await this.#resources.release();
-        this.#record.remove();
+        try {
+          await this.#resources.release();
+        } finally {
+          this.#record.remove();
+        }
       });
     }
   }

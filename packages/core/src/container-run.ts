@@ -1,4 +1,4 @@
-import type { Cgroup } from '@ns/cgroups';
+import type { Cgroup, Stats } from '@ns/cgroups';
 import type { Launched, StandardStreams } from '@ns/launch';
 import { AsyncResourceStack, type OwnedFd, rollBack, SyscallError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
@@ -117,16 +117,15 @@ export class ContainerRun implements RunHandle {
   ): Promise<ContainerRun> {
     const detachable = isDetachable(spec);
     const streams = detachable ? LogFiles.create(locateLog(id, spec)!) : openStreams(spec);
-    let writer: LogWriter | undefined;
-    let resources: Resources | undefined;
-    let payload: Cgroup | undefined;
+    const made = new AsyncResourceStack();
+    made.defer(async () => streams.destroy());
     try {
-      writer = detachable ? undefined : logWriterFor(id, spec);
-      resources = await acquireResources(id, spec, lent);
+      const writer = made.use(detachable ? undefined : logWriterFor(id, spec));
+      const resources = made.use(await acquireResources(id, spec, lent));
       const { cgroup, ids, kept, mounts, network } = resources;
-      payload = cgroup && (await payloadCgroup(cgroup, spec, ids));
-      const made = { id, streams, cgroup: payload, outerCgroup: cgroup, ids, mounts, kept, network, journal };
-      const start = launchContainer(spec, { ...made, park: true, restoration, scratch, keepScratch: true });
+      const payload = made.use(cgroup && (await payloadCgroup(cgroup, spec, ids)));
+      const parts = { id, streams, cgroup: payload, outerCgroup: cgroup, ids, mounts, kept, network, journal };
+      const start = launchContainer(spec, { ...parts, park: true, restoration, scratch, keepScratch: true });
       const { onExceed = 'drop-tail' } = spec.maxOutput ?? {};
       const output = new CapturedOutput(maxOutputBytes, onExceed, () => onExceed === 'kill' && run.end('output-limit'));
       keepOutput(streams, logs, writer);
@@ -135,12 +134,7 @@ export class ContainerRun implements RunHandle {
       const run = new ContainerRun({ ...start, streams, cgroup, execCgroups, payload, resources, output, collected });
       return run;
     } catch (error) {
-      throw await rollBack(error, async () => {
-        await payload?.[Symbol.asyncDispose]();
-        streams.destroy();
-        writer?.[Symbol.dispose]();
-        await resources?.[Symbol.asyncDispose]();
-      });
+      throw await rollBack(error, () => made[Symbol.asyncDispose]());
     }
   }
 
@@ -177,13 +171,7 @@ export class ContainerRun implements RunHandle {
     // As if we had heard of it that much later: of what it leaves nothing has been looked at yet.
     await ownTurn();
     const { oom, usage } = readAccounts(exit, this.#payload);
-    await this.#payload?.[Symbol.asyncDispose]();
-    const total = await lastStats(this.cgroup);
-    await this.execCgroups?.[Symbol.asyncDispose]();
-    await this.#held[Symbol.asyncDispose]();
-    // Made without a network, it may have been connected to one while it ran.
-    await liveNetworks.get(this.design.id)?.[Symbol.asyncDispose]();
-    await this.#resources[Symbol.asyncDispose]();
+    const total = await this.#release();
     if (this.streams instanceof LogFiles) await this.streams.finish();
     await collected;
     if (exit.failure && !this.cause) throw new ContainerStartError(exit.failure);
@@ -202,6 +190,18 @@ export class ContainerRun implements RunHandle {
       },
       warnings: this.design.warnings,
     };
+  }
+
+  /** No process is left: gives back all that was held for them. Returns what the cgroup has counted. */
+  async #release(): Promise<Stats | undefined> {
+    await using held = new AsyncResourceStack();
+    held.use(this.#resources);
+    // Made without a network, it may have been connected to one while it ran.
+    held.defer(async () => liveNetworks.get(this.design.id)?.[Symbol.asyncDispose]());
+    held.use(this.#held);
+    held.use(this.execCgroups);
+    await this.#payload?.[Symbol.asyncDispose]();
+    return await lastStats(this.cgroup);
   }
 }
 

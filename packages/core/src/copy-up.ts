@@ -1,4 +1,4 @@
-import { O, type OwnedFd, open, SpecError, SyscallError, UnavailableError } from '@ns/libc';
+import { O, type OwnedFd, open, ResourceStack, SpecError, SyscallError, UnavailableError } from '@ns/libc';
 import { createMount, resolveInRoot } from '@ns/mounts';
 import { copyTree, createOverlay } from '@ns/overlayfs';
 import { ownersOutside } from './file-owners.ts';
@@ -36,26 +36,18 @@ export async function copyUp(
   const owner = outside?.({ uid: 0, gid: 0 }) ?? { uid: 0, gid: 0 };
   using image = openImage(root.layers);
   const source = isDirectory(image, mount.target);
-  const tmpfs = createMount({
-    type: 'tmpfs',
-    options: [
-      `uid=${owner.uid}`,
-      `gid=${owner.gid}`,
-      ...Object.entries(tmpfsOptions(mount, index)).map(([key, value]) => (value === true ? key : `${key}=${value}`)),
-      ...(mountLabel === undefined ? [] : [`context=${mountLabel}`]),
-    ],
-  });
-  try {
-    if (source)
-      await copyTree(image, `${mount.target}/.`, tmpfs, '/', {
-        ownership: 'keep',
-        ...(outside && { mapOwner: outside }),
-      });
-    return tmpfs;
-  } catch (error) {
-    tmpfs.close();
-    throw error;
-  }
+  const options = [
+    `uid=${owner.uid}`,
+    `gid=${owner.gid}`,
+    ...Object.entries(tmpfsOptions(mount, index)).map(([key, value]) => (value === true ? key : `${key}=${value}`)),
+    ...(mountLabel === undefined ? [] : [`context=${mountLabel}`]),
+  ];
+  using rollback = new ResourceStack();
+  const tmpfs = rollback.use(createMount({ type: 'tmpfs', options }));
+  const policy = { ownership: 'keep', ...(outside && { mapOwner: outside }) } as const;
+  if (source) await copyTree(image, `${mount.target}/.`, tmpfs, '/', policy);
+  rollback.release();
+  return tmpfs;
 }
 
 /** An image that has something else there, or nothing, has nothing to begin with. */

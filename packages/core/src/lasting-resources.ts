@@ -1,3 +1,4 @@
+import { AsyncResourceStack } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import type { Restoration } from './checkpoint/restoration.ts';
 import { type FirstFiles, HeldOverlays } from './container-files.ts';
@@ -76,8 +77,9 @@ export class LastingResources {
 
   /** Idempotent. */
   async release(): Promise<void> {
-    this.#scratch?.fd.close();
-    this.#kept?.[Symbol.dispose]();
-    await this.#ids?.release();
+    await using held = new AsyncResourceStack();
+    held.defer(async () => this.#ids?.release());
+    held.use(this.#kept);
+    held.use(this.#scratch?.fd);
   }
 }

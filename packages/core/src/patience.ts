@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { NsError } from '@ns/libc';
+import { NsError, rollBack } from '@ns/libc';
 import { ownTurn } from './own-turn.ts';
 
 /** How long somebody waits for a call that may take long. What was begun goes on without him. */
@@ -56,8 +56,7 @@ export async function patientlyMade<Value>(
       return made;
     });
   } catch (error) {
-    await made?.then(undo, () => {});
-    throw error;
+    throw await rollBack(error, async () => made?.then(undo, () => {}));
   }
 }
 

@@ -1,7 +1,15 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { hasCode, type OwnedFd, ResourceStack, rollBack, SyscallError, UnavailableError } from '@ns/libc';
+import {
+  AsyncResourceStack,
+  hasCode,
+  type OwnedFd,
+  ResourceStack,
+  rollBack,
+  SyscallError,
+  UnavailableError,
+} from '@ns/libc';
 import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
 import type { IdLease } from '@ns/namespaces';
 import { flatten } from '@ns/overlayfs';
@@ -68,24 +76,25 @@ export async function prepareMounts(
   const fds = new Map(layers);
   const volumes = new Set<string>();
   const store = volumeStore();
-  const release = async () => {
-    for (const fd of fds.values()) fd.close();
-    for (const name of volumes) await store.release(name, user);
-  };
+  const held = new AsyncResourceStack();
+  const release = () => held[Symbol.asyncDispose]();
+  const hold = (handle: string, fd: OwnedFd) => fds.set(handle, held.use(fd));
+  for (const fd of layers.values()) held.use(fd);
   try {
     for (const [index, mount] of mounts.entries()) {
       if (mount.type === 'tmpfs') {
         const handle = copiedUp(mount, index);
-        if (handle !== undefined) fds.set(handle, await copyUp(mount, index, root, context));
+        if (handle !== undefined) hold(handle, await copyUp(mount, index, root, context));
       }
       if (mount.type !== 'volume' && !isBind(mount)) continue;
       if (mount.type === 'volume') {
         await useVolume(mount.source, user);
+        held.defer(() => store.release(mount.source, user));
         volumes.add(mount.source);
         await fillVolume(mount, root);
       }
       const source = mountSource(mount, index, context);
-      if (source.handle !== undefined) fds.set(source.handle, await detach(source, mount));
+      if (source.handle !== undefined) hold(source.handle, await detach(source, mount));
     }
   } catch (error) {
     throw await rollBack(error, release);

@@ -60,15 +60,11 @@ export async function acquireResources(
   lent: Partial<Pick<Resources, 'ids' | 'kept'>> = {},
 ): Promise<Resources> {
   const held = new AsyncResourceStack();
-  const holdUntilThen = (resource: OpenedWrites | undefined) => {
-    held.use(resource && { [Symbol.asyncDispose]: async () => resource[Symbol.dispose]() });
-    return resource;
-  };
   const release = () => held[Symbol.asyncDispose]();
   try {
     const cgroup = held.use(await cgroupFor(id, spec));
     const ids = lent.ids ?? held.use(wantsIdLease(spec) ? await leaseIds(id) : undefined);
-    const kept = lent.kept ?? holdUntilThen(await openKept(spec, ids));
+    const kept = lent.kept ?? held.use(await openKept(spec, ids));
     const mounts = held.use(needsPreparation(spec) ? await prepare(id, spec, ids) : undefined);
     const network = held.use(
       wantsNetwork(spec)

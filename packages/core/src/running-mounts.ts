@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { posix } from 'node:path';
 import type { Step } from '@ns/launch';
-import { NsError, O, type OwnedFd, open, rollBack, SyscallError } from '@ns/libc';
+import { AsyncResourceStack, NsError, O, type OwnedFd, open, rollBack, SyscallError } from '@ns/libc';
 import { createMount, resolveInRoot } from '@ns/mounts';
 import { inMountNamespace, openContainerRoot, takeFromMountNamespace } from './in-mount-namespace.ts';
 import { outsideId } from './mount-ownership.ts';
@@ -33,16 +33,14 @@ export class RunningMounts {
   /** Unmounts and mounts; what was mounted goes again when something fails. */
   async change(run: RunHandle, add: readonly MountSpec[], remove: readonly string[]): Promise<void> {
     for (const target of remove) await this.remove(run, target);
-    const done: string[] = [];
+    const done = new AsyncResourceStack();
     try {
       for (const mount of add) {
         await this.add(run, mount);
-        done.unshift(mount.target);
+        done.defer(() => this.remove(run, mount.target));
       }
     } catch (error) {
-      throw await rollBack(error, async () => {
-        for (const target of done) await this.remove(run, target);
-      });
+      throw await rollBack(error, () => done[Symbol.asyncDispose]());
     }
   }
 

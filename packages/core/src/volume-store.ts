@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { isAlive, type ProcessIdentity } from '@ns/libc';
+import { AsyncResourceStack, isAlive, type ProcessIdentity } from '@ns/libc';
 import { VolumeStore } from '@ns/overlayfs';
 import { readStates } from './container-state.ts';
 import { identifySelf } from './process-identity.ts';
@@ -43,7 +43,8 @@ export function volumeUseFile(name: string, user: string): string {
 export async function livingUsers(store: VolumeStore, name: string): Promise<string[]> {
   const users = (await store.get(name)).usedBy.map(parseUser);
   const dead = users.filter(({ containerId, maker }) => !isAlive(maker) && !runs(containerId));
-  for (const { user } of dead) await store.release(name, user);
+  await using left = new AsyncResourceStack();
+  for (const { user } of dead) left.defer(() => store.release(name, user));
   return [...new Set(users.filter((user) => !dead.includes(user)).map(({ containerId }) => containerId))];
 }
 

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { chownSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Container, run, Volume } from '@ns/core';
 import { needs, notRoot } from '@ns/testing';
@@ -88,6 +88,22 @@ test('in use as long as the container runs', async () => {
   await container.remove({ force: true });
   await used.remove();
   expect(existsSync(used.path)).toBe(false);
+});
+
+test('one volume that cannot be let go of holds no other', async () => {
+  const container = await Container.create({
+    command: ['true'],
+    mounts: [volume('before'), volume('stuck', '/srv/stuck'), volume('after', '/srv/after')],
+  });
+  const users = join((await Volume.get('stuck')).path, '../users');
+  const [use] = readdirSync(users);
+  rmSync(join(users, use!));
+  mkdirSync(join(users, use!)); // EISDIR
+  await container.remove({ force: true }).catch(() => {});
+  for (const name of ['before', 'after'])
+    expect(await (await Volume.get(name)).inspect()).toMatchObject({ usedBy: [] });
+  rmSync(join(users, use!), { recursive: true });
+  for (const name of ['before', 'stuck', 'after']) await (await Volume.get(name)).remove();
 });
 
 test('a use whose maker died without a word is none', async () => {

@@ -31,21 +31,32 @@ export class ResourceStack implements Disposable {
   }
 }
 
-/** The same of resources whose release is waited for: one after another, the others also where one fails. */
+/** The same of resources whose release may have to be waited for: one after another, the others also where one fails. */
 export class AsyncResourceStack implements AsyncDisposable {
-  #resources: AsyncDisposable[] = [];
+  #resources: (AsyncDisposable | Disposable)[] = [];
 
   /** Takes ownership, if there is something to own; returns it. */
-  use<T extends AsyncDisposable | undefined>(resource: T): T {
+  use<T extends AsyncDisposable | Disposable | undefined>(resource: T): T {
     if (resource) this.#resources.push(resource);
     return resource;
+  }
+
+  /** Registers an action. */
+  defer(release: () => PromiseLike<unknown> | undefined): void {
+    this.#resources.push({ [Symbol.asyncDispose]: async () => void (await release()) });
+  }
+
+  /** Gives up ownership of everything: the work succeeded. */
+  release(): void {
+    this.#resources = [];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     const errors: unknown[] = [];
     for (const resource of this.#resources.splice(0).reverse()) {
       try {
-        await resource[Symbol.asyncDispose]();
+        if (Symbol.asyncDispose in resource) await resource[Symbol.asyncDispose]();
+        else resource[Symbol.dispose]();
       } catch (error) {
         errors.push(error);
       }

@@ -1,36 +1,42 @@
 import { AsyncResourceStack, ResourceStack } from '../src/index.ts';
 
 /** Says when it is released, and fails where it is told to. */
-function resource(name: string, released: string[], error?: Error): Disposable & AsyncDisposable {
-  const release = () => {
+function releaseOf(name: string, released: string[], error?: Error): () => void {
+  return () => {
     released.push(name);
     if (error) throw error;
   };
-  return { [Symbol.dispose]: release, [Symbol.asyncDispose]: async () => release() };
 }
 
 const busy = new Error('busy');
 const gone = new Error('gone');
 
-type Use = (resource: Disposable & AsyncDisposable) => unknown;
+type Hold = (release: () => void) => void;
 const atOnce = () => {
   const stack = new ResourceStack();
-  return { use: ((resource) => stack.use(resource)) as Use, dispose: async () => stack[Symbol.dispose]() };
+  const use: Hold = (release) => stack.use({ [Symbol.dispose]: release });
+  const defer: Hold = (release) => stack.defer(release);
+  return { use, defer, release: () => stack.release(), dispose: async () => stack[Symbol.dispose]() };
 };
-const awaited = () => {
+const awaited = (disposable: (release: () => void) => AsyncDisposable | Disposable) => () => {
   const stack = new AsyncResourceStack();
-  return { use: ((resource) => stack.use(resource)) as Use, dispose: () => stack[Symbol.asyncDispose]() };
+  const use: Hold = (release) => stack.use(disposable(release));
+  const defer: Hold = (release) => stack.defer(async () => release());
+  return { use, defer, release: () => stack.release(), dispose: () => stack[Symbol.asyncDispose]() };
 };
 
 describe.each([
   ['at once', atOnce],
-  ['awaited', awaited],
+  ['awaited', awaited((release) => ({ [Symbol.asyncDispose]: async () => release() }))],
+  ['awaited, where some are released at once', awaited((release) => ({ [Symbol.dispose]: release }))],
 ])('%s', (_, make) => {
   const filled = (errors: Readonly<Record<string, Error>>) => {
     const released: string[] = [];
-    const { use, dispose } = make();
-    for (const name of ['first', 'second', 'third']) use(resource(name, released, errors[name]));
-    return { released, dispose };
+    const { use, defer, release, dispose } = make();
+    use(releaseOf('first', released, errors.first));
+    defer(releaseOf('second', released, errors.second));
+    use(releaseOf('third', released, errors.third));
+    return { released, release, dispose };
   };
 
   test('last acquired first, once', async () => {
@@ -44,6 +50,13 @@ describe.each([
     const { released, dispose: release } = filled({ third: busy });
     await expect(release()).rejects.toBe(busy);
     expect(released).toEqual(['third', 'second', 'first']);
+  });
+
+  test('not those of work that succeeded', async () => {
+    const { released, release, dispose } = filled({});
+    release();
+    await dispose();
+    expect(released).toEqual([]);
   });
 
   test('all errors are told', async () => {

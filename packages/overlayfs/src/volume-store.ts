@@ -13,6 +13,7 @@ import {
   open,
   readDirectory,
   renameAt,
+  rollBack,
   SpecError,
   SyscallError,
   tryLock,
@@ -71,20 +72,22 @@ export class VolumeStore {
     const { name, labels = {} } = options;
     const path = this.#path(name);
     const temporary = join(this.#dir, `.new-${randomBytes(8).toString('hex')}`);
-    await mkdir(join(temporary, 'users'), { recursive: true, mode: 0o700 });
-    // The container's users must get at it, through the bind; nobody on the host gets past the store itself.
-    await mkdir(join(temporary, 'data'), { mode: 0o755 });
     const createdAt = new Date().toISOString();
-    await writeFile(join(temporary, 'volume.json'), JSON.stringify({ labels, createdAt }));
+    await mkdir(temporary, { recursive: true, mode: 0o700 });
     try {
+      await mkdir(join(temporary, 'users'), { mode: 0o700 });
+      // The container's users must get at it, through the bind; nobody on the host gets past the store itself.
+      await mkdir(join(temporary, 'data'), { mode: 0o755 });
+      await writeFile(join(temporary, 'volume.json'), JSON.stringify({ labels, createdAt }));
       await rename(temporary, path);
     } catch (cause) {
-      await this.#drop(temporary);
-      if (!existsSync(path)) throw cause;
-      throw new NsError('ERR_NS_VOLUME_EXISTS', `a volume called ${name} exists`, {
-        hint: 'Remove it, or choose another name',
-        cause,
-      });
+      const error = existsSync(path)
+        ? new NsError('ERR_NS_VOLUME_EXISTS', `a volume called ${name} exists`, {
+            hint: 'Remove it, or choose another name',
+            cause,
+          })
+        : cause;
+      throw await rollBack(error, () => this.#drop(temporary));
     }
     return { name, path: join(path, 'data'), labels, createdAt };
   }

@@ -1,4 +1,4 @@
-import { NsError, rollBack } from '@ns/libc';
+import { AsyncResourceStack, NsError, rollBack } from '@ns/libc';
 import {
   canonicalName,
   type EgressOptions,
@@ -233,9 +233,10 @@ export class ContainerNetwork implements AsyncDisposable {
       }
     } catch (error) {
       throw await rollBack(error, async () => {
+        await using unused = new AsyncResourceStack();
         for (const { hold, own: ours } of wanted) {
-          if (ours) await hold.network.remove();
-          await hold.release();
+          unused.defer(() => hold.release());
+          if (ours) unused.defer(() => hold.network.remove());
         }
       });
     }

@@ -111,8 +111,11 @@ class UpperNetwork implements NetworkBackend {
       return endpoint;
     } catch (error) {
       throw await rollBack(error, async () => {
-        await link.remove(name, { netns: inside, ifMissing: 'ignore' });
-        await this.disconnect(owner);
+        try {
+          await link.remove(name, { netns: inside, ifMissing: 'ignore' });
+        } finally {
+          await this.disconnect(owner);
+        }
       });
     }
   }

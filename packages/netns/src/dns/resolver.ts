@@ -1,6 +1,6 @@
 import { createSocket, type Socket as Datagram } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
-import { SpecError } from '@ns/libc';
+import { rollBack, SpecError } from '@ns/libc';
 import {
   type Answer,
   decode,
@@ -87,8 +87,7 @@ export class Resolver implements AsyncDisposable {
     try {
       for (const address of options.listen) await resolver.#listen(address);
     } catch (error) {
-      await resolver.close();
-      throw error;
+      throw await rollBack(error, () => resolver.close());
     }
     return resolver;
   }
