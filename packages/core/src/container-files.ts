@@ -41,6 +41,8 @@ export interface ContainerOverlay {
   readonly userxattr: boolean;
   /** Its upper in the scratch, when it is there. */
   readonly scratchName: string | undefined;
+  /** Nobody writes to it: it has the places of mounts, and nothing else. */
+  readonly readonly: boolean;
   /** Owners as the container sees them, of those in `upper`; undefined when they are the same. */
   readonly inside: MapOwner | undefined;
   readonly idMaps: ContainerDesign['namespaces']['idMaps'];
@@ -122,6 +124,7 @@ function overlaysOf(
           layers: [{ directory: here(upper), mapOwner: inside }, ...lower],
           userxattr: step.options.userxattr === true,
           scratchName,
+          readonly: root.writable === 'none',
           inside,
           idMaps: namespaces.idMaps,
           lowerInside,
@@ -231,7 +234,7 @@ export function commitContainer(overlays: readonly ContainerOverlay[], store: st
 }
 
 /** Upper layers that another scratch begins with. */
-export type FirstFiles = Pick<ContainerOverlay, 'upper' | 'scratchName' | 'inside' | 'idMaps'>;
+export type FirstFiles = Pick<ContainerOverlay, 'upper' | 'scratchName' | 'readonly' | 'inside' | 'idMaps'>;
 
 /**
  * Puts a copy of all changes into another container's scratch.

@@ -22,11 +22,12 @@ export function forkScratch(
   files: readonly FirstFiles[],
 ): Promise<Scratch> {
   const root = resolveRoot(spec);
-  if (
-    root.writable === 'none' ||
-    root.writable === 'direct' ||
-    (typeof root.writable === 'object' && 'upper' in root.writable)
-  )
+  const { writable } = root;
+  const hasNoPlace =
+    writable === 'none'
+      ? files.some(({ readonly }) => !readonly)
+      : writable === 'direct' || (typeof writable === 'object' && 'upper' in writable);
+  if (hasNoPlace)
     throw new SpecError('writable', "'tmpfs' or { tmpfs: size }, for the files it begins with", spec.writable);
   const idMaps = resolveIdMaps(spec, ids);
   if (process.geteuid!() !== 0) {

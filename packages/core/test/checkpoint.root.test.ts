@@ -233,6 +233,31 @@ function restoring(): string[] {
   });
 }
 
+test('a read-only root that lacks the places of its mounts has them when it is restored', async () => {
+  await leavesNothing(async () => {
+    const first = await startCounter({
+      writable: 'none',
+      mounts: [
+        { type: 'tmpfs', target: '/tmp', options: ['mode=1777'] },
+        { type: 'tmpfs', target: '/no/such/place', options: ['mode=1777'] },
+      ],
+    });
+    await first.exec('touch', ['/no/such/place/file'], { check: true });
+    const before = mounts(first);
+    await first.checkpoint({ directory: join(place, 'one') });
+    const counted = numbers((await first.wait()).stdout).at(-1)!;
+    await first.remove();
+
+    const second = await Container.restore({ directory: join(place, 'one') });
+    expect(mounts(second)).toEqual(before);
+    await output(second, new RegExp(`^${counted + 3}$`, 'm'));
+    const { stdout } = await second.exec('sh', ['-c', 'ls /no/such/place; touch /no/such/other 2>&1']);
+    expect(stdout).toMatch(/^file\n.*Read-only file system\n$/);
+    expect((await stopCounting(second)).exitCode).toBe(7);
+    await second.remove();
+  });
+}, 240_000);
+
 test('what CRIU refuses goes on as before, with the reason in the error', async () => {
   const directory = join(place, 'checkpoint');
   await using locked = await Container.create({

@@ -217,6 +217,16 @@ test('a fork needs a place for the files it begins with', async () => {
   });
 });
 
+test('one that cannot be written to has a fork, also where places of mounts were made in it', async () => {
+  const mounts = [{ type: 'tmpfs', target: '/no/such/place' }] as const;
+  await using container = await Container.create({ command: ['sleep', 'infinity'], writable: 'none', mounts });
+  const [fork] = await container.fork(1);
+  await using made = fork!;
+  await made.start();
+  const { stderr } = await made.exec('touch', ['/no/such/place/file', '/no/such/other']);
+  expect(stderr).toMatch(/^touch: .*\/no\/such\/other.*: Read-only file system\n$/);
+});
+
 test('what is in no layer of its own cannot be kept as one', async () => {
   await using container = await Container.create(sleeping({ writable: 'none' }));
   await expect(async () => container.commit(join(dir, 'none'))).rejects.toMatchObject({ code: 'ERR_NS_NO_LAYER' });

@@ -4,8 +4,10 @@ import { type Launched, openStage, type StandardStreams, type Step } from '@ns/l
 import { O, type OwnedFd, open, pidfdOpen, pipe, ResourceStack } from '@ns/libc';
 import { createMount } from '@ns/mounts';
 import { NetNamespace } from '@ns/netns';
+import type { FirstFiles } from '../container-files.ts';
 import type { Host } from '../host.ts';
 import type { ContainerDesign } from '../plan/container-plan.ts';
+import { resolveRoot } from '../rootfs.ts';
 import type { ContainerSpec } from '../types.ts';
 import { type Checkpoint, places, readCheckpoint } from './checkpoint-directory.ts';
 import { CheckpointError } from './checkpoint-error.ts';
@@ -45,11 +47,13 @@ export class Restoration implements Disposable {
   }
 
   /** Its upper layers. */
-  get files(): { upper: string; scratchName: string; inside: undefined; idMaps: undefined }[] {
+  get files(): FirstFiles[] {
     const { files } = places(this.#directory);
+    const readonly = resolveRoot(this.spec).writable === 'none';
     return this.checkpoint.layers.map((scratchName) => ({
       upper: join(files, `${scratchName}.upper`),
       scratchName,
+      readonly,
       inside: undefined,
       idMaps: undefined,
     }));
