@@ -1,6 +1,7 @@
 import { SIGNALS } from '@ns/launch';
 import type { ContainerLife } from './container-life.ts';
 import { cgroupOf, processIds, signalProcess } from './container-processes.ts';
+import { ownTurn } from './own-turn.ts';
 
 /* How a container is started, held still and ended. Each call is carried through, whoever waits for it. */
 
@@ -54,6 +55,13 @@ export async function stopContainer(
   const timer = setTimeout(() => run.launched.kill(), timeout);
   await life.end(run);
   clearTimeout(timer);
+}
+
+/** Settles when it runs again, or is ready. */
+export async function restartContainer(life: ContainerLife, options: StopOptions): Promise<void> {
+  await stopContainer(life, options);
+  await ownTurn('making');
+  await startContainer(life);
 }
 
 /** Settles when every process is held still. */

@@ -141,7 +141,7 @@ export class ContainerLife {
    */
   async create(beginning: Beginning = {}): Promise<void> {
     // Here nobody knows of it yet: between later steps others would find it half made.
-    await ownTurn();
+    await ownTurn('making');
     this.#record.claimName();
     try {
       stateDirectory('containers', this.id);

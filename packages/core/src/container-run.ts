@@ -169,7 +169,7 @@ export class ContainerRun implements RunHandle {
   async #supervise(output: CapturedOutput, collected: Promise<unknown>, startedAt: number): Promise<Result> {
     const exit = await this.launched.exited;
     // As if we had heard of it that much later: of what it leaves nothing has been looked at yet.
-    await ownTurn();
+    await ownTurn('clearing up');
     const { oom, usage } = readAccounts(exit, this.#payload);
     const total = await this.#release();
     if (this.streams instanceof LogFiles) await this.streams.finish();

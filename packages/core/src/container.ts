@@ -10,6 +10,7 @@ import {
   killContainer,
   pauseContainer,
   removeContainer,
+  restartContainer,
   resumeContainer,
   type StopOptions,
   startContainer,
@@ -47,6 +48,7 @@ import type { WriteLimit } from './kept-writes.ts';
 import type { LogEntry, LogOptions } from './log-buffer.ts';
 import type { MountSpec } from './mount-spec.ts';
 import { type ContainerPort, liveNetworks, portsOf } from './network/live-networks.ts';
+import { ownTurn } from './own-turn.ts';
 import {
   interruptibly,
   interruptiblyEach,
@@ -156,6 +158,7 @@ export class Container implements AsyncDisposable {
   static async get(idOrName: string, patience: Patience = {}): Promise<Container> {
     const letGo = (container: Container) => container[Symbol.asyncDispose]();
     const find = async () => {
+      await ownTurn();
       const state = findState(idOrName);
       const container = new Container(state.spec, state);
       await container.#life.adopt(state);
@@ -167,7 +170,7 @@ export class Container implements AsyncDisposable {
   /** Containers of this state root, whoever made them. */
   static async list(filter: ContainerFilter = {}, patience: Patience = {}): Promise<ContainerInfo[]> {
     checkCall('list', filter);
-    return patiently('listing containers', checkCall('patience', patience), async () => listContainers(filter));
+    return patientlyInTurn('listing containers', checkCall('patience', patience), async () => listContainers(filter));
   }
 
   /** What a container with this specification would be, without making it. Needs no privileges. */
@@ -279,7 +282,7 @@ export class Container implements AsyncDisposable {
   async kill(signal: NodeJS.Signals = 'SIGKILL', options: { all?: boolean } & Patience = {}): Promise<void> {
     checkCall('signal', { signal });
     const { all = false, ...patience } = checkCall('kill', options);
-    return patiently('killing', patience, () => killContainer(this.#life, signal, { all }));
+    return patientlyInTurn('killing', patience, () => killContainer(this.#life, signal, { all }));
   }
 
   /**
@@ -295,10 +298,7 @@ export class Container implements AsyncDisposable {
   /** Stops and starts it again, with the files it had. Once begun it is carried through, also for who lost patience. */
   async restart(options: StopOptions = {}, patience: Patience = {}): Promise<void> {
     checkCall('restart', options);
-    return patientlyInTurn('restarting', checkCall('patience', patience), async () => {
-      await stopContainer(this.#life, options);
-      await startContainer(this.#life);
-    });
+    return patientlyInTurn('restarting', checkCall('patience', patience), () => restartContainer(this.#life, options));
   }
 
   /** Holds every process still. Who loses patience may find it paused a moment later. */
@@ -338,6 +338,7 @@ export class Container implements AsyncDisposable {
   async rename(name: string): Promise<void> {
     checkCall('rename', { name });
     validateSpec({ ...this.#life.spec, name });
+    await ownTurn();
     if (name === this.name) return;
     claimName(name, this.id);
     // When it was removed meanwhile, that is the one to free.

@@ -95,7 +95,7 @@ export class ExecCgroups implements AsyncDisposable {
 async function removeInOwnTurn(making: Promise<Cgroup>, before: () => void): Promise<void> {
   // Whoever has waited for the command and goes on at once comes first.
   await delay(1);
-  await ownTurn();
+  await ownTurn('clearing up');
   before();
   try {
     await using _ = await making;

@@ -62,7 +62,7 @@ export class PooledSandbox implements AsyncDisposable {
 
   /** @internal */
   static async make(template: ContainerSpec): Promise<PooledSandbox> {
-    await ownTurn();
+    await ownTurn('making');
     const id = newId();
     const resources = needsResources(template) ? await acquireResources(id, template) : noResources;
     const streams = new StandardStreams(['pipe', 'pipe', 'pipe'], { forCollecting: true });

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { Network, run } from '@ns/core';
+import { Container, Network, run } from '@ns/core';
 import { needs, notRoot } from '@ns/testing';
 import { useOwnHost } from './network-host.ts';
 
@@ -23,3 +23,22 @@ test(`${CROWD} containers on one network start and stop at once, and leave nothi
   const table = execFileSync('nft', ['list', 'map', 'inet', 'ns', 'publish4'], { encoding: 'utf8' });
   expect(table).not.toContain('elements');
 }, 90_000);
+
+test('of containers that end at once each is cleared up after in a turn of the event loop of its own', async () => {
+  await using network = await Network.create({ name: 'crowd', dns: [] });
+  const spec = { command: ['sleep', '600'], network, stopSignal: 'SIGKILL' } as const;
+  const containers = await Promise.all(Array.from({ length: 32 }, () => Container.create(spec)));
+  await Promise.all(containers.map((container) => container.start()));
+  let turn = 0;
+  let counting = setImmediate(function count() {
+    turn++;
+    counting = setImmediate(count);
+  });
+  const turns = new Set<number>();
+  for (const container of containers) container.on('exit', () => turns.add(turn));
+  await Promise.all(containers.map((container) => container.restart()));
+  clearImmediate(counting);
+  // What the kernel is still busy with, some wait for, and hear of it together.
+  expect(turns.size).toBeGreaterThan((containers.length * 3) / 4);
+  await Promise.all(containers.map((container) => container.remove({ force: true })));
+}, 60_000);

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually, needs, notRoot } from '@ns/testing';
-import { Container, Network, type Patience, Pool, probe, prune, Volume } from '../src/index.ts';
+import { Container, Network, type Patience, Pool, probe, prune, Volume, Wait } from '../src/index.ts';
 import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
 
 /* Calls that may take long, and callers who do not wait that long. */
@@ -178,7 +178,10 @@ rootTest('a pool that takes too long to make is gone', async () => {
 });
 
 rootTest('stop: the program is ended all the same', async () => {
-  await using container = await Container.create({ command: ['sh', '-c', 'trap "" TERM; echo up; sleep 600'] });
+  await using container = await Container.create({
+    command: ['sh', '-c', 'trap "" TERM; echo up; sleep 600'],
+    wait: Wait.log('up'),
+  });
   await container.start();
   const ended = container.wait();
   await expect(container.stop({ timeout: 200 }, { timeout: 20 })).rejects.toMatchObject({ code: 'ERR_NS_TIMEOUT' });

@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { linkPayload, NetlinkSocket, RTM, RTNLGRP } from '@ns/netlink';
 import { address, BridgeNetwork, Firewall, link, NetNamespace } from '@ns/netns';
 import { needs, notRoot } from '@ns/testing';
 import { client, inside, ResourceStack, serve, TCP_CLIENT, TCP_SERVER } from './scene.ts';
@@ -171,6 +172,33 @@ rootTest(
     expect(inside(all[0]!, 'ping', '-c1', '-W2', endpoints[99]!.address!)).toMatch(/1 received/);
   },
   120_000,
+);
+
+rootTest(
+  'links of those who leave at once are removed together',
+  async () => {
+    await using scope = new ResourceStack();
+    const { stateRoot, host, make } = await world(scope);
+    await using network = await BridgeNetwork.create({ name: 'crowd', netns: host, stateRoot, upstreams: [] });
+    const owners = Array.from({ length: 8 }, (_, index) => `c${index}`);
+    for (const owner of owners) await network.connect({ owner, netns: await make() });
+    const hostLinks = (await network.endpoints()).map(({ hostLink }) => hostLink);
+    const stop = new AbortController();
+    using socket = NetlinkSocket.open({ namespaceFd: host.fd, groups: [RTNLGRP.LINK] });
+    await link.remove(hostLinks[3]!, { netns: host });
+    await Promise.all(owners.map((owner) => network.disconnect(owner)));
+    setTimeout(() => stop.abort(), 100);
+    const groups = new Set<number | undefined>();
+    for await (const { type, payload } of socket.events({ signal: stop.signal })) {
+      if (type === RTM.NEWLINK) groups.add(linkPayload().decode(payload).attributes.group);
+    }
+    // The first goes alone, the others in a group of their own.
+    expect([...groups].filter((group) => group !== 0 && group !== undefined)).toHaveLength(1);
+    const links = await link.list({ netns: host });
+    expect(links.filter(({ name }) => hostLinks.includes(name))).toEqual([]);
+    expect(await network.endpoints()).toEqual([]);
+  },
+  30_000,
 );
 
 rootTest(

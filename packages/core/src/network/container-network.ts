@@ -9,6 +9,7 @@ import {
   type RefusedConnection,
   sysctl,
 } from '@ns/netns';
+import { ownTurn } from '../own-turn.ts';
 import type { PlacedFile } from '../plan/root-steps.ts';
 import { resolveSysctls } from '../sysctls.ts';
 import type { ContainerSpec } from '../types.ts';
@@ -157,7 +158,9 @@ export class ContainerNetwork implements AsyncDisposable {
     const connection = this.#connections.get(name);
     if (!connection) return;
     this.#connections.delete(name);
-    await link.remove(connection.endpoint.link, { netns: this.#netns, ifMissing: 'ignore' });
+    // Where there is another end on the host, the network removes that, and this one with it.
+    if (connection.endpoint.hostLink === '')
+      await link.remove(connection.endpoint.link, { netns: this.#netns, ifMissing: 'ignore' });
     await this.#release(connection);
     await this.#refreshNames();
   }
@@ -195,6 +198,8 @@ export class ContainerNetwork implements AsyncDisposable {
     this.#connections.clear();
     const failures: unknown[] = [];
     for (const connection of connections) await this.#release(connection).catch((error) => failures.push(error));
+    // Links of many are gone at the same moment.
+    if (connections.length > 0) await ownTurn('clearing up');
     this.#netns.close();
     unmarkOwner(this.#id);
     if (failures.length > 0) throw new AggregateError(failures, 'a network could not be left');

@@ -198,7 +198,8 @@ export class Network implements AsyncDisposable {
       const containers = (await network.backend.endpoints()).map(({ owner }) => owner);
       if (containers.length > 0) throw new NetworkInUseError(this.name, containers);
     } else {
-      for (const { owner } of await network.backend.endpoints()) await liveNetworks.get(owner)?.disconnect(this.name);
+      const owners = (await network.backend.endpoints()).map(({ owner }) => owner);
+      await Promise.all(owners.map((owner) => liveNetworks.get(owner)?.disconnect(this.name)));
     }
     await network.remove();
     await this.#hold.release();

@@ -115,6 +115,11 @@ export async function setTxQueueLength(link: LinkReference, packets: number, opt
   );
 }
 
+/** The request that puts a link into a group, of which all can be changed or removed at once. */
+export function groupRequest(link: LinkReference, group: number): NetlinkRequest {
+  return change(link, `put ${describeLink(link)} into group ${group}`, { attributes: { group } });
+}
+
 /** Makes a link a port of a master (a bridge). `null` takes it out. */
 export async function setMaster(
   link: LinkReference,

@@ -303,7 +303,7 @@ export class BridgeNetwork implements AsyncDisposable {
   async #tearDown(): Promise<void> {
     const { name, bridge } = this.record;
     await this.#state.write({ ...this.record, stage: 'removing' });
-    for (const { owner } of await this.endpoints()) await this.disconnect(owner);
+    await Promise.all((await this.endpoints()).map(({ owner }) => this.disconnect(owner)));
     await this.#policies.stop(this.record);
     await this.close();
     using firewall = await Firewall.open({ netns: this.#netns });

@@ -1,6 +1,7 @@
 import { NetlinkError, type NetlinkSocket } from '@ns/netlink';
 import type { AddressPool } from '../ipam/address-pool.ts';
 import { indexOf } from '../link/link.ts';
+import { LinkRemover } from '../link/link-remover.ts';
 import { type NetnsReference, openSocket } from '../namespace-reference.ts';
 import type { NetNamespace } from '../net-namespace.ts';
 import type { Endpoint, NetworkRecord } from './network-state.ts';
@@ -11,6 +12,7 @@ export class BridgeSide {
   readonly #netns: NetnsReference | undefined;
   readonly #record: NetworkRecord;
   readonly #pools: readonly AddressPool[];
+  readonly #remover: LinkRemover;
   #socket: NetlinkSocket | undefined;
   #bridgeIndex: number | undefined;
 
@@ -18,6 +20,7 @@ export class BridgeSide {
     this.#netns = netns;
     this.#record = record;
     this.#pools = pools;
+    this.#remover = new LinkRemover(netns);
   }
 
   /** Makes a container's link. @throws LinkNameTakenError */
@@ -38,6 +41,11 @@ export class BridgeSide {
       if (this.#bridgeIndex === known) throw error;
       plug(this.#bridgeIndex);
     }
+  }
+
+  /** Removes a container's link, both ends of it. Idempotent. */
+  unplug({ hostLink }: Endpoint): Promise<void> {
+    return this.#remover.remove(hostLink);
   }
 
   /** Idempotent. */

@@ -4,7 +4,6 @@ import type { EgressOptions } from '../egress/egress-rule.ts';
 import { checkEgress } from '../egress/policy-rules.ts';
 import type { Firewall } from '../firewall/firewall.ts';
 import type { AddressPool } from '../ipam/address-pool.ts';
-import { remove as removeLink } from '../link/change.ts';
 import type { NetnsReference } from '../namespace-reference.ts';
 import { NetNamespace } from '../net-namespace.ts';
 import { parsePortSpec } from '../ports/port-spec.ts';
@@ -135,7 +134,7 @@ export class NetworkEndpoints {
     if (published) await published.close();
     // Ports that another process published.
     else if (endpoint && endpoint.ports.length > 0) this.#firewall.unpublish(portsInForce(this.#firewall, endpoint));
-    if (endpoint) await removeLink(endpoint.hostLink, { netns: this.#firewall.netns, ifMissing: 'ignore' });
+    if (endpoint) await this.#bridge.unplug(endpoint);
     if (endpoint && isPoliced(endpoint)) await this.#policies.remove(endpoint);
     for (const pool of this.#pools) {
       const address = pool.subnet.family === 'inet' ? endpoint?.address : endpoint?.address6;
@@ -143,7 +142,7 @@ export class NetworkEndpoints {
       if (address === undefined) pool.releaseOwner(owner);
       else pool.release(address);
     }
-    await this.#state.removeEndpoint(this.#record.name, owner);
+    this.#state.removeEndpoint(this.#record.name, owner);
   }
 
   /** Disconnects owners that are gone; returns them. */
@@ -154,7 +153,7 @@ export class NetworkEndpoints {
     ]);
     const gone: string[] = [];
     for (const owner of owners) if (await isGone(owner)) gone.push(owner);
-    for (const owner of gone) await this.disconnect(owner);
+    await Promise.all(gone.map((owner) => this.disconnect(owner)));
     this.#state.removeDrafts(this.#record.name);
     return gone;
   }

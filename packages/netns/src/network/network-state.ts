@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
-import { existsSync, statSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { existsSync, rmSync, statSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EgressOptions } from '../egress/egress-rule.ts';
 import { withDirectoryLock } from '../file-lock.ts';
@@ -118,8 +118,8 @@ export class NetworkState {
     writeJsonSync(join(this.#root, 'networks', checkStateName(name), endpointFile(endpoint.owner)), endpoint);
   }
 
-  async removeEndpoint(name: string, owner: string): Promise<void> {
-    await rm(join(this.#directory(name), endpointFile(owner)), { force: true });
+  removeEndpoint(name: string, owner: string): void {
+    rmSync(join(this.#root, 'networks', checkStateName(name), endpointFile(owner)), { force: true });
   }
 
   /** Tells whether records of a network may have changed: writing one takes a rename, which touches the directory. */
