@@ -23,14 +23,14 @@ export interface ProgramOptions {
 }
 
 /**
- * A file of `programs/` for Node processes of their own. It is bundled with the library into a directory that any user
- * of the machine can read: this checkout may be in somebody's home.
+ * A program for Node processes of their own, from a file of `programs/` or from its text. It is bundled with the library
+ * into a directory that any user of the machine can read: this checkout may be in somebody's home.
  */
 export class NodeProgram implements Disposable {
   readonly #directory: string;
   readonly #file: string;
 
-  constructor(name: string) {
+  constructor(name: string, text?: string) {
     this.#directory = mkdtempSync(join(tmpdir(), 'core-test-'));
     chmodSync(this.#directory, 0o755);
     this.#file = join(this.#directory, `${name}.mjs`);
@@ -38,11 +38,15 @@ export class NodeProgram implements Disposable {
     // Packages in CommonJS ask for Node's modules with require.
     const banner = `import{createRequire}from'node:module';const require=createRequire(import.meta.url);`;
     const options = ['bundle', 'platform=node', 'format=esm', 'target=node20', 'external:koffi', `banner:js=${banner}`];
-    execFileSync(resolve('esbuild/bin/esbuild'), [
-      fileURLToPath(new URL(`programs/${name}.ts`, import.meta.url)),
-      `--outfile=${this.#file}`,
-      ...[...options, 'conditions=@ns/source', 'log-level=error'].map((option) => `--${option}`),
-    ]);
+    const args = [...options, 'conditions=@ns/source', 'log-level=error', `outfile=${this.#file}`];
+    execFileSync(
+      resolve('esbuild/bin/esbuild'),
+      [
+        ...(text === undefined ? [fileURLToPath(new URL(`programs/${name}.ts`, import.meta.url))] : ['--loader=ts']),
+        ...args.map((option) => `--${option}`),
+      ],
+      { cwd: dirname(fileURLToPath(import.meta.url)), input: text },
+    );
     this.#installKoffi(dirname(resolve('koffi')));
   }
 
