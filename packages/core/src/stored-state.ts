@@ -1,4 +1,5 @@
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { hasCode, UnavailableError } from '@ns/libc';
 import * as v from 'valibot';
 import type { ContainerState } from './container-state.ts';
 
@@ -42,6 +43,7 @@ const schema = v.looseObject({
  *
  * @param id - whose it has to be
  * @returns undefined where there is none that we understand: of a newer version, or what a crash or somebody else left
+ * @throws UnavailableError when this process can open no more files
  */
 export function readStoredState(path: string, id: string): ContainerState | undefined {
   let state = readJson(path);
@@ -72,7 +74,14 @@ function readJson(path: string): unknown {
     } finally {
       closeSync(fd);
     }
-  } catch {
+  } catch (error) {
+    // What cannot be looked at now is there all the same.
+    if (hasCode(error, 'EMFILE', 'ENFILE', 'ENOMEM'))
+      throw new UnavailableError(
+        'another open file',
+        `${path} could not be read: ${(error as Error).message}`,
+        'Raise RLIMIT_NOFILE of this process, or close what is not needed',
+      );
     return undefined;
   }
 }

@@ -68,16 +68,22 @@ export function removeOptions(name: string): void {
 }
 
 export function storedNames(): string[] {
+  return namesIn(join(stateRoot(), 'network-options'))
+    .flatMap((file) => (file.endsWith(SUFFIX) ? [file.slice(0, -SUFFIX.length)] : []))
+    .sort();
+}
+
+function namesIn(directory: string): string[] {
   try {
-    return readdirSync(join(stateRoot(), 'network-options'))
-      .flatMap((file) => (file.endsWith(SUFFIX) ? [file.slice(0, -SUFFIX.length)] : []))
-      .sort();
+    return readdirSync(directory);
   } catch {
     return [];
   }
 }
 
 const SUFFIX = '.json';
+/** Without a start time it is of a version before: its writer counts as dead. */
+const DRAFT = /\.json\.(\d+)(?:\.(\d+))?$/;
 
 function path(name: string): string {
   return join(stateRoot(), 'network-options', `${name}${SUFFIX}`);
@@ -91,8 +97,19 @@ function read(name: string): Stored | undefined {
   }
 }
 
+/** Removes drafts whose writer has died. */
+export function removeDrafts(): void {
+  const directory = join(stateRoot(), 'network-options');
+  for (const file of namesIn(directory)) {
+    const [, pid, startTime] = DRAFT.exec(file) ?? [];
+    if (pid && !isAlive({ pid: Number(pid), startTime: Number(startTime) }))
+      rmSync(join(directory, file), { force: true });
+  }
+}
+
 function write(stored: Stored): void {
-  const draft = `${path(stored.name)}.${process.pid}`;
+  const { pid, startTime } = identifySelf();
+  const draft = `${path(stored.name)}.${pid}.${startTime}`;
   writeFileSync(draft, JSON.stringify(stored), { mode: 0o600 });
   renameSync(draft, path(stored.name));
 }

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { hasCode } from '@ns/libc';
 import { stateRoot } from '../state-root.ts';
-import { readOptions, storedNames, takeOver } from './network-store.ts';
+import { readOptions, removeDrafts, storedNames, takeOver } from './network-store.ts';
 import { goneOwners, unmarkOwner } from './owner-mark.ts';
 
 /** What {@link pruneNetworks} removed. */
@@ -19,6 +19,7 @@ export const ownerLabel = 'ns.container';
 
 /** Removes what containers that are gone have left: links, addresses, ports, and networks that were theirs alone. */
 export async function pruneNetworks(): Promise<PrunedNetworks> {
+  removeDrafts();
   const names = storedNames();
   const { holdNetwork, forgetNetwork, pruneUnfinishedNetworks } = await import('./opened-networks.ts');
   const networks = names.length > 0 ? await pruneUnfinishedNetworks() : [];
