@@ -1,6 +1,7 @@
+import { subscribe } from 'node:diagnostics_channel';
 import { existsSync, readFileSync } from 'node:fs';
-import { isMainThread } from 'node:worker_threads';
-import { readProcessStat, SYS, syscall, WNOHANG } from '@ns/libc';
+import { isMainThread, type Worker } from 'node:worker_threads';
+import { pidfdOpen, readProcessStat, SYS, syscall, WNOHANG, watchFd } from '@ns/libc';
 import { childrenOfEndedWorkers } from './child-table.ts';
 
 /** The name of a helper process that is a child of this thread: `ns-monitor`, of a worker `ns-monitor/w`. */
@@ -8,16 +9,44 @@ export function helperName(name: string): string {
   return isMainThread ? name : `${name}/w`;
 }
 
+/* Only the process itself can wait for its children, and of a terminated worker no code of ours runs any more: the thread that
+   made the worker does it, if this library is loaded there. */
+subscribe('worker_threads', (message) => {
+  (message as { worker: Worker }).worker.once('exit', reapAsTheyEnd);
+});
+
+/** The processes of a worker end a little after it. */
+function reapAsTheyEnd(): void {
+  reapOrphans();
+  for (const { pids } of childrenOfEndedWorkers(isThread)) for (const pid of pids.keys()) reapWhenEnded(pid);
+}
+
+function reapWhenEnded(pid: number): void {
+  try {
+    const pidfd = pidfdOpen(pid);
+    const watch = watchFd(pidfd.fd, { readable: true }, () => {
+      watch.close();
+      pidfd.close();
+      reapOrphans();
+    });
+    watch.unref();
+  } catch {
+    // Out of descriptors, or somebody else has waited for it.
+  }
+}
+
+const isThread = (thread: number) => existsSync(`/proc/self/task/${thread}`);
+
 /**
- * Waits for what terminated worker threads have left to the main thread: whoever starts processes next does so. Does nothing
- * where the kernel does not list children.
+ * Waits for what terminated worker threads have left to the main thread: whoever starts processes next does so, too. Does
+ * nothing where the kernel does not list children.
  */
 export function reapOrphans(): void {
   const children = childrenOfMainThread();
   // Looking for what workers have left takes a while, and mostly nothing has ended.
   const ended = children.filter((pid) => readProcessStat(pid)?.state === 'Z');
   if (ended.length === 0) return;
-  for (const { pids, release } of childrenOfEndedWorkers((thread) => existsSync(`/proc/self/task/${thread}`))) {
+  for (const { pids, release } of childrenOfEndedWorkers(isThread)) {
     for (const pid of ended) if (pids.has(pid)) syscall(SYS.wait4, pid, pids.get(pid)!, WNOHANG, 0);
     if (isMainThread && !children.some((pid) => pids.has(pid) && existsSync(`/proc/${pid}`))) release();
   }

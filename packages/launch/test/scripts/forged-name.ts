@@ -14,6 +14,8 @@ const tables = () => readFileSync('/proc/self/maps', 'utf8').split('memfd:ns-chi
 
 if (isMainThread) {
   const worker = new Worker(process.argv[1]!);
+  // As if this thread had not loaded the library.
+  worker.removeAllListeners('exit');
   await once(worker, 'message');
   const [ofWorker, table] = [children().length, tables()];
   await worker.terminate();

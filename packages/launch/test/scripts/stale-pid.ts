@@ -13,6 +13,8 @@ const children = () => processEntries().filter(({ parent }) => parent === proces
 
 if (isMainThread) {
   const worker = new Worker(process.argv[1]!);
+  // As if this thread had not loaded the library.
+  worker.removeAllListeners('exit');
   await once(worker, 'message');
   const child = spawn('sh', ['-c', 'trap "exit 7" USR1; while :; do sleep 0.05; done'], { stdio: 'ignore' });
   const heard = once(child, 'exit');
