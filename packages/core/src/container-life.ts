@@ -85,7 +85,7 @@ export class ContainerLife {
       if (this.#isEnding) return 'stopped';
       return isFrozen(this.#run?.cgroup) ? 'paused' : 'running';
     }
-    if (this.#status === 'stopped' && !this.#record.read()) this.#status = 'removed';
+    if (this.#status === 'stopped' && this.#record.isGone) this.#status = 'removed';
     return this.#status;
   }
 
@@ -142,7 +142,7 @@ export class ContainerLife {
   async create(beginning: Beginning = {}): Promise<void> {
     // Here nobody knows of it yet: between later steps others would find it half made.
     await ownTurn('making');
-    this.#record.claimName();
+    this.#record.claim();
     try {
       stateDirectory('containers', this.id);
       await this.#resources.acquire(this.id, this.spec);
@@ -241,6 +241,11 @@ export class ContainerLife {
   /** These fields of the specification are others from now on. */
   respecify(change: (spec: StoredSpec) => StoredSpec): void {
     if (!this.#record.respecify(change)) this.#status = 'removed';
+  }
+
+  /** It is called by a name that was taken for it. */
+  called(name: Disposable): void {
+    this.#record.called(name);
   }
 
   setStatus(status: ContainerStatus, result?: Result): void {
@@ -368,7 +373,7 @@ export class ContainerLife {
     }
     // It may have run to its end by now.
     if (this.isAlive) this.setStatus('running');
-    if (this.#record.read() === undefined) await this.#endRemoved();
+    if (this.#record.isGone) await this.#endRemoved();
     this.events.emit({ type: 'start', pid: run.launched.pid! });
     if (this.isAlive) this.supervision.began();
     traceOnly('exit', this.trace, () => run.result);
@@ -379,7 +384,7 @@ export class ContainerLife {
     await this.#prepare().catch((error) => {
       failure = error;
     });
-    if (this.#record.read() === undefined) await this.#endRemoved();
+    if (this.#record.isGone) await this.#endRemoved();
     if (failure) throw failure;
   }
 
@@ -402,6 +407,7 @@ export class ContainerLife {
     this.#run = run;
     liveNetworks.get(id)?.began(run.launched.pid!, (refused) => this.events.emit({ type: 'egress', ...refused }));
     this.#writeCreated();
+    if (isDetachable(this.spec)) run.outlivesUs();
     this.#unwatch = watchContainerCgroup(run.cgroup, this.spec, (event) => this.events.emit(event));
     this.#follow(run);
   }
@@ -414,7 +420,7 @@ export class ContainerLife {
         if (this.#run === run) this.#ended(result);
         this.events.emit({ type: 'exit', result });
         // By whomever, perhaps in another process: what is stopped or removed stays so.
-        if (this.#record.read()?.stopRequested !== false) void this.supervision.holdBack();
+        if (this.#record.rests) void this.supervision.holdBack();
         this.supervision.ended(result);
         // Nobody waits for it. Ids that cannot be given back now are free when this process has ended.
         if (this.#status === 'removed') this.forget().catch(() => {});

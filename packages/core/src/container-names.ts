@@ -1,5 +1,6 @@
 import { readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { entrust } from '@ns/launch';
 import { isAlive, NsError } from '@ns/libc';
 import { isAbandoned, readStates } from './container-state.ts';
 import { identifySelf } from './process-identity.ts';
@@ -12,21 +13,24 @@ export function nameLink(name: string): string {
 }
 
 /**
- * Takes a name for a container.
+ * Takes a name for a container. When this thread dies it is free again, until the result is disposed of: then others know by
+ * its state whose it is, or it was released.
  *
  * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
  */
-export function claimName(name: string, id: string): void {
+export function claimName(name: string, id: string): Disposable {
   const self = identifySelf();
   // Two who find the same dead claim would each take away the other's new one.
-  withStateLock(stateDirectory('names'), () => {
+  return withStateLock(stateDirectory('names'), () => {
     if (isTaken(name)) {
       throw new NsError('ERR_NS_CONTAINER_EXISTS', `a container named ${name} exists`, {
         hint: 'Remove it first, or take another name',
       });
     }
+    const entrusted = entrust({ files: [nameLink(name)] });
     rmSync(nameLink(name), { force: true });
     symlinkSync(`${id}:${self.pid}:${self.startTime}`, nameLink(name));
+    return entrusted;
   });
 }
 

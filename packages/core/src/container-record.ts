@@ -1,4 +1,6 @@
+import { entrust } from '@ns/launch';
 import type { ProcessIdentity } from '@ns/libc';
+import { recordBelongings } from './belongings.ts';
 import { claimName, releaseName } from './container-names.ts';
 import {
   type ContainerState,
@@ -21,6 +23,9 @@ export class ContainerRecord {
   readonly createdAt: Date;
   readonly #owner: ProcessIdentity;
   #spec: ContainerSpec;
+  /** What goes when we die: of one that another process made, nothing. */
+  #entrusted: Disposable | undefined;
+  #name: Disposable | undefined;
 
   constructor(spec: ContainerSpec, found?: ContainerState) {
     this.id = found?.id ?? newId();
@@ -38,10 +43,33 @@ export class ContainerRecord {
     return readState(this.id);
   }
 
-  /** @throws NsError `ERR_NS_CONTAINER_EXISTS`: its name is taken */
-  claimName(): void {
+  /**
+   * What will be kept of it goes when we die; takes its name.
+   *
+   * @throws NsError `ERR_NS_CONTAINER_EXISTS`: its name is taken
+   */
+  claim(): void {
     const { name } = this.#spec;
-    if (name !== undefined) claimName(name, this.id);
+    if (name !== undefined) this.#name = claimName(name, this.id);
+    this.#entrusted = entrust(recordBelongings(this.id, this.#spec));
+  }
+
+  /** It is called by this name now. */
+  called(name: Disposable): void {
+    this.#name?.[Symbol.dispose]();
+    this.#name = name;
+    // Others know it by its state, and it outlives us.
+    if (!this.#entrusted || isDetachable(this.#spec)) this.#letGo();
+  }
+
+  /** Somebody has removed it; false when that cannot be told. */
+  get isGone(): boolean {
+    return this.#ifReadable((state) => state === undefined);
+  }
+
+  /** The same, or stopped it. */
+  get rests(): boolean {
+    return this.#ifReadable((state) => state?.stopRequested !== false);
   }
 
   /** For the first time. */
@@ -62,6 +90,7 @@ export class ContainerRecord {
       spec: specToStore(this.#spec),
       ...standing,
     });
+    if (isDetachable(this.#spec)) this.#letGo();
   }
 
   /** @returns false when there is none any more: it was removed */
@@ -83,6 +112,7 @@ export class ContainerRecord {
   remove(): void {
     const name = removeState(this.id) ?? this.#spec.name;
     if (name !== undefined) releaseName(name, this.id);
+    this.#letGo();
   }
 
   /**
@@ -93,7 +123,21 @@ export class ContainerRecord {
   removeIfEnded(): ContainerState | undefined {
     const { state, name = this.#spec.name } = removeStateOfEnded(this.id);
     if (!state && name !== undefined) releaseName(name, this.id);
+    if (!state) this.#letGo();
     return state;
+  }
+
+  #ifReadable(is: (state: ContainerState | undefined) => boolean): boolean {
+    try {
+      return is(this.read());
+    } catch {
+      return false;
+    }
+  }
+
+  #letGo(): void {
+    this.#entrusted?.[Symbol.dispose]();
+    this.#name?.[Symbol.dispose]();
   }
 
   /** Others may have changed it, too. */

@@ -161,6 +161,11 @@ export class ContainerRun implements RunHandle {
     this.launched.unref();
   }
 
+  /** It is on record from now on: our death is not its end. */
+  outlivesUs(): void {
+    this.#resources.outlivesUs();
+  }
+
   /** Host ids that are its alone. */
   get ids(): IdLease | undefined {
     return this.#resources.ids;

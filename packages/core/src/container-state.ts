@@ -93,7 +93,7 @@ function replaceFile(directory: string, state: ContainerState): void {
  */
 export function removeState(id: string): string | undefined {
   const directory = containerDirectory(id);
-  const removed = containerDirectory(`${REMOVED}${id}-${process.pid}-${threadId}`);
+  const removed = removedDirectory(id);
   try {
     // At once, so that nobody who writes meanwhile brings a part of it back.
     renameSync(directory, removed);
@@ -104,6 +104,11 @@ export function removeState(id: string): string | undefined {
   const name = readStoredState(join(removed, FILE), id)?.name;
   rmSync(removed, { recursive: true, force: true });
   return name;
+}
+
+/** Where it is while this thread removes it. */
+export function removedDirectory(id: string): string {
+  return containerDirectory(`${REMOVED}${id}-${process.pid}-${threadId}`);
 }
 
 /**

@@ -340,7 +340,7 @@ export class Container implements AsyncDisposable {
     validateSpec({ ...this.#life.spec, name });
     await ownTurn();
     if (name === this.name) return;
-    claimName(name, this.id);
+    const claimed = claimName(name, this.id);
     // When it was removed meanwhile, that is the one to free.
     let free: string | undefined = name;
     this.#life.respecify((now) => {
@@ -348,7 +348,10 @@ export class Container implements AsyncDisposable {
       free = now.name;
       return { ...now, name };
     });
+    // Until it is free, it is to be freed when we die.
     if (free !== undefined) releaseName(free, this.id);
+    if (free === name) claimed[Symbol.dispose]();
+    else this.#life.called(claimed);
   }
 
   /** What it uses: once, or every `interval` ms until it ends or patience does, of which the iterator throws the reason. */

@@ -40,8 +40,10 @@ const newDirectoryMs = 60_000;
  * known by pid and start time; what belongs to a living one is left alone, and so is a detached container that has
  * ended: its result waits for somebody to ask. Anybody may call it at any time, several at once.
  *
- * A process that dies by SIGKILL leaves nothing that needs this: its monitors clear up, of all but what it was making that
- * very moment, as an empty cgroup. It is for machines that lost power, and monitors that were killed too. Once begun it is carried through, also for somebody who lost patience.
+ * Of a process that dies by SIGKILL only its containers' places in networks need this: addresses, published ports, policies,
+ * and networks that were theirs alone. The rest its monitors and its caretaker clear up, whatever it was doing. It is for
+ * machines that lost power, and helpers that were killed too. Once begun it is carried through, also for somebody who lost
+ * patience.
  *
  * @example
  * ```ts

@@ -1,6 +1,8 @@
 import type { Cgroup } from '@ns/cgroups';
+import { entrust } from '@ns/launch';
 import { AsyncResourceStack, rollBack, SyscallError, UnavailableError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
+import { runBelongings } from './belongings.ts';
 import { createContainerCgroup, isLimited } from './container-cgroup.ts';
 import { keptWritesOf, type OpenedWrites, openKeptWrites } from './kept-writes.ts';
 import { mapLayers } from './mapped-layers.ts';
@@ -22,6 +24,8 @@ export interface Resources extends AsyncDisposable {
   readonly kept: OpenedWrites | undefined;
   readonly mounts: PreparedMounts | undefined;
   readonly network: ContainerNetwork | UserContainerNetwork | undefined;
+  /** It outlives us from now on: what belongs to it stays when we die. */
+  outlivesUs(): void;
 }
 
 /** Nothing to hold: most runs. */
@@ -31,6 +35,7 @@ export const noResources: Resources = {
   kept: undefined,
   mounts: undefined,
   network: undefined,
+  outlivesUs: () => {},
   [Symbol.asyncDispose]: async () => {},
 };
 
@@ -61,6 +66,10 @@ export async function acquireResources(
 ): Promise<Resources> {
   const held = new AsyncResourceStack();
   const release = () => held[Symbol.asyncDispose]();
+  // From before the first of it is made until the last is gone.
+  const entrusted = entrust(runBelongings(id, spec, lent));
+  const outlivesUs = () => entrusted[Symbol.dispose]();
+  held.use({ [Symbol.asyncDispose]: async () => outlivesUs() });
   try {
     const cgroup = held.use(await cgroupFor(id, spec));
     const ids = lent.ids ?? held.use(wantsIdLease(spec) ? await leaseIds(id) : undefined);
@@ -73,7 +82,7 @@ export async function acquireResources(
           ? await UserContainerNetwork.prepare(id, spec)
           : undefined,
     );
-    return { cgroup, ids, kept, mounts, network, [Symbol.asyncDispose]: release };
+    return { cgroup, ids, kept, mounts, network, outlivesUs, [Symbol.asyncDispose]: release };
   } catch (error) {
     throw await rollBack(error, release);
   }

@@ -13,6 +13,9 @@ export function signalName(number: number): NodeJS.Signals | undefined {
   return names.get(number);
 }
 
+/** A control signal to our own caretaker: it is needed no longer. Of several signals the lowest is heard first. */
+export const SIGNAL_RETIRE = 49;
+
 /** A control signal to our own monitor, never to the payload: "end the container with SIGKILL". */
 export const SIGNAL_KILL_CHILD = 50;
 

@@ -18,6 +18,7 @@ import {
   WNOHANG,
   watchFd,
 } from '@ns/libc';
+import { endCaretaker } from './caretaker.ts';
 import { childEndAddress, childTable, forgetChild, releaseChildTable } from './child-table.ts';
 import { forgetInheritedState, inheritedState } from './inherited-state.ts';
 import { reapOrphans } from './orphans.ts';
@@ -155,13 +156,11 @@ export function requestProcess(fds: readonly number[]): number | undefined {
   if (++starts < 2 || losses >= MOST_LOSSES || fds.length > MOST_FDS) return undefined;
   const state = inheritedState();
   if (state === undefined) {
-    endZygote();
+    retireZygote();
     return undefined;
   }
-  if (!zygote?.isLike(state)) {
-    endZygote();
-    zygote = tryMake(state);
-  }
+  if (zygote && !zygote.isLike(state)) endZygote();
+  zygote ??= tryMake(state);
   const slot = zygote && childTable().reserve();
   if (!slot) return undefined;
   const result = zygote!.request(fds, slot);
@@ -170,7 +169,7 @@ export function requestProcess(fds: readonly number[]): number | undefined {
   // Too many requests or descriptors under way are no reason to give it up.
   if (result === -ERRNO.EPIPE || result === -ERRNO.ECONNRESET) {
     losses++;
-    endZygote();
+    retireZygote();
   }
   return undefined;
 }
@@ -179,7 +178,7 @@ export function requestProcess(fds: readonly number[]): number | undefined {
 export function rest(): void {
   idle.stop();
   starts = 0;
-  endZygote();
+  retireZygote();
   reapOrphans();
   if (isMainThread) releaseChildTable();
   forgetInheritedState();
@@ -205,12 +204,18 @@ function endWithWorker(): void {
 }
 
 /**
- * Ends the process by which this thread starts others quickly; the next start makes a new one. It is done by itself when
+ * Ends the process by which this thread starts others quickly, and the one that removes what belongs to this thread when it
+ * dies; the next start makes new ones. It is done by itself when
  * ids, groups, capabilities, no_new_privs, seccomp filters, namespaces, cgroup, umask, working directory, priority or
  * allowed processors of the thread have changed by the next start. Call it before the thread gives up privileges in another
  * way, such as Landlock: until then whoever commands this process commands one that still has them.
  */
 export function endZygote(): void {
+  retireZygote();
+  endCaretaker();
+}
+
+function retireZygote(): void {
   zygote?.retire();
   zygote = undefined;
 }

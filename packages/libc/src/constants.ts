@@ -38,7 +38,14 @@ export const RESOLVE = {
 export const PROT = { READ: 1, WRITE: 2 } as const;
 
 /** MAP_* of <linux/mman.h>. */
-export const MAP = { SHARED: 1, FIXED: 0x10, POPULATE: 0x8000 } as const;
+export const MAP = {
+  SHARED: 1,
+  PRIVATE: 2,
+  FIXED: 0x10,
+  ANONYMOUS: 0x20,
+  NORESERVE: 0x4000,
+  POPULATE: 0x8000,
+} as const;
 
 /** <sched.h> */
 export const CLONE = {

@@ -38,6 +38,7 @@ function makerLives(id: string): boolean {
   }
 }
 
-function markPath(id: string): string {
+/** The link that says it. */
+export function markPath(id: string): string {
   return join(stateRoot(), 'network-owners', id);
 }

@@ -26,11 +26,12 @@ const patienceSeconds = 10;
 
 /** Removes what the caller would have removed. */
 export function removeLeftovers({ asm }: Lowering, { files, cgroups, killOneByOne, parents }: Leftovers): void {
-  const allButAlarm = asm.words([-1 - 2 ** (SIGNALS.SIGALRM - 1)]);
-  allowTime(asm);
-  asm.call('rt_sigprocmask', [SIG_SETMASK, allButAlarm, 0, 8]);
+  limitPatience(asm);
   for (const file of files) asm.call('unlinkat', [AT_FDCWD, asm.string(file), 0], { tolerate: 'any' });
-  if (cgroups.length > 0) removeCgroups(asm, cgroups, killOneByOne ? killMembers : undefined);
+  if (cgroups.length > 0) {
+    const empty = killOneByOne ? killMembers : undefined;
+    forEachPath(asm, cgroups, (path, next) => removeCgroup(asm, path, { empty, next }));
+  }
   for (const parent of parents) asm.call('unlinkat', [AT_FDCWD, asm.string(parent), AT_REMOVEDIR], { tolerate: 'any' });
 }
 
@@ -47,25 +48,54 @@ export function killSurvivors({ asm }: Lowering, { survivors = [], killOneByOne 
   });
 }
 
-function allowTime(asm: Assembler): void {
+/** From now on an alarm ends this process, unless it gets on. */
+export function limitPatience(asm: Assembler): void {
+  const allButAlarm = asm.words([-1 - 2 ** (SIGNALS.SIGALRM - 1)]);
+  allowTime(asm);
+  asm.call('rt_sigprocmask', [SIG_SETMASK, allButAlarm, 0, 8]);
+}
+
+/** It gets on. */
+export function allowTime(asm: Assembler): void {
   asm.call('setitimer', [ITIMER_REAL, asm.words([0, 0, patienceSeconds, 0]), 0]);
 }
 
-/** Kills and removes one cgroup after the other. */
-function removeCgroups(asm: Assembler, cgroups: readonly string[], empty: EmptyCgroup | undefined): void {
+/**
+ * Kills what is in a cgroup, and removes it.
+ *
+ * @param to.empty - what to do where the kernel cannot kill what is in it
+ * @param to.next - where to go on, in any case
+ */
+export function removeCgroup(
+  asm: Assembler,
+  path: Slot,
+  { empty, next }: { readonly empty: EmptyCgroup | undefined; readonly next: Label },
+): void {
   const [root, removed] = [asm.slot(), asm.slot()];
-  forEachPath(asm, cgroups, (path, next) => {
-    const again = new Label();
-    asm.place(again);
-    openDirectory(asm, AT_FDCWD, path, { into: root, otherwise: next });
-    // Whoever survives: in a pid namespace of others there is no init whose end would be his.
-    writeLeniently(asm, root, 'cgroup.kill', '1');
-    removeBelow(asm, root, { empty, gaveUp: next });
-    asm.call('unlinkat', [AT_FDCWD, path, AT_REMOVEDIR], { store: removed, tolerate: 'any' });
-    asm.jumpIfUnequal(removed, -ERRNO.EBUSY, next);
-    pause(asm);
-    asm.jump(again);
-  });
+  const again = new Label();
+  asm.place(again);
+  openDirectory(asm, AT_FDCWD, path, { into: root, otherwise: next });
+  // Whoever survives: in a pid namespace of others there is no init whose end would be his.
+  writeLeniently(asm, root, 'cgroup.kill', '1');
+  removeBelow(asm, root, { empty, gaveUp: next });
+  asm.call('unlinkat', [AT_FDCWD, path, AT_REMOVEDIR], { store: removed, tolerate: 'any' });
+  asm.jumpIfUnequal(removed, -ERRNO.EBUSY, next);
+  pause(asm);
+  asm.jump(again);
+}
+
+/** Removes a directory with the files in it. Others go on at the same time, or have been there before. */
+export function removeFlatDirectory(asm: Assembler, path: Slot, next: Label): void {
+  const directory = asm.slot();
+  const emptied = new Label();
+  openDirectory(asm, AT_FDCWD, path, { into: directory, otherwise: next });
+  forEachEntry(asm, directory, { done: emptied, failed: emptied }, ({ name }) =>
+    asm.call('unlinkat', [directory, name, 0], { tolerate: 'any' }),
+  );
+  asm.place(emptied);
+  asm.call('close', [directory]);
+  asm.call('unlinkat', [AT_FDCWD, path, AT_REMOVEDIR], { tolerate: 'any' });
+  asm.jump(next);
 }
 
 /** Does something with one path after the other, which goes on at `next`: a loop, because on v1 there are many. */
@@ -148,14 +178,34 @@ function enterFirstChild(
   asm: Assembler,
   { directory, name, none, failed }: { directory: Slot; name: number; none: Label; failed: Label },
 ): void {
+  const child = asm.slot();
+  const entered = new Label();
+  forEachEntry(asm, directory, { done: none, failed }, (entry, next) => {
+    asm.jumpIfUnequal(entry.type, S.IFDIR >> 12, next);
+    openDirectory(asm, directory, entry.name, { into: child, otherwise: next });
+    asm.copy(name, entry.name, NAME_SIZE);
+    asm.call('close', [directory]);
+    asm.set(directory, child);
+    asm.jump(entered);
+  });
+  asm.place(entered);
+}
+
+/** Does something with what is in an open directory, one entry after the other. */
+function forEachEntry(
+  asm: Assembler,
+  directory: Slot,
+  { done, failed }: { readonly done: Label; readonly failed: Label },
+  act: (entry: { readonly name: number; readonly type: Slot }, next: Label) => void,
+): void {
   const buffer = asm.bytes(BUFFER_SIZE + DIRENT_SIZE);
   const entry = asm.bytes(DIRENT_SIZE);
-  const [length, cursor, end, child] = [asm.slot(), asm.slot(), asm.slot(), asm.slot()];
+  const [length, cursor, end] = [asm.slot(), asm.slot(), asm.slot()];
   const [entryLength, type, start] = [asm.slot(), asm.slot(), asm.slot()];
   const [read, look] = [new Label(), new Label()];
   asm.place(read);
   asm.call('getdents64', [directory, buffer, BUFFER_SIZE], { store: length, tolerate: 'any', otherwise: failed });
-  asm.jumpIfEqual(length, 0, none);
+  asm.jumpIfEqual(length, 0, done);
   asm.set(cursor, buffer);
   asm.add(end, buffer, length);
   asm.place(look);
@@ -165,13 +215,10 @@ function enterFirstChild(
   asm.copy(type.address, entry + DIRENT.type, 1);
   asm.copy(start.address, entry + DIRENT.name, 3);
   asm.add(cursor, cursor, entryLength);
-  asm.jumpIfUnequal(type, S.IFDIR >> 12, look);
   asm.jumpIfEqual(start, DOT, look, 0xffff);
   asm.jumpIfEqual(start, DOT_DOT, look, 0xffffff);
-  openDirectory(asm, directory, entry + DIRENT.name, { into: child, otherwise: look });
-  asm.copy(name, entry + DIRENT.name, NAME_SIZE);
-  asm.call('close', [directory]);
-  asm.set(directory, child);
+  act({ name: entry + DIRENT.name, type }, look);
+  asm.jump(look);
 }
 
 function openDirectory(
