@@ -1,6 +1,8 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Network, prune } from '@ns/core';
+import { identifyProcess } from '@ns/libc';
 import { eventually, needs, notRoot } from '@ns/testing';
 import { useOwnHost } from './network-host.ts';
 import { NodeProgram } from './node-program.ts';
@@ -49,3 +51,16 @@ test('a name is claimed for as long as its maker lives: then anybody may have it
   }
   expect(await prune()).toMatchObject({ networks: ['claimed'], failed: [] });
 }, 60_000);
+
+test("a draft of its options is its writer's, for as long as that lives", async () => {
+  const directory = join(process.env.NS_STATE_ROOT!, 'network-options');
+  const { pid, startTime } = identifyProcess(process.pid)!;
+  const [own, dead, old] = [`${pid}.${startTime}`, `${pid}.${startTime - 1}`, `${pid}`].map((writer) =>
+    join(directory, `drafted.json.${writer}`),
+  ) as [string, string, string];
+  mkdirSync(directory, { recursive: true });
+  for (const draft of [own, dead, old]) writeFileSync(draft, '{}');
+  await prune();
+  expect([own, dead, old].map((draft) => existsSync(draft))).toEqual([true, false, false]);
+  rmSync(own);
+});
