@@ -240,7 +240,7 @@ export function refusedProcess(reason: unknown): ContainerProcess {
 /** Streams for a process that is yet to be started. */
 export function openStreams({ tty, stdin }: Pick<ProcessOptions, 'tty' | 'stdin'>): StandardStreams {
   if (tty) return new TerminalStreams();
-  return new StandardStreams([stdin === 'null' ? 'null' : 'pipe', 'pipe', 'pipe'], { forCollecting: true });
+  return new StandardStreams([stdin === 'null' ? 'null' : 'pipe', 'pipe', 'pipe'], { keepWriters: true });
 }
 
 /** What a shell prints when a command is not there. */

@@ -65,7 +65,7 @@ export class PooledSandbox implements AsyncDisposable {
     await ownTurn('making');
     const id = newId();
     const resources = needsResources(template) ? await acquireResources(id, template) : noResources;
-    const streams = new StandardStreams(['pipe', 'pipe', 'pipe'], { forCollecting: true });
+    const streams = new StandardStreams(['pipe', 'pipe', 'pipe']);
     let sandbox: PooledSandbox;
     try {
       const { launched, design } = launchContainer(template, {

@@ -62,6 +62,10 @@ describe('a pool', () => {
       );
       expect(await pool.run(script('kill -KILL $$'))).toMatchObject({ signal: 'SIGKILL', reason: 'signal' });
       expect(await pool.run('/no/such/program')).toMatchObject({ exitCode: 127 });
+      // The end of its outputs is not its own.
+      const silent = await pool.run('sh', ['-c', 'echo on; exec >&- 2>&-; sleep 0.2; exit 5']);
+      expect(silent).toMatchObject({ exitCode: 5, stdout: 'on\n' });
+      expect(silent.durationMs).toBeGreaterThan(200);
       const zombies = () => processEntries().filter(({ parent, state }) => parent === process.pid && state === 'Z');
       await eventually(() => zombies().length === 0);
     }),

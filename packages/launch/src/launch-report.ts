@@ -31,6 +31,8 @@ export class LaunchReport {
   lastEnd: StageRecord | undefined;
   /** The process that we started is a monitor. */
   readonly supervised: boolean;
+  /** Its init says so when nothing is left but itself. */
+  readonly tellsEnd: boolean;
   readonly #hasInit: boolean;
   readonly #unmountLate: boolean;
   readonly #early: (() => void)[] = [];
@@ -41,7 +43,9 @@ export class LaunchReport {
   constructor(origin: Origin, { unmountLate = false }: { unmountLate?: boolean }) {
     const clone = origin.steps.find((step) => step.op === 'clone');
     this.supervised = clone !== undefined;
-    this.#hasInit = clone?.child.some(({ op }) => op === 'clone') ?? false;
+    const init = clone?.child.find((step) => step.op === 'clone');
+    this.#hasInit = init !== undefined;
+    this.tellsEnd = init?.tellEnd ?? false;
     this.#unmountLate = unmountLate;
     this.origin = origin;
   }

@@ -16,6 +16,7 @@ import { Continuation } from './continuation.ts';
 import { ContinuationImage } from './continuation-image.ts';
 import { Deferred } from './deferred.ts';
 import type { Exit } from './exit.ts';
+import { happensAtOnce } from './happens-at-once.ts';
 import type { Inheritance } from './inheritance.ts';
 import { disposeLater } from './late-disposal.ts';
 import { reapLater } from './late-reaping.ts';
@@ -28,7 +29,7 @@ import { controlSignals, SIGNALS } from './signals.ts';
 import type { StandardStreams } from './standard-streams.ts';
 import { StartedProcess } from './started-process.ts';
 import type { NamespaceKind } from './steps/process.ts';
-import { whenEnded } from './when-ended.ts';
+import { hasEnded, whenEnded } from './when-ended.ts';
 
 /** A process that was started by {@link launch}. */
 export class Launched {
@@ -65,6 +66,7 @@ export class Launched {
     this.streams = streams;
     this.#findMonitor();
     this.#watch = this.#watchStatus();
+    if (this.#report.tellsEnd) void streams.collected.then(() => this.#outputsEnded());
   }
 
   /** The first process, when it exists; the caller's pid namespace. */
@@ -334,6 +336,14 @@ export class Launched {
       if (!this.#gone) this.#endWatch?.close();
     });
     this.#endWatch.unref();
+  }
+
+  /** With the program, most likely: then its init is some microseconds from its own end. */
+  #outputsEnded(): void {
+    const { pidfd } = this.#report;
+    if (this.#gone || this.#started.status.closed || !pidfd) return;
+    this.#firstHasEnded = happensAtOnce(() => hasEnded(pidfd));
+    if (this.#firstHasEnded) this.#drain();
   }
 
   #drain(): void {

@@ -14,9 +14,9 @@ const READS_IN_A_ROW = 8;
  * A pipe that a process writes to, and our end of it.
  *
  * One who wants all that was written, once the process has ended, needs no stream of Node's: that costs more than the end
- * of a short command. {@link collect} does without, until somebody asks for the {@link stream} after all. And it keeps
- * the process's end open as well: otherwise the kernel would wake us when the process closes it, which is a moment before
- * we are told of its end, and in the way of that.
+ * of a short command. {@link collect} does without, until somebody asks for the {@link stream} after all. And it may keep
+ * the process's end open as well: otherwise the kernel wakes us when the process closes it, which is a moment before we are
+ * told of its end, and mostly in the way of that.
  */
 export class OutputPipe implements Disposable {
   readonly #reader: OwnedFd;
@@ -32,13 +32,13 @@ export class OutputPipe implements Disposable {
   #atEnd = false;
   readonly #ended = new Deferred<void>();
 
-  /** @param options.forCollecting - nobody but {@link collect} is expected, so the process's end is kept */
-  constructor({ forCollecting }: { forCollecting: boolean }) {
+  /** @param options.keepWriter - keep the process's end, unless somebody asks for the stream */
+  constructor({ keepWriter }: { keepWriter: boolean }) {
     const { read, write } = pipe();
     this.#reader = read;
     this.#readerFd = read.fd;
     this.#writer = write;
-    this.#keepsWriter = forCollecting;
+    this.#keepsWriter = keepWriter;
   }
 
   /** The process's end. */
@@ -70,7 +70,8 @@ export class OutputPipe implements Disposable {
    * Reads all there will be.
    *
    * @param sink - gets each piece, to keep
-   * @returns settles at the end: not before {@link processEnded}, and not before everybody has closed the pipe
+   * @returns settles at the end: when everybody has closed the pipe, for which {@link processEnded} is needed if the
+   * process's end is kept
    */
   async collect(sink: (data: Buffer) => void): Promise<void> {
     this.#sink = sink;
@@ -81,6 +82,11 @@ export class OutputPipe implements Disposable {
       await nextTurn();
       this.#begin();
     }
+    return this.ended;
+  }
+
+  /** Settles at the end of what is collected. */
+  get ended(): Promise<void> {
     return this.#ended.promise;
   }
 

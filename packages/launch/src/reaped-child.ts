@@ -1,5 +1,6 @@
 import { allocate, SYS, syscall, WNOHANG } from '@ns/libc';
 import { childEndAddress, forgetChild } from './child-table.ts';
+import { happensAtOnce } from './happens-at-once.ts';
 import { decodeUsage, type ResourceUsage } from './records.ts';
 
 /** How a child ended: its wait status, and what it used with all that it has waited for. */
@@ -34,16 +35,9 @@ export class ReapedChild {
     return result !== 0;
   }
 
-  /**
-   * The same for one that has said its last word, and is some microseconds from its end: hearing of that through the event
-   * loop would take many times as long. Under load it may take longer than the few dozen attempts made here.
-   */
+  /** The same for one that has said its last word. */
   endsAtOnce(): boolean {
-    for (let attempt = 0; attempt < 50; attempt++) {
-      if (this.hasEnded()) return true;
-      syscall(SYS.sched_yield);
-    }
-    return false;
+    return happensAtOnce(() => this.hasEnded());
   }
 }
 

@@ -26,16 +26,16 @@ export class StandardStreams {
   #stdin: Socket | undefined;
 
   /**
-   * @param options - `forCollecting`: {@link collect} is what they are for: quicker, and for those who ask for streams the
-   * same
+   * @param options - `keepWriters`: for those who collect, and wait for the end of the process: of the end of its outputs
+   * they are not told before. For those who ask for streams it is the same
    */
-  constructor(kinds: readonly [Stdio, Stdio, Stdio], { forCollecting = false } = {}) {
+  constructor(kinds: readonly [Stdio, Stdio, Stdio], { keepWriters = false } = {}) {
     const inherited: number[] = [];
     const borrowed: number[] = [];
     try {
       for (const kind of kinds) {
         if (typeof kind === 'number') borrowed.push(kind);
-        inherited.push(this.#open(kind, inherited.length, forCollecting));
+        inherited.push(this.#open(kind, inherited.length, keepWriters));
       }
     } catch (error) {
       this.#closeAll();
@@ -45,7 +45,7 @@ export class StandardStreams {
     this.borrowed = borrowed;
   }
 
-  #open(kind: Stdio, fd: number, forCollecting: boolean): number {
+  #open(kind: Stdio, fd: number, keepWriter: boolean): number {
     if (typeof kind === 'number') return kind;
     if (kind === 'null') {
       const file = open('/dev/null', O.RDWR);
@@ -53,7 +53,7 @@ export class StandardStreams {
       return file.fd;
     }
     if (fd > 0) {
-      const output = new OutputPipe({ forCollecting });
+      const output = new OutputPipe({ keepWriter });
       this.#outputs[fd - 1] = output;
       return output.inherited;
     }
@@ -83,6 +83,11 @@ export class StandardStreams {
    */
   collect(fd: 1 | 2, sink: (data: Buffer) => void): Promise<void> {
     return this.#outputs[fd - 1]?.collect(sink) ?? Promise.resolve();
+  }
+
+  /** Settles at the end of all outputs that are collected. */
+  get collected(): Promise<unknown> {
+    return Promise.all(this.#outputs.map((output) => output?.ended));
   }
 
   /** Does now what {@link collect} would have to do: before the process writes, when there is time. */

@@ -1,4 +1,4 @@
-import { type OwnedFd, watchFd } from '@ns/libc';
+import { allocate, type OwnedFd, SYS, syscall, watchFd } from '@ns/libc';
 
 /** Calls back once when the process of a pidfd has ended; owns and closes it. */
 export function whenEnded(pidfd: OwnedFd, callback: () => void): void {
@@ -8,3 +8,15 @@ export function whenEnded(pidfd: OwnedFd, callback: () => void): void {
     callback();
   });
 }
+
+/** Has the process of a pidfd ended? */
+export function hasEnded({ fd }: OwnedFd): boolean {
+  readable.bytes.writeInt32LE(fd, 0);
+  return syscall(SYS.ppoll, readable.address, 1, noTime.address, 0, 0) > 0;
+}
+
+/** struct pollfd: POLLIN. */
+const readable = allocate(8);
+readable.bytes.writeInt16LE(1, 4);
+/** struct timespec. */
+const noTime = allocate(16);
