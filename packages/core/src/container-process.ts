@@ -90,10 +90,12 @@ export class ContainerProcess<Output extends string | Buffer = string>
     return this.#launched?.pid;
   }
 
+  /** What the program writes; unread, it slows the program down. With `tty` all output. */
   get stdout(): Readable {
     return this.#streams.stdout!;
   }
 
+  /** The same of stderr. */
   get stderr(): Readable {
     return this.#streams.stderr!;
   }

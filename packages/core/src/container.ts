@@ -74,6 +74,8 @@ import { validateExec, validateMount, validateSpec } from './validate-spec.ts';
 /**
  * A container that is made, started and looked after step by step. {@link run} is the short way for one command.
  *
+ * Takes Linux 5.12, and root or, for an ordinary user, user namespaces. {@link probe} tells what this machine lacks.
+ *
  * @example
  * ```ts
  * await using c = await Container.create({ command: ['sleep', 'infinity'], limits: { memory: '64MiB' } });
@@ -178,10 +180,12 @@ export class Container implements AsyncDisposable {
     return explainSpec(newId(), validateSpec(spec));
   }
 
+  /** What {@link rename} or its specification called it. */
   get name(): string | undefined {
     return this.#life.spec.name;
   }
 
+  /** As the kernel and the state on disk have it at this moment, whoever changed it. */
   get status(): ContainerStatus {
     return this.#life.status;
   }
@@ -245,7 +249,21 @@ export class Container implements AsyncDisposable {
     return patiently('waiting for the end', checkCall('patience', patience), () => this.#life.wait());
   }
 
-  /** Runs a command inside. When it settles, every process it started is gone. */
+  /**
+   * Runs a command inside, in the namespaces of the container and with its restrictions. When it settles, every process it
+   * started is gone. A non-zero exit is a result; not found is 127, not executable 126.
+   *
+   * @throws SpecError (as a rejection) `ERR_NS_INVALID_SPEC`: an option is wrong
+   * @throws ContainerStateError (as a rejection) `ERR_NS_CONTAINER_NOT_RUNNING`, `ERR_NS_CONTAINER_PAUSED`
+   * @throws ProcessFailedError (as a rejection) `ERR_NS_PROCESS_FAILED`: with `check`
+   *
+   * @example
+   * ```ts
+   * await using c = await Container.create({ command: ['sleep', '60'] });
+   * await c.start();
+   * const { stdout, usage } = await c.exec('id', ['-un'], { user: 'nobody', timeout: 1_000 });
+   * ```
+   */
   exec(
     command: string | readonly string[],
     args: readonly string[],

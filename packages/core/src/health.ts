@@ -18,6 +18,7 @@ export interface HealthSpec {
 
 /** What the checks have shown. */
 export interface HealthState {
+  /** `unhealthy` after `retries` failures in a row. */
   readonly status: 'starting' | 'healthy' | 'unhealthy';
   /** Failures in a row. */
   readonly failures: number;

@@ -18,7 +18,9 @@ export interface BindMountSpec {
   readonly type?: 'bind';
   /** On the host; absolute. */
   readonly source: string;
+  /** In the container; absolute. Made when it is missing. */
   readonly target: string;
+  /** Default false. */
   readonly readonly?: boolean;
   /** Default `private`: mounts of the host and of the container do not travel. */
   readonly propagation?: Propagation;
@@ -35,20 +37,26 @@ export interface VolumeMountSpec {
   readonly type: 'volume';
   /** Its name. */
   readonly source: string;
+  /** In the container; absolute. Made when it is missing. */
   readonly target: string;
+  /** Default false. */
   readonly readonly?: boolean;
   /** Default `keep`, so that containers with different ids can share it. */
   readonly owner?: MountOwner;
+  /** As those of a bind. */
   readonly options?: readonly string[];
 }
 
 /** Memory that vanishes with the container. */
 export interface TmpfsMountSpec {
   readonly type: 'tmpfs';
+  /** In the container; absolute. Made when it is missing. */
   readonly target: string;
+  /** Default: half of the machine's memory, the kernel's own (tmpfs(5)); what is written counts for `limits.memory`. */
   readonly size?: Size;
   /** Permission bits, default 0o1777. */
   readonly mode?: number;
+  /** Default false. */
   readonly readonly?: boolean;
   /**
    * Also those of tmpfs(5), such as `nr_inodes=1000`, and `tmpcopyup`: it begins with what the image has there, as root and with a
@@ -63,12 +71,15 @@ export interface TmpfsMountSpec {
  */
 export interface FileMountSpec {
   readonly type: 'file';
+  /** In the container; absolute. Made when it is missing. */
   readonly target: string;
+  /** Text is UTF-8. */
   readonly content: string | Uint8Array;
   /** Permission bits, default 0o444. */
   readonly mode?: number;
   /** Ids inside the container, default 0. */
   readonly uid?: number;
+  /** The same. */
   readonly gid?: number;
 }
 

@@ -75,6 +75,7 @@ const ATTEMPTS = 10;
  * ```
  */
 export class Pool implements AsyncDisposable {
+  /** How many sandboxes it keeps ready. */
   readonly size: number;
   readonly #template: ContainerSpec;
   readonly #maxWaiting: number;

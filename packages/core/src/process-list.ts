@@ -6,6 +6,7 @@ export interface ProcessInfo {
   readonly pid: number;
   /** On the host. */
   readonly hostPid: number;
+  /** On the host. */
   readonly parentPid: number;
   /** R, S, D, T, Z, …: proc_pid_status(5). */
   readonly state: string;
@@ -13,9 +14,13 @@ export interface ProcessInfo {
   readonly uid: number;
   /** The real user as `ps` inside shows it: its name in the container's /etc/passwd, else its number there. */
   readonly user: string;
+  /** Real group id on the host. */
   readonly gid: number;
+  /** At most 15 bytes: `/proc/PID/comm`. */
   readonly name: string;
+  /** Program and arguments: `/proc/PID/cmdline`. Empty for a zombie. */
   readonly command: readonly string[];
+  /** Memory that is in RAM: `VmRSS`. Undefined for a zombie. */
   readonly residentBytes: number | undefined;
 }
 

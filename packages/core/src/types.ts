@@ -107,6 +107,7 @@ export interface ContainerSpec extends NetworkSpec {
   readonly groups?: readonly (number | string)[];
   /** At most 64 bytes. Default: the first 12 characters of the id. */
   readonly hostname?: string;
+  /** NIS domain name, setdomainname(2): at most 64 bytes. Default: the caller's. */
   readonly domainname?: string;
   /** Default 0o022. */
   readonly umask?: number;
@@ -118,9 +119,11 @@ export interface ContainerSpec extends NetworkSpec {
   readonly init?: boolean;
   /** [a-zA-Z0-9][a-zA-Z0-9_.-]*, unique. */
   readonly name?: string;
+  /** For `Container.list({ labels })`; nothing else looks at them. Default: none. */
   readonly labels?: Readonly<Record<string, string>>;
   /** Default `{ host: true }`. */
   readonly rootfs?: Rootfs;
+  /** Where writes below the root go; `mounts` have their own place. Default `'tmpfs'`. */
   readonly writable?: Writable;
   /**
    * Which namespaces are the container's own: namespaces(7). Default `'private'` for all but `user`, which is `'host'` for
@@ -152,6 +155,7 @@ export interface ContainerSpec extends NetworkSpec {
    * ```
    */
   readonly idMap?: 'auto' | { readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[] };
+  /** What it may use of the machine, enforced by its cgroup: memory in bytes, `cpus` in processors. Default: no limits. */
   readonly limits?: ContainerLimits;
   /**
    * `/sys/fs/cgroup`: `'readonly'` shows a container with limits its own cgroup; `'delegated'` gives it one beneath that to
@@ -245,9 +249,11 @@ export interface ContainerSpec extends NetworkSpec {
   readonly mounts?: readonly MountSpec[];
   /** Wall-clock milliseconds for the whole container; the kernel keeps it, not this process's event loop. */
   readonly timeout?: number;
+  /** How much of the output is kept for the result, and what happens beyond. Default: the first 64 MiB. */
   readonly maxOutput?: MaxOutput;
   /** Keep the output in files, which are rotated. Default: in memory; with `lifetime: { dieWithParent: false }` in files. */
   readonly log?: LogSpec;
+  /** Whom it outlives. */
   readonly lifetime?: {
     /**
      * Default true. With false it survives the process that made it, and `detach` lets it go: its output goes to files that
@@ -256,6 +262,7 @@ export interface ContainerSpec extends NetworkSpec {
      */
     readonly dieWithParent?: boolean;
   };
+  /** What `stop` and `restart` send first. Default `'SIGTERM'`. */
   readonly stopSignal?: NodeJS.Signals;
   /** `start()` settles when this holds: see `Wait`. Default: when the program runs. */
   readonly wait?: WaitCondition;

@@ -23,6 +23,7 @@ export type BitRate = number | string;
 
 /** How fast a container may receive (`ingress`) and send (`egress`), on each of its networks. */
 export interface Bandwidth {
+  /** Default: as fast as it goes. */
   readonly ingress?: BitRate;
   /** Holds while the container lacks CAP_NET_ADMIN: the limit is on its own end of the link. */
   readonly egress?: BitRate;
@@ -53,6 +54,7 @@ export interface NetworkSpec {
    * names internal ones only, it gets a network of its own besides.
    */
   readonly egress?: EgressOptions;
+  /** Default: as fast as it goes. */
   readonly bandwidth?: Bandwidth;
 }
 

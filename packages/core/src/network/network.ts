@@ -22,8 +22,11 @@ export interface NetworkInfo {
   readonly subnets: readonly { readonly subnet: string; readonly gateway: string | undefined }[];
   /** Link of the host that containers are connected to: a bridge, or the parent. */
   readonly link: string;
+  /** Leads nowhere outside. */
   readonly internal: boolean;
+  /** May its containers reach each other? */
   readonly icc: boolean;
+  /** Bytes. */
   readonly mtu: number;
   readonly egress: EgressOptions | undefined;
   readonly labels: Readonly<Record<string, string>>;
