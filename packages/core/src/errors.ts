@@ -45,7 +45,7 @@ const startHints: Readonly<Record<string, string>> = {
   'faccessat EROFS':
     'The kernel made the root read-only, likely because there is no room where it writes: the disk, its size or quota, or its number of files is used up. Remove what is not needed there, or give it more',
   'wait4 ECHILD':
-    'It was killed: by the kernel, when limits.memory is less than the setup itself takes (1 MiB is enough), or by somebody',
+    'It was killed: by the kernel, when limits.memory is less than the setup takes with the files of mounts, or by somebody',
   EMFILE: 'The setup needs some fifty descriptors: raise the limit of this process (ulimit -Hn)',
 };
 

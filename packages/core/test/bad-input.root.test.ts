@@ -60,9 +60,9 @@ describe('a container that cannot be made', () => {
   const code = 'ERR_NS_CONTAINER_START';
   rootTest('for want of the memory that its setup takes', () =>
     leavesNothing(async () => {
-      const error = await Container.create({ command: ['true'], limits: { memory: '32KiB' } }).catch(
-        (reason) => reason,
-      );
+      const mounts = [{ type: 'file', target: '/big', content: 'x'.repeat(4_000_000) }] as const;
+      const spec = { command: ['true'], limits: { memory: '1MiB' }, mounts } as const;
+      const error = await Container.create(spec).catch((reason) => reason);
       expect(error).toBeInstanceOf(ContainerStartError);
       expect(error).toMatchObject({ code, hint: expect.stringContaining('limits.memory') });
     }),
