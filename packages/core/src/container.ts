@@ -422,9 +422,10 @@ export class Container implements AsyncDisposable {
 
   /** What it changed: paths that are new, modified or gone, from its layers alone. Running, stopped, or just made. */
   async diff(patience: Patience = {}): Promise<Change[]> {
-    return interruptibly('looking for changes', checkCall('patience', patience), (signal) =>
-      this.#life.withOverlays((overlays) => diffContainer(overlays, signal)),
-    );
+    return interruptibly('looking for changes', checkCall('patience', patience), async (signal) => {
+      await ownTurn();
+      return this.#life.withOverlays((overlays) => diffContainer(overlays, signal));
+    });
   }
 
   /** The same as an OCI layer archive. When patience is lost the stream is destroyed with the reason. */
@@ -546,11 +547,12 @@ export class Container implements AsyncDisposable {
     checkCall('copy', { from, to });
     const { patience, rest } = splitPatience(options);
     checkCall('patience', patience);
-    return interruptibly('copying', patience, (signal) =>
-      this.#life.atRest(async () =>
+    return interruptibly('copying', patience, async (signal) => {
+      await ownTurn();
+      return this.#life.atRest(async () =>
         copy(this.#life.root(wanted), this.#life.run!.design.namespaces, { ...rest, signal, from, to }),
-      ),
-    );
+      );
+    });
   }
 
   /**
