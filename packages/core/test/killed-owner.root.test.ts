@@ -43,7 +43,12 @@ function isLeft(cgroup: string, owners: ReadonlySet<string>): boolean {
 /** What is on disk of containers: volumes stay, and directories that all share. */
 function files(): string[] {
   const shared = /^(names|ids|ids\/lock|containers|volumes|volumes\/data(\/users|\/data|\/volume\.json)?)$/;
-  return readdirSync(stateRoot.path, { recursive: true, encoding: 'utf8' }).filter((path) => !shared.test(path));
+  try {
+    return readdirSync(stateRoot.path, { recursive: true, encoding: 'utf8' }).filter((path) => !shared.test(path));
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return ['what was removed while it was read'];
+    throw error;
+  }
 }
 
 const threadsOf = (pid: number) => new Set(readdirSync(`/proc/${pid}/task`));

@@ -31,7 +31,8 @@ import { openStage } from './stage-image.ts';
 const SO_PASSCRED = 16; // <asm-generic/socket.h>
 /** How many messages may wait to be read: far less than there is room for. */
 const MOST_UNREAD = 16;
-const IDLE_MS = 500;
+/** How long it waits for something else to be entrusted, at least. */
+const IDLE_MS = 250;
 
 /** Removes what belongs to the thread that made it, when that dies. */
 class Caretaker {
