@@ -158,6 +158,7 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_CONTAINER_NOT_FOUND`
    */
   static async get(idOrName: string, patience: Patience = {}): Promise<Container> {
+    checkCall('reference', { idOrName });
     const letGo = (container: Container) => container[Symbol.asyncDispose]();
     const find = async () => {
       await ownTurn();
@@ -446,6 +447,7 @@ export class Container implements AsyncDisposable {
    */
   async apply(target: string, options: ApplyChangesOptions & Patience = {}): Promise<AppliedChanges> {
     const { patience, rest } = splitPatience(options);
+    checkCall('apply', { target });
     checkCall('patience', patience);
     return interruptibly('applying changes', patience, (signal) =>
       this.#life.withOverlays((overlays) => applyContainer(overlays, target.replace(/\/+$/, ''), { ...rest, signal })),
@@ -472,6 +474,7 @@ export class Container implements AsyncDisposable {
    * Once begun it is carried through, also for somebody who lost patience: a layer is whole or not there.
    */
   async commit(store: string, patience: Patience = {}): Promise<StoredLayer> {
+    checkCall('commit', { store });
     return patiently('the commit', checkCall('patience', patience), () =>
       this.#life.withOverlays((overlays) => commitContainer(overlays, store)),
     );
@@ -512,7 +515,7 @@ export class Container implements AsyncDisposable {
    * @throws ContainerStateError `ERR_NS_CONTAINER_RUNNING`: for an ordinary user, while its program runs
    */
   async fork(count = 1, spec: Partial<ContainerSpec> = {}, patience: Patience = {}): Promise<Container[]> {
-    checkCall('fork', { count });
+    checkCall('fork', { count, spec });
     return patientlyMade('forking', checkCall('patience', patience), () => this.#forks(count, spec), removeAll);
   }
 
@@ -576,6 +579,7 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_NOT_MOUNTED`
    */
   async unmount(target: string, patience: Patience = {}): Promise<void> {
+    checkCall('unmount', { target });
     return patiently('unmounting', checkCall('patience', patience), () =>
       this.#life.during('unmount something in it', (run) => this.#mounts.remove(run, target)),
     );

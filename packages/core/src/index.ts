@@ -1,5 +1,10 @@
+export type { DockerLimits, IoDeviceLimits, PressureTrigger, Stats } from '@ns/cgroups';
+export type { Explanation, IdRange, Propagation, RlimitName } from '@ns/launch';
 export { NsError, SpecError, SyscallError, UnavailableError } from '@ns/libc';
-export type { AppliedChanges, Change, CopiedTree, StoredLayer } from '@ns/overlayfs';
+export type { LandlockSpec } from '@ns/lsm';
+export type { EgressOptions, Endpoint, RefusedConnection } from '@ns/netns';
+export type { AppliedChanges, ApplyChangesOptions, Change, CopiedTree, StoredLayer } from '@ns/overlayfs';
+export type { SeccompHandlers, SeccompProfile } from '@ns/seccomp';
 export { CheckpointError } from './checkpoint/checkpoint-error.ts';
 export type { CheckpointOptions, RestoreOptions } from './checkpoint/options.ts';
 export { Container } from './container.ts';

@@ -45,6 +45,7 @@ export function resolveNamespaces(
     joined.push({ kind, fd: name });
   };
   for (const [name, kind] of Object.entries(kinds)) {
+    const choice = name === 'net' ? networkChoice(spec) : choices[name as keyof typeof choices];
     if (kind === 'net' && wantsNetwork(spec)) {
       const handle = 'namespace-net';
       // Without one it is a design to look at.
@@ -52,7 +53,6 @@ export function resolveNamespaces(
       joined.push({ kind, fd: handle });
       continue;
     }
-    const choice = name === 'net' ? networkChoice(spec) : choices[name as keyof typeof choices];
     if (choice === 'host') continue;
     if (typeof choice === 'object' && 'path' in choice) join(kind, choice.path);
     else if (typeof choice === 'object' && 'container' in choice) join(kind, namespaceOf(choice.container, kind));
@@ -97,10 +97,10 @@ function namespaceOf(container: string | { readonly id: string }, kind: Namespac
 
 function networkChoice(spec: ContainerSpec): NamespaceChoice {
   const { namespaces, network } = spec;
-  if (network !== undefined && namespaces?.net !== undefined) {
-    throw new SpecError('network', 'either network or namespaces.net', network);
-  }
-  if (wantsUserNetwork(spec)) return 'private';
-  const choice = (network as NamespaceChoice | 'none' | undefined) ?? namespaces?.net ?? 'none';
-  return choice === 'none' ? 'private' : choice;
+  const ofItsOwn = network === 'none' || wantsUserNetwork(spec) || wantsNetwork(spec);
+  const choice = ofItsOwn ? 'private' : (network as NamespaceChoice | undefined);
+  const { net = choice } = namespaces ?? {};
+  if (choice !== undefined && net !== choice)
+    throw new SpecError('namespaces.net', `what network says (${JSON.stringify(choice)}), or nothing`, net);
+  return net ?? 'private';
 }

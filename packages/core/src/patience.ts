@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
-import { NsError, rollBack } from '@ns/libc';
+import { NsError, rollBack, SpecError } from '@ns/libc';
+import { isPlainObject } from './field-schemas.ts';
 import { ownTurn } from './own-turn.ts';
 
 /** How long somebody waits for a call that may take long. What was begun goes on without him. */
@@ -11,7 +12,9 @@ export interface Patience {
 }
 
 /** Options of a call, and how long it may take. */
-export function splitPatience<Options extends Patience>({ signal, timeout, ...rest }: Options) {
+export function splitPatience<Options extends Patience>(options: Options) {
+  if (!isPlainObject(options)) throw new SpecError('options', 'an object', options);
+  const { signal, timeout, ...rest } = options;
   const patience: Patience = { ...(signal && { signal }), ...(timeout !== undefined && { timeout }) };
   return { patience, rest };
 }

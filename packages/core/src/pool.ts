@@ -1,4 +1,5 @@
-import { NsError } from '@ns/libc';
+import { NsError, SpecError } from '@ns/libc';
+import { isPlainObject } from './field-schemas.ts';
 import { type Patience, patiently, patientlyMade } from './patience.ts';
 import { type PooledRunOptions, PooledSandbox } from './pooled-sandbox.ts';
 import type { Result } from './result.ts';
@@ -167,6 +168,7 @@ export class Pool implements AsyncDisposable {
     args: readonly string[] = [],
     options: PooledRunOptions = {},
   ): Promise<Result<string | Buffer>> {
+    if (!isPlainObject(options)) throw new SpecError('options', 'an object', options);
     const { signal } = options;
     for (let attempt = 1; ; attempt++) {
       // One that was killed a moment ago says so.

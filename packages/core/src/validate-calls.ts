@@ -25,6 +25,9 @@ const absolutePath = v.pipe(
 const patienceEntries = { signal: v.optional(abortSignal), timeout: v.optional(patienceMs) };
 const stopEntries = { timeout: v.optional(patienceMs), signal: v.optional(signalName) };
 
+/** A prefix of an id, or a name; both have an end. */
+const reference = v.pipe(text('an id or a name'), v.maxLength(128, 'an id or a name of at most 128 characters'));
+
 /** Of each call that takes options, the options. `patience` is that of every call that may take long. */
 const calls = {
   patience: v.strictObject(patienceEntries),
@@ -44,6 +47,14 @@ const calls = {
     name: v.optional(text('a name')),
     labels: v.optional(dictionary(text('a label'), text('a string'), 'an object of strings')),
     status: v.optional(v.union([status, v.array(status, 'an array of states')], 'a state or an array of states')),
+  }),
+  volumes: v.strictObject({
+    labels: v.optional(dictionary(text('a label'), text('a string'), 'an object of strings')),
+  }),
+  reference: v.strictObject({ idOrName: reference }),
+  network: v.strictObject({ name: reference }),
+  member: v.strictObject({
+    container: v.union([reference, v.looseObject({ id: reference })], 'a container, its id or its name'),
   }),
   signal: v.strictObject({ signal: signalName }),
   kill: v.strictObject({ all: v.optional(boolean), ...patienceEntries }),
@@ -71,7 +82,10 @@ const calls = {
     bandwidth: v.optional(v.unknown()),
   }),
   updateOptions: v.strictObject({ dryRun: v.optional(boolean), ...patienceEntries }),
-  fork: v.strictObject({ count: integer(1, 10_000) }),
+  fork: v.strictObject({ count: integer(1, 10_000), spec: v.custom<object>(isPlainObject, 'an object') }),
+  apply: v.strictObject({ target: path }),
+  commit: v.strictObject({ store: path }),
+  unmount: v.strictObject({ target: absolutePath }),
   copy: v.strictObject({ from: path, to: path }),
 } as const;
 

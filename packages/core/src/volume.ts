@@ -74,7 +74,7 @@ export class Volume {
     filter: { labels?: Readonly<Record<string, string>> } = {},
     patience: Patience = {},
   ): Promise<VolumeInfo[]> {
-    const wanted = Object.entries(filter.labels ?? {});
+    const wanted = Object.entries(checkCall('volumes', filter).labels ?? {});
     return patiently('listing volumes', checkCall('patience', patience), async () => {
       const volumes = (await volumeStore().list()).filter(({ labels }) =>
         wanted.every(([key, value]) => labels[key] === value),

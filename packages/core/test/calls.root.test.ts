@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { needs, notRoot } from '@ns/testing';
-import { Container, Network, prune, run } from '../src/index.ts';
+import { Container, Network, Pool, prune, run, Volume } from '../src/index.ts';
 import { useOwnStateRoot } from './leaves-nothing.ts';
 
 /* Calls with options nobody knows and values of wrong kinds, as they come from JavaScript and from JSON. */
@@ -19,6 +19,8 @@ const untyped = (value: unknown) => value as Untyped;
 rootTest('every call refuses wrong options by name, and the container runs on', async () => {
   await using container = await Container.create({ command });
   await container.start();
+  await using network = await Network.create({ name: 'untyped', ipv6: false });
+  await using pool = await Pool.create({ size: 1 });
   const wrong: readonly (readonly [field: string, call: Call])[] = [
     ['al', (c) => c.kill!('SIGCONT', { al: true })],
     ['signal', (c) => c.kill!(9)],
@@ -48,11 +50,26 @@ rootTest('every call refuses wrong options by name, and the container runs on', 
     ['count', (c) => c.fork!(-1)],
     ['from', (c) => c.copyIn!()],
     ['to', (c) => c.copyOut!('/etc/hostname', 'a\0b')],
+    ['spec', (c) => c.fork!(1, 'nonsense')],
+    ['target', (c) => c.apply!()],
+    ['target', (c) => c.apply!('')],
+    ['options', (c) => c.apply!('/nowhere', null)],
+    ['store', (c) => c.commit!('')],
+    ['store', (c) => c.commit!({ path: '/nowhere' })],
+    ['target', (c) => c.unmount!()],
+    ['options', (c) => c.export!(null)],
     ['timeout', (c) => c.wait!({ timeout: '1s' })],
     ['sgnal', () => untyped(Container).create!({ command }, { sgnal: 1 })],
     ['label', () => untyped(Container).list!({ label: { a: 'b' } })],
     ['labels', () => untyped(Container).list!({ labels: ['a=b'] })],
     ['options', () => untyped(Network).create!()],
+    ['idOrName', () => untyped(Container).get!(Symbol('name'))],
+    ['idOrName', () => untyped(Container).get!('x'.repeat(129))],
+    ['name', () => untyped(Network).get!(null)],
+    ['container', () => untyped(network).connect!()],
+    ['container.id', () => untyped(network).disconnect!({ id: 5 })],
+    ['options', () => untyped(Volume).list!(null)],
+    ['options', () => untyped(pool).run!('true', [], null)],
   ];
   const fields = await Promise.all(
     wrong.map(async ([, call]) => {

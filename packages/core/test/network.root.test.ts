@@ -38,7 +38,7 @@ test('static addresses, aliases, IPv6, parameters of the namespace, and a restar
     network: attachment,
     user: '65534',
     sysctls: { 'net.ipv4.ip_default_ttl': 42 },
-    extraHosts: { elsewhere: '192.0.2.1' },
+    extraHosts: ['elsewhere:192.0.2.1', 'elsewhere=[fd12::1]'],
   });
   await using b = await idle({ network: ['static'], hostname: 'client' });
   expect(await get(b, 'http://db/', 4)).toBe(`static for ::ffff:${b.networks.static!.address}`);
@@ -48,7 +48,7 @@ test('static addresses, aliases, IPv6, parameters of the namespace, and a restar
     'cat /sys/class/net/eth0/address /proc/sys/net/ipv4/ip_default_ttl /etc/hosts',
   ]);
   expect(stdout).toContain('02:00:00:00:00:77\n42\n');
-  expect(stdout).toContain('192.0.2.1\telsewhere');
+  expect(stdout).toContain('192.0.2.1\telsewhere\nfd12::1\telsewhere\n');
   await b.restart();
   expect((await b.exec('cat', ['/etc/hosts'])).stdout).toContain(`${b.networks.static!.address}\tclient`);
   expect(await get(b, 'http://db/')).toContain('static for');
@@ -199,6 +199,13 @@ test('what contradicts itself is said before anything is made', async () => {
     { network: ['x', 'x'] },
     { network: ['host', 'x'] },
     { extraHosts: { 'a\nb': '1.1.1.1' } },
+    { extraHosts: ['a:1.1.1'] },
+    { extraHosts: ['a b:1.1.1.1'] },
+    { extraHosts: ['a:1.1.1.1\n2.2.2.2\tb'] },
+    { network: 'none', namespaces: { net: 'host' } },
+    { network: 'host', namespaces: { net: 'private' } },
+    { network: 'x', namespaces: { net: 'host' } },
+    { ports: ['80'], namespaces: { net: { container: 'x' } } },
     { dns: ['1.1.1.1\nsearch x'] },
   ])
     await expect(create(spec)).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC' });
@@ -219,6 +226,9 @@ test('none, host, those of others: as before', async () => {
     (await run('sh', ['-c', 'ls /sys/class/net'], spec)).stdout.trim().split(/\s+/).join(' ');
   expect(await links({})).toBe('lo');
   expect(await links({ network: 'none' })).toBe('lo');
+  // What is said twice, alike, is said.
+  expect(await links({ network: 'none', namespaces: { net: 'private' } })).toBe('lo');
+  expect(await links({ network: 'host', namespaces: { net: 'host' } })).toContain('nsb');
   expect(await links({ network: { container: c } })).toBe('eth0 lo');
   expect(await links({ network: { path: `/proc/${c.pid}/ns/net` } })).toBe('eth0 lo');
   expect(await links({ network: 'host' })).toContain('nsb');

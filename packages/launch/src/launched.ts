@@ -249,7 +249,8 @@ export class Launched {
    * @throws SpecError for a name that is no signal's
    */
   signal(signal: NodeJS.Signals): boolean {
-    if (!Object.hasOwn(SIGNALS, signal)) throw new SpecError('signal', "a signal name such as 'SIGTERM'", signal);
+    if (typeof signal !== 'string' || !Object.hasOwn(SIGNALS, signal))
+      throw new SpecError('signal', "a signal name such as 'SIGTERM'", signal);
     const monitor = this.#awaitMonitor();
     // Not reaped yet, its pid is still its own.
     if (this.#gone || monitor.end) return false;

@@ -29,7 +29,7 @@ export function networkFiles({ names, addresses, nameservers, extraHosts = {}, d
   const hosts = [
     ...localNames,
     ...own.map((address) => `${address}\t${names.join(' ')}`),
-    ...Object.entries(extraHosts).map(([name, address]) => `${address}\t${name}`),
+    ...hostEntries(extraHosts).map(([name, address]) => `${address}\t${name}`),
   ];
   const servers = dns ?? nameservers;
   return [
@@ -44,6 +44,15 @@ export function networkFiles({ names, addresses, nameservers, extraHosts = {}, d
         ]
       : []),
   ];
+}
+
+/** Names and addresses. An entry of text is split where Docker splits it: an IPv6 address has colons, too. */
+export function hostEntries(extraHosts: NonNullable<NetworkSpec['extraHosts']>): (readonly [string, string])[] {
+  if (!Array.isArray(extraHosts)) return Object.entries(extraHosts);
+  return extraHosts.map((entry: string) => {
+    const [, name = '', address = ''] = /^([^:=]*)[:=]\[?([^\]]*)\]?$/.exec(entry) ?? [];
+    return [name, address];
+  });
 }
 
 /** Writes them into a running container, as far as it is there and lets itself be written to. */

@@ -44,8 +44,8 @@ export interface NetworkSpec {
     | { readonly path: string };
   /** Published ports in Docker's notation: `'8080:80/tcp'`, `'127.0.0.1:0:80'`, `'8000-8010:80'`. Port 0 is chosen: read `container.ports`. */
   readonly ports?: readonly string[];
-  /** Lines for /etc/hosts: name to address. */
-  readonly extraHosts?: Readonly<Record<string, string>>;
+  /** Lines for /etc/hosts: name to address, or as Docker's `--add-host`: `['db:10.0.0.5', 'db=fd00::5']`. */
+  readonly extraHosts?: Readonly<Record<string, string>> | readonly string[];
   /** Name servers instead of the network's, which alone knows the names of other containers. */
   readonly dns?: readonly string[];
   /**
@@ -101,7 +101,10 @@ export function planNetwork(spec: NetworkSpec): NetworkPlan {
 
 /** Is something to be made before the first process? */
 export function wantsNetwork(spec: ContainerSpec): boolean {
-  return planNetwork(spec).kind === 'connected';
+  const isConnected = planNetwork(spec).kind === 'connected';
+  const { net = 'private' } = spec.namespaces ?? {};
+  if (isConnected && net !== 'private') throw new SpecError('namespaces.net', "'private', to be on a network", net);
+  return isConnected;
 }
 
 export function wantsUserNetwork(spec: ContainerSpec): boolean {

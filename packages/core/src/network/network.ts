@@ -101,6 +101,7 @@ export class Network implements AsyncDisposable {
    * @throws NsError `ERR_NS_NETWORK_NOT_FOUND`
    */
   static async get(name: string, patience: Patience = {}): Promise<Network> {
+    checkCall('network', { name });
     const open = async () => new Network(await holdNetwork(name), { madeHere: false });
     return patientlyMade('opening a network', checkCall('patience', patience), open, (network) => network.close());
   }
@@ -128,6 +129,7 @@ export class Network implements AsyncDisposable {
     options: Omit<NetworkAttachment, 'network'> = {},
     patience: Patience = {},
   ): Promise<Endpoint> {
+    checkCall('member', { container });
     const checked = checkConnectOptions(options);
     const connect = () => this.#connect(container, checked);
     const disconnect = () => this.disconnect(container);
@@ -160,6 +162,7 @@ export class Network implements AsyncDisposable {
 
   /** Disconnects a container, of whatever process; its link, addresses, ports and names go. Idempotent. */
   async disconnect(container: string | { readonly id: string }, patience: Patience = {}): Promise<void> {
+    checkCall('member', { container });
     const id = typeof container === 'string' ? findState(container).id : container.id;
     return patientlyInTurn('disconnecting', checkCall('patience', patience), async () => {
       const live = liveNetworks.get(id);

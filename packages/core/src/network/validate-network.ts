@@ -3,6 +3,7 @@ import { SpecError } from '@ns/libc';
 import * as v from 'valibot';
 import { dictionary, isPlainObject, object } from '../field-schemas.ts';
 import { type SchemaNode, type SpecIssue, toSpecError } from '../spec-issue.ts';
+import { hostEntries } from './network-files.ts';
 import type { NetworkOptions } from './network-options.ts';
 import { type BitRate, parseBitRate } from './network-spec.ts';
 
@@ -34,6 +35,10 @@ const hostName = v.pipe(
   v.string('a host name'),
   v.regex(/^(?=.{1,253}$)[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/i, 'a host name'),
 );
+const hostEntry = v.custom<string>((entry) => {
+  const [name, address] = typeof entry === 'string' ? hostEntries([entry])[0]! : [];
+  return v.is(hostName, name) && v.is(ip, address);
+}, "an entry such as 'db:10.0.0.5'");
 const connectEntries = {
   ip: v.optional(ip4),
   ip6: v.optional(ip6),
@@ -62,7 +67,12 @@ export const networkFields = (namespaceOfOther: readonly [v.GenericSchema, v.Gen
   ),
   ports: v.optional(v.array(v.string("a port such as '8080:80/tcp'"), 'an array of ports')),
   // One line each of /etc/hosts: a line break would be another entry.
-  extraHosts: v.optional(dictionary(hostName, ip, 'an object of addresses')),
+  extraHosts: v.optional(
+    v.union(
+      [dictionary(hostName, ip, 'an object of addresses'), v.array(hostEntry, 'an array of entries')],
+      "an object of addresses, or an array of entries such as 'db:10.0.0.5'",
+    ),
+  ),
   dns: v.optional(v.array(ip, 'an array of addresses')),
   egress: v.optional(egress),
   bandwidth: v.optional(object({ ingress: v.optional(rate), egress: v.optional(rate) })),
