@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { isAbsolute, join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Step } from '@ns/launch';
 import { NsError, type OwnedFd, ResourceStack, UnavailableError } from '@ns/libc';
@@ -308,7 +309,7 @@ export function copyIntoContainer(
   const outside = idMaps && ownersOutside(idMaps);
   const createAs = outside && mayChangeOwners() ? outside({ uid: 0, gid: 0 }) : undefined;
   return withRoot(root, idMaps, (place) =>
-    copyTree('/', from, place, to, {
+    copyTree('/', onHost(from), place, to, {
       ...copyOptions(options, outside, outside),
       makeParents: true,
       ...(createAs && { createAs }),
@@ -324,8 +325,13 @@ export function copyOutOfContainer(
 ): Promise<CopiedTree> {
   const inside = idMaps && mayChangeOwners() ? ownersInside(idMaps) : undefined;
   return withRoot(root, idMaps, (place) =>
-    copyTree(place, from, '/', to, { ...copyOptions(options, inside), makeParents: true }),
+    copyTree(place, from, '/', onHost(to), { ...copyOptions(options, inside), makeParents: true }),
   );
+}
+
+/** As for every program, from the working directory on. What ends with a slash goes on doing so: it is a directory. */
+function onHost(path: string): string {
+  return isAbsolute(path) ? path : join(process.cwd(), path);
 }
 
 function copyOptions(

@@ -1,4 +1,5 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { needs, notRoot } from '@ns/testing';
 import { Container, Network, Pool, prune, run, Volume } from '../src/index.ts';
@@ -133,6 +134,23 @@ rootTest('events are heard from the call on, not from the first one that is aske
   const types: string[] = [];
   for await (const { type } of events) types.push(type);
   expect(types).toEqual(['start', 'exit', 'remove']);
+});
+
+rootTest('a relative path of the host is one from the working directory', async () => {
+  await using container = await Container.create({ command });
+  await container.start();
+  const directory = mkdtempSync(join(tmpdir(), 'core-calls-'));
+  const before = process.cwd();
+  process.chdir(directory);
+  try {
+    await container.copyOut('/etc/passwd', 'copied');
+    await container.copyIn('copied', '/srv/back');
+    expect(readFileSync(join(directory, 'copied'))).toEqual(readFileSync('/etc/passwd'));
+    expect((await container.exec('cmp', ['/srv/back', '/etc/passwd'])).exitCode).toBe(0);
+  } finally {
+    process.chdir(before);
+    rmSync(directory, { recursive: true });
+  }
 });
 
 rootTest('listeners of nothing are refused', async () => {
