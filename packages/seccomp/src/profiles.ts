@@ -17,14 +17,21 @@ const allow = (names: readonly string[], ...args: NonNullable<ProfileRule['args'
 });
 
 const dockerRules = dockerDefaultProfile.syscalls ?? [];
+const without = (excluded: ReadonlySet<string>) => (rule: ProfileRule) => ({
+  ...rule,
+  names: (rule.names ?? []).filter((name) => !excluded.has(name)),
+});
+// Both type into a terminal, which somebody else may read as well. CVE-2017-5226
+const typingRefused = lowWordExcept(1, [TIOCSTI, TIOCLINUX]).map((request) => allow(['ioctl'], request));
 const rulesFor = (name: string) => dockerRules.filter(({ names }) => names?.length === 1 && names[0] === name);
 
 // Its filter comes compiled: a change made to it at run time would have no effect, so it must fail.
 const hardened: SeccompProfile = frozen({
   ...dockerDefaultProfile,
   syscalls: [
-    ...dockerRules.filter((rule) => !rulesFor('socket').includes(rule)),
+    ...dockerRules.filter((rule) => !rulesFor('socket').includes(rule)).map(without(new Set(['ioctl']))),
     ...lowWordExcept(0, [AF.ALG, AF.VSOCK]).map((family) => allow(['socket'], family)),
+    ...typingRefused,
   ],
 });
 
@@ -95,7 +102,7 @@ const strict: SeccompProfile = {
     // Without Docker's rules for capabilities: a process that holds one by mistake gains no call by it.
     ...dockerRules
       .filter(({ includes, action, args }) => action === 'SCMP_ACT_ALLOW' && !includes?.caps && !args?.length)
-      .map((rule) => ({ ...rule, names: (rule.names ?? []).filter((name) => !NOT_FOR_UNTRUSTED.has(name)) }))
+      .map(without(NOT_FOR_UNTRUSTED))
       .filter(({ names }) => names.length > 0),
     ...rulesFor('clone').map((rule) => ({ ...rule, excludes: { ...rule.excludes, caps: [] } })),
     {
@@ -107,8 +114,7 @@ const strict: SeccompProfile = {
     ...[AF.UNIX, AF.INET, AF.INET6].map((family) => allow(['socket'], lowWordEquals(0, family))),
     // getifaddrs(3) needs the routing family of netlink; the others (nftables, audit, xfrm) are left out.
     allow(['socket'], lowWordEquals(0, AF.NETLINK), lowWordEquals(2, NETLINK_ROUTE)),
-    // TIOCSTI and TIOCLINUX type into a terminal that is shared with another session. CVE-2017-5226
-    ...lowWordExcept(1, [TIOCSTI, TIOCLINUX]).map((request) => allow(['ioctl'], request)),
+    ...typingRefused,
     // Plain files, pipes and sockets, but no device nodes.
     ...[0, 0o100000, 0o010000, 0o140000].flatMap((type) => [
       allow(['mknod'], { index: 1, op: 'SCMP_CMP_MASKED_EQ', value: S_IFMT, valueTwo: type }),
@@ -122,8 +128,9 @@ const strict: SeccompProfile = {
 /** Profiles that come with this package: plain data in the form of the OCI runtime specification with Docker's extensions. */
 export const profiles: {
   /**
-   * Docker's default profile, with one hole closed: its rules for socket(2) compare 64 bits where the kernel takes 32, so
-   * `socket(AF_VSOCK | 1 << 32)` passes them. Here AF_ALG and AF_VSOCK are refused whatever the upper half.
+   * Docker's default profile, with two holes closed. Its rules for socket(2) compare 64 bits where the kernel takes 32, so
+   * `socket(AF_VSOCK | 1 << 32)` passes them: here AF_ALG and AF_VSOCK are refused whatever the upper half. And nothing is
+   * typed into terminals: TIOCSTI and TIOCLINUX are EPERM (CVE-2017-5226).
    */
   readonly default: SeccompProfile;
   /** Docker's default profile as it is published ({@link dockerProfileVersion}). */
