@@ -1,5 +1,5 @@
 import { write as writeCallback } from 'node:fs';
-import { addressOf, allocate, closeFd, ERRNO, O, OwnedFd, openAt, SYS, syscall } from '@ns/libc';
+import { addressOf, allocate, closeBound, ERRNO, O, OwnedFd, openAt, openBound, SYS, syscall } from '@ns/libc';
 
 /* cgroup files by directory descriptor. Always without O_CREAT: on something that is not a cgroup file system the write
    fails instead of leaving a plain file behind that limits nothing (crun 1.8.1 did that for cgroupsPath ../../escape). */
@@ -16,10 +16,10 @@ const certainlyWhole = 3_840;
  * @returns a negated errno when it cannot be opened or read
  */
 export function readControlFile(dirFd: number, file: string): string | number {
-  const fd = openAt(dirFd, file, O.RDONLY | O.NOFOLLOW);
+  const fd = openBound(dirFd, file, O.RDONLY | O.NOFOLLOW);
   if (fd < 0) return fd;
   const text = readAll(fd);
-  closeFd(fd);
+  closeBound(fd);
   return text;
 }
 
@@ -47,10 +47,10 @@ function readAll(fd: number): string | number {
 
 /** Writes a file at once, on this thread: for what returns in microseconds. Result: 0 or a negated errno. */
 export function writeControlFile(dirFd: number, file: string, value: string): number {
-  const fd = openAt(dirFd, file, O.WRONLY | O.NOFOLLOW);
+  const fd = openBound(dirFd, file, O.WRONLY | O.NOFOLLOW);
   if (fd < 0) return fd;
   const result = writeOnce(fd, value);
-  closeFd(fd);
+  closeBound(fd);
   return result;
 }
 
@@ -72,12 +72,12 @@ export function writeOnce(fd: number, value: string): number {
  * (10 ms and more), lowering a memory limit reclaims until it fits. Result: 0 or a negated errno.
  */
 export async function writeControlFileAside(dirFd: number, file: string, value: string): Promise<number> {
-  const fd = openAt(dirFd, file, O.WRONLY | O.NOFOLLOW);
+  const fd = openBound(dirFd, file, O.WRONLY | O.NOFOLLOW);
   if (fd < 0) return fd;
   for (;;) {
     const result = await writeOnceAside(fd, value);
     if (result === -ERRNO.EINTR) continue;
-    closeFd(fd);
+    closeBound(fd);
     return result;
   }
 }

@@ -1,7 +1,7 @@
 import {
   AT_REMOVEDIR,
   check,
-  closeFd,
+  closeBound,
   ERRNO,
   fileSystemMagic,
   MAGIC,
@@ -11,6 +11,7 @@ import {
   open,
   openAt,
   openat2,
+  openBound,
   RESOLVE,
   SyscallError,
   statFd,
@@ -87,10 +88,10 @@ export function removeDirectory(parent: OwnedFd, name: string): number {
 
 /** Whether `name` in `parent` is still the directory `of`: another one may have taken its place. */
 export function isSameDirectory(parent: OwnedFd, name: string, of: OwnedFd): boolean {
-  const fd = openAt(parent.fd, name, O.PATH | O.NOFOLLOW);
+  const fd = openBound(parent.fd, name, O.PATH | O.NOFOLLOW);
   if (fd < 0) return false;
   const same = statFd(fd).ino === statFd(of.fd).ino;
-  closeFd(fd);
+  closeBound(fd);
   return same;
 }
 

@@ -1,4 +1,4 @@
-import { closeFd, O, openAt, readDirectory, S, SyscallError } from '@ns/libc';
+import { closeBound, O, openBound, readDirectory, S, SyscallError } from '@ns/libc';
 import { readControlFile } from './control-file.ts';
 
 /** What is done on a walk. Descriptors are the walk's. */
@@ -33,7 +33,7 @@ export function walkBelow(topFd: number, { enter, leave }: Visitor): void {
           entered = enter?.(child, path) ?? true;
         } finally {
           // What was not entered is left behind: the walk goes on where it was.
-          closeFd(entered ? fd : child);
+          closeBound(entered ? fd : child);
           if (entered) fd = child;
         }
         if (entered) unseen.push(childDirectories(fd));
@@ -47,13 +47,13 @@ export function walkBelow(topFd: number, { enter, leave }: Visitor): void {
         try {
           leave?.({ fd, name: left, parentFd });
         } finally {
-          closeFd(fd);
+          closeBound(fd);
           fd = parentFd;
         }
       }
     }
   } finally {
-    closeFd(fd);
+    closeBound(fd);
   }
 }
 
@@ -71,7 +71,7 @@ export function sumBelow(topFd: number, file: string, figure: (text: string) => 
 }
 
 function openDirectoryAt(fd: number, name: string): number {
-  return openAt(fd, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+  return openBound(fd, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
 }
 
 /** Names of the child cgroups of an open directory. */
@@ -88,6 +88,6 @@ function childDirectories(directoryFd: number): string[] {
     if (error instanceof SyscallError && error.code === 'ENOENT') return [];
     throw error;
   } finally {
-    closeFd(fd);
+    closeBound(fd);
   }
 }

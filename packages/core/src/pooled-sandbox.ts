@@ -188,7 +188,9 @@ export class PooledSandbox implements AsyncDisposable {
       finish: async (exit) => {
         try {
           const ending = readAccounts(exit, this.#resources.cgroup);
-          if (this.#resources !== noResources) await this.#resources[Symbol.asyncDispose]();
+          if (this.#resources === noResources) return ending;
+          await ownTurn('clearing up');
+          await this.#resources[Symbol.asyncDispose]();
           return ending;
         } finally {
           finished();

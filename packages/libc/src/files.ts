@@ -5,6 +5,7 @@ import { decodeFileName, writeFileName } from './file-names.ts';
 import { syscall } from './libc.ts';
 import { allocate } from './memory.ts';
 import { SYS } from './syscalls.ts';
+import { bindToThread } from './thread-fd.ts';
 
 /* Calls on names below a directory descriptor, made for walking trees of tens of thousands of files: they allocate
    nothing but their result. Names are text as in file-names.ts. Those documented to return a "result" return what the
@@ -113,6 +114,15 @@ export function openAt(dirFd: number, name: string, flags: number, mode = 0): nu
 /** close(2) of a number from {@link openAt}. */
 export function closeFd(fd: number): void {
   syscall(SYS.close, fd);
+}
+
+/**
+ * openat(2) as {@link openAt}, but in a worker thread the descriptor is closed with the thread, however that ends: for what is
+ * open for longer than a call. To be closed by {@link closeBound}.
+ */
+export function openBound(dirFd: number, name: string, flags: number): number {
+  const fd = openAt(dirFd, name, flags);
+  return fd < 0 ? fd : bindToThread(fd);
 }
 
 /** mkdirat(2). Result. */

@@ -24,6 +24,7 @@ export {
   mkdirAt,
   mknodAt,
   openAt,
+  openBound,
   RENAME,
   readlinkAt,
   renameAt,
@@ -50,5 +51,6 @@ export {
 export { AsyncResourceStack, ResourceStack } from './resource-stack.ts';
 export { rollBack } from './roll-back.ts';
 export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';
+export { closeBound } from './thread-fd.ts';
 export { type EventWatch, prepareToWatch, type WatchedEvents, watchFd } from './watch-fd.ts';
 export { getXattr, listXattrs, listXattrsFd, removeXattr, setXattr } from './xattr.ts';
