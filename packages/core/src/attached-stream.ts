@@ -6,6 +6,18 @@ import { TerminalStreams } from './terminal-streams.ts';
 /** Who has not taken yet what a process wrote: it waits for the last of them. */
 const behind = new WeakMap<StandardStreams, Set<AttachedStream>>();
 
+/** Of processes that are gone: nobody waits for those who do not read. */
+const ended = new WeakSet<StandardStreams>();
+
+/** Its process has ended: what it has written goes to those who are attached, whether they read or not. */
+export function endAttached(streams: StandardStreams): void {
+  const slow = behind.get(streams);
+  if (!slow) return;
+  ended.add(streams);
+  slow.clear();
+  for (const source of [streams.stdout, streams.stderr]) source?.resume();
+}
+
 /**
  * Both directions of a process in one stream, for one of several who may be attached. A slow reader slows the process down;
  * destroying it leaves the process alone. It closes when the process has ended.
@@ -44,8 +56,10 @@ export class AttachedStream extends Duplex {
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     const { stdin } = this.#streams;
     // That it ends without reading all of its input is no error of who wrote it.
-    if (stdin) stdin.write(chunk, () => done());
-    else done(noInput());
+    if (!stdin) done(noInput());
+    // Somebody else has ended it: writing to it would take with it what it still has.
+    else if (stdin.writableEnded || stdin.destroyed) done();
+    else stdin.write(chunk, () => done());
   }
 
   /** A terminal does not end because one of those who are at it goes away. */
@@ -67,7 +81,7 @@ export class AttachedStream extends Duplex {
   }
 
   readonly #onData = (data: Buffer): void => {
-    if (this.push(data)) return;
+    if (this.push(data) || ended.has(this.#streams)) return;
     this.#behind.add(this);
     for (const source of this.#sources) source.pause();
   };

@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs';
-import { isAbsolute, join } from 'node:path';
+import { isAbsolute } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Step } from '@ns/launch';
 import { NsError, type OwnedFd, ResourceStack, UnavailableError } from '@ns/libc';
@@ -331,7 +331,8 @@ export function copyOutOfContainer(
 
 /** As for every program, from the working directory on. What ends with a slash goes on doing so: it is a directory. */
 function onHost(path: string): string {
-  return isAbsolute(path) ? path : join(process.cwd(), path);
+  // As it is said: "dir/." is what is in it, and "link/.." not the directory of the link.
+  return isAbsolute(path) ? path : `${process.cwd()}/${path}`;
 }
 
 function copyOptions(

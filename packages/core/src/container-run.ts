@@ -2,6 +2,7 @@ import type { Cgroup, Stats } from '@ns/cgroups';
 import type { Launched, StandardStreams } from '@ns/launch';
 import { AsyncResourceStack, type OwnedFd, rollBack, SyscallError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
+import { endAttached } from './attached-stream.ts';
 import type { Restoration } from './checkpoint/restoration.ts';
 import {
   createCommandCgroup,
@@ -173,6 +174,7 @@ export class ContainerRun implements RunHandle {
 
   async #supervise(output: CapturedOutput, collected: Promise<unknown>, startedAt: number): Promise<Result> {
     const exit = await this.launched.exited;
+    endAttached(this.streams);
     // As if we had heard of it that much later: of what it leaves nothing has been looked at yet.
     await ownTurn('clearing up');
     const { oom, usage } = readAccounts(exit, this.#payload);

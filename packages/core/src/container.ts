@@ -599,7 +599,7 @@ export class Container implements AsyncDisposable {
 
   /**
    * Everything the program writes from now on, and what it shall read, as one stream, which closes when the program has
-   * ended. `end()` ends an input that is a pipe (`stdin: 'pipe'`), for all who are attached; a terminal stays. `destroy()`
+   * ended and its output was read. `end()` ends an input that is a pipe (`stdin: 'pipe'`), for all who are attached; a terminal stays. `destroy()`
    * leaves the program alone. Several may be attached: the program waits for the slowest.
    */
   attach(): Duplex {

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { closeSync, constants, fstatSync, openSync, readSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, openSync, readSync, renameSync, writeSync } from 'node:fs';
 import { OUTPUT_TIME_SIZE, outputTimesPath } from '@ns/launch';
 import { hasCode } from '@ns/libc';
 import type { LogEntry } from './log-buffer.ts';
@@ -115,8 +115,8 @@ class JsonFile implements EntryFile {
   #begin: '' | '\n';
 
   constructor(path: string, limits: Limits) {
+    this.#begin = existsSync(path) && endsInLine(path) ? '\n' : '';
     this.#file = new GrowingFile(path, limits);
-    this.#begin = endsInLine(path) ? '\n' : '';
   }
 
   write({ stream, time, data }: LogEntry): void {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { IdMaps, NamespaceKind } from '@ns/launch';
 import { type ResourceStack, SpecError } from '@ns/libc';
 import { Namespace } from '@ns/namespaces';
@@ -100,7 +101,7 @@ function networkChoice(spec: ContainerSpec): NamespaceChoice {
   const ofItsOwn = network === 'none' || wantsUserNetwork(spec) || wantsNetwork(spec);
   const choice = ofItsOwn ? 'private' : (network as NamespaceChoice | undefined);
   const { net = choice } = namespaces ?? {};
-  if (choice !== undefined && net !== choice)
+  if (choice !== undefined && !isDeepStrictEqual(net, choice))
     throw new SpecError('namespaces.net', `what network says (${JSON.stringify(choice)}), or nothing`, net);
   return net ?? 'private';
 }

@@ -34,6 +34,8 @@ export class TerminalStreams extends StandardStreams {
 
   constructor() {
     super(['null', 'null', 'null']);
+    // Who writes to a terminal whose input was ended has his callback for that.
+    this.#input.on('error', () => {});
   }
 
   override get stdout(): Readable {

@@ -147,6 +147,9 @@ rootTest('a relative path of the host is one from the working directory', async 
     await container.copyIn('copied', '/srv/back');
     expect(readFileSync(join(directory, 'copied'))).toEqual(readFileSync('/etc/passwd'));
     expect((await container.exec('cmp', ['/srv/back', '/etc/passwd'])).exitCode).toBe(0);
+    // Of a directory, what is in it.
+    await container.copyIn('.', '/srv/all');
+    expect((await container.exec('ls', ['/srv/all'])).stdout).toBe('copied\n');
   } finally {
     process.chdir(before);
     rmSync(directory, { recursive: true });

@@ -105,6 +105,20 @@ rootTest('several are attached; the program waits for the slowest, and all hear 
   }),
 );
 
+rootTest('one who is attached and reads nothing holds up the program, but not its end', () =>
+  leavesNothing(async () => {
+    await using container = await Container.create({ command: ['seq', '1', '1000000'] });
+    const attached = container.attach();
+    await container.start();
+    await delay(200);
+    expect(container.status).toBe('running');
+    await container.kill('SIGKILL');
+    expect(await container.wait({ timeout: 5000 })).toMatchObject({ signal: 'SIGKILL' });
+    await container.remove({ timeout: 5000 });
+    attached.destroy();
+  }),
+);
+
 rootTest('who goes away leaves the program alone, and those who stay', async () => {
   await using container = await Container.create({ command: ['cat'], stdin: 'pipe' });
   await container.start();
