@@ -150,6 +150,9 @@ export class ContainerLife {
     } catch (error) {
       throw await rollBack(error, async () => {
         try {
+          // It may wait for its start by now.
+          this.#run?.launched.kill();
+          await this.#run?.result.catch(() => {});
           await this.#resources.release();
         } finally {
           this.#record.remove();
@@ -295,6 +298,7 @@ export class ContainerLife {
     try {
       await this.#resources.release();
     } finally {
+      this.#record.letGo();
       this.events.emit({ type: 'remove' });
       this.events.close();
     }
@@ -431,7 +435,13 @@ export class ContainerLife {
 
   #ended(result?: Result): void {
     this.logs.end();
-    if (this.#status !== 'removed') this.setStatus('stopped', result);
+    if (this.#status === 'removed') return;
+    try {
+      this.setStatus('stopped', result);
+    } catch (error) {
+      // Who waits for its end hears of it all the same.
+      process.emitWarning(`the end of container ${this.id.slice(0, 12)} was not written down: ${error}`);
+    }
   }
 
   #writeCreated(): void {

@@ -59,7 +59,7 @@ export class ContainerRecord {
     this.#name?.[Symbol.dispose]();
     this.#name = name;
     // Others know it by its state, and it outlives us.
-    if (!this.#entrusted || isDetachable(this.#spec)) this.#letGo();
+    if (!this.#entrusted || isDetachable(this.#spec)) this.letGo();
   }
 
   /** Somebody has removed it; false when that cannot be told. */
@@ -90,7 +90,7 @@ export class ContainerRecord {
       spec: specToStore(this.#spec),
       ...standing,
     });
-    if (isDetachable(this.#spec)) this.#letGo();
+    if (isDetachable(this.#spec)) this.letGo();
   }
 
   /** @returns false when there is none any more: it was removed */
@@ -112,7 +112,7 @@ export class ContainerRecord {
   remove(): void {
     const name = removeState(this.id) ?? this.#spec.name;
     if (name !== undefined) releaseName(name, this.id);
-    this.#letGo();
+    this.letGo();
   }
 
   /**
@@ -123,7 +123,7 @@ export class ContainerRecord {
   removeIfEnded(): ContainerState | undefined {
     const { state, name = this.#spec.name } = removeStateOfEnded(this.id);
     if (!state && name !== undefined) releaseName(name, this.id);
-    if (!state) this.#letGo();
+    if (!state) this.letGo();
     return state;
   }
 
@@ -135,7 +135,8 @@ export class ContainerRecord {
     }
   }
 
-  #letGo(): void {
+  /** Others have removed it, or know it by its state: nothing of it goes any more when we die. Idempotent. */
+  letGo(): void {
     this.#entrusted?.[Symbol.dispose]();
     this.#name?.[Symbol.dispose]();
   }

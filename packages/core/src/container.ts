@@ -247,7 +247,13 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_TIMEOUT`: it had not ended after `timeout` ms; it goes on
    */
   async wait(patience: Patience = {}): Promise<Result> {
-    return patiently('waiting for the end', checkCall('patience', patience), () => this.#life.wait());
+    checkCall('patience', patience);
+    const done = this.#life.lookOn();
+    try {
+      return await patiently('waiting for the end', patience, () => this.#life.run!.result);
+    } finally {
+      done();
+    }
   }
 
   /**

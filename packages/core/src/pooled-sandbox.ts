@@ -85,12 +85,17 @@ export class PooledSandbox implements AsyncDisposable {
     try {
       await launched.ready;
       sandbox.#prepare();
-    } catch {
+    } catch (error) {
+      // What failed may have been ours to do: then it still waits.
+      launched.kill();
       const { failure } = await launched.exited;
       await sandbox[Symbol.asyncDispose]();
       throw failure
         ? new ContainerStartError(failure)
-        : new NsError('ERR_NS_SANDBOX_GONE', 'the sandbox was ended during its start', { hint: GONE });
+        : new NsError('ERR_NS_SANDBOX_GONE', 'the sandbox was ended during its start', {
+            hint: GONE,
+            cause: error,
+          });
     }
     streams.prepareToCollect();
     launched.unref();

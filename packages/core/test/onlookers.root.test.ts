@@ -16,7 +16,7 @@ needs(notRoot)('a process that follows a container it has found lives as long as
     lifetime: { dieWithParent: false },
   });
   await c.start();
-  const looks = ['logs', 'events', 'attach', 'none'].map((what) => {
+  const looks = ['logs', 'events', 'attach', 'none', 'wait'].map((what) => {
     const child = onlooker.start([c.id, what]);
     let text = '';
     child.stdout.on('data', (data) => {
@@ -27,6 +27,7 @@ needs(notRoot)('a process that follows a container it has found lives as long as
   await Promise.all(looks.map(({ found }) => found));
   // Who has seen enough goes at once.
   expect(await looks[3]!.end).toEqual({ code: 0, text: 'found\ndone\n' });
+  expect(await looks[4]!.end).toEqual({ code: 0, text: 'found\nERR_NS_TIMEOUT\ndone\n' });
   await delay(200);
   expect(looks.slice(0, 3).map(({ child }) => child.exitCode)).toEqual([null, null, null]);
   await c.exec('touch', ['/go'], { check: true });

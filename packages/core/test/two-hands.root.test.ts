@@ -251,3 +251,18 @@ test('one of a newer version is left alone', () =>
     expect(stored(maker.id).version).toBe(99);
     writeFileSync(stateFile(maker.id), JSON.stringify(state));
   }));
+
+test('a name that another process has freed is not freed again when its first holder dies', async () => {
+  using program = new NodeProgram('names-holder');
+  const maker = program.start([]);
+  const lines = createInterface(maker.stdout)[Symbol.asyncIterator]();
+  expect(await lines.next()).toMatchObject({ value: 'made' });
+  const last = await Container.get('last');
+  await (await Container.get('removed')).remove({ force: true });
+  expect(await lines.next()).toMatchObject({ value: 'heard' });
+  await using _ = await Container.create({ command: ['true'], name: 'removed' });
+  maker.kill('SIGKILL');
+  // What is entrusted goes in the order in which it was.
+  await eventually(() => !existsSync(join(root.path, 'containers', last.id)));
+  expect(readdirSync(join(root.path, 'names'))).toContain('removed');
+});

@@ -1,6 +1,6 @@
 import { Container } from '@ns/core';
 
-/* Looks at a container of another process, and has nothing else to do: `onlooker ID logs|events|attach|none`. */
+/* Looks at a container of another process, and has nothing else to do: `onlooker ID logs|events|attach|none|wait`. */
 
 const [id, what] = process.argv.slice(2);
 const c = await Container.get(id!);
@@ -17,6 +17,9 @@ const looks: Readonly<Record<string, () => Promise<void>>> = {
   },
   async attach() {
     for await (const data of c.attach()) process.stdout.write(data);
+  },
+  async wait() {
+    await c.wait({ timeout: 50 }).catch(({ code }) => process.stdout.write(`${code}\n`));
   },
   async none() {
     for await (const _ of c.logs({ follow: true })) break;
