@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { existsSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { detectCgroups } from '@ns/cgroups';
@@ -23,10 +23,18 @@ afterAll(() => program[Symbol.dispose]());
 const cgroups = (): string[] =>
   detectCgroups().hierarchies.flatMap(({ mountPoint }) => {
     const base = join(mountPoint, 'ns');
-    return existsSync(base)
-      ? readdirSync(base).flatMap((name) => (name.startsWith('ns-') ? [join(base, name)] : []))
-      : [];
+    return namesIn(base).flatMap((name) => (name.startsWith('ns-') ? [join(base, name)] : []));
   });
+
+/** Whoever removes the last cgroup in it removes the directory, too. */
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENODEV')) return [];
+    throw error;
+  }
+}
 
 /** Are its owner's, or of somebody who did not get to say whose: other tests make cgroups at the same time. */
 function isLeft(cgroup: string, owners: ReadonlySet<string>): boolean {
