@@ -146,7 +146,7 @@ function receive(
   asm.call('recvmsg', [statusFd, header, MSG.DONTWAIT], { tolerate: 'any', otherwise: none });
   // Whoever has less privileges than when this process was made shall not use those it has.
   asm.jumpIfUnequal(new Slot(control + 8), SOL_SOCKET + SCM_CREDENTIALS * 2 ** 32, refused);
-  asm.jumpIfUnequal(new Slot(control + 16), requester.pid + requester.uid * 2 ** 32, refused);
+  asm.jumpIfUnequal(new Slot(control + 16), BigInt(requester.pid) + (BigInt(requester.uid) << 32n), refused);
   asm.jumpIfUnequal(new Slot(control + 24), requester.gid, refused, 0xffffffff);
   asm.jump(read);
 }

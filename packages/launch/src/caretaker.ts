@@ -130,7 +130,8 @@ export function entrust(belongings: Belongings): Disposable {
       idle.use();
       for (const place of places.splice(0)) {
         told.delete(place);
-        caretaker?.tell(placeMessage(place));
+        // One that does not hear of it would remove what lives on: another one is made, which knows what is left.
+        if (caretaker) tell(placeMessage(place));
       }
     },
   };

@@ -46,7 +46,9 @@ export class Launched {
   #goWord = goWord;
   #continuation: Continuation | undefined;
   /** What is written for it, that it has not been told of. */
-  #prepared: { readonly program: PreparedProgram; readonly variables: readonly string[] } | undefined;
+  #prepared:
+    | { readonly program: PreparedProgram; readonly variables: readonly string[]; readonly origin: Origin }
+    | undefined;
   /** The kernel says that the first process has ended. */
   #firstHasEnded = false;
   #hearsAll = true;
@@ -159,7 +161,8 @@ export class Launched {
    */
   continueWith(steps: readonly Step[] | PreparedProgram, variables: readonly string[] = []): void {
     const continuation = this.#openContinuation();
-    if (!this.#isPrepared(steps, variables)) this.#writeContinuation(continuation, steps, variables);
+    const prepared = this.#isPrepared(steps, variables) ? this.#prepared : undefined;
+    this.#report.origin = prepared?.origin ?? this.#writeContinuation(continuation, steps, variables);
     continuation.tell();
     // Asked while it begins.
     if (!this.alive && continuation.takeBack()) throw new SyscallError('sendmsg', ERRNO.EPIPE);
@@ -174,8 +177,8 @@ export class Launched {
   prepareToContinue(likely?: PreparedProgram, variables: readonly string[] = []): void {
     const continuation = this.#openContinuation();
     if (!likely) return;
-    this.#writeContinuation(continuation, likely, variables);
-    this.#prepared = { program: likely, variables };
+    // What fails until it is told is explained by what it does until then.
+    this.#prepared = { program: likely, variables, origin: this.#writeContinuation(continuation, likely, variables) };
   }
 
   #openContinuation(): Continuation {
@@ -195,17 +198,16 @@ export class Launched {
     continuation: Continuation,
     steps: readonly Step[] | PreparedProgram,
     variables: readonly string[],
-  ): void {
+  ): Origin {
     const { layout } = this.#report.origin;
     if (steps instanceof PreparedProgram) {
       if (!steps.isFor(layout))
         throw new SpecError('steps', 'a program prepared for the descriptors of the launch', steps.layout);
       continuation.write(steps.continuation.with(variables));
-      this.#report.origin = { steps: steps.steps, layout, variables: [], asLaunched: () => steps.stepsFor(variables) };
-    } else {
-      continuation.write(new ContinuationImage(steps, layout).with([]));
-      this.#report.origin = { steps, layout, variables: [] };
+      return { steps: steps.steps, layout, variables: [], asLaunched: () => steps.stepsFor(variables) };
     }
+    continuation.write(new ContinuationImage(steps, layout).with([]));
+    return { steps, layout, variables: [] };
   }
 
   /** Does it keep the event loop alive? It does from the start. */

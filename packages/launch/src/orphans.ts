@@ -17,19 +17,29 @@ subscribe('worker_threads', (message) => {
 
 /** The processes of a worker end a little after it. */
 function reapAsTheyEnd(): void {
-  reapOrphans();
-  for (const { pids } of childrenOfEndedWorkers(isThread)) for (const pid of pids.keys()) reapWhenEnded(pid);
+  try {
+    reapOrphans();
+    for (const { pids } of childrenOfEndedWorkers(isThread)) for (const pid of pids.keys()) reapWhenEnded(pid);
+  } catch {
+    // Nobody's call failed: whoever starts processes next looks again.
+  }
 }
 
+/** Of these we shall hear. */
+const awaited = new Set<number>();
+
 function reapWhenEnded(pid: number): void {
+  if (awaited.has(pid)) return;
   try {
     const pidfd = pidfdOpen(pid);
     const watch = watchFd(pidfd.fd, { readable: true }, () => {
       watch.close();
       pidfd.close();
+      awaited.delete(pid);
       reapOrphans();
     });
     watch.unref();
+    awaited.add(pid);
   } catch {
     // Out of descriptors, or somebody else has waited for it.
   }

@@ -64,7 +64,7 @@ export function zygoteProgram(requester: Requester): Buffer {
   asm.jumpIfEqual(received, 0, ended);
   // Whoever has less privileges than when this process was made shall not get them back here.
   asm.jumpIfUnequal(new Slot(control + 8), SOL_SOCKET + SCM_CREDENTIALS * 2 ** 32, refused);
-  asm.jumpIfUnequal(new Slot(control + 16), requester.pid + requester.uid * 2 ** 32, refused);
+  asm.jumpIfUnequal(new Slot(control + 16), BigInt(requester.pid) + (BigInt(requester.uid) << 32n), refused);
   asm.jumpIfUnequal(new Slot(control + 24), requester.gid, refused, 0xffffffff);
   // Without its descriptors the process could be no process; the requester sees its status socket end.
   asm.jumpIfUnequal(new Slot(header + 48), 0, done, MSG.CTRUNC);

@@ -87,7 +87,8 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     if (step.idMaps && !monitor) throw new SpecError('idMaps', 'id maps under a monitor only', step.supervisor);
     // "Started" shall be a fact, not a hope. The init sleeps until its child has executed the program or failed to; a
     // monitor has signals to forward meanwhile, and is sent one.
-    const base = monitor ? CLONE.PIDFD : CLONE.VFORK + CLONE.VM;
+    // SELinux relabels nobody whose memory somebody else still has.
+    const base = monitor ? CLONE.PIDFD : CLONE.VFORK + (step.label ? 0 : CLONE.VM);
     const namespaces = [...step.namespaces, ...(step.idMaps ? (['user'] as const) : [])].reduce(
       (flags, kind) => flags + namespaceFlags[kind],
       0,
