@@ -108,7 +108,7 @@ const idle = new IdleTimer(
  * of. It costs some microseconds; the first after a while, the start of a small process.
  *
  * Call it before what is named is made. What was already removed by then is no error, and what others go on with is theirs: two
- * may remove the same.
+ * may remove the same. Paths are absolute. A thread has room for 512 messages of 4 KiB: what does not fit is not seen to.
  *
  * @example
  * ```ts
