@@ -1,79 +1,23 @@
 import { AT_FDCWD, AT_REMOVEDIR, MAP, MSG, PROT, SOL_SOCKET } from '@ns/libc';
+import { HEAD_SIZE, kinds, PLACE_SIZE, PLACES, RECORD_HEAD_SIZE } from './entrusted.ts';
 import { Lowering } from './lowering.ts';
 import { helperName } from './orphans.ts';
-import { Label, Slot } from './program.ts';
+import { type Assembler, Label, Slot } from './program.ts';
 import { SIGNAL_PARENT_DIED, SIGNAL_RETIRE } from './signals.ts';
 import { killMembers } from './steps/kill-members.ts';
 import { allowTime, limitPatience, removeCgroup, removeFlatDirectory } from './steps/leftovers.ts';
 import { POLLIN } from './steps/process.ts';
+import { removeLink } from './steps/remove-link.ts';
+import { sendRequest } from './steps/send-request.ts';
 import { waitForSignal } from './steps/watched-child.ts';
 import type { Requester } from './zygote-program.ts';
 
-/** What is on the machine besides processes, and would stay there when its owner dies. */
-export interface Belongings {
-  readonly files?: readonly string[];
-  /** Directories of cgroups: what still runs in them is killed, and what was made in them goes first. */
-  readonly cgroups?: readonly string[];
-  /** Directories with nothing but files in them. */
-  readonly directories?: readonly string[];
-  /** Directories that may be in use by others: tried once. */
-  readonly parents?: readonly string[];
-}
-
-/** In the order in which they are removed; 0 stands for the end. */
-const kinds = { files: 1, cgroups: 2, directories: 3, parents: 4 } as const;
-
-/** How many messages a caretaker remembers. */
-export const PLACES = 512;
-const PLACE_SIZE = 4096;
 /** Where it has them: beyond any program. */
 const MEMORY_AT = 0x20000000;
 const MEMORY_SIZE = PLACES * PLACE_SIZE;
-/** Where in the memory a message goes, and its size. */
-const HEAD_SIZE = 16;
-/** Kind, and size with the path that follows. */
-const RECORD_HEAD_SIZE = 16;
-const END_SIZE = 8;
 /** struct cmsghdr and struct ucred. */
 const CONTROL_SIZE = 32;
 const SCM_CREDENTIALS = 2;
-
-/** What takes this place from now on. */
-export function placeMessage(place: number, records: readonly Buffer[] = []): Buffer {
-  const head = Buffer.alloc(HEAD_SIZE);
-  const message = Buffer.concat([head, ...records, Buffer.alloc(END_SIZE)]);
-  message.writeUInt32LE(place * PLACE_SIZE);
-  message.writeUInt32LE(message.length, 8);
-  return message;
-}
-
-/** The records of messages, each as long as there is room. A path that is longer than any that the kernel takes is left out. */
-export function recordsOf(belongings: Belongings): Buffer[][] {
-  const room = PLACE_SIZE - 1 - HEAD_SIZE - END_SIZE;
-  const messages: Buffer[][] = [];
-  let left = 0;
-  for (const [name, kind] of Object.entries(kinds))
-    for (const path of belongings[name as keyof Belongings] ?? []) {
-      const record = recordOf(kind, path);
-      if (record.length > room) continue;
-      if (record.length > left) {
-        messages.push([]);
-        left = room;
-      }
-      messages.at(-1)!.push(record);
-      left -= record.length;
-    }
-  return messages;
-}
-
-function recordOf(kind: number, path: string): Buffer {
-  const size = (RECORD_HEAD_SIZE + Buffer.byteLength(path) + 8) & ~7;
-  const record = Buffer.alloc(size);
-  record.writeUInt32LE(kind, 0);
-  record.writeUInt32LE(size, 8);
-  record.write(path, RECORD_HEAD_SIZE);
-  return record;
-}
 
 /**
  * The program of a caretaker: a process that sleeps until its requester has died, reads what that has sent over descriptor 4, and
@@ -151,40 +95,56 @@ function receive(
   asm.jump(read);
 }
 
-/** Removes what stands in all places. */
+/** Removes what stands in all places: of each kind all, then those of the next. */
 function removeAll({ asm }: Lowering): void {
-  const [place, cursor, path] = [asm.slot(MEMORY_AT), asm.slot(), asm.slot()];
-  const record = asm.bytes(RECORD_HEAD_SIZE);
-  const [kind, size] = [new Slot(record), new Slot(record + 8)];
-  const [nextPlace, next, done] = [new Label(), new Label(), new Label()];
-  const [file, cgroup, directory] = [new Label(), new Label(), new Label()];
+  const [wanted, place, cursor] = [asm.slot(kinds.requests), asm.slot(), asm.slot()];
+  const head = asm.bytes(RECORD_HEAD_SIZE);
+  const [kind, size, dataSize, protocol] = [0, 8, 16, 24].map((at) => new Slot(head + at)) as [Slot, Slot, Slot, Slot];
+  const [data, path] = [asm.slot(), asm.slot()];
+  const [nextKind, nextPlace, next, done] = [new Label(), new Label(), new Label(), new Label()];
   limitPatience(asm);
+  asm.place(nextKind);
+  asm.set(place, MEMORY_AT);
   asm.place(nextPlace);
   asm.jumpIfEqual(place, MEMORY_AT + MEMORY_SIZE, done);
   asm.add(cursor, place, HEAD_SIZE);
   asm.add(place, place, PLACE_SIZE);
   asm.place(next);
-  asm.copy(record, cursor, RECORD_HEAD_SIZE);
+  asm.copy(head, cursor, RECORD_HEAD_SIZE);
   asm.jumpIfEqual(kind, 0, nextPlace);
-  asm.add(path, cursor, RECORD_HEAD_SIZE);
+  asm.add(data, cursor, RECORD_HEAD_SIZE);
+  asm.add(path, data, dataSize);
   asm.add(cursor, cursor, size);
+  asm.jumpIfUnequal(kind, wanted, next);
   allowTime(asm);
-  asm.jumpIfEqual(kind, kinds.files, file);
-  asm.jumpIfEqual(kind, kinds.cgroups, cgroup);
-  asm.jumpIfEqual(kind, kinds.directories, directory);
-  asm.call('unlinkat', [AT_FDCWD, path, AT_REMOVEDIR], { tolerate: 'any' });
-  asm.jump(next);
-  asm.place(file);
-  asm.call('unlinkat', [AT_FDCWD, path, 0], { tolerate: 'any' });
-  asm.jump(next);
-  asm.place(cgroup);
-  removeCgroup(asm, path, { empty: killMembers, next });
-  asm.place(directory);
-  removeFlatDirectory(asm, path, next);
+  const text = { at: data, length: dataSize };
+  const removals: Readonly<Record<keyof typeof kinds, () => void>> = {
+    requests: () => sendRequest(asm, protocol, text, next),
+    files: () => unlink(asm, path, 0, next),
+    links: () => removeLink(asm, path, text, PATH_MAX, next),
+    cgroups: () => removeCgroup(asm, path, { empty: killMembers, next }),
+    directories: () => removeFlatDirectory(asm, path, next),
+    parents: () => unlink(asm, path, AT_REMOVEDIR, next),
+  };
+  for (const [name, remove] of Object.entries(removals)) {
+    const other = new Label();
+    asm.jumpIfUnequal(kind, kinds[name as keyof typeof kinds], other);
+    remove();
+    asm.place(other);
+  }
   asm.place(done);
+  asm.add(wanted, wanted, 1);
+  asm.jumpIfUnequal(wanted, kinds.parents + 1, nextKind);
+}
+
+function unlink(asm: Assembler, path: Slot, flags: number, next: Label): void {
+  asm.call('unlinkat', [AT_FDCWD, path, flags], { tolerate: 'any' });
+  asm.jump(next);
 }
 
 /** How long a killed process may take to be gone. */
 const patienceSeconds = 10;
+/** No text of a link is longer. */
+const PATH_MAX = 4096;
 /** Of an errno in place of a descriptor. */
 const SIGN = 1n << 63n;

@@ -15,8 +15,9 @@ import {
   socketPair,
   syscall,
 } from '@ns/libc';
-import { type Belongings, caretakerProgram, PLACES, placeMessage, recordsOf } from './caretaker-program.ts';
+import { caretakerProgram } from './caretaker-program.ts';
 import { releaseChildTable } from './child-table.ts';
+import { type Belongings, PLACES, placeMessage, recordsOf } from './entrusted.ts';
 import { reapLater } from './late-reaping.ts';
 import { reapOrphans } from './orphans.ts';
 import { posixSpawn } from './posix-spawn.ts';
@@ -96,7 +97,8 @@ let caretaker: Caretaker | undefined;
 let endsWithWorker = false;
 /** What it has been told, by place: another one has to be told, too. */
 const told = new Map<number, Buffer>();
-let lastPlace = 0;
+/** No place below is free. */
+let lowest = 0;
 
 const idle = new IdleTimer(
   () => IDLE_MS,
@@ -108,8 +110,9 @@ const idle = new IdleTimer(
  * of. It costs some microseconds; the first after a while, the start of a small process.
  *
  * Call it before what is named is made. What was already removed by then is no error, and what others go on with is theirs: two
- * may remove the same. Paths are absolute. A thread has room for 512 messages of 4 KiB: what does not fit is not seen to.
+ * may remove the same. A thread has room for 4,096 messages of 8 KiB: what does not fit is not seen to.
  *
+ * @throws SpecError a relative path, one with a NUL, or what is too large
  * @example
  * ```ts
  * using _ = entrust({ cgroups: ['/sys/fs/cgroup/jobs/42'] });
@@ -130,6 +133,7 @@ export function entrust(belongings: Belongings): Disposable {
       idle.use();
       for (const place of places.splice(0)) {
         told.delete(place);
+        lowest = Math.min(lowest, place);
         // One that does not hear of it would remove what lives on: another one is made, which knows what is left.
         if (caretaker) tell(placeMessage(place));
       }
@@ -137,11 +141,10 @@ export function entrust(belongings: Belongings): Disposable {
   };
 }
 
+/** The lowest: what is entrusted in several messages keeps its order. */
 function freePlace(): number | undefined {
-  if (told.size >= PLACES) return undefined;
-  do lastPlace = (lastPlace + 1) % PLACES;
-  while (told.has(lastPlace));
-  return lastPlace;
+  while (told.has(lowest)) lowest++;
+  return lowest < PLACES ? lowest : undefined;
 }
 
 /** Where there can be no caretaker, nothing else can be started, which says so. */

@@ -1,7 +1,7 @@
 export { Adopted, type AdoptOptions, readExit } from './adopted.ts';
 export { entrust } from './caretaker.ts';
-export type { Belongings } from './caretaker-program.ts';
 export { describeStep } from './describe-step.ts';
+export type { Belongings } from './entrusted.ts';
 export type { Exit } from './exit.ts';
 export { type ExplainedStep, Explanation, explain } from './explain.ts';
 export { type LaunchOptions, launch } from './launch.ts';

@@ -1,11 +1,14 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmdirSync,
   rmSync,
   writeFileSync,
@@ -64,6 +67,45 @@ for (const way of ['SIGKILL', 'exit', 'uncaught', 'worker', 'renewed'] as const)
       rmSync(directory, { recursive: true });
     }
   });
+
+rootTest('a symbolic link goes with its text only', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'entrusted-'));
+  const owner = script.start(['links', directory, '/nowhere']);
+  try {
+    await once(owner.stdout, 'data');
+    owner.kill('SIGKILL');
+    expect(await eventually(() => caretakers(owner.pid!).length === 0 && !existsSync(join(directory, 'file')))).toBe(
+      true,
+    );
+    const left = Object.fromEntries(readdirSync(directory).map((name) => [name, readlinkSync(join(directory, name))]));
+    expect(left).toEqual({ longer: 'mine and more', shorter: 'min', other: 'mime' });
+  } finally {
+    owner.kill('SIGKILL');
+    rmSync(directory, { recursive: true });
+  }
+});
+
+rootTest('requests are made of the kernel in their order, whatever becomes of those before', async () => {
+  using requests = new NodeScript('entrusts-network');
+  const owner = requests.start([]);
+  let namespace: number | undefined;
+  try {
+    await once(owner.stdout, 'data');
+    namespace = openSync(`/proc/${owner.pid}/ns/net`, 'r');
+    const at = `--net=/proc/${process.pid}/fd/${namespace}`;
+    const links = () =>
+      JSON.parse(execFileSync('nsenter', [at, 'ip', '-j', 'link'], { encoding: 'utf8' })).map(
+        ({ ifname }: { ifname: string }) => ifname,
+      );
+    expect(links()).toEqual(['lo', 'gone', 'kept', 'free']);
+    owner.kill('SIGKILL');
+    await eventually(() => links().length < 4);
+    expect(links()).toEqual(['lo', 'kept', 'free']);
+  } finally {
+    owner.kill('SIGKILL');
+    if (namespace !== undefined) closeSync(namespace);
+  }
+});
 
 rootTest('killed, it is replaced by one that knows all', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'entrusted-'));

@@ -1,5 +1,5 @@
 // Entrusts what its argument names (a directory of files, a file, a cgroup with a process in it), and dies in the way it is told.
-import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import { endZygote, entrust } from '../../src/index.ts';
 
@@ -23,6 +23,23 @@ function make(): void {
   mkdirSync(`${cgroup}/inner`);
 }
 
+function makeLinks(): void {
+  const path = (name: string) => `${directory}/${name}`;
+  const links = ['gone', 'longer', 'shorter', 'other', 'never'].map((name) => ({ path: path(name), target: 'mine' }));
+  // Of the longest text there may be.
+  const long = { path: path('long'), target: 'x'.repeat(4095) };
+  entrust({ links: [...links, { path: path('file'), target: 'mine' }, long], files: [path('file')] });
+  for (const [name, text] of [
+    ['gone', 'mine'],
+    ['longer', 'mine and more'],
+    ['shorter', 'min'],
+    ['other', 'mime'],
+    ['long', long.target],
+  ] as const)
+    symlinkSync(text, path(name));
+  writeFileSync(path('file'), '');
+}
+
 if (!isMainThread) {
   make();
   parentPort!.postMessage('made');
@@ -37,7 +54,8 @@ if (!isMainThread) {
     });
   });
 } else {
-  make();
+  if (way === 'links') makeLinks();
+  else make();
   say('made');
   process.stdin.once('data', () => {
     if (way === 'uncaught') {

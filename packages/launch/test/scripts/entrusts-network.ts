@@ -1,0 +1,39 @@
+// In a network namespace of its own: entrusts requests that only in their order take a link away, says so, and waits.
+import { execFileSync } from 'node:child_process';
+import { CLONE, check, SYS, syscall } from '@ns/libc';
+import { entrust } from '../../src/index.ts';
+
+const NETLINK_ROUTE = 0;
+const [RTM_NEWLINK, RTM_DELLINK] = [16, 17];
+const NLM_F_REQUEST = 1;
+const IFLA_IFNAME = 3;
+
+/** struct nlmsghdr, struct ifinfomsg, a name. */
+function linkMessage(type: number, index: number, name: string): Buffer {
+  const message = Buffer.alloc(16 + 16 + 4 + 16);
+  message.writeUInt32LE(message.length, 0);
+  message.writeUInt16LE(type, 4);
+  message.writeUInt16LE(NLM_F_REQUEST, 6);
+  message.writeInt32LE(index, 20);
+  message.writeUInt16LE(4 + 16, 32);
+  message.writeUInt16LE(IFLA_IFNAME, 34);
+  message.write(name, 36);
+  return message;
+}
+
+check('unshare', syscall(SYS.unshare, CLONE.NEWNET));
+const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8' });
+for (const name of ['gone', 'kept', 'free']) ip('link', 'add', name, 'type', 'bridge');
+const [{ ifindex }] = JSON.parse(ip('-j', 'link', 'show', 'gone'));
+// More than one message has room for, and nothing that the kernel would do.
+const nonsense = Array.from({ length: 10 }, () => Buffer.alloc(3000, 0xff));
+const messages = [linkMessage(RTM_NEWLINK, ifindex, 'renamed'), ...nonsense, linkMessage(RTM_DELLINK, 0, 'renamed')];
+const entrustAll = (all: readonly Buffer[]) =>
+  entrust({ requests: all.map((message) => ({ protocol: NETLINK_ROUTE, message })) });
+// So that free places are not one behind the other.
+const places = Array.from({ length: 20 }, () => entrust({ files: ['/nowhere'] }));
+for (const i of [1, 4, 5, 9, 16]) places[i]![Symbol.dispose]();
+entrustAll([linkMessage(RTM_DELLINK, 0, 'free')])[Symbol.dispose]();
+entrustAll(messages);
+process.stdout.write('made\n');
+setInterval(() => {}, 1000);
