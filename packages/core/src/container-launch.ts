@@ -17,6 +17,7 @@ import type { ContainerNetwork } from './network/container-network.ts';
 import type { UserContainerNetwork } from './network/user-container-network.ts';
 import { type ContainerDesign, containerPlan } from './plan/container-plan.ts';
 import type { PreparedMounts } from './prepare-mounts.ts';
+import { identifySelf } from './process-identity.ts';
 import type { Scratch } from './scratch.ts';
 import { containerDirectory } from './state-root.ts';
 import { TerminalStreams } from './terminal-streams.ts';
@@ -188,11 +189,11 @@ export function leftoversOf(
   return {
     files: [
       join(state, 'state.json'),
-      ...(name === undefined ? [] : [nameLink(name)]),
       ...(ids ? [ids.path] : []),
       ...(log && log.directory === undefined ? logFilesOf(locateLog(id, spec)!) : []),
       ...(mounts?.files ?? []),
     ],
+    ...(name !== undefined && { links: [nameLink(name, id, identifySelf())] }),
     cgroups,
     ...(container && sharesPids(spec) && { killOneByOne: !container.host.unified, survivors: cgroup!.possiblePaths }),
     parents: [...cgroups.map(dirname), state, dirname(state)],

@@ -142,8 +142,8 @@ export class ContainerLife {
   async create(beginning: Beginning = {}): Promise<void> {
     // Here nobody knows of it yet: between later steps others would find it half made.
     await ownTurn('making');
-    this.#record.claim();
     try {
+      this.#record.claim();
       stateDirectory('containers', this.id);
       await this.#resources.acquire(this.id, this.spec);
       await traced('create', this.trace, () => this.#prepare(beginning));
@@ -246,9 +246,9 @@ export class ContainerLife {
     if (!this.#record.respecify(change)) this.#status = 'removed';
   }
 
-  /** It is called by a name that was taken for it. */
-  called(name: Disposable): void {
-    this.#record.called(name);
+  /** Gives it another name. */
+  rename(name: string): void {
+    if (!this.#record.rename(name)) this.#status = 'removed';
   }
 
   setStatus(status: ContainerStatus, result?: Result): void {

@@ -1,14 +1,20 @@
 import { readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { entrust } from '@ns/launch';
-import { isAlive, NsError } from '@ns/libc';
+import { isAlive, NsError, type ProcessIdentity } from '@ns/libc';
 import { isAbandoned, readStates } from './container-state.ts';
-import { identifySelf } from './process-identity.ts';
 import { withStateLock } from './state-lock.ts';
 import { stateDirectory, stateRoot } from './state-root.ts';
 
-/** The link that says whose a name is. Making it is atomic, so two containers never get the same. */
-export function nameLink(name: string): string {
+/**
+ * The link that says whose a name is, and what is in it: the container and its maker, whoever gave it the name. Making it is
+ * atomic, so two containers never get the same.
+ */
+export function nameLink(name: string, id: string, maker: ProcessIdentity): { path: string; target: string } {
+  return { path: linkPath(name), target: `${id}:${maker.pid}:${maker.startTime}` };
+}
+
+function linkPath(name: string): string {
   return join(stateRoot(), 'names', name);
 }
 
@@ -18,8 +24,7 @@ export function nameLink(name: string): string {
  *
  * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
  */
-export function claimName(name: string, id: string): Disposable {
-  const self = identifySelf();
+export function claimName(name: string, id: string, maker: ProcessIdentity): Disposable {
   // Two who find the same dead claim would each take away the other's new one.
   return withStateLock(stateDirectory('names'), () => {
     if (isTaken(name)) {
@@ -27,9 +32,15 @@ export function claimName(name: string, id: string): Disposable {
         hint: 'Remove it first, or take another name',
       });
     }
-    const entrusted = entrust({ files: [nameLink(name)] });
-    rmSync(nameLink(name), { force: true });
-    symlinkSync(`${id}:${self.pid}:${self.startTime}`, nameLink(name));
+    const link = nameLink(name, id, maker);
+    const entrusted = entrust({ links: [link] });
+    try {
+      rmSync(link.path, { force: true });
+      symlinkSync(link.target, link.path);
+    } catch (error) {
+      entrusted[Symbol.dispose]();
+      throw error;
+    }
     return entrusted;
   });
 }
@@ -37,7 +48,7 @@ export function claimName(name: string, id: string): Disposable {
 /** Frees a name, unless it is another container's by now. Idempotent. */
 export function releaseName(name: string, id: string): void {
   withStateLock(stateDirectory('names'), () => {
-    if (holderOf(name)?.startsWith(`${id}:`)) rmSync(nameLink(name), { force: true });
+    if (holderOf(name)?.startsWith(`${id}:`)) rmSync(linkPath(name), { force: true });
   });
 }
 
@@ -46,12 +57,12 @@ export function pruneNames(): string[] {
   const directory = stateDirectory('names');
   return withStateLock(directory, () => {
     const free = readdirSync(directory).filter((name) => !isTaken(name));
-    for (const name of free) rmSync(nameLink(name), { force: true, recursive: true });
+    for (const name of free) rmSync(linkPath(name), { force: true, recursive: true });
     return free;
   });
 }
 
-/** A name belongs to its container for as long as that, or the process that is making it, exists. */
+/** A name belongs to its container for as long as that, or who is making it, exists. */
 function isTaken(name: string): boolean {
   const holder = holderOf(name);
   if (holder === undefined) return false;
@@ -62,7 +73,7 @@ function isTaken(name: string): boolean {
 
 function holderOf(name: string): string | undefined {
   try {
-    return readlinkSync(nameLink(name));
+    return readlinkSync(linkPath(name));
   } catch {
     return undefined;
   }

@@ -1,7 +1,7 @@
 import { entrust } from '@ns/launch';
 import type { ProcessIdentity } from '@ns/libc';
 import { recordBelongings } from './belongings.ts';
-import { claimName, releaseName } from './container-names.ts';
+import { claimName, nameLink, releaseName } from './container-names.ts';
 import {
   type ContainerState,
   changeState,
@@ -50,16 +50,32 @@ export class ContainerRecord {
    */
   claim(): void {
     const { name } = this.#spec;
-    if (name !== undefined) this.#name = claimName(name, this.id);
+    if (name !== undefined) this.#name = claimName(name, this.id, this.#owner);
     this.#entrusted = entrust(recordBelongings(this.id, this.#spec));
   }
 
-  /** It is called by this name now. */
-  called(name: Disposable): void {
-    this.#name?.[Symbol.dispose]();
-    this.#name = name;
-    // Others know it by its state, and it outlives us.
-    if (!this.#entrusted || isDetachable(this.#spec)) this.letGo();
+  /**
+   * Gives it another name.
+   *
+   * @returns false when there is none any more: it was removed
+   * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
+   */
+  rename(name: string): boolean {
+    // Until its state says so, and the former one is free.
+    using _ = claimName(name, this.id, this.#owner);
+    let free: string | undefined = name;
+    let former: string | undefined;
+    try {
+      const exists = this.respecify((now) => {
+        // As it is by now: another process may have renamed it, too.
+        former = now.name;
+        return { ...now, name };
+      });
+      if (exists) free = former;
+      return exists;
+    } finally {
+      if (free !== undefined) releaseName(free, this.id);
+    }
   }
 
   /** Somebody has removed it; false when that cannot be told. */
@@ -135,6 +151,13 @@ export class ContainerRecord {
     }
   }
 
+  /** Whoever has given it that name, it is to be free when we die, unless it outlives us. */
+  #called(name: string): void {
+    if (!this.#entrusted || isDetachable(this.#spec)) return;
+    this.#name?.[Symbol.dispose]();
+    this.#name = entrust({ links: [nameLink(name, this.id, this.#owner)] });
+  }
+
   /** Others have removed it, or know it by its state: nothing of it goes any more when we die. Idempotent. */
   letGo(): void {
     this.#entrusted?.[Symbol.dispose]();
@@ -143,6 +166,7 @@ export class ContainerRecord {
 
   /** Others may have changed it, too. */
   #refresh({ name, spec: { limits, egress, bandwidth } }: ContainerState): void {
+    if (name !== undefined && name !== this.#spec.name) this.#called(name);
     const { name: _, limits: __, egress: ___, bandwidth: ____, ...rest } = this.#spec;
     this.#spec = {
       ...rest,

@@ -33,7 +33,6 @@ import {
 } from './container-files.ts';
 import { type ContainerFilter, type ContainerInfo, listContainers } from './container-info.ts';
 import { ContainerLife } from './container-life.ts';
-import { claimName, releaseName } from './container-names.ts';
 import { type ContainerProcess, refusedProcess } from './container-process.ts';
 import { processIds, statsEvery, statsOf } from './container-processes.ts';
 import { type ContainerState, type ContainerStatus, findState } from './container-state.ts';
@@ -365,18 +364,7 @@ export class Container implements AsyncDisposable {
     validateSpec({ ...this.#life.spec, name });
     await ownTurn();
     if (name === this.name) return;
-    const claimed = claimName(name, this.id);
-    // When it was removed meanwhile, that is the one to free.
-    let free: string | undefined = name;
-    this.#life.respecify((now) => {
-      // As it is by now: another process may have renamed it, too.
-      free = now.name;
-      return { ...now, name };
-    });
-    // Until it is free, it is to be freed when we die.
-    if (free !== undefined) releaseName(free, this.id);
-    if (free === name) claimed[Symbol.dispose]();
-    else this.#life.called(claimed);
+    this.#life.rename(name);
   }
 
   /** What it uses: once, or every `interval` ms until it ends or patience does, of which the iterator throws the reason. */

@@ -1,11 +1,11 @@
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync, watch, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import { Cgroup } from '@ns/cgroups';
-import { eventually, needs, notRoot } from '@ns/testing';
+import { eventually, needs, notRoot, processEntries } from '@ns/testing';
 import { readAccounts } from '../src/container-cgroup.ts';
 import { Container } from '../src/index.ts';
 import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
@@ -265,4 +265,23 @@ test('a name that another process has freed is not freed again when its first ho
   // What is entrusted goes in the order in which it was.
   await eventually(() => !existsSync(join(root.path, 'containers', last.id)));
   expect(readdirSync(join(root.path, 'names'))).toContain('removed');
+});
+
+test('a name that was freed by renaming, and taken by somebody else, stays his when its first holder dies', async () => {
+  using program = new NodeProgram('names-holder');
+  const maker = program.start([]);
+  const lines = createInterface(maker.stdout)[Symbol.asyncIterator]();
+  expect(await lines.next()).toMatchObject({ value: 'made' });
+  const renamed = await Container.get('removed');
+  await renamed.rename('again');
+  await using heir = await Container.create({ command: ['true'], name: 'removed' });
+  const pids = processEntries().filter(({ parent }) => parent === maker.pid);
+  maker.kill('SIGKILL');
+  const isThere = ({ pid, name }: { pid: number; name: string }) =>
+    processEntries().some((one) => one.pid === pid && one.name === name);
+  expect(await eventually(() => !pids.some(isThere), 10_000)).toBe(true);
+  expect(existsSync(join(root.path, 'containers', renamed.id))).toBe(false);
+  expect(readlinkSync(join(root.path, 'names', 'removed'))).toContain(heir.id);
+  // Though who gave it lives.
+  await using _ = await Container.create({ command: ['true'], name: 'again' });
 });

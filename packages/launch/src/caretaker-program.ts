@@ -99,8 +99,8 @@ function receive(
 function removeAll({ asm }: Lowering): void {
   const [wanted, place, cursor] = [asm.slot(kinds.requests), asm.slot(), asm.slot()];
   const head = asm.bytes(RECORD_HEAD_SIZE);
-  const [kind, size, dataSize, protocol] = [0, 8, 16, 24].map((at) => new Slot(head + at)) as [Slot, Slot, Slot, Slot];
-  const [data, path] = [asm.slot(), asm.slot()];
+  const [kind, size, dataSize, argument] = [0, 8, 16, 24].map((at) => new Slot(head + at)) as [Slot, Slot, Slot, Slot];
+  const [data, path, name] = [asm.slot(), asm.slot(), asm.slot()];
   const [nextKind, nextPlace, next, done] = [new Label(), new Label(), new Label(), new Label()];
   limitPatience(asm);
   asm.place(nextKind);
@@ -114,14 +114,15 @@ function removeAll({ asm }: Lowering): void {
   asm.jumpIfEqual(kind, 0, nextPlace);
   asm.add(data, cursor, RECORD_HEAD_SIZE);
   asm.add(path, data, dataSize);
+  asm.add(name, path, argument);
   asm.add(cursor, cursor, size);
   asm.jumpIfUnequal(kind, wanted, next);
   allowTime(asm);
   const text = { at: data, length: dataSize };
   const removals: Readonly<Record<keyof typeof kinds, () => void>> = {
-    requests: () => sendRequest(asm, protocol, text, next),
+    requests: () => sendRequest(asm, argument, text, next),
     files: () => unlink(asm, path, 0, next),
-    links: () => removeLink(asm, path, text, PATH_MAX, next),
+    links: () => removeLink(asm, { directory: path, name, text, room: PATH_MAX }, next),
     cgroups: () => removeCgroup(asm, path, { empty: killMembers, next }),
     directories: () => removeFlatDirectory(asm, path, next),
     parents: () => unlink(asm, path, AT_REMOVEDIR, next),

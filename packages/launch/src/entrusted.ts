@@ -1,4 +1,4 @@
-import { isAbsolute } from 'node:path';
+import { basename, dirname, isAbsolute } from 'node:path';
 import { SpecError } from '@ns/libc';
 
 /* The wire format between a thread and its caretaker: messages with records in them, each with what is to be removed. */
@@ -32,7 +32,10 @@ export const PLACES = 4096;
 export const PLACE_SIZE = 8192;
 /** Where in the memory a message goes, and its size. */
 export const HEAD_SIZE = 16;
-/** Four words: kind, size of the whole, size of the data, protocol of a request. Then come the data, and a path. */
+/**
+ * Four words: kind; size of the whole; size of the data; of a request its protocol, of a link where behind its directory its
+ * name is. Then come the data, and a path.
+ */
 export const RECORD_HEAD_SIZE = 32;
 const END_SIZE = 8;
 const ROOM = PLACE_SIZE - 1 - HEAD_SIZE - END_SIZE;
@@ -71,10 +74,13 @@ function recordsInOrder(belongings: Belongings): Buffer[] {
     (belongings[kind] ?? []).map((path, i) => record(kind, `${kind}[${i}]`, { path }));
   return [
     ...requests.map(({ protocol, message }, i) =>
-      record('requests', `requests[${i}].message`, { data: message, protocol }),
+      record('requests', `requests[${i}].message`, { data: message, argument: protocol }),
     ),
     ...paths('files'),
-    ...links.map(({ path, target }, i) => record('links', `links[${i}].path`, { path, data: Buffer.from(target) })),
+    ...links.map(({ path, target }, i) => {
+      const argument = Buffer.byteLength(dirname(path)) + 1;
+      return record('links', `links[${i}].path`, { path, data: Buffer.from(target), argument });
+    }),
     ...paths('cgroups'),
     ...paths('directories'),
     ...paths('parents'),
@@ -84,17 +90,18 @@ function recordsInOrder(belongings: Belongings): Buffer[] {
 function record(
   kind: keyof typeof kinds,
   field: string,
-  { path, data = nothing, protocol = 0 }: { path?: string; data?: Buffer; protocol?: number },
+  { path, data = nothing, argument = 0 }: { path?: string; data?: Buffer; argument?: number },
 ): Buffer {
   if (path !== undefined && (!isAbsolute(path) || path.includes('\0')))
     throw new SpecError(field, 'an absolute path without NUL bytes', path);
   const pathAt = RECORD_HEAD_SIZE + data.length;
-  const size = (pathAt + Buffer.byteLength(path ?? '') + 8) & ~7;
+  const text = path === undefined ? '' : kind === 'links' ? `${dirname(path)}\0${basename(path)}` : path;
+  const size = (pathAt + Buffer.byteLength(text) + 8) & ~7;
   if (size > ROOM) throw new SpecError(field, `at most ${ROOM - RECORD_HEAD_SIZE - 8} bytes`, path ?? data);
   const bytes = Buffer.alloc(size);
-  [kinds[kind], size, data.length, protocol].forEach((value, i) => void bytes.writeUInt32LE(value, 8 * i));
+  [kinds[kind], size, data.length, argument].forEach((value, i) => void bytes.writeUInt32LE(value, 8 * i));
   data.copy(bytes, RECORD_HEAD_SIZE);
-  bytes.write(path ?? '', pathAt);
+  bytes.write(text, pathAt);
   return bytes;
 }
 

@@ -1,13 +1,17 @@
-import { AT_FDCWD, AT_REMOVEDIR, ERRNO, O, S } from '@ns/libc';
+import { basename, dirname } from 'node:path';
+import { AT_FDCWD, AT_REMOVEDIR, ERRNO, S } from '@ns/libc';
 import type { Lowering } from '../lowering.ts';
-import { type Assembler, Label, type Operand, type Slot } from '../program.ts';
+import { type Assembler, Label, type Slot } from '../program.ts';
 import { SIGNALS } from '../signals.ts';
 import { type EmptyCgroup, killMembers } from './kill-members.ts';
-import { openLeniently, writeLeniently } from './open-leniently.ts';
+import { openDirectory, pause, writeLeniently } from './open-leniently.ts';
+import { removeLink } from './remove-link.ts';
 
 /** What a monitor removes when its caller has died and cannot. */
 export interface Leftovers {
   readonly files: readonly string[];
+  /** Symbolic links, each with the text in it: one with another text is somebody else's, and stays. */
+  readonly links?: readonly { readonly path: string; readonly target: string }[];
   /** Directories of cgroups: what still runs in them is killed (since 5.14), and what was made in them goes first. */
   readonly cgroups: readonly string[];
   /** Their kernel cannot kill what is in them, as in v1's trees: it is frozen and killed one by one. */
@@ -25,9 +29,23 @@ export interface Leftovers {
 const patienceSeconds = 10;
 
 /** Removes what the caller would have removed. */
-export function removeLeftovers({ asm }: Lowering, { files, cgroups, killOneByOne, parents }: Leftovers): void {
+export function removeLeftovers(
+  { asm }: Lowering,
+  { files, links = [], cgroups, killOneByOne, parents }: Leftovers,
+): void {
   limitPatience(asm);
   for (const file of files) asm.call('unlinkat', [AT_FDCWD, asm.string(file), 0], { tolerate: 'any' });
+  for (const { path, target } of links) {
+    const next = new Label();
+    const length = Buffer.byteLength(target);
+    const [directory, name, at] = [dirname(path), basename(path), target].map((text) => asm.string(text)) as [
+      number,
+      number,
+      number,
+    ];
+    removeLink(asm, { directory, name, text: { at, length }, room: length + 1 }, next);
+    asm.place(next);
+  }
   if (cgroups.length > 0) {
     const empty = killOneByOne ? killMembers : undefined;
     forEachPath(asm, cgroups, (path, next) => removeCgroup(asm, path, { empty, next }));
@@ -219,19 +237,6 @@ function forEachEntry(
   asm.jumpIfEqual(start, DOT_DOT, look, 0xffffff);
   act({ name: entry + DIRENT.name, type }, look);
   asm.jump(look);
-}
-
-function openDirectory(
-  asm: Assembler,
-  at: Operand,
-  path: Operand,
-  to: { readonly into: Slot; readonly otherwise: Label },
-): void {
-  openLeniently(asm, at, path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW, to);
-}
-
-function pause(asm: Assembler): void {
-  asm.call('nanosleep', [asm.words([0, 2_000_000]), 0], { tolerate: 'any' }); // struct timespec
 }
 
 const SIG_SETMASK = 2; // <asm-generic/signal-defs.h>

@@ -21,3 +21,18 @@ export function writeLeniently(asm: Assembler, directory: Operand, name: string,
   asm.call('close', [file]);
   asm.place(cannot);
 }
+
+/** The same of a directory. */
+export function openDirectory(
+  asm: Assembler,
+  at: Operand,
+  path: Operand,
+  to: { readonly into: Slot; readonly otherwise: Label },
+): void {
+  openLeniently(asm, at, path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW, to);
+}
+
+/** Lets others get on for two milliseconds. */
+export function pause(asm: Assembler): void {
+  asm.call('nanosleep', [asm.words([0, 2_000_000]), 0], { tolerate: 'any' }); // struct timespec
+}
