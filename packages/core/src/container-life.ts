@@ -28,6 +28,7 @@ import { stateDirectory } from './state-root.ts';
 import { readStoredLog } from './stored-log.ts';
 import type { StoredSpec } from './stored-spec.ts';
 import { type Supervised, Supervision } from './supervision.ts';
+import { TerminalStreams } from './terminal-streams.ts';
 import { type ContainerTrace, traced, traceOnly } from './tracing.ts';
 import type { ContainerSpec } from './types.ts';
 
@@ -406,7 +407,10 @@ export class ContainerLife {
     makeLogDirectory(this.spec);
     this.logs.reopen();
     const { id, logs } = this;
-    const context = { id, logs, maxOutputBytes: this.#maxOutputBytes };
+    const before = this.#run?.streams;
+    // Whoever sits at it has not moved.
+    const terminalSize = before instanceof TerminalStreams ? before.size : undefined;
+    const context = { id, logs, maxOutputBytes: this.#maxOutputBytes, terminalSize };
     const run = await this.#resources.prepareRun(this.spec, context, beginning);
     this.#run = run;
     liveNetworks.get(id)?.began(run.launched.pid!, (refused) => this.events.emit({ type: 'egress', ...refused }));

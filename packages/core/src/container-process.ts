@@ -240,8 +240,11 @@ export function refusedProcess(reason: unknown): ContainerProcess {
 }
 
 /** Streams for a process that is yet to be started. */
-export function openStreams({ tty, stdin }: Pick<ProcessOptions, 'tty' | 'stdin'>): StandardStreams {
-  if (tty) return new TerminalStreams();
+export function openStreams(
+  { tty, stdin }: Pick<ProcessOptions, 'tty' | 'stdin'>,
+  size?: TerminalSize,
+): StandardStreams {
+  if (tty) return new TerminalStreams(size);
   return new StandardStreams([stdin === 'null' ? 'null' : 'pipe', 'pipe', 'pipe'], { keepWriters: true });
 }
 

@@ -30,6 +30,7 @@ import { acquireResources, type Resources } from './resources.ts';
 import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';
 import type { Scratch } from './scratch.ts';
+import type { TerminalSize } from './terminal-streams.ts';
 import type { ContainerSpec } from './types.ts';
 import { resolveIdMaps } from './user-namespace.ts';
 
@@ -38,6 +39,8 @@ export interface RunContext {
   readonly id: string;
   readonly logs: LogBuffer;
   readonly maxOutputBytes: number;
+  /** Of its terminal, from the beginning. */
+  readonly terminalSize?: TerminalSize | undefined;
   readonly scratch: Scratch | undefined;
   /** These stay the caller's. */
   readonly ids: IdLease | undefined;
@@ -113,11 +116,11 @@ export class ContainerRun implements RunHandle {
   /** Makes what it needs and starts its processes; when that fails, nothing is left. */
   static async #launch(
     spec: ContainerSpec,
-    { id, logs, maxOutputBytes, scratch, restoration, ...lent }: RunContext,
+    { id, logs, maxOutputBytes, terminalSize, scratch, restoration, ...lent }: RunContext,
     journal: OwnedFd | undefined,
   ): Promise<ContainerRun> {
     const detachable = isDetachable(spec);
-    const streams = detachable ? LogFiles.create(locateLog(id, spec)!) : openStreams(spec);
+    const streams = detachable ? LogFiles.create(locateLog(id, spec)!) : openStreams(spec, terminalSize);
     const made = new AsyncResourceStack();
     made.defer(async () => streams.destroy());
     try {

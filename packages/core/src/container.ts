@@ -601,7 +601,7 @@ export class Container implements AsyncDisposable {
     return attached.once('close', this.#life.lookOn());
   }
 
-  /** Changes the size of its terminal; needs `tty: true`. */
+  /** Changes the size of its terminal, for its next runs too; needs `tty: true`. */
   resize(size: TerminalSize): void {
     checkCall('resize', size);
     const { streams } = this.#life.alive('resize its terminal');

@@ -1,7 +1,7 @@
-import { NsError, SpecError } from '@ns/libc';
-import { isPlainObject } from './field-schemas.ts';
+import { NsError } from '@ns/libc';
 import { type Patience, patiently, patientlyMade } from './patience.ts';
 import { type PooledRunOptions, PooledSandbox } from './pooled-sandbox.ts';
+import { readCall } from './read-call.ts';
 import type { Result } from './result.ts';
 import type { AsBytes, ContainerSpec } from './types.ts';
 import { checkCall } from './validate-calls.ts';
@@ -163,19 +163,21 @@ export class Pool implements AsyncDisposable {
     options: PooledRunOptions & AsBytes,
   ): Promise<Result<Buffer>>;
   run(command: string | readonly string[], args?: readonly string[], options?: PooledRunOptions): Promise<Result>;
+  run(command: string | readonly string[], options: PooledRunOptions & AsBytes): Promise<Result<Buffer>>;
+  run(command: string | readonly string[], options: PooledRunOptions): Promise<Result>;
   async run(
     command: string | readonly string[],
-    args: readonly string[] = [],
+    args: readonly string[] | PooledRunOptions = [],
     options: PooledRunOptions = {},
   ): Promise<Result<string | Buffer>> {
-    if (!isPlainObject(options)) throw new SpecError('options', 'an object', options);
-    const { signal } = options;
+    const call = readCall(command, args, options);
+    const { signal } = call.options;
     for (let attempt = 1; ; attempt++) {
       // One that was killed a moment ago says so.
       const sandbox = this.#closed || signal ? undefined : this.#ready.shift();
       try {
-        if (!sandbox) return await (await this.acquire(signal ? { signal } : {})).run(command, args, options);
-        const process = sandbox.run(command, args, options);
+        if (!sandbox) return await (await this.acquire(signal ? { signal } : {})).run(call.argv, call.options);
+        const process = sandbox.run(call.argv, call.options);
         this.#handOut(sandbox);
         return await process;
       } catch (error) {

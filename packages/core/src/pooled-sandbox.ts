@@ -2,11 +2,12 @@ import { candidatesFor, type Launched, PreparedProgram, StandardStreams, type St
 import { NsError, rollBack, SyscallError } from '@ns/libc';
 import { readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
-import { ContainerProcess, type Running } from './container-process.ts';
+import { ContainerProcess, type Running, refusedProcess } from './container-process.ts';
 import { newId } from './design.ts';
 import { ContainerStartError } from './errors.ts';
 import { ownTurn } from './own-turn.ts';
 import { type ContainerDesign, execStep } from './plan/container-plan.ts';
+import { type Call, readCall } from './read-call.ts';
 import { type RecentCommands, recentCommandsOf } from './recent-commands.ts';
 import { acquireResources, needsResources, noResources, type Resources } from './resources.ts';
 import type { AsBytes, ContainerSpec, RunOptions } from './types.ts';
@@ -136,13 +137,23 @@ export class PooledSandbox implements AsyncDisposable {
     options: PooledRunOptions & AsBytes,
   ): ContainerProcess<Buffer>;
   run(command: string | readonly string[], args?: readonly string[], options?: PooledRunOptions): ContainerProcess;
+  run(command: string | readonly string[], options: PooledRunOptions & AsBytes): ContainerProcess<Buffer>;
+  run(command: string | readonly string[], options: PooledRunOptions): ContainerProcess;
   run(
     command: string | readonly string[],
-    args: readonly string[] = [],
+    args: readonly string[] | PooledRunOptions = [],
     options: PooledRunOptions = {},
   ): ContainerProcess<string | Buffer> {
-    // Whatever these are: what is no text is told of when it is checked, and the sandbox ended.
-    const argv = ([] as string[]).concat(command, args);
+    try {
+      return this.#run(readCall(command, args, options));
+    } catch (error) {
+      // It serves nobody any more.
+      if (!this.#used) this.#launched.kill();
+      return refusedProcess(error);
+    }
+  }
+
+  #run({ argv, options }: Call<PooledRunOptions>): ContainerProcess<string | Buffer> {
     const again = this.#used;
     this.#used = true;
     const processOptions = () => ({ ...options, command: argv, timeoutMs: options.timeout });

@@ -32,10 +32,17 @@ export class TerminalStreams extends StandardStreams {
   #hasEnded = false;
   #size: TerminalSize | undefined;
 
-  constructor() {
+  /** @param size - that it has from the beginning */
+  constructor(size?: TerminalSize) {
     super(['null', 'null', 'null']);
+    this.#size = size;
     // Who writes to a terminal whose input was ended has his callback for that.
     this.#input.on('error', () => {});
+  }
+
+  /** What it was told last. */
+  get size(): TerminalSize | undefined {
+    return this.#size;
   }
 
   override get stdout(): Readable {

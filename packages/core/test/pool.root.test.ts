@@ -61,6 +61,10 @@ describe('a pool', () => {
       expect(processEntries().filter(({ name }) => name === 'pool-left')).toEqual([]);
       expect(await pool.run(script('kill -KILL $$'))).toMatchObject({ signal: 'SIGKILL', reason: 'signal' });
       expect(await pool.run('/no/such/program')).toMatchObject({ exitCode: 127 });
+      expect(await pool.run(['sh', '-c', 'exit 6'], { timeout: 60_000 })).toMatchObject({ exitCode: 6 });
+      await using sandbox = await pool.acquire();
+      const bytes = await sandbox.run(['echo', 'on'], { encoding: 'buffer' });
+      expect(bytes.stdout).toEqual(Buffer.from('on\n'));
       // The end of its outputs is not its own.
       const silent = await pool.run('sh', ['-c', 'echo on; exec >&- 2>&-; sleep 0.2; exit 5']);
       expect(silent).toMatchObject({ exitCode: 5, stdout: 'on\n' });

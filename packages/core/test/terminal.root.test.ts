@@ -27,6 +27,22 @@ rootTest('the first thing a program sees is the size that was asked for before i
   }),
 );
 
+rootTest('the size stays over a restart', () =>
+  leavesNothing(async () => {
+    const command = ['sh', '-c', 'stty size; exec sleep infinity'];
+    await using container = await Container.create({ command, tty: true });
+    await container.start();
+    container.resize(size);
+    await container.restart({ timeout: 0 });
+    const lines: string[] = [];
+    for await (const { data } of container.logs({ follow: true })) {
+      lines.push(...data.toString().trim().split('\r\n'));
+      if (lines.length === 2) break;
+    }
+    expect(lines[1]).toBe('45 123');
+  }),
+);
+
 rootTest('of what was written before the end nothing is lost, however slowly it is read', () =>
   leavesNothing(async () => {
     for (let i = 0; i < 20; i++) {
