@@ -23,6 +23,8 @@ export interface SchemaNode {
   readonly item?: unknown;
   /** Of a schema with further checks: it, and they. */
   readonly pipe?: readonly unknown[];
+  /** Of a literal. */
+  readonly literal?: unknown;
   /** Of a union; of a picklist they are its values. */
   readonly options?: readonly unknown[];
 }
@@ -52,8 +54,8 @@ export function toSpecError(issue: SpecIssue, schema: SchemaNode): SpecError {
   }
   // A key that is missing: what its value would have to be, its own schema knows.
   if (issue.type === 'strict_object') {
-    const missing = issue.path !== undefined && issue.input === undefined;
-    return new SpecError(field, (missing && wantedAt(path, schema)) || 'an object', issue.input);
+    const missing = issue.input === undefined ? issue.path?.at(-1) : undefined;
+    return new SpecError(field, (missing && wantedAt(path, schema, missing.input)) || 'an object', issue.input);
   }
   return new SpecError(field, issue.message, issue.input);
 }
@@ -109,13 +111,24 @@ function keysAt(path: FieldPath, schema: SchemaNode): string[] {
   return nodesAt(path, schema).flatMap(({ entries }) => Object.keys(entries ?? {}));
 }
 
-/** What may stand at a path, in words. */
-function wantedAt(path: FieldPath, schema: SchemaNode): string | undefined {
-  const nodes = nodesAt(path.slice(0, -1), schema).map(({ entries }) => entries?.[path.at(-1)!]);
-  return nodes
+/** What may stand at a path in this object, in words. */
+function wantedAt(path: FieldPath, schema: SchemaNode, object: unknown): string | undefined {
+  return nodesAt(path.slice(0, -1), schema)
+    .filter(({ entries }) => isMeant(entries, object))
+    .map(({ entries }) => entries?.[path.at(-1)!])
     .filter(isNode)
     .map(({ message }) => message)
     .find((message) => typeof message === 'string');
+}
+
+/** Whether an object has the literals that tell this alternative from the others; an optional one may be missing. */
+function isMeant(entries: SchemaNode['entries'] = {}, object: unknown): boolean {
+  return Object.entries(entries).every(([key, entry]) => {
+    if (!isNode(entry)) return true;
+    const value: unknown = Reflect.get(Object(object), key);
+    const { literal } = isNode(entry.wrapped) ? entry.wrapped : entry;
+    return literal === undefined || value === literal || (value === undefined && entry.wrapped !== undefined);
+  });
 }
 
 function nodesAt(path: FieldPath, schema: SchemaNode): SchemaNode[] {
@@ -128,8 +141,8 @@ function nodesAt(path: FieldPath, schema: SchemaNode): SchemaNode[] {
 /** A schema without its wrappers; a union as its alternatives. */
 function alternativesOf(node: SchemaNode): SchemaNode[] {
   if (isNode(node.wrapped)) return alternativesOf(node.wrapped);
-  const piped = node.pipe?.find((part) => isNode(part) && part.entries);
-  if (isNode(piped)) return [piped];
+  const piped = node.pipe?.find((part) => isNode(part) && (part.entries ?? part.options));
+  if (isNode(piped)) return alternativesOf(piped);
   const alternatives = (node.options ?? []).filter(isNode);
   return alternatives.length > 0 ? alternatives.flatMap(alternativesOf) : [node];
 }

@@ -2,7 +2,7 @@ import { posix } from 'node:path';
 import { types } from 'node:util';
 import { onlyKnownKeys, SpecError } from '@ns/libc';
 import * as v from 'valibot';
-import { absolutePath, boolean, dictionary, integer, object, size, text } from './field-schemas.ts';
+import { absolutePath, boolean, dictionary, integer, isPlainObject, size, text } from './field-schemas.ts';
 import type { VolumeOptions } from './volume.ts';
 
 /* Schemas of what is mounted besides the root. */
@@ -34,44 +34,53 @@ const mountTarget = v.pipe(
   }, 'a path outside /proc'),
 );
 
-const mountSchema: v.GenericSchema<object, { readonly target: string }> = v.union(
-  [
-    object({
-      type: v.optional(v.literal('bind')),
-      source: absolutePath,
-      target: mountTarget,
-      readonly: v.optional(boolean),
-      propagation: v.optional(propagation),
-      recursive: v.optional(boolean),
-      owner: v.optional(owner),
-      options: v.optional(options),
-    }),
-    object({
-      type: v.literal('volume'),
-      source: volumeName,
-      target: mountTarget,
-      readonly: v.optional(boolean),
-      owner: v.optional(owner),
-      options: v.optional(options),
-    }),
-    object({
-      type: v.literal('tmpfs'),
-      target: mountTarget,
-      size: v.optional(size),
-      mode: v.optional(mode),
-      readonly: v.optional(boolean),
-      options: v.optional(options),
-    }),
-    object({
-      type: v.literal('file'),
-      target: mountTarget,
-      content: v.union([v.string('text'), v.custom<Uint8Array>(types.isUint8Array)], 'text, a Buffer or a Uint8Array'),
-      mode: v.optional(mode),
-      uid: v.optional(id),
-      gid: v.optional(id),
-    }),
-  ],
-  "a mount: { source, target, … }, { type: 'volume', source, target, … }, { type: 'tmpfs', target, … } or { type: 'file', target, content }",
+const shapesOfMount =
+  "a mount: { source, target, … }, { type: 'volume', source, target, … }, { type: 'tmpfs', target, … } or { type: 'file', target, content }";
+const mountSchema: v.GenericSchema<object, { readonly target: string }> = v.pipe(
+  v.custom<object>(isPlainObject, shapesOfMount),
+  v.variant(
+    'type',
+    [
+      v.strictObject({
+        type: v.optional(v.literal('bind')),
+        source: absolutePath,
+        target: mountTarget,
+        readonly: v.optional(boolean),
+        propagation: v.optional(propagation),
+        recursive: v.optional(boolean),
+        owner: v.optional(owner),
+        options: v.optional(options),
+      }),
+      v.strictObject({
+        type: v.literal('volume'),
+        source: volumeName,
+        target: mountTarget,
+        readonly: v.optional(boolean),
+        owner: v.optional(owner),
+        options: v.optional(options),
+      }),
+      v.strictObject({
+        type: v.literal('tmpfs'),
+        target: mountTarget,
+        size: v.optional(size),
+        mode: v.optional(mode),
+        readonly: v.optional(boolean),
+        options: v.optional(options),
+      }),
+      v.strictObject({
+        type: v.literal('file'),
+        target: mountTarget,
+        content: v.union(
+          [v.string('text'), v.custom<Uint8Array>(types.isUint8Array)],
+          'text, a Buffer or a Uint8Array',
+        ),
+        mode: v.optional(mode),
+        uid: v.optional(id),
+        gid: v.optional(id),
+      }),
+    ],
+    "'bind' (default), 'volume', 'tmpfs' or 'file'",
+  ),
 );
 
 /** `mounts`: one below another is in it, but of two in one place nobody would see the first. */
