@@ -1,4 +1,5 @@
 import { lstatSync } from 'node:fs';
+import { posix } from 'node:path';
 import type { DeviceNode } from '@ns/launch';
 import { NsError, SpecError } from '@ns/libc';
 import type { DeviceSpec } from './types.ts';
@@ -9,7 +10,8 @@ import type { DeviceSpec } from './types.ts';
  * @throws NsError `ERR_NS_DEVICE` when it is missing or no device
  */
 export function resolveDevice(device: string | DeviceSpec, index: number): DeviceNode & { readonly type: 'b' | 'c' } {
-  const { path, target = path } = typeof device === 'string' ? { path: device } : device;
+  const { path, ...options } = typeof device === 'string' ? { path: device } : device;
+  const target = posix.normalize(options.target ?? path);
   const field = `devices[${index}]`;
   if (!target.startsWith('/dev/')) throw new SpecError(`${field}.target`, 'a path below /dev', target);
   const stat = lstatSync(path, { throwIfNoEntry: false });
@@ -20,6 +22,7 @@ export function resolveDevice(device: string | DeviceSpec, index: number): Devic
   }
   return {
     name: target.slice('/dev/'.length),
+    source: path,
     type: stat.isBlockDevice() ? 'b' : 'c',
     // The C library's encoding of dev_t, which stat(2) results carry: makedev(3).
     major: Math.floor(stat.rdev / 256) & 0xfff,

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { needs, notRoot } from '@ns/testing';
 import { Container, type RunOptions, run } from '../src/index.ts';
@@ -48,3 +49,19 @@ deviceTest('what is no permission is refused', async () => {
 deviceTest('the plan that is shown has the cgroup', () => {
   expect(String(Container.explain({ command: ['true'], ...mounter }))).toMatch(/ns-[0-9a-f]{64}/);
 });
+
+deviceTest(
+  'a device may be in a directory, have another name, and take the place of one that everybody has',
+  async () => {
+    const devices = [
+      { path: device, target: '/dev/some/place/control' },
+      { path: '/dev/zero', target: '/dev/full' },
+    ];
+    const script = "stat -c '%F %t:%T' /dev/some/place/control /dev/full";
+    const [control] = execFileSync('stat', ['-c', '%F %t:%T', device], { encoding: 'utf8' }).split('\n');
+    for (const idMap of [undefined, 'auto'] as const)
+      expect(await answers(script, { devices, ...(idMap && { idMap }) })).toBe(
+        `${control}\ncharacter special file 1:5`,
+      );
+  },
+);

@@ -256,8 +256,17 @@ function closedPathSteps({ root, maskedPaths, readonlyPaths, namespaces }: Conta
   ];
 }
 
+/** Directories on the way to something below /dev, outermost first. */
+function parentsOf(name: string): string[] {
+  const parts = name.split('/').slice(0, -1);
+  return parts.map((_, i) => parts.slice(0, i + 1).join('/'));
+}
+
 /** proc, sys, dev and what is below it. */
 function fileSystemSteps(design: ContainerDesign): Step[] {
+  // One that was named, in the place of one that everybody has, is it.
+  const named = new Set(design.devices.map(({ name }) => name));
+  const devices = [...deviceNodes.filter(({ name }) => !named.has(name)), ...design.devices];
   const userNamespace = design.namespaces.idMaps !== undefined;
   const secure = ['nosuid', 'nodev', 'noexec'] as const;
   return [
@@ -276,9 +285,9 @@ function fileSystemSteps(design: ContainerDesign): Step[] {
     {
       op: 'mountDev',
       options: { mode: '755', size: '65536k' },
-      nodes: [...deviceNodes, ...design.devices],
+      nodes: devices,
       links: deviceLinks,
-      directories: ['pts', 'shm', 'mqueue'],
+      directories: [...new Set(['pts', 'shm', 'mqueue', ...devices.flatMap(({ name }) => parentsOf(name))])],
       bindNodes: userNamespace,
       // CAP_MKNOD is one of Docker's fourteen. With CAP_SYS_ADMIN it could mount a /dev of its own.
       sealed: (design.capabilities & CAP_SYS_ADMIN) === 0n,

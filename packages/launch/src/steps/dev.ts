@@ -8,6 +8,8 @@ import { newMount } from './new-mount.ts';
 export interface DeviceNode {
   /** Below /dev: `null`, `net/tun`. */
   readonly name: string;
+  /** Where it is bound from with `bindNodes`. Default: its name below /dev. */
+  readonly source?: string;
   readonly type: 'c' | 'b' | 'p';
   readonly major: number;
   readonly minor: number;
@@ -59,9 +61,9 @@ export const devLowerings: Lowerings<DevStep> = {
     const place = resolveTarget(to, '/dev', 'directory', PLAIN);
     attachTo(to, dev, place);
     if (!bindNodes && !sealed) return;
-    for (const { name } of nodes) {
+    for (const { name, source = `/dev/${name}` } of nodes) {
       const node = asm.slot();
-      const from = bindNodes ? ([AT_FDCWD, asm.string(`/dev/${name}`)] as const) : ([dev, asm.string(name)] as const);
+      const from = bindNodes ? ([AT_FDCWD, asm.string(source)] as const) : ([dev, asm.string(name)] as const);
       asm.call('open_tree', [...from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC], { store: node });
       asm.call('move_mount', [node, asm.string(''), dev, asm.string(name), MOVE_MOUNT.F_EMPTY_PATH]);
     }
