@@ -21,7 +21,8 @@ import type { MountSpec } from './mount-spec.ts';
 import { type MountContext, resolveMount } from './mounts.ts';
 import { resolveNamespaces } from './namespaces.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
-import { networkFiles } from './network/network-files.ts';
+import { hostEntries, hostGatewayWord, networkFiles } from './network/network-files.ts';
+import { wantsNetwork } from './network/network-spec.ts';
 import type { UserContainerNetwork } from './network/user-container-network.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import type { PlacedFile } from './plan/root-steps.ts';
@@ -53,7 +54,9 @@ export interface DesignContext {
   /** Host ids that are this container's alone. */
   readonly ids: IdLease | undefined;
   /** Made for it, and connected. */
-  readonly network?: Pick<ContainerNetwork | UserContainerNetwork, 'fd' | 'files'> | undefined;
+  readonly network?:
+    | (Pick<ContainerNetwork | UserContainerNetwork, 'fd' | 'files'> & { readonly hostGateway?: string | undefined })
+    | undefined;
   /** Detached mounts, by the names that steps use. Without, it is a plan for nobody to carry out. */
   readonly mounts?: Pick<PreparedMounts, 'fds' | 'layers'> | undefined;
   /** Where it writes to a directory that keeps it. */
@@ -228,8 +231,17 @@ function filesFor(
   spec: ContainerSpec,
   { network, ownNamespace }: Pick<DesignContext, 'network'> & { ownNamespace: boolean },
 ): PlacedFile[] {
-  if (!network && !ownNamespace) return [];
   const { extraHosts, dns } = spec;
+  // Of the network of others it has their files, unless it is to know more.
+  if (!network && !ownNamespace && !extraHosts && !dns) return [];
+  // Without a network there is none yet where the plan is only explained.
+  const onNone = network ? network.hostGateway === undefined : !wantsNetwork(spec);
+  if (onNone && hostEntries(extraHosts ?? {}).some(([, address]) => address === hostGatewayWord))
+    throw new SpecError(
+      'extraHosts',
+      "addresses: 'host-gateway' is this machine's on a bridge, and the container is on none",
+      extraHosts,
+    );
   const known = {
     names: [hostname],
     addresses: [],

@@ -38,7 +38,7 @@ test('static addresses, aliases, IPv6, parameters of the namespace, and a restar
     network: attachment,
     user: '65534',
     sysctls: { 'net.ipv4.ip_default_ttl': 42 },
-    extraHosts: ['elsewhere:192.0.2.1', 'elsewhere=[fd12::1]'],
+    extraHosts: ['elsewhere:192.0.2.1', 'elsewhere=[fd12::1]', 'machine:host-gateway'],
   });
   await using b = await idle({ network: ['static'], hostname: 'client' });
   expect(await get(b, 'http://db/', 4)).toBe(`static for ::ffff:${b.networks.static!.address}`);
@@ -48,7 +48,7 @@ test('static addresses, aliases, IPv6, parameters of the namespace, and a restar
     'cat /sys/class/net/eth0/address /proc/sys/net/ipv4/ip_default_ttl /etc/hosts',
   ]);
   expect(stdout).toContain('02:00:00:00:00:77\n42\n');
-  expect(stdout).toContain('192.0.2.1\telsewhere\nfd12::1\telsewhere\n');
+  expect(stdout).toContain('192.0.2.1\telsewhere\nfd12::1\telsewhere\n10.123.0.1\tmachine\n');
   await b.restart();
   expect((await b.exec('cat', ['/etc/hosts'])).stdout).toContain(`${b.networks.static!.address}\tclient`);
   expect(await get(b, 'http://db/')).toContain('static for');
@@ -202,6 +202,7 @@ test('what contradicts itself is said before anything is made', async () => {
     { extraHosts: ['a:1.1.1'] },
     { extraHosts: ['a b:1.1.1.1'] },
     { extraHosts: ['a:1.1.1.1\n2.2.2.2\tb'] },
+    { extraHosts: ['a:host-gateway'] },
     { network: 'none', namespaces: { net: 'host' } },
     { network: 'host', namespaces: { net: 'private' } },
     { network: 'x', namespaces: { net: 'host' } },
@@ -232,6 +233,10 @@ test('none, host, those of others: as before', async () => {
   expect(await links({ network: { container: c } })).toBe('eth0 lo');
   expect(await links({ network: { path: `/proc/${c.pid}/ns/net` } })).toBe('eth0 lo');
   expect(await links({ network: 'host' })).toContain('nsb');
+  const known = { network: 'host', extraHosts: { elsewhere: '192.0.2.1' }, dns: ['192.0.2.53'] } as const;
+  const { stdout } = await run('cat', ['/etc/hosts', '/etc/resolv.conf'], known);
+  expect(stdout).toContain('192.0.2.1\telsewhere\n');
+  expect(stdout).toMatch(/^nameserver 192.0.2.53$/m);
 });
 
 test('prune spares the living', async () => {

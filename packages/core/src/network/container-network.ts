@@ -102,6 +102,11 @@ export class ContainerNetwork implements AsyncDisposable {
     return [...this.#connections].map(([name, { endpoint }]) => [name, endpoint]);
   }
 
+  /** Address of the host on its networks; that of macvlan or ipvlan is not to be reached. */
+  get hostGateway(): string | undefined {
+    return [...this.#connections.values()].flatMap(({ hold }) => hold.network.backend.gateways)[0];
+  }
+
   /** /etc/hosts and /etc/resolv.conf. */
   get files(): PlacedFile[] {
     const { extraHosts, dns } = this.#spec;
@@ -110,6 +115,7 @@ export class ContainerNetwork implements AsyncDisposable {
       names: this.#ownNames,
       addresses: this.endpoints.flatMap(addressesOf),
       nameservers: this.#servers.running ? [nameServerAddress] : networks.flatMap(({ backend }) => backend.gateways),
+      hostGateway: this.hostGateway,
       ...(extraHosts && { extraHosts }),
       ...(dns && { dns }),
     });

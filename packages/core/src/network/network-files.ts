@@ -21,15 +21,25 @@ export interface KnownNames extends Pick<NetworkSpec, 'extraHosts' | 'dns'> {
   readonly addresses: readonly string[];
   /** Name servers of its networks. */
   readonly nameservers: readonly string[];
+  /** Address of the host on its networks. */
+  readonly hostGateway?: string | undefined;
 }
 
+/** Docker's word for the address of the host in `extraHosts`. */
+export const hostGatewayWord = 'host-gateway';
+
 /** /etc/hosts and /etc/resolv.conf, as Docker gives them. The latter is the image's where nothing is known. */
-export function networkFiles({ names, addresses, nameservers, extraHosts = {}, dns }: KnownNames): PlacedFile[] {
+export function networkFiles(known: KnownNames): PlacedFile[] {
+  const { names, addresses, nameservers, hostGateway, extraHosts = {}, dns } = known;
   const own = addresses.length > 0 ? addresses : ['127.0.1.1'];
   const hosts = [
     ...localNames,
     ...own.map((address) => `${address}\t${names.join(' ')}`),
-    ...hostEntries(extraHosts).map(([name, address]) => `${address}\t${name}`),
+    ...hostEntries(extraHosts).flatMap(([name, given]) => {
+      const address = given === hostGatewayWord ? hostGateway : given;
+      // Disconnected from the network where the host has one: nothing is better than a wrong one.
+      return address === undefined ? [] : [`${address}\t${name}`];
+    }),
   ];
   const servers = dns ?? nameservers;
   return [

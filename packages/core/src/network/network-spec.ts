@@ -44,7 +44,10 @@ export interface NetworkSpec {
     | { readonly path: string };
   /** Published ports in Docker's notation: `'8080:80/tcp'`, `'127.0.0.1:0:80'`, `'8000-8010:80'`. Port 0 is chosen: read `container.ports`. */
   readonly ports?: readonly string[];
-  /** Lines for /etc/hosts: name to address, or as Docker's `--add-host`: `['db:10.0.0.5', 'db=fd00::5']`. */
+  /**
+   * Lines for /etc/hosts: name to address, or as Docker's `--add-host`: `['db:10.0.0.5', 'db=fd00::5']`. The address `host-gateway`
+   * is that of this machine on the container's first bridge or vxlan (`SpecError` where it is on none). Default: none.
+   */
   readonly extraHosts?: Readonly<Record<string, string>> | readonly string[];
   /** Name servers instead of the network's, which alone knows the names of other containers. */
   readonly dns?: readonly string[];

@@ -3,7 +3,7 @@ import { SpecError } from '@ns/libc';
 import * as v from 'valibot';
 import { dictionary, isPlainObject, object } from '../field-schemas.ts';
 import { type SchemaNode, type SpecIssue, toSpecError } from '../spec-issue.ts';
-import { hostEntries } from './network-files.ts';
+import { hostEntries, hostGatewayWord } from './network-files.ts';
 import type { NetworkOptions } from './network-options.ts';
 import { type BitRate, parseBitRate } from './network-spec.ts';
 
@@ -24,6 +24,11 @@ const reference = v.union(
   ],
   'a network or its name',
 );
+/** Of a host in /etc/hosts. */
+const hostAddress = v.custom<string>(
+  (value) => value === hostGatewayWord || v.is(ip, value),
+  "an address, or 'host-gateway'",
+);
 const ip = v.custom<string>((value) => typeof value === 'string' && isIP(value) > 0, 'an address');
 const ip4 = v.custom<string>((value) => typeof value === 'string' && isIPv4(value), 'an IPv4 address');
 const ip6 = v.custom<string>((value) => typeof value === 'string' && isIPv6(value), 'an IPv6 address');
@@ -37,7 +42,7 @@ const hostName = v.pipe(
 );
 const hostEntry = v.custom<string>((entry) => {
   const [name, address] = typeof entry === 'string' ? hostEntries([entry])[0]! : [];
-  return v.is(hostName, name) && v.is(ip, address);
+  return v.is(hostName, name) && v.is(hostAddress, address);
 }, "an entry such as 'db:10.0.0.5'");
 const connectEntries = {
   ip: v.optional(ip4),
@@ -69,7 +74,7 @@ export const networkFields = (namespaceOfOther: readonly [v.GenericSchema, v.Gen
   // One line each of /etc/hosts: a line break would be another entry.
   extraHosts: v.optional(
     v.union(
-      [dictionary(hostName, ip, 'an object of addresses'), v.array(hostEntry, 'an array of entries')],
+      [dictionary(hostName, hostAddress, 'an object of addresses'), v.array(hostEntry, 'an array of entries')],
       "an object of addresses, or an array of entries such as 'db:10.0.0.5'",
     ),
   ),
