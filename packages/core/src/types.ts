@@ -54,6 +54,8 @@ export type Writable =
    * ids that are inside. With `size` no more than that fits in, and with `inodes` no more files (ENOSPC or EDQUOT), by whatever
    * the host offers: project quota of ext4 and xfs (with `idMap`: a container without ids of its own could leave it), a quota
    * group of btrfs, an image file on a loop device, which one container at a time can have. `container.writeLimit` says which.
+   * Of the host's root it keeps what is on the file system of `/`: what is written in others that are mounted there, as a separate
+   * `/var`, goes to a tmpfs and vanishes with the container.
    */
   | { readonly dir: string; readonly size?: Size; readonly inodes?: number }
   /** The same without a directory to keep: a tmpfs. */
