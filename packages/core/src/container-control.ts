@@ -1,7 +1,7 @@
 import { SIGNALS } from '@ns/launch';
+import { ownTurn } from '@ns/libc';
 import type { ContainerLife } from './container-life.ts';
 import { cgroupOf, processIds, signalProcess } from './container-processes.ts';
-import { ownTurn } from './own-turn.ts';
 
 /* How a container is started, held still and ended. Each call is carried through, whoever waits for it. */
 

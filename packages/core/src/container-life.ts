@@ -1,5 +1,5 @@
 import { parseSize } from '@ns/cgroups';
-import { identifyProcess, type ProcessIdentity, rollBack } from '@ns/libc';
+import { identifyProcess, ownTurn, type ProcessIdentity, rollBack } from '@ns/libc';
 import { AdoptedRun } from './adopted-run.ts';
 import { watchContainerCgroup } from './cgroup-watch.ts';
 import { isFrozen } from './container-cgroup.ts';
@@ -20,7 +20,6 @@ import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog, makeLogDirectory } from './log-location.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { Onlookers } from './onlookers.ts';
-import { ownTurn } from './own-turn.ts';
 import { isEnding, isSame } from './process-identity.ts';
 import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';

@@ -1,6 +1,6 @@
 import type { Cgroup, Stats } from '@ns/cgroups';
 import type { Launched, StandardStreams } from '@ns/launch';
-import { AsyncResourceStack, type OwnedFd, rollBack, SyscallError } from '@ns/libc';
+import { AsyncResourceStack, type OwnedFd, ownTurn, rollBack, SyscallError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { endAttached } from './attached-stream.ts';
 import type { Restoration } from './checkpoint/restoration.ts';
@@ -24,7 +24,6 @@ import { LogWriter } from './log-writer.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
 import { CapturedOutput } from './output.ts';
-import { ownTurn } from './own-turn.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import { acquireResources, type Resources } from './resources.ts';
 import type { Result } from './result.ts';

@@ -1,6 +1,7 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { Stats } from '@ns/cgroups';
 import type { Explanation } from '@ns/launch';
+import { ownTurn } from '@ns/libc';
 import type { Endpoint } from '@ns/netns';
 import type { AppliedChanges, ApplyChangesOptions, Change, CopiedTree, StoredLayer } from '@ns/overlayfs';
 import { AttachedStream } from './attached-stream.ts';
@@ -47,7 +48,6 @@ import type { WriteLimit } from './kept-writes.ts';
 import type { LogEntry, LogOptions } from './log-buffer.ts';
 import type { MountSpec } from './mount-spec.ts';
 import { type ContainerPort, liveNetworks, portsOf } from './network/live-networks.ts';
-import { ownTurn } from './own-turn.ts';
 import {
   interruptibly,
   interruptiblyEach,
@@ -55,6 +55,7 @@ import {
   type Patience,
   patiently,
   patientlyInTurn,
+  patientlyLooking,
   patientlyMade,
   splitPatience,
 } from './patience.ts';
@@ -160,7 +161,7 @@ export class Container implements AsyncDisposable {
     checkCall('reference', { idOrName });
     const letGo = (container: Container) => container[Symbol.asyncDispose]();
     const find = async () => {
-      await ownTurn();
+      await ownTurn('finding a container');
       const state = findState(idOrName);
       const container = new Container(state.spec, state);
       await container.#life.adopt(state);
@@ -172,7 +173,7 @@ export class Container implements AsyncDisposable {
   /** Containers of this state root, whoever made them. */
   static async list(filter: ContainerFilter = {}, patience: Patience = {}): Promise<ContainerInfo[]> {
     checkCall('list', filter);
-    return patientlyInTurn('listing containers', checkCall('patience', patience), async () => listContainers(filter));
+    return patientlyLooking('listing containers', checkCall('patience', patience), () => listContainers(filter));
   }
 
   /** What a container with this specification would be, without making it. Needs no privileges. */
@@ -362,7 +363,7 @@ export class Container implements AsyncDisposable {
   async rename(name: string): Promise<void> {
     checkCall('rename', { name });
     validateSpec({ ...this.#life.spec, name });
-    await ownTurn();
+    await ownTurn('change');
     if (name === this.name) return;
     this.#life.rename(name);
   }
@@ -379,14 +380,14 @@ export class Container implements AsyncDisposable {
   }
 
   async #stats(options: Patience): Promise<Stats> {
-    return patientlyInTurn('reading stats', checkCall('stats', options), () =>
+    return patientlyLooking('reading stats', checkCall('stats', options), () =>
       this.#life.during('read its stats', statsOf),
     );
   }
 
   /** Its processes, as `ps` outside and inside would show them. */
   async processes(patience: Patience = {}): Promise<ProcessInfo[]> {
-    return patientlyInTurn('listing processes', checkCall('patience', patience), () => this.#processes());
+    return patientlyLooking('listing processes', checkCall('patience', patience), () => this.#processes());
   }
 
   async #processes(): Promise<ProcessInfo[]> {
@@ -418,7 +419,7 @@ export class Container implements AsyncDisposable {
   /** What it changed: paths that are new, modified or gone, from its layers alone. Running, stopped, or just made. */
   async diff(patience: Patience = {}): Promise<Change[]> {
     return interruptibly('looking for changes', checkCall('patience', patience), async (signal) => {
-      await ownTurn();
+      await ownTurn('looking for changes');
       return this.#life.withOverlays((overlays) => diffContainer(overlays, signal));
     });
   }
@@ -443,9 +444,12 @@ export class Container implements AsyncDisposable {
     const { patience, rest } = splitPatience(options);
     checkCall('apply', { target });
     checkCall('patience', patience);
-    return interruptibly('applying changes', patience, (signal) =>
-      this.#life.withOverlays((overlays) => applyContainer(overlays, target.replace(/\/+$/, ''), { ...rest, signal })),
-    );
+    return interruptibly('applying changes', patience, async (signal) => {
+      await ownTurn('change');
+      return this.#life.withOverlays((overlays) =>
+        applyContainer(overlays, target.replace(/\/+$/, ''), { ...rest, signal }),
+      );
+    });
   }
 
   /**
@@ -453,7 +457,7 @@ export class Container implements AsyncDisposable {
    * somebody who lost patience: half of the changes would be worth nothing.
    */
   async discard(patience: Patience = {}): Promise<void> {
-    return patiently('discarding', checkCall('patience', patience), () =>
+    return patientlyInTurn('discarding', checkCall('patience', patience), () =>
       this.#life.exclusive(async () => {
         if (this.#life.isAlive)
           throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'discard its changes', 'Stop it first');
@@ -469,7 +473,7 @@ export class Container implements AsyncDisposable {
    */
   async commit(store: string, patience: Patience = {}): Promise<StoredLayer> {
     checkCall('commit', { store });
-    return patiently('the commit', checkCall('patience', patience), () =>
+    return patientlyInTurn('the commit', checkCall('patience', patience), () =>
       this.#life.withOverlays((overlays) => commitContainer(overlays, store)),
     );
   }
@@ -491,7 +495,7 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_NOT_CHECKPOINTABLE`, `ERR_NS_CHECKPOINT_EXISTS`, `ERR_NS_CHECKPOINT_UNSAFE`
    */
   async checkpoint(options: CheckpointOptions): Promise<void> {
-    return patiently('the checkpoint', checkCall('checkpoint', options), async () => {
+    return patientlyInTurn('the checkpoint', checkCall('checkpoint', options), async () => {
       this.#life.running('checkpoint it');
       const { checkpointContainer } = await loadCheckpoints();
       await checkpointContainer(this.#life, options);
@@ -545,7 +549,7 @@ export class Container implements AsyncDisposable {
     const { patience, rest } = splitPatience(options);
     checkCall('patience', patience);
     return interruptibly('copying', patience, async (signal) => {
-      await ownTurn();
+      await ownTurn('copying');
       return this.#life.atRest(async () =>
         copy(this.#life.root(wanted), this.#life.run!.design.namespaces, { ...rest, signal, from, to }),
       );
@@ -562,7 +566,10 @@ export class Container implements AsyncDisposable {
    */
   async mount(mount: MountSpec, patience: Patience = {}): Promise<void> {
     const checked = validateMount(mount);
-    const add = () => this.#life.during('mount something in it', (run) => this.#mounts.add(run, checked));
+    const add = async () => {
+      await ownTurn('change');
+      return this.#life.during('mount something in it', (run) => this.#mounts.add(run, checked));
+    };
     return patientlyMade('mounting', checkCall('patience', patience), add, () => this.unmount(checked.target));
   }
 
@@ -574,7 +581,7 @@ export class Container implements AsyncDisposable {
    */
   async unmount(target: string, patience: Patience = {}): Promise<void> {
     checkCall('unmount', { target });
-    return patiently('unmounting', checkCall('patience', patience), () =>
+    return patientlyInTurn('unmounting', checkCall('patience', patience), () =>
       this.#life.during('unmount something in it', (run) => this.#mounts.remove(run, target)),
     );
   }

@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Cgroup } from '@ns/cgroups';
-import { IdleTimer } from '@ns/libc';
+import { IdleTimer, ownTurn } from '@ns/libc';
 import { createCommandCgroup, limitedControllers } from './container-cgroup.ts';
-import { ownTurn } from './own-turn.ts';
 import type { ContainerSpec } from './types.ts';
 
 /** How long the next command's cgroup is kept ready at least. */
@@ -95,7 +94,7 @@ export class ExecCgroups implements AsyncDisposable {
 async function removeInOwnTurn(making: Promise<Cgroup>, before: () => void): Promise<void> {
   // Whoever has waited for the command and goes on at once comes first.
   await delay(1);
-  await ownTurn('clearing up');
+  await ownTurn('tidying up');
   before();
   try {
     await using _ = await making;

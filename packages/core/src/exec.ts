@@ -1,14 +1,13 @@
 import { basename } from 'node:path';
 import type { Cgroup, JoinPlan } from '@ns/cgroups';
 import { candidatesFor, launch, type NamespaceKind, type StandardStreams, type Step } from '@ns/launch';
-import { type OwnedFd, ResourceStack } from '@ns/libc';
+import { type OwnedFd, ownTurn, ResourceStack } from '@ns/libc';
 import { readAccounts } from './container-cgroup.ts';
 import { connectTerminal } from './container-launch.ts';
 import { ContainerProcess, type Running } from './container-process.ts';
 import { endAdopted } from './end-adopted.ts';
 import type { ExecCgroups } from './exec-cgroups.ts';
 import { readHost } from './host.ts';
-import { ownTurn } from './own-turn.ts';
 import { type ContainerDesign, sessionKeyringStep } from './plan/container-plan.ts';
 import { execPlan } from './plan/exec-plan.ts';
 import { RecentCommands } from './recent-commands.ts';
@@ -54,7 +53,7 @@ export function exec(
 ): ContainerProcess<string | Buffer> {
   return new ContainerProcess({ ...options, command: argv }, async (streams) => {
     const { cgroups, spec, refusal } = target();
-    await ownTurn();
+    await ownTurn('exec');
     let cgroup: Cgroup | undefined;
     try {
       cgroup = await cgroups?.take(spec);

@@ -1,7 +1,6 @@
 import type { Readable } from 'node:stream';
-import { NsError, rollBack, SpecError } from '@ns/libc';
+import { NsError, ownTurn, rollBack, SpecError } from '@ns/libc';
 import { isPlainObject } from './field-schemas.ts';
-import { ownTurn } from './own-turn.ts';
 
 /** How long somebody waits for a call that may take long. What was begun goes on without him. */
 export interface Patience {
@@ -37,11 +36,26 @@ export async function patiently<Value>(what: string, patience: Patience, act: ()
   });
 }
 
-/** The same for what many may call at once: each begins in a turn of the event loop of its own. */
+/**
+ * The same for what many may change at once: each begins in a turn of the event loop of its own. Changes are
+ * one kind, whatever they are: so they keep their order.
+ */
 export function patientlyInTurn<Value>(what: string, patience: Patience, act: () => Promise<Value>): Promise<Value> {
   return patiently(what, patience, async () => {
-    await ownTurn();
+    await ownTurn('change');
     return act();
+  });
+}
+
+/** The same for who only looks: what takes long to look at is a kind of its own. */
+export function patientlyLooking<Value>(
+  what: string,
+  patience: Patience,
+  look: () => Value | Promise<Value>,
+): Promise<Value> {
+  return patiently(what, patience, async () => {
+    await ownTurn(what);
+    return look();
   });
 }
 

@@ -1,11 +1,10 @@
 import { candidatesFor, type Launched, PreparedProgram, StandardStreams, type Step } from '@ns/launch';
-import { NsError, rollBack, SyscallError } from '@ns/libc';
+import { NsError, ownTurn, rollBack, SyscallError } from '@ns/libc';
 import { readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
 import { ContainerProcess, type Running, refusedProcess } from './container-process.ts';
 import { newId } from './design.ts';
 import { ContainerStartError } from './errors.ts';
-import { ownTurn } from './own-turn.ts';
 import { type ContainerDesign, execStep } from './plan/container-plan.ts';
 import { type Call, readCall } from './read-call.ts';
 import { type RecentCommands, recentCommandsOf } from './recent-commands.ts';
@@ -57,7 +56,7 @@ export class PooledSandbox implements AsyncDisposable {
       this.#alive = false;
       if (!this.#used) streams.destroy();
       // A command has its accounts read first.
-      await (this.#finished ?? resources[Symbol.asyncDispose]());
+      await (this.#finished ?? release(resources));
     });
   }
 
@@ -204,9 +203,7 @@ export class PooledSandbox implements AsyncDisposable {
       finish: async (exit) => {
         try {
           const ending = readAccounts(exit, this.#resources.cgroup);
-          if (this.#resources === noResources) return ending;
-          await ownTurn('clearing up');
-          await this.#resources[Symbol.asyncDispose]();
+          await release(this.#resources);
           return ending;
         } finally {
           finished();
@@ -248,6 +245,12 @@ export class PooledSandbox implements AsyncDisposable {
     this.#launched.kill();
     await this.ended;
   }
+}
+
+async function release(resources: Resources): Promise<void> {
+  if (resources === noResources) return;
+  await ownTurn('clearing up');
+  await resources[Symbol.asyncDispose]();
 }
 
 function isGone(error: unknown): boolean {

@@ -1,12 +1,11 @@
 import type { StandardStreams } from '@ns/launch';
-import { rollBack } from '@ns/libc';
+import { ownTurn, rollBack } from '@ns/libc';
 import type { NotifierOptions } from '@ns/seccomp';
 import { readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
 import { ContainerProcess, type Running, refusedProcess } from './container-process.ts';
 import { newId } from './design.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
-import { ownTurn } from './own-turn.ts';
 import { readCall } from './read-call.ts';
 import { validateRunOnce } from './recent-specs.ts';
 import { startAsBefore } from './recent-starts.ts';

@@ -1,6 +1,7 @@
+import { ownTurn } from '@ns/libc';
 import type { VolumeStatus } from '@ns/overlayfs';
 import { newId } from './design.ts';
-import { type Patience, patiently, patientlyMade } from './patience.ts';
+import { type Patience, patientlyInTurn, patientlyLooking, patientlyMade } from './patience.ts';
 import { checkCall } from './validate-calls.ts';
 import { validateVolume } from './validate-mounts.ts';
 import { livingUsers, volumeStore } from './volume-store.ts';
@@ -59,14 +60,17 @@ export class Volume {
    */
   static async create(options: VolumeOptions = {}, patience: Patience = {}): Promise<Volume> {
     const { name = newId(), labels = {} } = validateVolume(options);
-    const make = async () => new Volume(await volumeStore().create({ name, labels }));
+    const make = async () => {
+      await ownTurn('making');
+      return new Volume(await volumeStore().create({ name, labels }));
+    };
     return patientlyMade('making a volume', checkCall('patience', patience), make, (volume) => volume.remove());
   }
 
   /** @throws NsError `ERR_NS_NO_SUCH_VOLUME` */
   static async get(name: string, patience: Patience = {}): Promise<Volume> {
     const find = async () => new Volume(await volumeStore().get(name));
-    return patiently('finding a volume', checkCall('patience', patience), find);
+    return patientlyLooking('finding a volume', checkCall('patience', patience), find);
   }
 
   /** All volumes, by name. */
@@ -75,7 +79,7 @@ export class Volume {
     patience: Patience = {},
   ): Promise<VolumeInfo[]> {
     const wanted = Object.entries(checkCall('volumes', filter).labels ?? {});
-    return patiently('listing volumes', checkCall('patience', patience), async () => {
+    return patientlyLooking('listing volumes', checkCall('patience', patience), async () => {
       const volumes = (await volumeStore().list()).filter(({ labels }) =>
         wanted.every(([key, value]) => labels[key] === value),
       );
@@ -91,7 +95,7 @@ export class Volume {
   async inspect(patience: Patience = {}): Promise<VolumeInfo> {
     const { name, path, labels, createdAt } = this;
     const users = () => livingUsers(volumeStore(), name);
-    const usedBy = await patiently('inspecting a volume', checkCall('patience', patience), users);
+    const usedBy = await patientlyLooking('inspecting a volume', checkCall('patience', patience), users);
     return { name, path, labels, createdAt, usedBy };
   }
 
@@ -101,7 +105,7 @@ export class Volume {
    * @throws NsError `ERR_NS_VOLUME_IN_USE`: a container has it mounted
    */
   async remove(patience: Patience = {}): Promise<void> {
-    return patiently('removing a volume', checkCall('patience', patience), async () => {
+    return patientlyInTurn('removing a volume', checkCall('patience', patience), async () => {
       const store = volumeStore();
       // Those that died without a word do not hold it.
       await livingUsers(store, this.name).catch(ignoreMissing);

@@ -1,7 +1,8 @@
-import { setImmediate } from 'node:timers/promises';
+import { ownTurn } from '@ns/libc';
 
 /* Walking a tree with synchronous calls is several times faster than through the thread pool (one call takes a
-   microsecond, a trip through the pool twenty), but must not hold the event loop: it works in slices. */
+   microsecond, a trip through the pool twenty), but must not hold the event loop: it works in slices. Of many
+   walks at once each has its slice in a turn of its own. */
 
 /** How long the event loop is held at a time. */
 const SLICE_MS = 5;
@@ -16,7 +17,7 @@ export async function* inSlices<T>(steps: Steps<T>, signal?: AbortSignal): Async
   for (const result of steps) {
     if (result !== undefined) yield result;
     if (performance.now() < end) continue;
-    await setImmediate();
+    await ownTurn('walking');
     signal?.throwIfAborted();
     end = performance.now() + SLICE_MS;
   }
@@ -29,7 +30,7 @@ export async function drain<T>(steps: Steps<T>, take: (result: T) => void, signa
   for (const result of steps) {
     if (result !== undefined) take(result);
     if (performance.now() < end) continue;
-    await setImmediate();
+    await ownTurn('walking');
     signal?.throwIfAborted();
     end = performance.now() + SLICE_MS;
   }

@@ -1,4 +1,4 @@
-import { AsyncResourceStack, NsError, rollBack } from '@ns/libc';
+import { AsyncResourceStack, NsError, ownTurn, rollBack } from '@ns/libc';
 import {
   canonicalName,
   type EgressOptions,
@@ -9,7 +9,6 @@ import {
   type RefusedConnection,
   sysctl,
 } from '@ns/netns';
-import { ownTurn } from '../own-turn.ts';
 import type { PlacedFile } from '../plan/root-steps.ts';
 import { resolveSysctls } from '../sysctls.ts';
 import type { ContainerSpec } from '../types.ts';

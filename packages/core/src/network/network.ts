@@ -1,9 +1,8 @@
-import { isAlive, NsError, SpecError } from '@ns/libc';
+import { isAlive, NsError, ownTurn, SpecError } from '@ns/libc';
 import type { EgressOptions, Endpoint } from '@ns/netns';
 import { findState } from '../container-state.ts';
 import { ContainerStateError } from '../errors.ts';
-import { ownTurn } from '../own-turn.ts';
-import { type Patience, patiently, patientlyInTurn, patientlyMade } from '../patience.ts';
+import { type Patience, patientlyInTurn, patientlyLooking, patientlyMade } from '../patience.ts';
 import { isExiting, isOurs } from '../process-identity.ts';
 import { checkCall } from '../validate-calls.ts';
 import { liveNetworks } from './live-networks.ts';
@@ -90,7 +89,10 @@ export class Network implements AsyncDisposable {
     const checked = checkNetworkOptions(options);
     if (reservedNames.includes(checked.name))
       throw new SpecError('name', `a name other than ${reservedNames.join(', ')}`, checked.name);
-    const make = async () => new Network(await makeNetwork(checked), { madeHere: true });
+    const make = async () => {
+      await ownTurn('making');
+      return new Network(await makeNetwork(checked), { madeHere: true });
+    };
     const remove = (network: Network) => network.remove({ force: true });
     return patientlyMade('making a network', checkCall('patience', patience), make, remove);
   }
@@ -102,20 +104,23 @@ export class Network implements AsyncDisposable {
    */
   static async get(name: string, patience: Patience = {}): Promise<Network> {
     checkCall('network', { name });
-    const open = async () => new Network(await holdNetwork(name), { madeHere: false });
+    const open = async () => {
+      await ownTurn('opening a network');
+      return new Network(await holdNetwork(name), { madeHere: false });
+    };
     return patientlyMade('opening a network', checkCall('patience', patience), open, (network) => network.close());
   }
 
   /** Networks of this state root, whoever made them. */
   static async list(patience: Patience = {}): Promise<NetworkInfo[]> {
     const inspectAll = () => Promise.all(storedNames().map(inspectByName));
-    const found = await patiently('listing networks', checkCall('patience', patience), inspectAll);
+    const found = await patientlyLooking('listing networks', checkCall('patience', patience), inspectAll);
     return found.filter((network) => network !== undefined);
   }
 
   /** What it is, and who is on it. */
   async inspect(patience: Patience = {}): Promise<NetworkInfo> {
-    return patiently('inspecting a network', checkCall('patience', patience), () => inspectNetwork(this.#hold));
+    return patientlyLooking('inspecting a network', checkCall('patience', patience), () => inspectNetwork(this.#hold));
   }
 
   /**
@@ -140,7 +145,7 @@ export class Network implements AsyncDisposable {
     container: string | { readonly id: string },
     options: Omit<NetworkAttachment, 'network'>,
   ): Promise<Endpoint> {
-    await ownTurn();
+    await ownTurn('change');
     const { id, init, spec, owner, status } = findState(typeof container === 'string' ? container : container.id);
     if (!isOurs(owner) || status === 'stopped' || !init)
       throw new NsError(
@@ -163,8 +168,8 @@ export class Network implements AsyncDisposable {
   /** Disconnects a container, of whatever process; its link, addresses, ports and names go. Idempotent. */
   async disconnect(container: string | { readonly id: string }, patience: Patience = {}): Promise<void> {
     checkCall('member', { container });
-    const id = typeof container === 'string' ? findState(container).id : container.id;
     return patientlyInTurn('disconnecting', checkCall('patience', patience), async () => {
+      const id = typeof container === 'string' ? findState(container).id : container.id;
       const live = liveNetworks.get(id);
       if (live) await live.disconnect(this.name);
       else await this.#hold.network.disconnect(id);
@@ -179,7 +184,7 @@ export class Network implements AsyncDisposable {
       throw new NsError('ERR_NS_NO_EGRESS_POLICY', `network '${this.name}' was made without an egress policy`, {
         hint: 'Make it with one, { default: "allow" } at least',
       });
-    return patiently('changing a network', checkCall('patience', patience), async () => {
+    return patientlyInTurn('changing a network', checkCall('patience', patience), async () => {
       await network.backend.changeEgress(egress);
       replaceOptions({ ...network.options, egress });
     });
@@ -193,7 +198,9 @@ export class Network implements AsyncDisposable {
    */
   async remove(options: { force?: boolean } & Patience = {}): Promise<void> {
     const { force = false, ...patience } = checkCall('remove', options);
-    return patiently('removing a network', patience, () => this.#remove(force ? 'with containers' : 'when empty'));
+    return patientlyInTurn('removing a network', patience, () =>
+      this.#remove(force ? 'with containers' : 'when empty'),
+    );
   }
 
   async #remove(how: 'with containers' | 'when empty'): Promise<void> {
@@ -213,7 +220,7 @@ export class Network implements AsyncDisposable {
 
   /** Stops what it does in this process, unless containers of ours are on it; the network stays. Idempotent. */
   async close(patience: Patience = {}): Promise<void> {
-    return patiently('closing a network', checkCall('patience', patience), () => this.#hold.release());
+    return patientlyInTurn('closing a network', checkCall('patience', patience), () => this.#hold.release());
   }
 
   /** `remove({ force: true })` of a network that was made here, `close()` of one that was found. */
