@@ -98,9 +98,13 @@ export {
   type NetfilterHeader,
   nftablesBatch,
   nftablesType,
+  type RulesAttributes,
+  rulesPayload,
+  type SetAttributes,
   type SetElement,
   type SetElementsAttributes,
   setElementsPayload,
+  setPayload,
   type TableAttributes,
   tablePayload,
 } from './nftables-message.ts';
@@ -113,6 +117,7 @@ export {
   packetLogPayload,
   packetLogType,
 } from './packet-log-message.ts';
+export { encodeRequests } from './prepared-requests.ts';
 export { type QdiscAttributes, type QdiscHeader, qdiscPayload } from './qdisc-message.ts';
 export {
   type NextHop,

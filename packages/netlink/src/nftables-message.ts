@@ -8,6 +8,8 @@ import {
   NFTA_DATA,
   NFTA_GEN,
   NFTA_LIST,
+  NFTA_RULE,
+  NFTA_SET,
   NFTA_SET_ELEM,
   NFTA_SET_ELEM_LIST,
   NFTA_TABLE,
@@ -103,7 +105,7 @@ const CHAIN_HOOK = 4;
 const CHAIN_POLICY = 5;
 const hook: AttributeTable<ChainHook> = { number: [1, be32], priority: [2, be32] };
 
-/** NFT_MSG_GETCHAIN. */
+/** NFT_MSG_NEWCHAIN without a hook, NFT_MSG_GETCHAIN, NFT_MSG_DELCHAIN. */
 export const chainPayload: PayloadCodec<NetfilterHeader, ChainAttributes> = payloadCodec<
   NetfilterHeader,
   ChainAttributes
@@ -114,12 +116,36 @@ export const chainPayload: PayloadCodec<NetfilterHeader, ChainAttributes> = payl
   policy: [CHAIN_POLICY, be32],
 });
 
+/** Whose rules are meant: without a chain, those of all chains of the table. */
+export interface RulesAttributes extends WithUnknown {
+  table?: string;
+  chain?: string;
+}
+
+/** NFT_MSG_DELRULE. */
+export const rulesPayload: PayloadCodec<NetfilterHeader, RulesAttributes> = payloadCodec<
+  NetfilterHeader,
+  RulesAttributes
+>(netfilterHeader, { table: [NFTA_RULE.TABLE, text], chain: [NFTA_RULE.CHAIN, text] });
+
+/** A set or map. */
+export interface SetAttributes extends WithUnknown {
+  table?: string;
+  name?: string;
+}
+
+/** NFT_MSG_DELSET: with NLM_F.NONREC, one that has elements is refused with EBUSY. */
+export const setPayload: PayloadCodec<NetfilterHeader, SetAttributes> = payloadCodec<NetfilterHeader, SetAttributes>(
+  netfilterHeader,
+  { table: [NFTA_SET.TABLE, text], name: [NFTA_SET.NAME, text] },
+);
+
 /** A table. */
 export interface TableAttributes extends WithUnknown {
   name?: string;
 }
 
-/** NFT_MSG_GETTABLE, NFT_MSG_DELTABLE. */
+/** NFT_MSG_NEWTABLE, NFT_MSG_GETTABLE; NFT_MSG_DELTABLE: with NLM_F.NONREC, one that is not empty is refused with EBUSY. */
 export const tablePayload: PayloadCodec<NetfilterHeader, TableAttributes> = payloadCodec<
   NetfilterHeader,
   TableAttributes

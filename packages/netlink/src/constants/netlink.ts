@@ -22,6 +22,8 @@ export const NLM_F = {
   EXCL: 0x200,
   CREATE: 0x400,
   APPEND: 0x800,
+  // delete requests
+  NONREC: 0x100, // nf_tables: what has something in it is in use
   // acknowledgements
   CAPPED: 0x100,
   ACK_TLVS: 0x200,

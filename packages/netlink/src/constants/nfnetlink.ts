@@ -55,6 +55,10 @@ export const NFTA_DATA = { VALUE: 1, VERDICT: 2 } as const;
 export const NFTA_LIST = { ELEM: 1 } as const;
 /** A table. */
 export const NFTA_TABLE = { NAME: 1, FLAGS: 2, USE: 3, HANDLE: 4, USERDATA: 6, OWNER: 7 } as const;
+/** A rule. */
+export const NFTA_RULE = { TABLE: 1, CHAIN: 2, HANDLE: 3 } as const;
+/** A set. */
+export const NFTA_SET = { TABLE: 1, NAME: 2, FLAGS: 3 } as const;
 /** A generation of the rules. */
 export const NFTA_GEN = { ID: 1, PROC_PID: 2, PROC_NAME: 3 } as const;
 /** Messages of the packet log. */

@@ -1,8 +1,9 @@
 import type { Firewall } from '../firewall/firewall.ts';
 import { applyRuleset } from '../firewall/run-nft.ts';
 import { cutConnections } from './cut-connections.ts';
+import { beginPolicy, removePolicy } from './egress-removal.ts';
 import type { EgressOptions } from './egress-rule.ts';
-import { policyScript, removalScript } from './egress-ruleset.ts';
+import { policyScript } from './egress-ruleset.ts';
 import { type EgressPlace, type EgressScope, egressScope } from './egress-scope.ts';
 import { OpenedAddresses, type ResolvedAddress } from './opened-addresses.ts';
 import { isIn, PolicyRules } from './policy-rules.ts';
@@ -43,6 +44,7 @@ export class EgressPolicy {
    */
   static async apply(options: EgressPlace & { readonly policy: EgressOptions }): Promise<EgressPolicy> {
     const policy = new EgressPolicy(options);
+    beginPolicy(policy.#firewall.socket, policy.#scope);
     await policy.#putInForce(options.policy);
     return policy;
   }
@@ -122,21 +124,15 @@ export class EgressPolicy {
   /** Takes the policy off: everything may be connected to again. Idempotent. */
   async remove(): Promise<void> {
     this.#opened.forget();
-    await this.#run(removalScript(this.#scope), `remove the egress policy of ${this.#scope.label}`);
+    removePolicy(this.#firewall.socket, this.#scope);
   }
 
   async #putInForce(options: EgressOptions): Promise<void> {
     const rules = new PolicyRules(options);
     const { bridge, logGroup } = this.#place;
-    await this.#run(
-      policyScript({ scope: this.#scope, logPrefix: bridge, logGroup, rules }),
-      `set the egress policy of ${this.#scope.label}`,
-    );
+    const script = policyScript({ scope: this.#scope, logPrefix: bridge, logGroup, rules });
+    await applyRuleset(script, `set the egress policy of ${this.#scope.label}`, { netns: this.#firewall.netns });
     this.follow(options);
-  }
-
-  async #run(script: string, doing: string): Promise<void> {
-    await applyRuleset(script, doing, { netns: this.#firewall.netns });
   }
 
   #openFor(name: string, addresses: readonly ResolvedAddress[]): void {

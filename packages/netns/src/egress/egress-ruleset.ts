@@ -19,7 +19,23 @@ export function openedSet({ id }: EgressScope, version: 4 | 6, ports: 'port' | '
   return `opened${version}${ports === 'any' ? '_any' : ''}_${id}`;
 }
 
-/** Puts a policy in force, or replaces its rules; what was opened is closed. */
+/** The chains of a policy, each before those that it leads to. */
+export function chainNames({ id }: EgressScope): { egress: string; guard: string; refuse: string } {
+  return { egress: `egress_${id}`, guard: `guard_${id}`, refuse: `refuse_${id}` };
+}
+
+/** All sets of what a policy's resolver has opened. */
+export function openedSets(scope: EgressScope): { readonly name: OpenedSetName; readonly type: string }[] {
+  return ([4, 6] as const).flatMap((version) => [
+    { name: openedSet(scope, version, 'port'), type: `ipv${version}_addr . inet_proto . inet_service` },
+    { name: openedSet(scope, version, 'any'), type: `ipv${version}_addr` },
+  ]);
+}
+
+/**
+ * Puts a policy in force that has begun, or replaces its rules; what was opened is closed. Where the chain of refusal is missing,
+ * nothing happens.
+ */
 export function policyScript({ scope, logPrefix, logGroup, rules: { otherwise, subnets } }: EgressRules): string {
   const { refuse, egress, guard } = chainNames(scope);
   const opened = (version: 4 | 6, ports: 'port' | 'any') => `@${openedSet(scope, version, ports)} return`;
@@ -51,50 +67,23 @@ export function policyScript({ scope, logPrefix, logGroup, rules: { otherwise, s
   };
   const names = Object.keys(chains);
   return [
-    ...setDeclarations(scope).flatMap(([name, type]) => [
+    ...openedSets(scope).flatMap(({ name, type }) => [
       `add set inet ${TABLE} ${name} { type ${type}; flags timeout; }`,
       `flush set inet ${TABLE} ${name}`,
     ]),
-    ...names.flatMap((name) => [`add chain inet ${TABLE} ${name}`, `flush chain inet ${TABLE} ${name}`]),
+    `flush chain inet ${TABLE} ${refuse}`,
+    ...[egress, guard].flatMap((name) => [`add chain inet ${TABLE} ${name}`, `flush chain inet ${TABLE} ${name}`]),
     ...names.flatMap((name) => chains[name]!.map((rule) => `add rule inet ${TABLE} ${name} ${rule}`)),
-    ...verdicts(scope, 'add'),
+    ...verdicts(scope),
     '',
   ].join('\n');
 }
 
-/** Takes a policy off, whether it is there or not. */
-export function removalScript(scope: EgressScope): string {
-  const chains = Object.values(chainNames(scope));
-  const sets = setDeclarations(scope);
-  return [
-    ...chains.map((name) => `add chain inet ${TABLE} ${name}`),
-    ...sets.map(([name, type]) => `add set inet ${TABLE} ${name} { type ${type}; flags timeout; }`),
-    ...verdicts(scope, 'add'),
-    ...verdicts(scope, 'delete'),
-    ...chains.map((name) => `flush chain inet ${TABLE} ${name}`),
-    ...chains.map((name) => `delete chain inet ${TABLE} ${name}`),
-    ...sets.map(([name]) => `delete set inet ${TABLE} ${name}`),
-    '',
-  ].join('\n');
-}
-
-// In this order they can be deleted: each leads to the last.
-function chainNames({ id }: EgressScope): { egress: string; guard: string; refuse: string } {
-  return { egress: `egress_${id}`, guard: `guard_${id}`, refuse: `refuse_${id}` };
-}
-
-function setDeclarations(scope: EgressScope): [name: OpenedSetName, type: string][] {
-  return ([4, 6] as const).flatMap((version) => [
-    [openedSet(scope, version, 'port'), `ipv${version}_addr . inet_proto . inet_service`],
-    [openedSet(scope, version, 'any'), `ipv${version}_addr`],
-  ]);
-}
-
-function verdicts(scope: EgressScope, verb: 'add' | 'delete'): string[] {
+function verdicts(scope: EgressScope): string[] {
   const { egress, guard } = chainNames(scope);
-  return scope.keys.flatMap(({ forward, input, key }) => [
-    `${verb} element inet ${TABLE} ${forward} { ${key} : jump ${egress} }`,
-    `${verb} element inet ${TABLE} ${input} { ${key} : jump ${guard} }`,
+  return scope.keys.flatMap(({ forward, input, text }) => [
+    `add element inet ${TABLE} ${forward} { ${text} : jump ${egress} }`,
+    `add element inet ${TABLE} ${input} { ${text} : jump ${guard} }`,
   ]);
 }
 

@@ -1,6 +1,8 @@
 import { SpecError } from '@ns/libc';
 import type { Firewall } from '../firewall/firewall.ts';
 import { discoveryTypes } from '../firewall/port-ruleset.ts';
+import type { VerdictMapName } from '../firewall/ruleset.ts';
+import { addressField, linkField } from '../firewall/set-elements.ts';
 import { parseSubnet, type Subnet } from '../ipam/subnet.ts';
 import { checkLinkName } from '../link/link.ts';
 
@@ -30,7 +32,16 @@ export interface EgressScope {
   /** First rule of the way out: what the policy does not speak of. And where that goes. */
   readonly exempt: { readonly rule: string; readonly subnets: readonly Subnet[] };
   /** Keys of the maps that lead to the chains of forwarded packets and of those for the host. */
-  readonly keys: readonly { readonly forward: string; readonly input: string; readonly key: string }[];
+  readonly keys: readonly ScopeKey[];
+}
+
+/** Of two maps. */
+interface ScopeKey {
+  readonly forward: VerdictMapName;
+  readonly input: VerdictMapName;
+  readonly key: Buffer;
+  /** The same as nft reads it. */
+  readonly text: string;
 }
 
 /** @throws SpecError what cannot be part of an nft script */
@@ -47,7 +58,7 @@ export function egressScope({ bridge, sources, subnets = [], logGroup }: EgressP
       inside,
       // Neighbours are not outside.
       exempt: { rule: `oifname "${bridge}" return`, subnets: inside },
-      keys: [{ forward: 'egress', input: 'guarded', key: `"${bridge}"` }],
+      keys: [{ forward: 'egress', input: 'guarded', key: linkField(bridge), text: `"${bridge}"` }],
     };
   }
   const [first] = sources;
@@ -61,7 +72,8 @@ export function egressScope({ bridge, sources, subnets = [], logGroup }: EgressP
     exempt: { rule: `oifname "${bridge}" icmpv6 type { ${discoveryTypes} } return`, subnets: [] },
     keys: sources.map((source) => {
       const version = source.includes(':') ? 6 : 4;
-      return { forward: `egress${version}`, input: `guarded${version}`, key: `"${bridge}" . ${source}` };
+      const key = Buffer.concat([linkField(bridge), addressField(source)]);
+      return { forward: `egress${version}`, input: `guarded${version}`, key, text: `"${bridge}" . ${source}` };
     }),
   };
 }

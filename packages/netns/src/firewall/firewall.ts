@@ -1,4 +1,4 @@
-import { SpecError, UnavailableError } from '@ns/libc';
+import { hasCode, SpecError, UnavailableError } from '@ns/libc';
 import { formatIpAddress, NETLINK, NetlinkError, type NetlinkSocket } from '@ns/netlink';
 import { NftError, PortInUseError } from '../errors.ts';
 import { addressText, parseSubnet } from '../ipam/subnet.ts';
@@ -112,10 +112,10 @@ export class Firewall implements Disposable {
     try {
       await ensureTable(this.#socket, portRuleset, { netns: this.#netns });
     } catch (error) {
-      if (!(error instanceof NftError)) throw error;
+      if (!(error instanceof NftError) && !hasCode(error, 'EOPNOTSUPP', 'EAFNOSUPPORT')) throw error;
       throw new UnavailableError(
         'an egress policy of one container among several',
-        `the kernel does not take rules for ports of bridges: ${error.message}`,
+        `the kernel does not take rules for ports of bridges: ${(error as Error).message}`,
         'Use a kernel with CONFIG_NF_TABLES_BRIDGE, or give the policy to a network that only this container is on',
       );
     }

@@ -13,8 +13,12 @@ export type SetName =
   | 'publish6'
   | 'publish6_on'
   | PortSetName
+  | VerdictMapName
   // Each egress policy has its own, of what its resolver opened.
   | OpenedSetName;
+
+/** Maps that lead to the chains of policies: what is forwarded, and what is for the host. */
+export type VerdictMapName = `${'egress' | 'guarded'}${'' | 4 | 6}`;
 
 /** Sets and maps of the bridge table. */
 export type PortSetName =
@@ -118,6 +122,7 @@ export const networkRuleset: Ruleset = { family: 'inet', sets, chains, marker: '
 
 /**
  * A ruleset as nft reads it, one transaction. Sets and chains that exist are kept with their elements; the rules are written anew.
+ * Where the table is missing, nothing happens.
  */
 export function rulesetText({ family, sets, chains, marker }: Ruleset): string {
   const chainLine = (name: string, rules: readonly string[]): string => {
@@ -130,7 +135,6 @@ export function rulesetText({ family, sets, chains, marker }: Ruleset): string {
   };
   const named = Object.entries(chains);
   return [
-    `add table ${family} ${TABLE}`,
     ...sets.map(setLine),
     ...named.flatMap(([name, rules]) => [chainLine(name, rules), `flush chain ${family} ${TABLE} ${name}`]),
     ...named.flatMap(([name, rules]) =>

@@ -80,6 +80,16 @@ export function intervalElements(first: Buffer, last: Buffer): SetElement[] {
     : [start, { key: { value: Buffer.from(hex, 'hex') }, flags: INTERVAL_END }];
 }
 
+/** The request that removes an element. */
+export function removalRequest(element: Element): NetlinkRequest {
+  return request('DELSETELEM', 0, element);
+}
+
+/** Removes an element whatever is there: it, nothing, or the same key with other data, which is an error. */
+export function ownRemovalRequests(element: Element): NetlinkRequest[] {
+  return [request('NEWSETELEM', NLM_F.CREATE, element), removalRequest(element)];
+}
+
 function request(
   message: 'NEWSETELEM' | 'DELSETELEM',
   flags: number,
@@ -114,15 +124,14 @@ export function putElements(socket: NetlinkSocket, elements: readonly Element[])
 /** Starts the timeout of an element that is there anew, without a moment in which it is missing. */
 export function refreshElement(socket: NetlinkSocket, element: Element): void {
   // Before Linux 6.12 adding it again would leave its time as it is.
-  const requests = [request('DELSETELEM', 0, element), request('NEWSETELEM', NLM_F.CREATE, element)];
+  const requests = [removalRequest(element), request('NEWSETELEM', NLM_F.CREATE, element)];
   socket.transaction(nftablesBatch(requests));
 }
 
 /** Removes elements; those that are gone already do not matter. */
 export function removeElements(socket: NetlinkSocket, elements: readonly Element[]): void {
   try {
-    if (elements.length > 0)
-      socket.transaction(nftablesBatch(elements.map((element) => request('DELSETELEM', 0, element))));
+    if (elements.length > 0) socket.transaction(nftablesBatch(elements.map(removalRequest)));
   } catch (error) {
     if (!isMissing(error)) throw error;
     // One that is missing undoes the whole transaction, so then each gets its own.

@@ -1,97 +1,157 @@
+import { hasCode } from '@ns/libc';
 import {
   chainPayload,
-  generationPayload,
-  NetlinkError,
+  type NetlinkRequest,
   type NetlinkSocket,
+  NLM_F,
   nftablesBatch,
   nftablesType,
+  rulesPayload,
+  setPayload,
   tablePayload,
 } from '@ns/netlink';
+import { NftError } from '../errors.ts';
 import type { InNetns } from '../namespace-reference.ts';
-import { portRuleset } from './port-ruleset.ts';
-import { networkRuleset, type Ruleset, rulesetText, type SetName, TABLE, type TableFamily } from './ruleset.ts';
+import { type Ruleset, rulesetText, type SetName, TABLE, type TableFamily } from './ruleset.ts';
 import { applyRuleset } from './run-nft.ts';
 import { familyNumbers, isMissing, listElements } from './set-elements.ts';
 
-/* Our tables as a whole. Their rules come with the first network of a host and go with the last. */
+/*
+ * Our tables as a whole. Their rules come with the first network of a host and go with the last.
+ *
+ * nft may come to its work after whoever started it has died. So the empty table is there before, and nft takes it for granted:
+ * whoever removes it, and then the table, leaves nothing that comes later.
+ */
 
 const ATTEMPTS = 20;
+/** How nft says ENOENT. */
+const ABSENCE = 'No such file or directory';
 
 // What nobody who uses the tables is without: networks, their ports, containers with a policy of their own.
-const inUse: readonly (readonly [SetName, TableFamily])[] = [
-  ['bridges', 'inet'],
-  ['publish4', 'inet'],
-  ['publish4_on', 'inet'],
-  ['publish6', 'inet'],
-  ['publish6_on', 'inet'],
-  ['policed', 'bridge'],
-];
+const inUse: Readonly<Record<TableFamily, readonly SetName[]>> = {
+  inet: ['bridges', 'publish4', 'publish4_on', 'publish6', 'publish6_on'],
+  bridge: ['policed'],
+};
+const families = Object.keys(inUse) as TableFamily[];
 
 /** Makes a table, unless its rules are in the kernel already. */
 export async function ensureTable(socket: NetlinkSocket, ruleset: Ruleset, options: InNetns): Promise<void> {
-  if (hasRules(socket, ruleset)) return;
-  await applyRuleset(rulesetText(ruleset), `make table ${ruleset.family} ${TABLE}`, options);
-}
-
-/** Removes the tables and all that is in them. Idempotent. */
-export function removeTables(socket: NetlinkSocket): void {
-  removeUnchanged(socket, () => true);
-}
-
-/**
- * Removes the tables when no network is left in them. Whoever adds one at the same time, from whatever process, keeps them
- * or finds them missing: the kernel does not remove what has changed since it was looked at.
- */
-export function removeUnusedTables(socket: NetlinkSocket): void {
-  removeUnchanged(socket, () => inUse.every(([set, family]) => listElements(socket, set, family).length === 0));
-}
-
-function removeUnchanged(socket: NetlinkSocket, isUnused: () => boolean): void {
-  for (let attempt = 1; ; attempt++) {
-    const generation = currentGeneration(socket);
-    const families = [networkRuleset, portRuleset]
-      .map(({ family }) => family)
-      .filter((family) => finds(socket, 'GETTABLE', tablePayload.encode(tableOf(family))));
-    if (families.length === 0 || !isUnused()) return;
-    const requests = families.map((family) => ({
-      type: nftablesType('DELTABLE'),
-      payload: tablePayload.encode(tableOf(family)),
-      doing: `remove table ${family} ${TABLE}`,
-    }));
+  const { family } = ruleset;
+  for (let attempt = 1; !hasRules(socket, ruleset); attempt++) {
+    socket.transaction(nftablesBatch([tableRequest('NEWTABLE', family, NLM_F.CREATE)]));
     try {
-      socket.transaction(nftablesBatch(requests, { generation }));
-      return;
+      await applyRuleset(rulesetText(ruleset), `make table ${family} ${TABLE}`, options);
     } catch (error) {
-      if (!(error instanceof NetlinkError) || error.code !== 'ERESTART' || attempt === ATTEMPTS) throw error;
+      // Another process has removed it as unused, and a third may have made it anew by now.
+      if (error instanceof NftError && error.stderr.includes(ABSENCE) && attempt < ATTEMPTS) continue;
+      attemptRemoval(socket, emptyRemoval(family));
+      throw error;
     }
   }
 }
 
-function tableOf(family: TableFamily): { family: number; attributes: { name: string } } {
-  return { family: familyNumbers[family], attributes: { name: TABLE } };
+/** Removes the tables and all that is in them. Idempotent. */
+export function removeTables(socket: NetlinkSocket): void {
+  for (const family of families)
+    if (hasTable(socket, family)) attemptRemoval(socket, [tableRequest('DELTABLE', family)]);
+}
+
+/** Removes the tables when no network is left in them. Whoever adds one at the same time keeps them, or finds them missing. */
+export function removeUnusedTables(socket: NetlinkSocket): void {
+  // What the kernel refuses takes it milliseconds, so what it surely would is not sent.
+  const isUsed = families.some((family) => inUse[family].some((set) => listElements(socket, set, family).length > 0));
+  if (isUsed) return;
+  for (const { family, requests } of unusedTableRemovals())
+    if (hasTable(socket, family)) attemptRemoval(socket, requests);
+}
+
+/**
+ * Transactions that one after another remove the tables if nobody uses them, whoever adds something meanwhile. Those that find
+ * somebody are refused as a whole.
+ */
+export function unusedTableRemovals(): {
+  readonly family: TableFamily;
+  readonly requests: readonly NetlinkRequest[];
+}[] {
+  const networks = { family: 'inet', requests: unusedRemoval('inet') } as const;
+  return [
+    networks,
+    // nft has not come to it, or did so between these.
+    { family: 'inet', requests: emptyRemoval('inet') },
+    networks,
+    // Ports are of networks: refused while there is a table of networks.
+    {
+      family: 'bridge',
+      requests: [
+        tableRequest('NEWTABLE', 'inet', NLM_F.CREATE | NLM_F.EXCL),
+        tableRequest('DELTABLE', 'inet'),
+        ...unusedRemoval('bridge'),
+      ],
+    },
+  ];
+}
+
+/** A set that rules speak of, or that has elements, cannot be removed: EBUSY, and everything stays. */
+function unusedRemoval(family: TableFamily): NetlinkRequest[] {
+  const doing = `remove what is in table ${family} ${TABLE}`;
+  return [
+    {
+      type: nftablesType('DELRULE'),
+      payload: rulesPayload.encode({ family: familyNumbers[family], attributes: { table: TABLE } }),
+      doing,
+    },
+    ...inUse[family].map((name) => ({
+      type: nftablesType('DELSET'),
+      flags: NLM_F.NONREC,
+      payload: setPayload.encode({ family: familyNumbers[family], attributes: { table: TABLE, name } }),
+      doing,
+    })),
+    tableRequest('DELTABLE', family),
+  ];
+}
+
+function emptyRemoval(family: TableFamily): NetlinkRequest[] {
+  return [tableRequest('DELTABLE', family, NLM_F.NONREC)];
+}
+
+function attemptRemoval(socket: NetlinkSocket, requests: readonly NetlinkRequest[]): void {
+  try {
+    socket.transaction(nftablesBatch(requests));
+  } catch (error) {
+    if (!hasCode(error, 'EBUSY', 'EEXIST', 'ENOENT')) throw error;
+  }
+}
+
+const verbs = { NEWTABLE: 'make', GETTABLE: 'look for', DELTABLE: 'remove' } as const;
+
+function tableRequest(message: keyof typeof verbs, family: TableFamily, flags = 0): NetlinkRequest {
+  return {
+    type: nftablesType(message),
+    flags,
+    payload: tablePayload.encode({ family: familyNumbers[family], attributes: { name: TABLE } }),
+    doing: `${verbs[message]} table ${family} ${TABLE}`,
+  };
+}
+
+function hasTable(socket: NetlinkSocket, family: TableFamily): boolean {
+  return finds(socket, tableRequest('GETTABLE', family));
 }
 
 function hasRules(socket: NetlinkSocket, { family, marker }: Ruleset): boolean {
   const attributes = { table: TABLE, name: marker };
-  return finds(socket, 'GETCHAIN', chainPayload.encode({ family: familyNumbers[family], attributes }));
+  return finds(socket, {
+    type: nftablesType('GETCHAIN'),
+    payload: chainPayload.encode({ family: familyNumbers[family], attributes }),
+    doing: `look for the rules of table ${family} ${TABLE}`,
+  });
 }
 
-function finds(socket: NetlinkSocket, message: 'GETTABLE' | 'GETCHAIN', payload: Buffer): boolean {
+function finds(socket: NetlinkSocket, request: NetlinkRequest): boolean {
   try {
-    socket.request({ type: nftablesType(message), payload, doing: `look for our table` });
+    socket.request(request);
     return true;
   } catch (error) {
     if (isMissing(error)) return false;
     throw error;
   }
-}
-
-function currentGeneration(socket: NetlinkSocket): number {
-  const request = {
-    type: nftablesType('GETGEN'),
-    payload: generationPayload.encode({}),
-    doing: 'ask what rules there are',
-  };
-  const [answer] = socket.request(request);
-  return generationPayload.decode(answer!.payload).attributes.id!;
 }
