@@ -9,6 +9,7 @@ import { mapLayers } from './mapped-layers.ts';
 import { mappedWritesOf, openMappedWrites } from './mapped-writes.ts';
 import { sharesPids } from './namespaces.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
+import { liveNetworks } from './network/live-networks.ts';
 import { requirePrivilege, wantsNetwork, wantsUserNetwork } from './network/network-spec.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
 import { mountContext, needsPreparation, type PreparedMounts, prepareMounts } from './prepare-mounts.ts';
@@ -68,8 +69,11 @@ export async function acquireResources(
   const release = () => held[Symbol.asyncDispose]();
   // From before the first of it is made until the last is gone.
   const entrusted = entrust(runBelongings(id, spec, lent));
-  const outlivesUs = () => entrusted[Symbol.dispose]();
-  held.use({ [Symbol.asyncDispose]: async () => outlivesUs() });
+  held.use(entrusted);
+  const outlivesUs = () => {
+    entrusted[Symbol.dispose]();
+    liveNetworks.get(id)?.outlivesUs();
+  };
   try {
     const cgroup = held.use(await cgroupFor(id, spec));
     const ids = lent.ids ?? held.use(wantsIdLease(spec) ? await leaseIds(id) : undefined);

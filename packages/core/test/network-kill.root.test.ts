@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { isDeepStrictEqual } from 'node:util';
 import { BridgeNetwork, link, NetNamespace, Resolver } from '@ns/netns';
 import { eventually, needs, notRoot } from '@ns/testing';
 import { NodeProgram } from './node-program.ts';
@@ -82,6 +83,27 @@ for (const operation of ['connect', 'disconnect'] as const)
     expect(steps).toBeGreaterThan(operation === 'connect' ? 12 : 5);
     using successor = await NetNamespace.create();
     await network.connect({ owner: 'successor', netns: successor });
+  }, 90_000);
+
+for (const operation of ['connect', 'disconnect', 'create'] as const)
+  test(`killed before any step of ${operation}, nothing stays of what was entrusted to the caretaker`, async () => {
+    await using world = await useHost();
+    const { stateRoot, at, host } = world;
+    const left = async () => ({
+      rules: world.rules(),
+      portRules: world.portRules().includes('elements'),
+      links: (await link.list({ netns: host })).map(({ name }) => name).sort(),
+      files: readdirSync(stateRoot, { recursive: true, encoding: 'utf8' }).sort(),
+    });
+    const before = await left();
+    using program = new NodeProgram('network-killed');
+    for (let step = 1, survived = false; !survived; step++) {
+      const { signal, stderr } = await program.run([operation, stateRoot, at, String(step), 'entrusted']);
+      survived = signal === null;
+      // Whoever survives ends by itself, and then nothing stays, either.
+      await eventually(async () => isDeepStrictEqual(await left(), before), 5000);
+      expect({ step, stderr, ...(await left()) }).toEqual({ step, stderr: '', ...before });
+    }
   }, 90_000);
 
 for (const operation of ['create', 'remove'] as const)

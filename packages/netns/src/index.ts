@@ -31,7 +31,13 @@ export { Firewall, type FirewallNetwork, type PublishedPort } from './firewall/f
 export { type ForwardingObstacle, findForwardingObstacles } from './firewall/obstacles.ts';
 export { closePort, linkLocalAddress, type PinnedPort, pinPort, unpinPort } from './firewall/port-pins.ts';
 export type { Protocol } from './firewall/set-elements.ts';
-export { AddressPool, type AddressPoolOptions, type Lease } from './ipam/address-pool.ts';
+export {
+  AddressPool,
+  type AddressPoolOptions,
+  type AllocateOptions,
+  type Lease,
+  type LeaseLink,
+} from './ipam/address-pool.ts';
 export { addressNumber, addressText, contains, hostRange, overlaps, parseSubnet, type Subnet } from './ipam/subnet.ts';
 export {
   type ClaimOptions,
@@ -66,6 +72,7 @@ export type { BridgeNetworkOptions } from './network/network-plan.ts';
 export type { AddressPlan, Endpoint, NetworkRecord } from './network/network-state.ts';
 export { type PortSpec, parsePortSpec } from './ports/port-spec.ts';
 export { type PublishedPorts, type PublishOptions, publishPorts } from './ports/publish-ports.ts';
+export type { Entrust, Remains } from './remains.ts';
 export {
   connectUserNetwork,
   type ForwardedPort,

@@ -1,4 +1,5 @@
-import { encodeRequests, type NetlinkRequest } from '@ns/netlink';
+import { encodeRequests, NETLINK, type NetlinkRequest, nftablesBatch } from '@ns/netlink';
+import { removeLinkRequest } from './link/change.ts';
 
 /** What stays on the machine when the process that made it is killed, and how to take it out: `Belongings` of `@ns/launch`. */
 export interface Remains {
@@ -21,17 +22,17 @@ export type Entrust = (remains: Remains) => Disposable;
 
 /** One thing that is entrusted, of which more becomes known as it is made. */
 export class Entrusted implements Disposable {
-  readonly #entrust: Entrust | undefined;
+  readonly #entrust: Entrust;
   #held: Disposable | undefined;
 
-  constructor(entrust: Entrust | undefined) {
+  constructor(entrust: Entrust) {
     this.#entrust = entrust;
   }
 
   /** In place of what it was until now. */
   is(remains: Remains): void {
     const before = this.#held;
-    this.#held = this.#entrust?.(remains);
+    this.#held = this.#entrust(remains);
     before?.[Symbol.dispose]();
   }
 
@@ -42,10 +43,15 @@ export class Entrusted implements Disposable {
   }
 }
 
-/** Requests to one of the kernel's subsystems, as one message. */
-export function requestRemains(
-  protocol: number,
-  requests: readonly NetlinkRequest[],
-): NonNullable<Remains['requests']>[number] {
-  return { protocol, message: encodeRequests(requests) };
+/** One of {@link Remains.requests}. */
+export type RemovalMessage = NonNullable<Remains['requests']>[number];
+
+/** The removal of a link. */
+export function linkRemoval(name: string): RemovalMessage {
+  return { protocol: NETLINK.ROUTE, message: encodeRequests([removeLinkRequest(name)]) };
+}
+
+/** A transaction of nf_tables. */
+export function transactionMessage(requests: readonly NetlinkRequest[]): RemovalMessage {
+  return { protocol: NETLINK.NETFILTER, message: encodeRequests(nftablesBatch(requests)) };
 }

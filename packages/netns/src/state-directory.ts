@@ -40,16 +40,21 @@ export function checkStateName(name: string, field = 'name'): string {
   return name;
 }
 
+/** Where {@link writeJson} writes before the file is whole. */
+export function draftOf(path: string): string {
+  return `${path}.${process.pid}.draft`;
+}
+
 /** Writes JSON so that a reader sees the old or the new text, never half of one. */
 export async function writeJson(path: string, value: unknown): Promise<void> {
-  const draft = `${path}.${process.pid}.draft`;
+  const draft = draftOf(path);
   await writeFile(draft, JSON.stringify(value), { mode: 0o600 });
   await rename(draft, path);
 }
 
 /** {@link writeJson} for small files of a tmpfs. */
 export function writeJsonSync(path: string, value: unknown): void {
-  const draft = `${path}.${process.pid}.draft`;
+  const draft = draftOf(path);
   writeFileSync(draft, JSON.stringify(value), { mode: 0o600 });
   renameSync(draft, path);
 }

@@ -6,7 +6,7 @@ import { bridgeOptions } from './network-options.ts';
 
 /** Containers on a bridge of the host. */
 export const driver: NetworkDriver = {
-  create: (options) => BridgeNetwork.create(bridgeOptions(options)),
+  create: (options, entrust) => BridgeNetwork.create({ ...bridgeOptions(options), ...withoutUndefined({ entrust }) }),
   open: ({ name, dns }) =>
     BridgeNetwork.open(name, { stateRoot: stateRoot(), ...withoutUndefined({ upstreams: dns }) }),
 };

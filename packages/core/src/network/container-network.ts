@@ -1,14 +1,17 @@
+import { entrust } from '@ns/launch';
 import { AsyncResourceStack, NsError, ownTurn, rollBack } from '@ns/libc';
 import {
   canonicalName,
   type EgressOptions,
   type Endpoint,
+  type Entrust,
   link,
   NetNamespace,
   type PublishedPort,
   type RefusedConnection,
   sysctl,
 } from '@ns/netns';
+import { isDetachable } from '../detachment.ts';
 import type { PlacedFile } from '../plan/root-steps.ts';
 import { resolveSysctls } from '../sysctls.ts';
 import type { ContainerSpec } from '../types.ts';
@@ -41,6 +44,8 @@ export class ContainerNetwork implements AsyncDisposable {
   #pid: number | undefined;
   #bandwidth: Bandwidth;
   #egress: EgressOptions | undefined;
+  readonly #entrusted = new Set<Disposable>();
+  #outlivesUs = false;
   #onRefused: (refused: RefusedConnection) => void = () => {};
 
   private constructor(id: string, spec: ContainerSpec, netns: NetNamespace) {
@@ -78,6 +83,7 @@ export class ContainerNetwork implements AsyncDisposable {
     }
     const network = new ContainerNetwork(id, spec, netns);
     network.#pid = pid;
+    if (isDetachable(spec)) network.outlivesUs();
     network.#register();
     return network;
   }
@@ -127,6 +133,25 @@ export class ContainerNetwork implements AsyncDisposable {
     // A restarted container has the files of its first run.
     replaceFiles(pid, this.#netns, this.files);
   }
+
+  /** It outlives us from now on: what it has of networks stays when we die. */
+  outlivesUs(): void {
+    this.#outlivesUs = true;
+    for (const entrusted of this.#entrusted) entrusted[Symbol.dispose]();
+    this.#entrusted.clear();
+  }
+
+  readonly #entrust: Entrust = (remains) => {
+    if (this.#outlivesUs) return nothing;
+    const entrusted = entrust(remains);
+    this.#entrusted.add(entrusted);
+    return {
+      [Symbol.dispose]: () => {
+        this.#entrusted.delete(entrusted);
+        entrusted[Symbol.dispose]();
+      },
+    };
+  };
 
   /** Connects it to another network while it runs. */
   connect(attachment: NetworkAttachment): Promise<Endpoint> {
@@ -257,7 +282,8 @@ export class ContainerNetwork implements AsyncDisposable {
   async #makeOwn(): Promise<{ hold: NetworkHold; attachment: NetworkAttachment; own: true }> {
     const name = `container-${this.#id.slice(0, 12)}`;
     const egress = this.#egress;
-    const hold = await makeNetwork({ name, labels: { [ownerLabel]: this.#id }, ...(egress && { egress }) });
+    const options = { name, labels: { [ownerLabel]: this.#id }, ...(egress && { egress }) };
+    const hold = await makeNetwork(options, this.#entrust);
     return { hold, attachment: { network: name }, own: true };
   }
 
@@ -278,6 +304,7 @@ export class ContainerNetwork implements AsyncDisposable {
       ...(ip6 === undefined ? {} : { address6: ip6 }),
       ...(mac === undefined ? {} : { mac }),
       ...(own || this.#egress === undefined ? {} : { egress: this.#egress }),
+      entrust: this.#entrust,
     });
     const stopListening = network.onRefused(this.#id, addressesOf(endpoint), (refused) => this.#onRefused(refused));
     const connection = { hold, endpoint, own, stopListening };
@@ -344,6 +371,8 @@ export class ContainerNetwork implements AsyncDisposable {
     }
   }
 }
+
+const nothing: Disposable = { [Symbol.dispose]() {} };
 
 function addressesOf({ address, address6 }: Endpoint): string[] {
   return [address, address6].filter((one) => one !== undefined);

@@ -1,4 +1,4 @@
-import type { BridgeNetwork } from '@ns/netns';
+import type { BridgeNetwork, Entrust } from '@ns/netns';
 import type { NetworkOptions } from './network-options.ts';
 
 /** What a network does, whatever it is made of. */
@@ -20,7 +20,8 @@ export type NetworkBackend = Pick<
 
 /** One way to make networks. */
 export interface NetworkDriver {
-  create(options: NetworkOptions): Promise<NetworkBackend>;
+  /** @param entrust - it is to die with this process, and told what that would leave */
+  create(options: NetworkOptions, entrust?: Entrust): Promise<NetworkBackend>;
   open(options: NetworkOptions): Promise<NetworkBackend>;
   /** What is left to do when the network is gone. */
   removed?(options: NetworkOptions): Promise<void>;

@@ -108,8 +108,13 @@ export function removeDrafts(): void {
 }
 
 function write(stored: Stored): void {
-  const { pid, startTime } = identifySelf();
-  const draft = `${path(stored.name)}.${pid}.${startTime}`;
+  const [draft, file] = optionFiles(stored.name);
   writeFileSync(draft, JSON.stringify(stored), { mode: 0o600 });
-  renameSync(draft, path(stored.name));
+  renameSync(draft, file);
+}
+
+/** What this thread writes of a network: the draft, and what it becomes. */
+export function optionFiles(name: string): [draft: string, file: string] {
+  const { pid, startTime } = identifySelf();
+  return [`${path(name)}.${pid}.${startTime}`, path(name)];
 }

@@ -1,9 +1,9 @@
 import { hasCode, NsError } from '@ns/libc';
-import type { EgressPolicy, Endpoint, RefusedConnection } from '@ns/netns';
+import type { EgressPolicy, Endpoint, Entrust, RefusedConnection } from '@ns/netns';
 import { stateRoot } from '../state-root.ts';
 import type { NetworkBackend, NetworkDriver } from './network-driver.ts';
 import type { NetworkOptions } from './network-options.ts';
-import { claimOptions, markBusy, readOptions, removeOptions, replaceOptions } from './network-store.ts';
+import { claimOptions, markBusy, optionFiles, readOptions, removeOptions, replaceOptions } from './network-store.ts';
 import { keepNamespaceReady, releaseReadyNamespace } from './ready-namespaces.ts';
 
 /**
@@ -14,19 +14,27 @@ export class OpenedNetwork {
   readonly options: NetworkOptions;
   readonly backend: NetworkBackend;
   readonly #driver: NetworkDriver;
+  readonly #entrusted: Disposable | undefined;
   readonly #listeners = new Map<string, (refused: RefusedConnection) => void>();
   readonly #changed = new Set<() => void>();
   #stopListening: (() => void) | undefined;
 
-  private constructor(options: NetworkOptions, driver: NetworkDriver, backend: NetworkBackend) {
+  private constructor(options: NetworkOptions, driver: NetworkDriver, backend: NetworkBackend, entrusted?: Disposable) {
     this.options = options;
     this.backend = backend;
     this.#driver = driver;
+    this.#entrusted = entrusted;
   }
 
-  static async by(way: 'create' | 'open', options: NetworkOptions): Promise<OpenedNetwork> {
+  /** @param entrusted - its options: disposed of when they are removed */
+  static async create(options: NetworkOptions, entrust?: Entrust, entrusted?: Disposable): Promise<OpenedNetwork> {
     const { driver } = await drivers[options.driver ?? 'bridge']();
-    return new OpenedNetwork(options, driver, await driver[way](options));
+    return new OpenedNetwork(options, driver, await driver.create(options, entrust), entrusted);
+  }
+
+  static async open(options: NetworkOptions): Promise<OpenedNetwork> {
+    const { driver } = await drivers[options.driver ?? 'bridge']();
+    return new OpenedNetwork(options, driver, await driver.open(options));
   }
 
   get name(): string {
@@ -81,6 +89,7 @@ export class OpenedNetwork {
     await this.backend.remove();
     await this.#driver.removed?.(this.options);
     removeOptions(this.name);
+    this.#entrusted?.[Symbol.dispose]();
   }
 
   #listen(policy: EgressPolicy | undefined, listener: (refused: RefusedConnection) => void): () => void {
@@ -126,21 +135,36 @@ export function holdNetwork(name: string): Promise<NetworkHold> {
       throw new NsError('ERR_NS_NETWORK_NOT_FOUND', `there is no network '${name}'`, {
         hint: `Make it: Network.create({ name: '${name}' }). Network.list() shows those there are`,
       });
-    return OpenedNetwork.by('open', options);
+    return OpenedNetwork.open(options);
   });
 }
 
 /**
  * Makes a network and opens it.
  *
+ * @param entrust - it is to die with this process, and has a name that nobody else uses
  * @throws NsError `ERR_NS_NETWORK_EXISTS`
  */
-export async function makeNetwork(options: NetworkOptions): Promise<NetworkHold> {
+export async function makeNetwork(options: NetworkOptions, entrust?: Entrust): Promise<NetworkHold> {
+  const { name } = options;
+  const entrusted = entrust?.({ files: optionFiles(name) });
+  try {
+    return await claimAndMake(options, entrust, entrusted);
+  } catch (error) {
+    entrusted?.[Symbol.dispose]();
+    throw error;
+  }
+}
+
+async function claimAndMake(
+  options: NetworkOptions,
+  ...entrusting: [Entrust | undefined, Disposable | undefined]
+): Promise<NetworkHold> {
   const { name } = options;
   const previous = claimOptions(options);
   try {
     if (previous) await clearAway(previous);
-    const held = await hold(name, () => OpenedNetwork.by('create', options));
+    const held = await hold(name, () => OpenedNetwork.create(options, ...entrusting));
     replaceOptions(options);
     return held;
   } catch (error) {

@@ -7,6 +7,7 @@ import {
   type ConnectOptions,
   type EgressOptions,
   type Endpoint,
+  type LeaseLink,
   link,
   NetNamespace,
   type NetworkRecord,
@@ -45,6 +46,8 @@ class UpperNetwork implements NetworkBackend {
   readonly egress = undefined;
   readonly #options: NetworkOptions;
   readonly #pools: readonly AddressPool[];
+  /** What goes when this process is killed, by owner. */
+  readonly #entrusted = new Map<string, Disposable>();
 
   constructor(options: NetworkOptions) {
     const { name, parent, subnet, gateway, ipRange, auxAddresses, ipv6, mtu = 1500, labels = {} } = options;
@@ -79,13 +82,21 @@ class UpperNetwork implements NetworkBackend {
     using inside = await NetNamespace.open(options.netns);
     const taken = (await link.list({ netns: inside })).map((one) => one.name);
     const name = options.link ?? firstFree(taken);
+    const leases = new Map<AddressPool, LeaseLink>();
+    const onAttempt = (pool: AddressPool, lease: LeaseLink) => {
+      leases.set(pool, lease);
+      const before = this.#entrusted.get(owner);
+      const entrusted = options.entrust?.({ links: [...leases.values()], files: [this.#memberFile(owner)] });
+      if (entrusted) this.#entrusted.set(owner, entrusted);
+      before?.[Symbol.dispose]();
+    };
     try {
       const [address, address6] = (['inet', 'inet6'] as const).map((family) => {
         const pool = this.#pools.find((one) => one.subnet.family === family);
         const wanted = family === 'inet' ? options.address : options.address6;
         if (!pool && wanted !== undefined)
           throw new SpecError('address', `nothing: network '${this.record.name}' has no such subnet`, wanted);
-        return pool?.allocate(owner, { address: wanted }).address;
+        return pool?.allocate(owner, { address: wanted, onAttempt: (lease) => onAttempt(pool, lease) }).address;
       });
       const made = await this.#createLink(name, mac, inside);
       const endpoint: Endpoint = {
@@ -107,7 +118,7 @@ class UpperNetwork implements NetworkBackend {
       if (defaultRoute)
         for (const { gateway } of this.#pools)
           if (gateway !== undefined) await route.replace({ to: 'default', via: gateway, link: name, netns: inside });
-      writeFileSync(join(this.#directory, `${owner}.json`), JSON.stringify(endpoint), { mode: 0o600 });
+      writeFileSync(this.#memberFile(owner), JSON.stringify(endpoint), { mode: 0o600 });
       return endpoint;
     } catch (error) {
       throw await rollBack(error, async () => {
@@ -122,7 +133,9 @@ class UpperNetwork implements NetworkBackend {
 
   async disconnect(owner: string): Promise<void> {
     for (const pool of this.#pools) pool.releaseOwner(owner);
-    rmSync(join(this.#directory, `${owner}.json`), { force: true });
+    rmSync(this.#memberFile(owner), { force: true });
+    this.#entrusted.get(owner)?.[Symbol.dispose]();
+    this.#entrusted.delete(owner);
   }
 
   async changeEgress(egress: EgressOptions): Promise<void> {
@@ -155,6 +168,10 @@ class UpperNetwork implements NetworkBackend {
   }
 
   async close(): Promise<void> {}
+
+  #memberFile(owner: string): string {
+    return join(this.#directory, `${owner}.json`);
+  }
 
   get #directory(): string {
     return stateDirectory('network-members', this.record.name);

@@ -1,3 +1,4 @@
+import { hasCode } from '@ns/libc';
 import {
   chainPayload,
   type NetlinkRequest,
@@ -9,7 +10,7 @@ import {
   setPayload,
 } from '@ns/netlink';
 import { TABLE } from '../firewall/ruleset.ts';
-import { familyNumbers, isMissing, keyElement, removalRequest } from '../firewall/set-elements.ts';
+import { familyNumbers, finds, keyElement, removalRequest } from '../firewall/set-elements.ts';
 import { chainNames, openedSets } from './egress-ruleset.ts';
 import type { EgressScope } from './egress-scope.ts';
 
@@ -25,13 +26,14 @@ export function beginPolicy(socket: NetlinkSocket, scope: EgressScope): void {
   socket.transaction(nftablesBatch([chainRequest('NEWCHAIN', scope, chainNames(scope).refuse, NLM_F.CREATE)]));
 }
 
-/** Takes off a policy that has only begun. */
-export function beginningRemoval(scope: EgressScope): NetlinkRequest[] {
-  return [chainRequest('DELCHAIN', scope, chainNames(scope).refuse)];
+/** Transactions that one after another take a policy off, as much of it as there is, also while nft puts it in force. */
+export function policyRemovals(scope: EgressScope): NetlinkRequest[][] {
+  const whole = wholeRemoval(scope);
+  return [whole, [chainRequest('DELCHAIN', scope, chainNames(scope).refuse)], whole];
 }
 
-/** Takes off a policy that is in force, as a whole: nft has put it there as a whole. */
-export function policyRemoval(scope: EgressScope): NetlinkRequest[] {
+/** nft has put it there as a whole. */
+function wholeRemoval(scope: EgressScope): NetlinkRequest[] {
   const doing = `remove the egress policy of ${scope.label}`;
   // In this order nothing leads to what is removed.
   const chains = Object.values(chainNames(scope));
@@ -55,20 +57,25 @@ export function policyRemoval(scope: EgressScope): NetlinkRequest[] {
 
 /** Takes a policy off, whether it is there or not. */
 export function removePolicy(socket: NetlinkSocket, scope: EgressScope): void {
-  for (const removal of [policyRemoval(scope), beginningRemoval(scope)]) {
+  // What the kernel refuses takes it milliseconds.
+  const isThere = () => finds(socket, chainRequest('GETCHAIN', scope, chainNames(scope).refuse));
+  for (const requests of policyRemovals(scope)) {
+    if (!isThere()) return;
     try {
-      return socket.transaction(nftablesBatch(removal));
+      socket.transaction(nftablesBatch(requests));
     } catch (error) {
-      if (!isMissing(error)) throw error;
+      if (!hasCode(error, 'ENOENT', 'EBUSY')) throw error;
     }
   }
 }
 
-function chainRequest(message: 'NEWCHAIN' | 'DELCHAIN', scope: EgressScope, name: string, flags = 0): NetlinkRequest {
+const verbs = { NEWCHAIN: 'begin', GETCHAIN: 'look for', DELCHAIN: 'remove' } as const;
+
+function chainRequest(message: keyof typeof verbs, scope: EgressScope, name: string, flags = 0): NetlinkRequest {
   return {
     type: nftablesType(message),
     flags,
     payload: chainPayload.encode({ family, attributes: { table: TABLE, name } }),
-    doing: `${message === 'NEWCHAIN' ? 'begin' : 'remove'} the egress policy of ${scope.label}`,
+    doing: `${verbs[message]} the egress policy of ${scope.label}`,
   };
 }

@@ -45,7 +45,7 @@ interface ScopeKey {
 }
 
 /** @throws SpecError what cannot be part of an nft script */
-export function egressScope({ bridge, sources, subnets = [], logGroup }: EgressPlace): EgressScope {
+export function egressScope({ bridge, sources, subnets = [], logGroup }: Omit<EgressPlace, 'firewall'>): EgressScope {
   checkLinkName(bridge, 'bridge');
   if (!/^[\w.-]+$/.test(bridge)) throw new SpecError('bridge', 'letters, digits, dots, dashes and underscores', bridge);
   if (!Number.isInteger(logGroup) || logGroup < 1 || logGroup > 65535)

@@ -1,5 +1,5 @@
 import { hasCode, SpecError, UnavailableError } from '@ns/libc';
-import { formatIpAddress, NETLINK, NetlinkError, type NetlinkSocket } from '@ns/netlink';
+import { formatIpAddress, NETLINK, NetlinkError, type NetlinkRequest, type NetlinkSocket } from '@ns/netlink';
 import { NftError, PortInUseError } from '../errors.ts';
 import { addressText, parseSubnet } from '../ipam/subnet.ts';
 import { checkLinkName } from '../link/link.ts';
@@ -16,10 +16,12 @@ import {
   keyElement,
   linkField,
   listElements,
+  ownRemovalRequests,
   type Protocol,
   portField,
   protocolField,
   protocolOf,
+  removalRequest,
   removeElements,
 } from './set-elements.ts';
 import { ensureTable, removeTables, removeUnusedTables } from './tables.ts';
@@ -207,6 +209,16 @@ export class Firewall implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** The requests that undo {@link Firewall.addNetwork}. */
+export function networkRemoval(network: FirewallNetwork): NetlinkRequest[] {
+  return networkElements(network).map(removalRequest);
+}
+
+/** The requests that undo {@link Firewall.publish}. They are refused where one of the ports leads elsewhere. */
+export function publishRemoval(ports: readonly PublishedPort[]): NetlinkRequest[] {
+  return ports.map(publishElement).flatMap(ownRemovalRequests);
 }
 
 function networkElements(network: FirewallNetwork): Element[] {

@@ -1,4 +1,4 @@
-import { parseIpAddress } from '@ns/netlink';
+import { type NetlinkRequest, parseIpAddress } from '@ns/netlink';
 import { replaceFdb } from '../neighbour.ts';
 import type { Firewall } from './firewall.ts';
 import type { PortSetName } from './ruleset.ts';
@@ -9,6 +9,7 @@ import {
   linkField,
   macField,
   putElements,
+  removalRequest,
   removeElements,
 } from './set-elements.ts';
 
@@ -45,9 +46,22 @@ export async function pinPort(firewall: Firewall, pinned: PinnedPort): Promise<v
 
 /** Forgets a port that is gone. Idempotent. */
 export function unpinPort(firewall: Firewall, pinned: Omit<PinnedPort, 'bridgeMac'>): void {
+  removeElements(firewall.socket, [...pinsOf(pinned), policedElement(pinned.port)]);
+}
+
+/** The requests that undo {@link pinPort}. */
+export function pinRemoval(pinned: Omit<PinnedPort, 'bridgeMac'>): NetlinkRequest[] {
+  return pinsOf(pinned).map(removalRequest);
+}
+
+/** The request that undoes {@link closePort}. */
+export function closedPortRemoval(port: string): NetlinkRequest {
+  return removalRequest(policedElement(port));
+}
+
+function pinsOf(pinned: Omit<PinnedPort, 'bridgeMac'>): Element[] {
   // What a key leads to does not matter for its removal.
-  const elements = pinElements({ ...pinned, bridgeMac: pinned.mac });
-  removeElements(firewall.socket, [...elements, policedElement(pinned.port)].map(withoutData));
+  return pinElements({ ...pinned, bridgeMac: pinned.mac }).map(withoutData);
 }
 
 /** What the kernel calls a link by itself on IPv6, made from its MAC address (RFC 4291, appendix A). */

@@ -152,6 +152,17 @@ export function listElements(socket: NetlinkSocket, set: SetName, family: TableF
   }
 }
 
+/** Does the kernel find what a request asks for? */
+export function finds(socket: NetlinkSocket, request: NetlinkRequest): boolean {
+  try {
+    socket.request(request);
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
+}
+
 /** Did the kernel not find what a request is about? */
 export function isMissing(error: unknown): boolean {
   return error instanceof NetlinkError && error.code === 'ENOENT';

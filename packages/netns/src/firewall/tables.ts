@@ -14,7 +14,7 @@ import { NftError } from '../errors.ts';
 import type { InNetns } from '../namespace-reference.ts';
 import { type Ruleset, rulesetText, type SetName, TABLE, type TableFamily } from './ruleset.ts';
 import { applyRuleset } from './run-nft.ts';
-import { familyNumbers, isMissing, listElements } from './set-elements.ts';
+import { familyNumbers, finds, listElements } from './set-elements.ts';
 
 /*
  * Our tables as a whole. Their rules come with the first network of a host and go with the last.
@@ -144,14 +144,4 @@ function hasRules(socket: NetlinkSocket, { family, marker }: Ruleset): boolean {
     payload: chainPayload.encode({ family: familyNumbers[family], attributes }),
     doing: `look for the rules of table ${family} ${TABLE}`,
   });
-}
-
-function finds(socket: NetlinkSocket, request: NetlinkRequest): boolean {
-  try {
-    socket.request(request);
-    return true;
-  } catch (error) {
-    if (isMissing(error)) return false;
-    throw error;
-  }
 }

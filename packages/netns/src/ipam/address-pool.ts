@@ -32,6 +32,20 @@ export interface Lease {
   readonly since: number;
 }
 
+/** The symbolic link that is a lease. */
+export interface LeaseLink {
+  readonly path: string;
+  readonly target: string;
+}
+
+/** Options of {@link AddressPool.allocate}. */
+export interface AllocateOptions {
+  /** A certain one, which need not lie in the range. */
+  readonly address?: string | undefined;
+  /** Is told of the link before it is made. One whose address turns out to be taken has another target there. */
+  readonly onAttempt?: (link: LeaseLink) => void;
+}
+
 /**
  * Addresses of one subnet, handed out one by one, each to one owner. A lease is a symbolic link named like the address
  * that holds its owner: symlink(2) makes name and content at once and fails when the name is there, so two processes can
@@ -78,21 +92,24 @@ export class AddressPool {
   /**
    * Gives an address to an owner.
    *
-   * @param options - `address` asks for a certain one, which need not lie in the range
    * @throws AddressPoolExhaustedError when none is free
    * @throws AddressInUseError when the wanted one is taken or kept back
    * @throws SpecError when the wanted one is not in the subnet
    */
-  allocate(owner: string, options: { readonly address?: string | undefined } = {}): Lease {
+  allocate(owner: string, { address, onAttempt }: AllocateOptions = {}): Lease {
     const since = Date.now();
-    const content = `${since}:${owner}`;
-    const number = options.address === undefined ? this.#takeNext(content) : this.#takeWanted(content, options.address);
+    const put = (number: bigint): boolean => {
+      const link = { path: this.#path(number), target: `${since}:${owner}` };
+      onAttempt?.(link);
+      return makeLink(link);
+    };
+    const number = address === undefined ? this.#takeNext(put) : this.#takeWanted(put, address);
     return { address: addressText(number, this.subnet.family), prefixLength: this.subnet.prefixLength, owner, since };
   }
 
   /** Gives an address back. Idempotent. */
   release(address: string): void {
-    unlinkIfThere(join(this.#directory, leaseName(addressNumber(address), this.subnet)));
+    unlinkIfThere(this.#path(addressNumber(address)));
   }
 
   /** Gives back everything an owner has. */
@@ -125,7 +142,7 @@ export class AddressPool {
     removeEmptyDirectory(join(this.#root, 'ipam', this.name));
   }
 
-  #takeWanted(content: string, address: string): bigint {
+  #takeWanted(put: (number: bigint) => boolean, address: string): bigint {
     const number = addressNumber(address);
     const family = address.includes(':') ? 'inet6' : 'inet';
     if (family !== this.subnet.family || !contains(this.subnet, number))
@@ -135,12 +152,12 @@ export class AddressPool {
       throw new SpecError('address', `an address a host of ${this.subnet.text} may have`, address);
     const keeper = this.#kept.get(number);
     if (keeper !== undefined) throw new AddressInUseError(address, keeper);
-    if (!this.#put(content, number))
+    if (!put(number))
       throw new AddressInUseError(address, this.#read(leaseName(number, this.subnet))?.owner ?? 'somebody else');
     return number;
   }
 
-  #takeNext(content: string): bigint {
+  #takeNext(put: (number: bigint) => boolean): bigint {
     const { first, last } = this.#range;
     // The next one is nearly always free; the directory is read when a few were not.
     let taken: ReadonlySet<string> | undefined;
@@ -149,7 +166,7 @@ export class AddressPool {
     const size = last - first + 1n;
     for (let tried = 0n, number = this.#next; tried < size; tried++, number = number >= last ? first : number + 1n) {
       if (this.#kept.has(number) || taken?.has(leaseName(number, this.subnet))) continue;
-      if (!this.#put(content, number)) {
+      if (!put(number)) {
         if (++misses === GUESSES) taken = new Set(this.#names());
         continue;
       }
@@ -159,14 +176,8 @@ export class AddressPool {
     throw new AddressPoolExhaustedError(this.name, this.subnet.text);
   }
 
-  #put(content: string, number: bigint): boolean {
-    try {
-      symlinkSync(content, join(this.#directory, leaseName(number, this.subnet)));
-      return true;
-    } catch (error) {
-      if (hasCode(error, 'EEXIST')) return false;
-      throw error;
-    }
+  #path(number: bigint): string {
+    return join(this.#directory, leaseName(number, this.subnet));
   }
 
   #names(): string[] {
@@ -199,6 +210,16 @@ export class AddressPool {
     if (!youngest) return first;
     const number = addressNumber(youngest.address);
     return number < first || number >= last ? first : number + 1n;
+  }
+}
+
+function makeLink({ path, target }: LeaseLink): boolean {
+  try {
+    symlinkSync(target, path);
+    return true;
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) return false;
+    throw error;
   }
 }
 

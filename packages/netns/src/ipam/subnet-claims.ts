@@ -71,8 +71,12 @@ export async function claimSubnet(options: ClaimOptions): Promise<Subnet> {
 
 /** Gives the subnets of a network back. Idempotent. */
 export async function releaseSubnets(name: string, options: { readonly stateRoot?: string } = {}): Promise<void> {
-  const directory = stateDirectory(options.stateRoot ?? stateRoot(), 'subnets');
-  for (const family of ['inet', 'inet6'] as const) await rm(join(directory, claimFile(name, family)), { force: true });
+  for (const path of claimPaths(name, options.stateRoot ?? stateRoot())) await rm(path, { force: true });
+}
+
+/** The files of a network's claims, of either family. */
+export function claimPaths(name: string, root: string): string[] {
+  return ['inet', 'inet6'].map((family) => join(root, 'subnets', claimFile(name, family)));
 }
 
 /** Subnets of the addresses and routes of a network namespace, but for those that mean everything. */

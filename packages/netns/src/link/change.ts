@@ -157,21 +157,27 @@ export async function setAddressGeneration(
   send(options.netns, addressGenerationRequest(link, generation));
 }
 
+/** The request behind {@link remove}. */
+export function removeLinkRequest(link: LinkReference): NetlinkRequest {
+  const { index, name } = namedLink(link);
+  const attributes: LinkAttributes = name === undefined ? {} : { name };
+  return {
+    type: RTM.DELLINK,
+    payload: linkPayload().encode({ index, attributes }),
+    doing: `remove ${describeLink(link)}`,
+  };
+}
+
 /** Removes a link; removing one end of a veth removes both. */
 export async function remove(
   link: LinkReference,
   options: InNetns & { readonly ifMissing?: 'error' | 'ignore' } = {},
 ): Promise<void> {
-  const { index, name } = namedLink(link);
-  const attributes: LinkAttributes = name === undefined ? {} : { name };
+  const request = removeLinkRequest(link);
   // A socket of its own: others may want the namespace's while the kernel takes its time.
   using socket = openSocket(options.netns);
   try {
-    await socket.requestInBackground({
-      type: RTM.DELLINK,
-      payload: linkPayload().encode({ index, attributes }),
-      doing: `remove ${describeLink(link)}`,
-    });
+    await socket.requestInBackground(request);
   } catch (error) {
     if (!(options.ifMissing === 'ignore' && error instanceof NetlinkError && error.code === 'ENODEV')) throw error;
   }

@@ -10,6 +10,7 @@ import { get as getLink, list as listLinks } from '../link/link.ts';
 import type { InNetns, NetnsReference } from '../namespace-reference.ts';
 import { checkStateName, removeStateDirectory, stateRoot } from '../state-directory.ts';
 import { buildBridge } from './build-bridge.ts';
+import { EntrustedNetwork } from './entrusted-network.ts';
 import { NameService } from './name-service.ts';
 import { type ConnectOptions, NetworkEndpoints } from './network-endpoints.ts';
 import { type BridgeNetworkOptions, firewallNetwork, openPool, planNetwork } from './network-plan.ts';
@@ -45,6 +46,7 @@ export class BridgeNetwork implements AsyncDisposable {
   readonly #endpoints: NetworkEndpoints;
   #names: NameService | undefined;
   #removeOnDispose = false;
+  #entrusted: EntrustedNetwork | undefined;
 
   private constructor(record: NetworkRecord, firewall: Firewall, root: string) {
     this.#record = record;
@@ -79,27 +81,42 @@ export class BridgeNetwork implements AsyncDisposable {
       return record;
     };
     await existing();
-    return state.exclusively(name, async () => {
-      // What a process has left that died while it made or removed it.
-      const remains = await existing();
-      if (remains) await (await BridgeNetwork.#at(remains, options.netns, root)).#tearDown();
-      return BridgeNetwork.#make(options, state, root);
-    });
+    const entrusted = options.entrust && new EntrustedNetwork(options.entrust, root);
+    entrusted?.isNamed(name);
+    try {
+      return await state.exclusively(name, async () => {
+        // What a process has left that died while it made or removed it.
+        const remains = await existing();
+        if (remains) await (await BridgeNetwork.#at(remains, options.netns, root)).#tearDown();
+        return BridgeNetwork.#make(options, state, root, entrusted);
+      });
+    } catch (error) {
+      entrusted?.[Symbol.dispose]();
+      throw error;
+    }
   }
 
   static async #at(record: NetworkRecord, netns: NetnsReference | undefined, root: string): Promise<BridgeNetwork> {
     return new BridgeNetwork(record, await Firewall.open({ netns }), root);
   }
 
-  static async #make(options: BridgeNetworkOptions, state: NetworkState, root: string): Promise<BridgeNetwork> {
+  static async #make(
+    options: BridgeNetworkOptions,
+    state: NetworkState,
+    root: string,
+    entrusted: EntrustedNetwork | undefined,
+  ): Promise<BridgeNetwork> {
     let network: BridgeNetwork | undefined;
     try {
+      entrusted?.isPlanned(options.name);
       const record = await planNetwork(options, root);
+      entrusted?.isMade(record, options.netns);
       network = await BridgeNetwork.#at(record, options.netns, root);
       if (await network.#isLost()) {
         await network.#tearDown();
-        return await BridgeNetwork.#make(options, state, root);
+        return await BridgeNetwork.#make(options, state, root, entrusted);
       }
+      network.#entrusted = entrusted;
       // Written first: what a crash leaves half made is found by it.
       await state.write({ ...record, stage: 'making' });
       await buildBridge(record, network.#pools, network.#firewall);
@@ -310,7 +327,9 @@ export class BridgeNetwork implements AsyncDisposable {
     firewall.removeNetwork(firewallNetwork(this.record));
     await removeLink(bridge, { netns: this.#netns, ifMissing: 'ignore' });
     await Firewall.removeUnused({ netns: this.#netns });
+    this.#entrusted?.isUnmade();
     await forget(name, this.#state, this.#root);
+    this.#entrusted?.[Symbol.dispose]();
   }
 
   async #serveNames(upstreams: readonly string[] | undefined): Promise<void> {

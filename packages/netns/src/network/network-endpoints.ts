@@ -8,7 +8,9 @@ import type { NetnsReference } from '../namespace-reference.ts';
 import { NetNamespace } from '../net-namespace.ts';
 import { parsePortSpec } from '../ports/port-spec.ts';
 import { type PublishedPorts, type ReservedPorts, reservePorts } from '../ports/publish-ports.ts';
+import type { Entrust } from '../remains.ts';
 import { BridgeSide } from './bridge-side.ts';
+import { EntrustedPlace } from './entrusted-place.ts';
 import { isPoliced, type NetworkPolicies } from './network-policies.ts';
 import { digest, type Endpoint, type NetworkRecord, type NetworkState } from './network-state.ts';
 import { freeLinkName, LinkNameTakenError, macFor } from './plug-container.ts';
@@ -37,6 +39,15 @@ export interface ConnectOptions {
    * stays refused. Needs CONFIG_NF_TABLES_BRIDGE. Left out, what the network may.
    */
   readonly egress?: EgressOptions;
+  /**
+   * Is told of what would stay here when this process is killed, before it is made: then the container's place goes with whoever
+   * removes that. What is in the kernel is told of in this process's own network namespace only.
+   *
+   * @example
+   * import { entrust } from '@ns/launch';
+   * await network.connect({ owner, netns, entrust });
+   */
+  readonly entrust?: Entrust;
 }
 
 /** What a network's endpoints are made with. */
@@ -58,6 +69,7 @@ export class NetworkEndpoints {
   readonly #bridge: BridgeSide;
   // Of this process.
   readonly #published = new Map<string, PublishedPorts>();
+  readonly #entrusted = new Map<string, EntrustedPlace>();
 
   constructor({ record, firewall, state, pools, policies }: NetworkParts) {
     this.#record = record;
@@ -80,9 +92,11 @@ export class NetworkEndpoints {
     // A namespace that has a socket open already lends it.
     const borrowed = options.netns instanceof NetNamespace ? options.netns : undefined;
     const inside = borrowed ?? (await NetNamespace.open(options.netns));
+    const entrusted = options.entrust && new EntrustedPlace(options.entrust, this.#firewall.netns);
+    if (entrusted) this.#entrusted.set(owner, entrusted);
     let reserved: ReservedPorts | undefined;
     try {
-      const addresses = this.#allocate(options);
+      const addresses = this.#allocate(options, entrusted);
       const { address, address6 } = addresses;
       if (ports.length > 0) reserved = await reservePorts({ ports, firewall: this.#firewall, ...addresses });
       let endpoint: Endpoint = {
@@ -96,6 +110,8 @@ export class NetworkEndpoints {
         ports: reserved?.ports ?? [],
         egress,
       };
+      entrusted?.isRecorded(endpoint, this.#state.endpointFiles(this.#record.name, owner));
+      if (isPoliced(endpoint)) entrusted?.isPoliced(endpoint, this.#policies.removal(endpoint));
       this.#state.writeEndpoint(this.#record.name, endpoint);
       if (isPoliced(endpoint)) await this.#policies.prepare(endpoint, this.#record);
       const wayOut =
@@ -136,6 +152,10 @@ export class NetworkEndpoints {
     else if (endpoint && endpoint.ports.length > 0) this.#firewall.unpublish(portsInForce(this.#firewall, endpoint));
     if (endpoint) await this.#bridge.unplug(endpoint);
     if (endpoint && isPoliced(endpoint)) await this.#policies.remove(endpoint);
+    const entrusted = this.#entrusted.get(owner);
+    this.#entrusted.delete(owner);
+    // Before its addresses can be another's.
+    entrusted?.hasNoPolicy();
     for (const pool of this.#pools) {
       const address = pool.subnet.family === 'inet' ? endpoint?.address : endpoint?.address6;
       // Without a record a crash came in between, and only the leases tell.
@@ -143,6 +163,7 @@ export class NetworkEndpoints {
       else pool.release(address);
     }
     this.#state.removeEndpoint(this.#record.name, owner);
+    entrusted?.[Symbol.dispose]();
   }
 
   /** Disconnects owners that are gone; returns them. */
@@ -163,7 +184,10 @@ export class NetworkEndpoints {
     this.#bridge.close();
   }
 
-  #allocate({ owner, address, address6 }: ConnectOptions): {
+  #allocate(
+    { owner, address, address6 }: ConnectOptions,
+    entrusted: EntrustedPlace | undefined,
+  ): {
     address: string | undefined;
     address6: string | undefined;
   } {
@@ -175,7 +199,7 @@ export class NetworkEndpoints {
           `nothing: network '${this.#record.name}' has no such subnet`,
           wanted,
         );
-      return pool?.allocate(owner, { address: wanted }).address;
+      return pool?.allocate(owner, { address: wanted, onAttempt: (link) => entrusted?.isAt(family, link) }).address;
     };
     return { address: take('inet', address), address6: take('inet6', address6) };
   }

@@ -7,6 +7,7 @@ import { AddressPool } from '../ipam/address-pool.ts';
 import { parseSubnet } from '../ipam/subnet.ts';
 import { claimSubnet } from '../ipam/subnet-claims.ts';
 import type { InNetns } from '../namespace-reference.ts';
+import type { Entrust } from '../remains.ts';
 import { type AddressPlan, digest, type NetworkRecord } from './network-state.ts';
 
 /** How to make a bridge network. */
@@ -34,6 +35,11 @@ export interface BridgeNetworkOptions extends InNetns {
   readonly labels?: Readonly<Record<string, string>>;
   /** Default: {@link stateRoot}. */
   readonly stateRoot?: string;
+  /**
+   * The network is to die with this process: it is told what that would leave, before it is made. What is in the kernel is told of
+   * in this process's own network namespace only. Containers on it see to their places by {@link ConnectOptions.entrust}.
+   */
+  readonly entrust?: Entrust;
 }
 
 /** Decides what a network will be, and reserves its subnets. */

@@ -1,9 +1,18 @@
+import type { NetlinkRequest } from '@ns/netlink';
 import { jointPolicy, type NamePolicy } from '../dns/name-policy.ts';
 import { EgressPolicy } from '../egress/egress-policy.ts';
+import { policyRemovals } from '../egress/egress-removal.ts';
 import type { EgressOptions } from '../egress/egress-rule.ts';
-import type { EgressPlace } from '../egress/egress-scope.ts';
+import { type EgressPlace, egressScope } from '../egress/egress-scope.ts';
 import type { Firewall } from '../firewall/firewall.ts';
-import { closePort, linkLocalAddress, pinPort, unpinPort } from '../firewall/port-pins.ts';
+import {
+  closedPortRemoval,
+  closePort,
+  linkLocalAddress,
+  pinPort,
+  pinRemoval,
+  unpinPort,
+} from '../firewall/port-pins.ts';
 import { get as getLink } from '../link/link.ts';
 import { firewallNetwork } from './network-plan.ts';
 import type { Endpoint, NetworkRecord } from './network-state.ts';
@@ -86,10 +95,19 @@ export class NetworkPolicies {
     await policy.change(egress);
   }
 
+  /**
+   * Transactions that one after another take a container's policy off, as much of it as there is. Where its port is neither closed
+   * nor pinned they are refused: its addresses may be another's by then.
+   */
+  removal(endpoint: PolicedEndpoint): NetlinkRequest[][] {
+    const scope = egressScope(this.#placeOf(endpoint));
+    const port = closedPortRemoval(endpoint.hostLink);
+    return [pinRemoval(pinned(endpoint)), ...policyRemovals(scope).map((policy) => [port, ...policy]), [port]];
+  }
+
   /** Takes a container's policy off, whose link is gone. Idempotent. */
   async remove(endpoint: PolicedEndpoint): Promise<void> {
-    const sources = sourcesOf(endpoint);
-    const place = { firewall: this.#firewall, bridge: this.#bridge, sources, logGroup: PACKET_LOG_GROUPS_FROM };
+    const place = this.#placeOf(endpoint);
     const policy = this.ofContainer(endpoint.owner) ?? EgressPolicy.attach({ ...place, policy: {} });
     await policy.remove();
     unpinPort(this.#firewall, pinned(endpoint));
@@ -108,6 +126,11 @@ export class NetworkPolicies {
       if (!known) await this.#attach(endpoint);
       else if (!sameOptions(known.options, endpoint.egress)) known.follow(endpoint.egress);
     }
+  }
+
+  #placeOf(endpoint: Endpoint): EgressPlace {
+    const sources = sourcesOf(endpoint);
+    return { firewall: this.#firewall, bridge: this.#bridge, sources, logGroup: PACKET_LOG_GROUPS_FROM };
   }
 
   async #attach(endpoint: PolicedEndpoint): Promise<EgressPolicy> {
@@ -134,6 +157,11 @@ export class NetworkPolicies {
     for (const source of this.#containers.get(owner)?.sources ?? []) this.#byAddress.delete(source);
     this.#containers.delete(owner);
   }
+}
+
+/** Transactions that one after another take a network's own policy off, as much of it as there is. */
+export function networkPolicyRemovals({ bridge, egress }: NetworkRecord): NetlinkRequest[][] {
+  return egress ? policyRemovals(egressScope({ bridge, logGroup: PACKET_LOG_GROUPS_FROM })) : [];
 }
 
 /** Has the container a policy of its own? */

@@ -7,6 +7,7 @@ import { withDirectoryLock } from '../file-lock.ts';
 import type { PublishedPort } from '../firewall/firewall.ts';
 import {
   checkStateName,
+  draftOf,
   readJson,
   readJsonSync,
   removeOldDrafts,
@@ -116,6 +117,12 @@ export class NetworkState {
 
   writeEndpoint(name: string, endpoint: Endpoint): void {
     writeJsonSync(join(this.#root, 'networks', checkStateName(name), endpointFile(endpoint.owner)), endpoint);
+  }
+
+  /** The record of an endpoint, and its draft. */
+  endpointFiles(name: string, owner: string): string[] {
+    const path = join(this.#root, 'networks', checkStateName(name), endpointFile(owner));
+    return [draftOf(path), path];
   }
 
   removeEndpoint(name: string, owner: string): void {

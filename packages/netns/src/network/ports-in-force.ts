@@ -13,7 +13,7 @@ export function portsInForce(firewall: Firewall, { ports }: Endpoint): Published
 }
 
 /** As the firewall has them: addresses that mean any are left out, and what only the proxy serves. */
-function inKernel({ hostAddress, ...port }: PublishedPort): PublishedPort[] {
+export function inKernel({ hostAddress, ...port }: PublishedPort): PublishedPort[] {
   if (hostAddress !== undefined && hostAddress.includes(':') !== port.address.includes(':')) return [];
   return [
     hostAddress === undefined || hostAddress === '0.0.0.0' || hostAddress === '::' ? port : { ...port, hostAddress },
