@@ -3,20 +3,22 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { Network, prune } from '@ns/core';
 import { identifyProcess } from '@ns/libc';
-import { eventually, needs, notRoot } from '@ns/testing';
+import { eventually, needs, notRoot, processEntries } from '@ns/testing';
 import { useOwnHost } from './network-host.ts';
 import { NodeProgram } from './node-program.ts';
 
 const test = needs(notRoot);
 useOwnHost();
 
-test('what a killed process left of its containers is removed, the network stays', async () => {
+test('what a process left of its containers that was killed with its caretaker is removed, the network stays', async () => {
   using program = new NodeProgram('network-victim');
   const child = program.start();
   child.stderr.pipe(process.stderr);
   const [line] = (await once(child.stdout, 'data')) as [Buffer];
   const { ids } = JSON.parse(line.toString()) as { ids: string[] };
   expect(await prune()).toMatchObject({ networks: [], endpoints: [] });
+  const caretaker = processEntries().find(({ name, parent }) => name === 'ns-caretaker' && parent === child.pid);
+  process.kill(caretaker!.pid, 'SIGKILL');
   child.kill('SIGKILL');
   await once(child, 'close');
   const left = () => readFileSync('/proc/net/dev', 'utf8').includes('nsv');

@@ -21,8 +21,7 @@ import { NameServer, nameServerAddress } from './name-server.ts';
 import { networkFiles, replaceFiles } from './network-files.ts';
 import { type Bandwidth, type NetworkAttachment, nameOf, planNetwork } from './network-spec.ts';
 import { holdNetwork, makeNetwork, type NetworkHold, type OpenedNetwork } from './opened-networks.ts';
-import { markOwner, unmarkOwner } from './owner-mark.ts';
-import { ownerLabel } from './prune-networks.ts';
+import { markOwner, ownerLabel, unmarkOwner } from './owner-mark.ts';
 import { takeNamespace } from './ready-namespaces.ts';
 
 interface Connection {

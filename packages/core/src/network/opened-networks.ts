@@ -4,6 +4,7 @@ import { stateRoot } from '../state-root.ts';
 import type { NetworkBackend, NetworkDriver } from './network-driver.ts';
 import type { NetworkOptions } from './network-options.ts';
 import { claimOptions, markBusy, optionFiles, readOptions, removeOptions, replaceOptions } from './network-store.ts';
+import { isOwnerGone, ownerLabel } from './owner-mark.ts';
 import { keepNamespaceReady, releaseReadyNamespace } from './ready-namespaces.ts';
 
 /**
@@ -131,7 +132,9 @@ const opened = new Map<string, { readonly network: Promise<OpenedNetwork>; holde
 export function holdNetwork(name: string): Promise<NetworkHold> {
   return hold(name, async () => {
     const options = readOptions(name);
-    if (!options)
+    const owner = options?.labels?.[ownerLabel];
+    // That of a container which died with its maker is being removed, or waits for it: opened, it would be made whole again.
+    if (!options || (owner !== undefined && isOwnerGone(owner)))
       throw new NsError('ERR_NS_NETWORK_NOT_FOUND', `there is no network '${name}'`, {
         hint: `Make it: Network.create({ name: '${name}' }). Network.list() shows those there are`,
       });
@@ -189,6 +192,13 @@ export async function pruneUnfinishedNetworks(): Promise<string[]> {
   const names = await BridgeNetwork.pruneUnfinished({ stateRoot: stateRoot() });
   for (const name of names) await forgetNetwork(name);
   return names;
+}
+
+/** Removes what is left of the network of a container that is gone. */
+export async function removeOwnNetwork(name: string): Promise<void> {
+  const { BridgeNetwork } = await import('@ns/netns');
+  await BridgeNetwork.tearDown(name, { stateRoot: stateRoot() });
+  await forgetNetwork(name);
 }
 
 /** What is left of a network that is no longer there. */

@@ -1,7 +1,7 @@
 import { readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAlive } from '@ns/libc';
-import { isAbandoned, readStates } from '../container-state.ts';
+import { isAbandoned, readState, readStates } from '../container-state.ts';
 import { identifySelf } from '../process-identity.ts';
 import { stateDirectory, stateRoot } from '../state-root.ts';
 
@@ -18,6 +18,13 @@ export function markOwner(id: string): void {
 /** Idempotent. */
 export function unmarkOwner(id: string): void {
   rmSync(markPath(id), { force: true });
+}
+
+/** Is a container gone, and whoever made it? */
+export function isOwnerGone(id: string): boolean {
+  if (makerLives(id)) return false;
+  const state = readState(id);
+  return state === undefined || isAbandoned(state);
 }
 
 /** Tells for each container whether it and whoever made it are gone. */
@@ -37,6 +44,9 @@ function makerLives(id: string): boolean {
     return false;
   }
 }
+
+/** Label of networks that are a container's own, with its id. */
+export const ownerLabel = 'ns.container';
 
 /** The link that says it. */
 export function markPath(id: string): string {

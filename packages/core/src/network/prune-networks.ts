@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { hasCode } from '@ns/libc';
 import { stateRoot } from '../state-root.ts';
 import { readOptions, removeDrafts, storedNames, takeOver } from './network-store.ts';
-import { goneOwners, unmarkOwner } from './owner-mark.ts';
+import { goneOwners, ownerLabel, unmarkOwner } from './owner-mark.ts';
 
 /** What {@link pruneNetworks} removed. */
 export interface PrunedNetworks {
@@ -14,14 +14,13 @@ export interface PrunedNetworks {
   readonly failed: readonly { readonly name: string; readonly error: unknown }[];
 }
 
-/** Label of networks that are a container's own, with its id. */
-export const ownerLabel = 'ns.container';
-
 /** Removes what containers that are gone have left: links, addresses, ports, and networks that were theirs alone. */
 export async function pruneNetworks(): Promise<PrunedNetworks> {
   removeDrafts();
   const names = storedNames();
-  const { holdNetwork, forgetNetwork, pruneUnfinishedNetworks } = await import('./opened-networks.ts');
+  const { holdNetwork, forgetNetwork, pruneUnfinishedNetworks, removeOwnNetwork } = await import(
+    './opened-networks.ts'
+  );
   const networks = names.length > 0 ? await pruneUnfinishedNetworks() : [];
   const endpoints = new Set<string>();
   const failed: { name: string; error: unknown }[] = [];
@@ -29,12 +28,15 @@ export async function pruneNetworks(): Promise<PrunedNetworks> {
   for (const name of names.filter((one) => !networks.includes(one))) {
     try {
       const owner = readOptions(name)?.labels?.[ownerLabel];
+      if (owner !== undefined && isGone(owner)) {
+        await removeOwnNetwork(name);
+        networks.push(name);
+        endpoints.add(owner);
+        continue;
+      }
       const { network, release } = await holdNetwork(name);
       try {
         for (const id of await network.backend.prune(isGone)) endpoints.add(id);
-        if (owner === undefined || !isGone(owner)) continue;
-        await network.remove();
-        networks.push(name);
       } finally {
         await release();
       }

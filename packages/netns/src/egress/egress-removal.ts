@@ -1,4 +1,3 @@
-import { hasCode } from '@ns/libc';
 import {
   chainPayload,
   type NetlinkRequest,
@@ -10,7 +9,7 @@ import {
   setPayload,
 } from '@ns/netlink';
 import { TABLE } from '../firewall/ruleset.ts';
-import { familyNumbers, finds, keyElement, removalRequest } from '../firewall/set-elements.ts';
+import { attempt, familyNumbers, finds, keyElement, removalRequest } from '../firewall/set-elements.ts';
 import { chainNames, openedSets } from './egress-ruleset.ts';
 import type { EgressScope } from './egress-scope.ts';
 
@@ -61,11 +60,7 @@ export function removePolicy(socket: NetlinkSocket, scope: EgressScope): void {
   const isThere = () => finds(socket, chainRequest('GETCHAIN', scope, chainNames(scope).refuse));
   for (const requests of policyRemovals(scope)) {
     if (!isThere()) return;
-    try {
-      socket.transaction(nftablesBatch(requests));
-    } catch (error) {
-      if (!hasCode(error, 'ENOENT', 'EBUSY')) throw error;
-    }
+    attempt(socket, requests);
   }
 }
 

@@ -7,6 +7,7 @@ import {
   type Element,
   keyElement,
   linkField,
+  listElements,
   macField,
   putElements,
   removalRequest,
@@ -47,6 +48,12 @@ export async function pinPort(firewall: Firewall, pinned: PinnedPort): Promise<v
 /** Forgets a port that is gone. Idempotent. */
 export function unpinPort(firewall: Firewall, pinned: Omit<PinnedPort, 'bridgeMac'>): void {
   removeElements(firewall.socket, [...pinsOf(pinned), policedElement(pinned.port)]);
+}
+
+/** Is a port closed, or pinned? */
+export function isPortPoliced({ socket }: Firewall, port: string): boolean {
+  const link = linkField(port);
+  return listElements(socket, 'policed', 'bridge').some(({ key }) => key?.value?.equals(link));
 }
 
 /** The requests that undo {@link pinPort}. */

@@ -1,3 +1,4 @@
+import { hasCode } from '@ns/libc';
 import {
   NetlinkError,
   type NetlinkRequest,
@@ -149,6 +150,15 @@ export function listElements(socket: NetlinkSocket, set: SetName, family: TableF
   } catch (error) {
     if (isMissing(error)) return [];
     throw error;
+  }
+}
+
+/** A transaction that happens or not: what it is about is missing, in use, or another's. */
+export function attempt(socket: NetlinkSocket, requests: readonly NetlinkRequest[]): void {
+  try {
+    socket.transaction(nftablesBatch(requests));
+  } catch (error) {
+    if (!hasCode(error, 'EBUSY', 'EEXIST', 'ENOENT')) throw error;
   }
 }
 

@@ -1,4 +1,3 @@
-import { hasCode } from '@ns/libc';
 import {
   chainPayload,
   type NetlinkRequest,
@@ -14,7 +13,7 @@ import { NftError } from '../errors.ts';
 import type { InNetns } from '../namespace-reference.ts';
 import { type Ruleset, rulesetText, type SetName, TABLE, type TableFamily } from './ruleset.ts';
 import { applyRuleset } from './run-nft.ts';
-import { familyNumbers, finds, listElements } from './set-elements.ts';
+import { attempt, familyNumbers, finds, listElements } from './set-elements.ts';
 
 /*
  * Our tables as a whole. Their rules come with the first network of a host and go with the last.
@@ -37,14 +36,14 @@ const families = Object.keys(inUse) as TableFamily[];
 /** Makes a table, unless its rules are in the kernel already. */
 export async function ensureTable(socket: NetlinkSocket, ruleset: Ruleset, options: InNetns): Promise<void> {
   const { family } = ruleset;
-  for (let attempt = 1; !hasRules(socket, ruleset); attempt++) {
+  for (let times = 1; !hasRules(socket, ruleset); times++) {
     socket.transaction(nftablesBatch([tableRequest('NEWTABLE', family, NLM_F.CREATE)]));
     try {
       await applyRuleset(rulesetText(ruleset), `make table ${family} ${TABLE}`, options);
     } catch (error) {
       // Another process has removed it as unused, and a third may have made it anew by now.
-      if (error instanceof NftError && error.stderr.includes(ABSENCE) && attempt < ATTEMPTS) continue;
-      attemptRemoval(socket, emptyRemoval(family));
+      if (error instanceof NftError && error.stderr.includes(ABSENCE) && times < ATTEMPTS) continue;
+      attempt(socket, emptyRemoval(family));
       throw error;
     }
   }
@@ -52,8 +51,7 @@ export async function ensureTable(socket: NetlinkSocket, ruleset: Ruleset, optio
 
 /** Removes the tables and all that is in them. Idempotent. */
 export function removeTables(socket: NetlinkSocket): void {
-  for (const family of families)
-    if (hasTable(socket, family)) attemptRemoval(socket, [tableRequest('DELTABLE', family)]);
+  for (const family of families) if (hasTable(socket, family)) attempt(socket, [tableRequest('DELTABLE', family)]);
 }
 
 /** Removes the tables when no network is left in them. Whoever adds one at the same time keeps them, or finds them missing. */
@@ -61,8 +59,7 @@ export function removeUnusedTables(socket: NetlinkSocket): void {
   // What the kernel refuses takes it milliseconds, so what it surely would is not sent.
   const isUsed = families.some((family) => inUse[family].some((set) => listElements(socket, set, family).length > 0));
   if (isUsed) return;
-  for (const { family, requests } of unusedTableRemovals())
-    if (hasTable(socket, family)) attemptRemoval(socket, requests);
+  for (const { family, requests } of unusedTableRemovals()) if (hasTable(socket, family)) attempt(socket, requests);
 }
 
 /**
@@ -112,14 +109,6 @@ function unusedRemoval(family: TableFamily): NetlinkRequest[] {
 
 function emptyRemoval(family: TableFamily): NetlinkRequest[] {
   return [tableRequest('DELTABLE', family, NLM_F.NONREC)];
-}
-
-function attemptRemoval(socket: NetlinkSocket, requests: readonly NetlinkRequest[]): void {
-  try {
-    socket.transaction(nftablesBatch(requests));
-  } catch (error) {
-    if (!hasCode(error, 'EBUSY', 'EEXIST', 'ENOENT')) throw error;
-  }
 }
 
 const verbs = { NEWTABLE: 'make', GETTABLE: 'look for', DELTABLE: 'remove' } as const;

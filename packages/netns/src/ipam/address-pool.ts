@@ -181,7 +181,13 @@ export class AddressPool {
   }
 
   #names(): string[] {
-    return readdirSync(this.#directory).sort();
+    try {
+      return readdirSync(this.#directory).sort();
+    } catch (error) {
+      // The network is being removed.
+      if (hasCode(error, 'ENOENT')) return [];
+      throw error;
+    }
   }
 
   #read(name: string): Lease | undefined {

@@ -157,6 +157,17 @@ export class BridgeNetwork implements AsyncDisposable {
     });
   }
 
+  /** Removes a network without opening it, which would make anew what is missing: as much of it as there is. Idempotent. */
+  static async tearDown(name: string, options: InNetns & { readonly stateRoot?: string } = {}): Promise<void> {
+    const root = options.stateRoot ?? stateRoot();
+    const state = new NetworkState(root);
+    await state.exclusively(name, async () => {
+      const record = await state.read(name);
+      if (record) await (await BridgeNetwork.#at(record, options.netns, root)).#tearDown();
+      else await forget(name, state, root);
+    });
+  }
+
   /** Names of all networks. */
   static async list(options: { readonly stateRoot?: string } = {}): Promise<string[]> {
     return new NetworkState(options.stateRoot ?? stateRoot()).names();

@@ -151,7 +151,7 @@ export class NetworkEndpoints {
     // Ports that another process published.
     else if (endpoint && endpoint.ports.length > 0) this.#firewall.unpublish(portsInForce(this.#firewall, endpoint));
     if (endpoint) await this.#bridge.unplug(endpoint);
-    if (endpoint && isPoliced(endpoint)) await this.#policies.remove(endpoint);
+    if (endpoint && isPoliced(endpoint)) this.#policies.remove(endpoint);
     const entrusted = this.#entrusted.get(owner);
     this.#entrusted.delete(owner);
     // Before its addresses can be another's.

@@ -8,11 +8,12 @@ import type { Firewall } from '../firewall/firewall.ts';
 import {
   closedPortRemoval,
   closePort,
+  isPortPoliced,
   linkLocalAddress,
   pinPort,
   pinRemoval,
-  unpinPort,
 } from '../firewall/port-pins.ts';
+import { attempt } from '../firewall/set-elements.ts';
 import { get as getLink } from '../link/link.ts';
 import { firewallNetwork } from './network-plan.ts';
 import type { Endpoint, NetworkRecord } from './network-state.ts';
@@ -106,11 +107,12 @@ export class NetworkPolicies {
   }
 
   /** Takes a container's policy off, whose link is gone. Idempotent. */
-  async remove(endpoint: PolicedEndpoint): Promise<void> {
-    const place = this.#placeOf(endpoint);
-    const policy = this.ofContainer(endpoint.owner) ?? EgressPolicy.attach({ ...place, policy: {} });
-    await policy.remove();
-    unpinPort(this.#firewall, pinned(endpoint));
+  remove(endpoint: PolicedEndpoint): void {
+    for (const requests of this.removal(endpoint)) {
+      // What the kernel refuses takes it milliseconds.
+      if (!isPortPoliced(this.#firewall, endpoint.hostLink)) break;
+      attempt(this.#firewall.socket, requests);
+    }
     this.#forget(endpoint.owner);
   }
 
@@ -128,9 +130,9 @@ export class NetworkPolicies {
     }
   }
 
-  #placeOf(endpoint: Endpoint): EgressPlace {
+  #placeOf(endpoint: Endpoint): Omit<EgressPlace, 'firewall'> {
     const sources = sourcesOf(endpoint);
-    return { firewall: this.#firewall, bridge: this.#bridge, sources, logGroup: PACKET_LOG_GROUPS_FROM };
+    return { bridge: this.#bridge, sources, logGroup: PACKET_LOG_GROUPS_FROM };
   }
 
   async #attach(endpoint: PolicedEndpoint): Promise<EgressPolicy> {
