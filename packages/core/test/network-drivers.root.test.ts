@@ -36,6 +36,8 @@ for (const driver of ['macvlan', 'ipvlan'] as const) {
       });
       await using a = await serve(driver, { name: 'a', network });
       await using b = await idle({ network: { network, ip: '10.50.0.9' } });
+      // Who had the address of the next one in mind finds him there.
+      if (driver === 'macvlan') expect(b.networks[driver]!.mac).toBe('02:42:0a:32:00:09');
       expect(await get(b, 'http://a/')).toBe(`${driver} for ::ffff:10.50.0.9`);
       await network.disconnect(b);
       expect((await b.exec('ls', ['/sys/class/net'])).stdout).toBe('lo\n');
@@ -108,8 +110,14 @@ needs(notRoot)('what a driver needs is said, and what the kernel lacks', async (
     { name: 'x', driver: 'macvlan' },
     { name: 'x', driver: 'macvlan', parent: 'nothing', subnet: '10.50.0.0/24' },
     { name: 'x', driver: 'macvlan', parent: 'lo', subnet: '10.50.0.0/24', egress: {} },
+    { name: 'x', driver: 'macvlan', parent: 'lo', subnet: '10.50.0.0/24', mode: 'l2' },
+    { name: 'x', driver: 'macvlan', parent: 'lo', subnet: '10.50.0.0/24', ipv6: true },
+    { name: 'x', driver: 'macvlan', parent: 'lo', subnet: '10.50.0.0/24', vni: 1 },
     { name: 'x', driver: 'vxlan' },
     { name: 'x', driver: 'overlay' },
+    { name: 'x', parent: 'lo' },
+    { name: 'x', mode: 'l2' },
+    { name: 'x', peers: ['192.0.2.1'] },
   ])
     await expect(Network.create(options as never)).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC' });
   expect(await Network.list()).toEqual([]);

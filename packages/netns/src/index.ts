@@ -70,6 +70,7 @@ export { BridgeNetwork } from './network/bridge-network.ts';
 export type { ConnectOptions } from './network/network-endpoints.ts';
 export type { BridgeNetworkOptions } from './network/network-plan.ts';
 export type { AddressPlan, Endpoint, NetworkRecord } from './network/network-state.ts';
+export { macFor } from './network/plug-container.ts';
 export { type PortSpec, parsePortSpec } from './ports/port-spec.ts';
 export { type PublishedPorts, type PublishOptions, publishPorts } from './ports/publish-ports.ts';
 export type { Entrust, Remains } from './remains.ts';

@@ -8,7 +8,8 @@ export interface NetworkOptions {
   readonly name: string;
   /**
    * `bridge`: a network of this host with the way out through it. `vxlan`: the same across hosts, a tunnel between their
-   * bridges. `macvlan`, `ipvlan`: containers are machines of the network that `parent` is in. Default `bridge`.
+   * bridges; names are found on their own host. `macvlan`, `ipvlan`: containers are machines of the network that `parent` is in, and
+   * publish no ports. Default `bridge`. `SpecError` for options of another driver.
    */
   readonly driver?: 'bridge' | 'macvlan' | 'ipvlan' | 'vxlan';
   /** Default: one that no network and no route of the host has. `macvlan` and `ipvlan` must be told. */

@@ -9,6 +9,7 @@ import {
   type Endpoint,
   type LeaseLink,
   link,
+  macFor,
   NetNamespace,
   type NetworkRecord,
   parseSubnet,
@@ -26,11 +27,20 @@ export const driver: NetworkDriver = {
     const { parent, subnet } = options;
     if (parent === undefined || !(await link.get(parent)))
       throw new SpecError('parent', 'the name of a link of the host', parent);
+    if (options.mode !== undefined) oneOf<string>(modes[options.driver as keyof typeof modes], options.mode);
+    if (options.ipv6 === true)
+      throw new SpecError('ipv6', `{ subnet }, that of the network that ${parent} is in`, options.ipv6);
     if (subnet === undefined) throw new SpecError('subnet', `the subnet of the network that ${parent} is in`, subnet);
     return new UpperNetwork(options);
   },
   open: async (options) => new UpperNetwork(options),
 };
+
+/** What `mode` may be; the first is the default. */
+const modes = {
+  macvlan: ['bridge', 'private', 'vepa', 'passthru'],
+  ipvlan: ['l2', 'l3', 'l3s'],
+} as const;
 
 /** Such a network is not ours: nothing of the host stands between it and its containers. */
 function refuse(options: NetworkOptions): void {
@@ -98,7 +108,7 @@ class UpperNetwork implements NetworkBackend {
           throw new SpecError('address', `nothing: network '${this.record.name}' has no such subnet`, wanted);
         return pool?.allocate(owner, { address: wanted, onAttempt: (lease) => onAttempt(pool, lease) }).address;
       });
-      const made = await this.#createLink(name, mac, inside);
+      const made = await this.#createLink(name, mac ?? this.#macFor(address ?? address6!, owner), inside);
       const endpoint: Endpoint = {
         owner,
         link: name,
@@ -177,12 +187,20 @@ class UpperNetwork implements NetworkBackend {
     return stateDirectory('network-members', this.record.name);
   }
 
+  /**
+   * A macvlan's is made of its address: neighbours that knew the one before it by that address reach the next one at once. An
+   * ipvlan, and a macvlan that takes all of its parent, have the parent's.
+   */
+  #macFor(address: string, owner: string): string | undefined {
+    return this.#options.driver === 'macvlan' && this.#options.mode !== 'passthru' ? macFor(address, owner) : undefined;
+  }
+
   #createLink(name: string, mac: string | undefined, target: NetNamespace): ReturnType<typeof link.createMacvlan> {
     const { driver: kind, mode, mtu } = this.#options;
     const common = { name, parent: this.record.bridge, target, ...withoutUndefined({ mac, mtu }) };
     return kind === 'macvlan'
-      ? link.createMacvlan({ ...common, mode: oneOf(['bridge', 'private', 'vepa', 'passthru'], mode ?? 'bridge') })
-      : link.createIpvlan({ ...common, mode: oneOf(['l2', 'l3', 'l3s'], mode ?? 'l2') });
+      ? link.createMacvlan({ ...common, mode: oneOf(modes.macvlan, mode ?? 'bridge') })
+      : link.createIpvlan({ ...common, mode: oneOf(modes.ipvlan, mode ?? 'l2') });
   }
 }
 

@@ -132,9 +132,26 @@ const networkSchema = v.strictObject({
   ),
 });
 
+/** Options that not every driver has. */
+const driversWith = {
+  parent: ['macvlan', 'ipvlan', 'vxlan'],
+  mode: ['macvlan', 'ipvlan'],
+  vni: ['vxlan'],
+  local: ['vxlan'],
+  peers: ['vxlan'],
+  port: ['vxlan'],
+} as const satisfies Partial<Record<keyof NetworkOptions, readonly NetworkOptions['driver'][]>>;
+
 /** Checks options of `Network.create`. @throws SpecError */
 export function checkNetworkOptions(options: NetworkOptions): NetworkOptions {
-  return checked(networkSchema, options) as NetworkOptions;
+  const known = checked(networkSchema, options) as NetworkOptions;
+  const { driver = 'bridge' } = known;
+  for (const [field, drivers] of Object.entries(driversWith)) {
+    const value = known[field as keyof typeof driversWith];
+    if (value === undefined || drivers.some((one) => one === driver)) continue;
+    throw new SpecError(field, `nothing with driver '${driver}'`, value, `It is for ${drivers.join(', ')}`);
+  }
+  return known;
 }
 
 /** Checks options of `network.connect`. @throws SpecError */
