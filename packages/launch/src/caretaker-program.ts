@@ -4,12 +4,11 @@ import { Lowering } from './lowering.ts';
 import { helperName } from './orphans.ts';
 import { type Assembler, Label, Slot } from './program.ts';
 import { SIGNAL_PARENT_DIED, SIGNAL_RETIRE } from './signals.ts';
-import { killMembers } from './steps/kill-members.ts';
-import { allowTime, limitPatience, removeCgroup, removeFlatDirectory } from './steps/leftovers.ts';
+import { killAll } from './steps/kill-members.ts';
+import { allowTime, attempts, limitPatience, removeCgroup, removeFlatDirectory } from './steps/leftovers.ts';
 import { POLLIN } from './steps/process.ts';
 import { removeLink } from './steps/remove-link.ts';
 import { sendRequest } from './steps/send-request.ts';
-import { waitForSignal } from './steps/watched-child.ts';
 import type { Requester } from './zygote-program.ts';
 
 /** Where it has them: beyond any program. */
@@ -21,7 +20,7 @@ const SCM_CREDENTIALS = 2;
 
 /**
  * The program of a caretaker: a process that sleeps until its requester has died, reads what that has sent over descriptor 4, and
- * removes what is named there. At any signal it reads, so that there is room for more; at {@link SIGNAL_RETIRE} it ends.
+ * removes what is named there. At any other signal it reads, so that there is room for more; at {@link SIGNAL_RETIRE} it ends.
  *
  * @param isThread - its requester may end alone, and the process live on
  */
@@ -37,32 +36,61 @@ export function caretakerProgram(
     { op: 'processName', name: helperName('ns-caretaker') },
     { op: 'notDumpable' },
   ]);
+  // Whoever wants to unmount what was the working directory once is not held up.
+  asm.call('chdir', [asm.string('/')], { tolerate: 'any' });
   asm.call('close_range', [0, to.statusFd - 1, 0]);
   asm.call('close_range', [to.statusFd + 1, 0xffffffff, 0]);
   asm.call('pidfd_open', [requester.pid, 0], { store: parent, tolerate: 'any' });
   const flags = MAP.PRIVATE | MAP.ANONYMOUS | MAP.FIXED | MAP.NORESERVE;
   asm.call('mmap', [MEMORY_AT, MEMORY_SIZE, PROT.READ | PROT.WRITE, flags, -1, 0]);
 
-  const [next, read, ended, looked] = [new Label(), new Label(), new Label(), new Label()];
+  const [read, ended, looked, died, gone] = [new Label(), new Label(), new Label(), new Label(), new Label()];
   const orphaned = asm.slot();
-  const signal = waitForSignal(to, next);
-  asm.jumpIfEqual(signal, SIGNAL_RETIRE, ended);
-  asm.jumpIfUnequal(signal, SIGNAL_PARENT_DIED, read);
+  const next = waitForWord(to, { retired: ended, read, died });
+  asm.place(died);
   asm.set(orphaned, 1);
-  if (!isThread) {
-    // Other threads of it may be in the middle of a system call that makes something.
-    const request = asm.words([POLLIN * 2 ** 32]); // struct pollfd: descriptor, events
-    asm.jumpIfUnequal(parent, 0, read, SIGN);
-    asm.copy(request, parent.address, 4);
-    asm.call('ppoll', [request, 1, asm.words([patienceSeconds, 0]), 0, 0], { tolerate: 'any' });
-  }
   receive(to, requester, { read, refused: ended, none: looked });
   asm.place(looked);
   asm.jumpIfEqual(orphaned, 0, next);
+  if (!isThread) {
+    // Other threads of it may be in the middle of a system call that makes something.
+    const request = asm.words([POLLIN * 2 ** 32]); // struct pollfd: descriptor, events
+    asm.jumpIfUnequal(parent, 0, gone, SIGN);
+    asm.copy(request, parent.address, 4);
+    asm.call('ppoll', [request, 1, asm.words([patienceSeconds, 0]), 0, 0], { tolerate: 'any' });
+  }
+  asm.place(gone);
   removeAll(to);
   asm.place(ended);
   asm.call('exit_group', [0]);
   return to.finish().bytes;
+}
+
+/**
+ * Sleeps until a signal arrives, or its requester's end of the socket is closed: nobody is sent a signal at the death of a
+ * parent that has become another user. What the requester writes wakes nobody.
+ *
+ * @returns where to sleep again
+ */
+function waitForWord(
+  { asm, statusFd }: Lowering,
+  to: { readonly retired: Label; readonly read: Label; readonly died: Label },
+): Label {
+  const [signals, signal, next, silent] = [asm.slot(), asm.slot(), new Label(), new Label()];
+  const all = asm.words([-1]);
+  asm.call('signalfd4', [-1, all, 8, 0], { store: signals });
+  const polled = asm.words([statusFd, POLLIN * 2 ** 32]); // two of struct pollfd
+  asm.copy(polled + 8, signals.address, 4);
+  asm.place(next);
+  asm.call('ppoll', [polled, 2, 0, 0, 0], { tolerate: ['EINTR'], otherwise: next });
+  const atOnce = asm.words([0, 0]); // struct timespec
+  asm.call('rt_sigtimedwait', [all, 0, atOnce, 8], { store: signal, tolerate: 'any', otherwise: silent });
+  asm.jumpIfEqual(signal, SIGNAL_RETIRE, to.retired);
+  asm.jumpIfEqual(signal, SIGNAL_PARENT_DIED, to.died);
+  asm.jump(to.read);
+  asm.place(silent);
+  asm.jumpIfEqual(new Slot(polled), 0, next, POLLHUP_RETURNED);
+  return next;
 }
 
 /** Puts all that was sent into its places. */
@@ -95,18 +123,28 @@ function receive(
   asm.jump(read);
 }
 
-/** Removes what stands in all places: of each kind all, then those of the next. */
+/** Removes what stands in all places: of each kind all, then those of the next. Cgroups that were busy for long come last. */
 function removeAll({ asm }: Lowering): void {
-  const [wanted, place, cursor] = [asm.slot(kinds.requests), asm.slot(), asm.slot()];
+  const passes = [
+    ...Object.values(kinds).map((kind) => [kind, attempts.first]),
+    ...[kinds.cgroups, kinds.parents].map((kind) => [kind, attempts.last]),
+  ];
+  const nextPass = asm.slot(asm.words([...passes.flat(), 0, 0]));
+  const pass = asm.bytes(PASS_SIZE);
+  const [wanted, most] = [new Slot(pass), new Slot(pass + 8)];
+  const [place, cursor] = [asm.slot(), asm.slot()];
   const head = asm.bytes(RECORD_HEAD_SIZE);
   const [kind, size, dataSize, argument] = [0, 8, 16, 24].map((at) => new Slot(head + at)) as [Slot, Slot, Slot, Slot];
   const [data, path, name] = [asm.slot(), asm.slot(), asm.slot()];
-  const [nextKind, nextPlace, next, done] = [new Label(), new Label(), new Label(), new Label()];
+  const [again, nextPlace, next, done] = [new Label(), new Label(), new Label(), new Label()];
   limitPatience(asm);
-  asm.place(nextKind);
+  asm.place(again);
+  asm.copy(pass, nextPass, PASS_SIZE);
+  asm.jumpIfEqual(wanted, 0, done);
+  asm.add(nextPass, nextPass, PASS_SIZE);
   asm.set(place, MEMORY_AT);
   asm.place(nextPlace);
-  asm.jumpIfEqual(place, MEMORY_AT + MEMORY_SIZE, done);
+  asm.jumpIfEqual(place, MEMORY_AT + MEMORY_SIZE, again);
   asm.add(cursor, place, HEAD_SIZE);
   asm.add(place, place, PLACE_SIZE);
   asm.place(next);
@@ -123,7 +161,7 @@ function removeAll({ asm }: Lowering): void {
     requests: () => sendRequest(asm, argument, text, next),
     files: () => unlink(asm, path, 0, next),
     links: () => removeLink(asm, { directory: path, name, text, room: PATH_MAX }, next),
-    cgroups: () => removeCgroup(asm, path, { empty: killMembers, next }),
+    cgroups: () => removeCgroup(asm, path, { empty: killAll, most, next }),
     directories: () => removeFlatDirectory(asm, path, next),
     parents: () => unlink(asm, path, AT_REMOVEDIR, next),
   };
@@ -134,8 +172,6 @@ function removeAll({ asm }: Lowering): void {
     asm.place(other);
   }
   asm.place(done);
-  asm.add(wanted, wanted, 1);
-  asm.jumpIfUnequal(wanted, kinds.parents + 1, nextKind);
 }
 
 function unlink(asm: Assembler, path: Slot, flags: number, next: Label): void {
@@ -143,6 +179,10 @@ function unlink(asm: Assembler, path: Slot, flags: number, next: Label): void {
   asm.jump(next);
 }
 
+/** In `revents` of a struct pollfd that is read as one word. */
+const POLLHUP_RETURNED = 0x10n << 48n;
+/** Which kind, and how many attempts. */
+const PASS_SIZE = 16;
 /** How long a killed process may take to be gone. */
 const patienceSeconds = 10;
 /** No text of a link is longer. */

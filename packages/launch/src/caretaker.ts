@@ -2,23 +2,23 @@ import { isMainThread } from 'node:worker_threads';
 import {
   addressOf,
   allocate,
-  check,
   ERRNO,
   IdleTimer,
   MSG,
   memfd,
+  namespaceChanges,
   type OwnedFd,
   ResourceStack,
   SOCK,
-  SOL_SOCKET,
   SYS,
-  socketPair,
   syscall,
 } from '@ns/libc';
 import { caretakerProgram } from './caretaker-program.ts';
 import { releaseChildTable } from './child-table.ts';
+import { credentialSockets } from './credential-sockets.ts';
 import { type Belongings, PLACES, placeMessage, recordsOf } from './entrusted.ts';
-import { reapLater } from './late-reaping.ts';
+import { inheritedState } from './inherited-state.ts';
+import { reapInPassing } from './late-reaping.ts';
 import { reapOrphans } from './orphans.ts';
 import { posixSpawn } from './posix-spawn.ts';
 import { ReapedChild } from './reaped-child.ts';
@@ -29,66 +29,78 @@ import { openStage } from './stage-image.ts';
    already, and some of it still is when the monitor has gone. For those moments there is one more process, for each thread of
    Node that has any containers: the caretaker. It sleeps, and is not woken by what it is told. */
 
-const SO_PASSCRED = 16; // <asm-generic/socket.h>
 /** How many messages may wait to be read: far less than there is room for. */
 const MOST_UNREAD = 16;
-/** How long it waits for something else to be entrusted, at least. */
-const IDLE_MS = 250;
+/** How long it waits for something else to be entrusted, at least: its start holds the thread for a millisecond or two. */
+export const patience = { idleMs: 5000 };
 
 /** Removes what belongs to the thread that made it, when that dies. */
 class Caretaker {
   readonly #child: ReapedChild;
   readonly #socket: OwnedFd;
+  readonly #state: string | undefined;
   #unread = 0;
 
-  constructor() {
+  /** @param state - what it has of this thread */
+  constructor(state: string | undefined) {
     using owned = new ResourceStack();
-    const [socket, theirs] = socketPair(SOCK.STREAM);
+    const [socket, theirs] = credentialSockets(SOCK.STREAM);
     using rollback = new ResourceStack();
     rollback.use(socket);
     owned.use(theirs);
-    const on = allocate(4);
-    on.bytes.writeInt32LE(1);
-    check('setsockopt', syscall(SYS.setsockopt, theirs.fd, SOL_SOCKET, SO_PASSCRED, on.address, 4));
     const requester = { pid: process.pid, uid: process.getuid!(), gid: process.getgid!() };
     const bytes = caretakerProgram(requester, { isThread: !isMainThread });
     const program = owned.use(memfd('ns-program', bytes)).fd;
     const descriptors = [program, program, program, program, theirs.fd];
     this.#child = new ReapedChild(posixSpawn(owned.use(openStage()).fd, 'ns-init', descriptors));
     this.#socket = socket;
+    this.#state = state;
     rollback.release();
+  }
+
+  isLike(state: string | undefined): boolean {
+    return this.#state === state;
   }
 
   /** Returns false when there is nobody who will read it. */
   tell(message: Buffer): boolean {
-    const { fd } = this.#socket;
-    const send = () => syscall(SYS.sendto, fd, addressOf(message), message.length, MSG.NOSIGNAL | MSG.DONTWAIT, 0, 0);
-    let result = send();
+    let result = this.#send(message);
     for (let attempt = 0; result === -ERRNO.EAGAIN && attempt < 10; attempt++) {
       this.#wake();
-      room.bytes.writeInt32LE(fd, 0);
+      room.bytes.writeInt32LE(this.#socket.fd, 0);
       syscall(SYS.ppoll, room.address, 1, soon.address, 0, 0);
-      result = send();
+      result = this.#send(message);
     }
     if (++this.#unread >= MOST_UNREAD) this.#wake();
     return result === message.length;
   }
 
+  #send(message: Buffer): number {
+    const { fd } = this.#socket;
+    return syscall(SYS.sendto, fd, addressOf(message), message.length, MSG.NOSIGNAL | MSG.DONTWAIT, 0, 0);
+  }
+
   #wake(): void {
     this.#unread = 0;
-    syscall(SYS.kill, this.#child.pid, SIGNALS.SIGUSR1);
+    this.#signal(SIGNALS.SIGUSR1);
+  }
+
+  /** Returns false when we may not signal it any more. */
+  #signal(signal: number): boolean {
+    return this.#child.hasEnded() || syscall(SYS.kill, this.#child.pid, signal) !== -ERRNO.EPERM;
   }
 
   /** Ends, and removes nothing. */
   retire(): void {
-    if (!this.#child.hasEnded()) syscall(SYS.kill, this.#child.pid, SIGNAL_RETIRE);
+    // From another user than the one it was made for it takes no signal, and believes nothing.
+    if (!this.#signal(SIGNAL_RETIRE)) this.#send(placeMessage(0));
     this.#socket.close();
-    reapLater(this.#child);
+    reapInPassing(this.#child);
   }
 
   /** The same, for when there is no event loop any more. */
   end(): void {
-    if (!this.#child.hasEnded()) syscall(SYS.kill, this.#child.pid, SIGNALS.SIGKILL);
+    this.#signal(SIGNALS.SIGKILL);
     while (!this.#child.hasEnded()) syscall(SYS.sched_yield);
   }
 }
@@ -99,18 +111,22 @@ let endsWithWorker = false;
 const told = new Map<number, Buffer>();
 /** No place below is free. */
 let lowest = 0;
+let hasWarned = false;
 
 const idle = new IdleTimer(
-  () => IDLE_MS,
+  () => patience.idleMs,
   () => told.size === 0 && endCaretaker(),
 );
 
 /**
  * Has something removed when this thread dies, by SIGKILL or otherwise, and its process with it or not: until it is disposed
- * of. It costs some microseconds; the first after a while, the start of a small process.
+ * of. It costs some microseconds; the first after a while, the start of a small process, which waits some seconds for more.
  *
  * Call it before what is named is made. What was already removed by then is no error, and what others go on with is theirs: two
- * may remove the same. A thread has room for 4,096 messages of 8 KiB: what does not fit is not seen to.
+ * may remove the same. A thread has room for 4,096 messages of 8 KiB: what does not fit is not seen to, of which a warning with
+ * the code `NS_TOO_MUCH_ENTRUSTED` tells once.
+ *
+ * It is removed with the privileges that this thread had when it last entrusted, gave back or started something.
  *
  * @throws SpecError a relative path, one with a NUL, or what is too large
  * @example
@@ -119,23 +135,26 @@ const idle = new IdleTimer(
  * ```
  */
 export function entrust(belongings: Belongings): Disposable {
+  const messages = recordsOf(belongings);
   idle.use();
-  const places = recordsOf(belongings).flatMap((records) => {
+  attend();
+  const places = messages.flatMap((records) => {
     const place = freePlace();
     if (place === undefined) return [];
     const message = placeMessage(place, records);
-    tell(message);
     told.set(place, message);
+    if (!caretaker?.tell(message)) replace();
     return [place];
   });
   return {
     [Symbol.dispose]() {
       idle.use();
+      attend();
       for (const place of places.splice(0)) {
         told.delete(place);
         lowest = Math.min(lowest, place);
         // One that does not hear of it would remove what lives on: another one is made, which knows what is left.
-        if (caretaker) tell(placeMessage(place));
+        if (caretaker && !caretaker.tell(placeMessage(place))) replace();
       }
     },
   };
@@ -144,31 +163,69 @@ export function entrust(belongings: Belongings): Disposable {
 /** The lowest: what is entrusted in several messages keeps its order. */
 function freePlace(): number | undefined {
   while (told.has(lowest)) lowest++;
-  return lowest < PLACES ? lowest : undefined;
+  if (lowest < PLACES) return lowest;
+  if (!hasWarned)
+    process.emitWarning(`of more than ${PLACES} things entrusted nobody will remove the rest when this thread dies`, {
+      code: 'NS_TOO_MUCH_ENTRUSTED',
+    });
+  hasWarned = true;
+  return undefined;
 }
 
-/** Where there can be no caretaker, nothing else can be started, which says so. */
-function tell(message: Buffer): void {
-  if (caretaker?.tell(message)) return;
-  endCaretaker();
+/**
+ * Sees to it that there is a caretaker when something is entrusted, and that it may do no more than this thread may.
+ *
+ * @param state - that of the thread, where it is known already; else it is looked at only when there is reason to
+ */
+export function attend(state?: string): void {
+  if (!caretaker && told.size === 0) return;
+  const reason = mayHaveChanged();
+  if (caretaker && state === undefined && !reason) return;
+  const now = state ?? inheritedState();
+  // What cannot be told now may be as it was: likely there are no descriptors left.
+  if (caretaker && (now === undefined || caretaker.isLike(now))) return;
+  replace(now);
+}
+
+/** What a thread has when it gives up privileges or enters another namespace: to ask for it costs next to nothing. */
+let last = '';
+
+function mayHaveChanged(): boolean {
+  const { geteuid, getuid, getegid, getgid } = process;
+  const now = `${getuid!()} ${geteuid!()} ${getgid!()} ${getegid!()} ${namespaceChanges()}`;
+  if (now === last) return false;
+  last = now;
+  return true;
+}
+
+/** Makes another one that is told all. Where there can be none, nothing else can be started, which says so. */
+function replace(state = inheritedState()): void {
+  const former = caretaker;
+  caretaker = undefined;
   try {
+    if (told.size === 0) return;
     reapOrphans();
-    const made = new Caretaker();
+    const made = new Caretaker(state);
     if (!isMainThread && !endsWithWorker) process.once('exit', endWithWorker);
     endsWithWorker = true;
-    for (const known of [...told.values(), message]) made.tell(known);
+    for (const message of told.values()) made.tell(message);
     caretaker = made;
-  } catch {}
+  } catch {
+  } finally {
+    // Two may remove the same, if we die now.
+    former?.retire();
+  }
 }
 
 /** What is still entrusted it has to see to; then the main thread reaps it. */
 function endWithWorker(): void {
   if (told.size > 0) return;
   caretaker?.end();
+  caretaker = undefined;
   releaseChildTable();
 }
 
-/** Ends the process; the next that is entrusted makes a new one, which sees to all. */
+/** Ends the process; the next start, and whatever is entrusted or given back, makes a new one, which sees to all. */
 export function endCaretaker(): void {
   caretaker?.retire();
   caretaker = undefined;

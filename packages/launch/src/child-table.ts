@@ -124,9 +124,14 @@ export interface LeftChildren {
   release(): void;
 }
 
-/** The tables of threads that are gone. */
+/** The tables of threads that are gone. Of a process that has become another user's they cannot be read. */
 export function childrenOfEndedWorkers(alive: (thread: number) => boolean): LeftChildren[] {
-  const memory = openSync('/proc/self/mem', 'r');
+  let memory: number;
+  try {
+    memory = openSync('/proc/self/mem', 'r');
+  } catch {
+    return [];
+  }
   try {
     return tables().flatMap((address) => {
       const words = new Int32Array(2 * SLOTS);

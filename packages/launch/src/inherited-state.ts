@@ -4,6 +4,7 @@ import {
   AT_FDCWD,
   allocate,
   cString,
+  IdleTimer,
   namespaceChanges,
   O,
   type OwnedFd,
@@ -21,6 +22,7 @@ interface OpenFiles {
 }
 
 let files: OpenFiles | undefined;
+const idle = new IdleTimer(() => 500, forgetInheritedState);
 let namespaces: { readonly changes: number; readonly links: string | undefined } | undefined;
 let last: { readonly bytes: Buffer; readonly parts: readonly Part[]; readonly state: string } | undefined;
 
@@ -62,6 +64,7 @@ const statusLines = [
  * @returns undefined when it cannot be told, or when a new process would be born into another pid namespace
  */
 export function inheritedState(): string | undefined {
+  idle.use();
   try {
     files ??= openFiles();
     if (namespaces?.changes !== namespaceChanges()) {
@@ -109,6 +112,7 @@ function openFiles(): OpenFiles {
 
 /** Closes what {@link inheritedState} keeps open. */
 export function forgetInheritedState(): void {
+  idle.stop();
   files?.status.close();
   files?.cgroup.close();
   files = undefined;

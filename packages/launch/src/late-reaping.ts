@@ -23,3 +23,13 @@ function reap(child: ReapedChild): void {
   }
   whenEnded(pidfd, () => child.hasEnded());
 }
+
+/** Waits for a child that ends when it gets to it, and keeps no event loop alive for it. */
+export function reapInPassing(child: ReapedChild): void {
+  if (child.hasEnded()) return;
+  try {
+    whenEnded(pidfdOpen(child.pid), () => child.hasEnded()).unref();
+  } catch {
+    // Out of descriptors: a zombie is left, until this process ends.
+  }
+}

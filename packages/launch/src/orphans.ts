@@ -19,7 +19,7 @@ subscribe('worker_threads', (message) => {
 function reapAsTheyEnd(): void {
   try {
     reapOrphans();
-    for (const { pids } of childrenOfEndedWorkers(isThread)) for (const pid of pids.keys()) reapWhenEnded(pid);
+    for (const { pids } of childrenOfEndedWorkers(isRunning)) for (const pid of pids.keys()) reapWhenEnded(pid);
   } catch {
     // Nobody's call failed: whoever starts processes next looks again.
   }
@@ -36,7 +36,7 @@ function reapWhenEnded(pid: number): void {
       watch.close();
       pidfd.close();
       awaited.delete(pid);
-      reapOrphans();
+      reap([pid]);
     });
     watch.unref();
     awaited.add(pid);
@@ -45,21 +45,32 @@ function reapWhenEnded(pid: number): void {
   }
 }
 
-const isThread = (thread: number) => existsSync(`/proc/self/task/${thread}`);
+/** One that has begun to end runs no code any more, but is listed until its children have become the main thread's. */
+function isRunning(thread: number): boolean {
+  const stat = isListed(thread) ? readProcessStat(thread) : undefined;
+  return stat !== undefined && (stat.flags & PF_EXITING) === 0;
+}
+
+const isListed = (thread: number) => existsSync(`/proc/self/task/${thread}`);
 
 /**
  * Waits for what terminated worker threads have left to the main thread: whoever starts processes next does so, too. Does
  * nothing where the kernel does not list children.
  */
 export function reapOrphans(): void {
-  const children = childrenOfMainThread();
   // Looking for what workers have left takes a while, and mostly nothing has ended.
-  const ended = children.filter((pid) => readProcessStat(pid)?.state === 'Z');
-  if (ended.length === 0) return;
-  for (const { pids, release } of childrenOfEndedWorkers(isThread)) {
+  const ended = childrenOfMainThread().filter((pid) => readProcessStat(pid)?.state === 'Z');
+  if (ended.length > 0) reap(ended);
+}
+
+/** Waits for those of them that ended workers have left. */
+function reap(ended: readonly number[]): void {
+  for (const { pids } of childrenOfEndedWorkers(isRunning))
     for (const pid of ended) if (pids.has(pid)) syscall(SYS.wait4, pid, pids.get(pid)!, WNOHANG, 0);
-    if (isMainThread && !children.some((pid) => pids.has(pid) && existsSync(`/proc/${pid}`))) release();
-  }
+  if (!isMainThread) return;
+  const children = childrenOfMainThread();
+  for (const { pids, release } of childrenOfEndedWorkers(isListed))
+    if (!children.some((pid) => pids.has(pid))) release();
 }
 
 function childrenOfMainThread(): number[] {
@@ -70,3 +81,5 @@ function childrenOfMainThread(): number[] {
     return [];
   }
 }
+
+const PF_EXITING = 4; // <linux/sched.h>

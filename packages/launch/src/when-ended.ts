@@ -1,12 +1,13 @@
 import { allocate, type OwnedFd, SYS, syscall, watchFd } from '@ns/libc';
 
-/** Calls back once when the process of a pidfd has ended; owns and closes it. */
-export function whenEnded(pidfd: OwnedFd, callback: () => void): void {
+/** Calls back once when the process of a pidfd has ended; owns and closes it. Keeps the event loop alive, unless told not to. */
+export function whenEnded(pidfd: OwnedFd, callback: () => void): Pick<ReturnType<typeof watchFd>, 'unref'> {
   const watch = watchFd(pidfd.fd, { readable: true }, () => {
     watch.close();
     pidfd.close();
     callback();
   });
+  return watch;
 }
 
 /** Has the process of a pidfd ended? */

@@ -1,7 +1,6 @@
 import { isMainThread } from 'node:worker_threads';
 import {
   allocate,
-  check,
   ERRNO,
   IdleTimer,
   MSG,
@@ -13,13 +12,13 @@ import {
   SOCK,
   SOL_SOCKET,
   SYS,
-  socketPair,
   syscall,
   WNOHANG,
   watchFd,
 } from '@ns/libc';
-import { endCaretaker } from './caretaker.ts';
+import { attend, endCaretaker } from './caretaker.ts';
 import { childEndAddress, childTable, forgetChild, releaseChildTable } from './child-table.ts';
+import { credentialSockets } from './credential-sockets.ts';
 import { forgetInheritedState, inheritedState } from './inherited-state.ts';
 import { reapOrphans } from './orphans.ts';
 import { posixSpawn } from './posix-spawn.ts';
@@ -29,8 +28,6 @@ import { MOST_FDS, TABLE_AT, zygoteProgram } from './zygote-program.ts';
 
 /* posix_spawn(3) holds its caller until the new process has executed: half of what a start costs this thread. A process
    of a few pages can make others in a fraction of that time, while we go on: the zygote, one for each thread of Node. */
-
-const SO_PASSCRED = 16; // <asm-generic/socket.h>
 
 // struct msghdr, iovec, a word, cmsghdr with descriptors. One message at a time: calls are synchronous.
 const VECTOR = 56;
@@ -53,13 +50,10 @@ export class Zygote {
 
   constructor(state: string) {
     using owned = new ResourceStack();
-    const [socket, theirs] = socketPair(SOCK.SEQPACKET);
+    const [socket, theirs] = credentialSockets(SOCK.SEQPACKET);
     using rollback = new ResourceStack();
     rollback.use(socket);
     owned.use(theirs);
-    const on = allocate(4);
-    on.bytes.writeInt32LE(1);
-    check('setsockopt', syscall(SYS.setsockopt, theirs.fd, SOL_SOCKET, SO_PASSCRED, on.address, 4));
     const requester = {
       pid: process.pid,
       uid: process.getuid!(),
@@ -153,13 +147,15 @@ const MOST_LOSSES = 3;
 export function requestProcess(fds: readonly number[]): number | undefined {
   // Who starts a process now and then needs none.
   idle.use();
+  attend();
   if (++starts < 2 || losses >= MOST_LOSSES || fds.length > MOST_FDS) return undefined;
   const state = inheritedState();
   if (state === undefined) {
     retireZygote();
     return undefined;
   }
-  if (zygote && !zygote.isLike(state)) endZygote();
+  if (zygote && !zygote.isLike(state)) retireZygote();
+  attend(state);
   zygote ??= tryMake(state);
   const slot = zygote && childTable().reserve();
   if (!slot) return undefined;
@@ -205,8 +201,8 @@ function endWithWorker(): void {
 
 /**
  * Ends the process by which this thread starts others quickly, and the one that removes what belongs to this thread when it
- * dies; the next start makes new ones. It is done by itself when
- * ids, groups, capabilities, no_new_privs, seccomp filters, namespaces, cgroup, umask, working directory, priority or
+ * dies; the next start makes new ones, of which the second knows all that is entrusted. Until then nobody sees to that. It is
+ * done by itself, without such a gap, when ids, groups, capabilities, no_new_privs, seccomp filters, namespaces, cgroup, umask, working directory, priority or
  * allowed processors of the thread have changed by the next start. Call it before the thread gives up privileges in another
  * way, such as Landlock: until then whoever commands this process commands one that still has them.
  */

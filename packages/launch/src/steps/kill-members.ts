@@ -23,6 +23,19 @@ export function killMembers(asm: Assembler, cgroup: Slot): void {
   setState(asm, cgroup, 'THAWED');
 }
 
+/** Kills them by the kernel's own hand where it has one (`cgroup.kill`, since 5.14): a number that was read may be another's by then. */
+export function killAll(asm: Assembler, cgroup: Slot): void {
+  const file = asm.slot();
+  const [cannot, killed] = [new Label(), new Label()];
+  openLeniently(asm, cgroup, asm.string('cgroup.kill'), O.WRONLY, { into: file, otherwise: cannot });
+  asm.call('write', [file, asm.string('1'), 1], { tolerate: 'any' });
+  asm.call('close', [file]);
+  asm.jump(killed);
+  asm.place(cannot);
+  killMembers(asm, cgroup);
+  asm.place(killed);
+}
+
 /** Where there is a freezer. */
 function setState(asm: Assembler, cgroup: Slot, state: 'FROZEN' | 'THAWED'): void {
   writeLeniently(asm, cgroup, 'freezer.state', state);

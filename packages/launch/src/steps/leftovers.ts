@@ -25,8 +25,14 @@ export interface Leftovers {
   readonly parents: readonly string[];
 }
 
-/** How long a monitor goes on without getting anywhere; then an alarm ends it. */
-const patienceSeconds = 10;
+/** How long a monitor may be held up in one place; then an alarm ends it. */
+const patienceSeconds = 30;
+
+/**
+ * How often it looks, 2 ms apart, whether a cgroup that is busy may be removed by now: at first, and when it has done all else.
+ * A killed process may take long to be gone, and others shall not wait for it.
+ */
+export const attempts = { first: 100, last: 2000 } as const;
 
 /** Removes what the caller would have removed. */
 export function removeLeftovers(
@@ -46,11 +52,18 @@ export function removeLeftovers(
     removeLink(asm, { directory, name, text: { at, length }, room: length + 1 }, next);
     asm.place(next);
   }
+  const most = asm.slot(attempts.first);
+  const [again, done] = [new Label(), new Label()];
+  asm.place(again);
   if (cgroups.length > 0) {
     const empty = killOneByOne ? killMembers : undefined;
-    forEachPath(asm, cgroups, (path, next) => removeCgroup(asm, path, { empty, next }));
+    forEachPath(asm, cgroups, (path, next) => removeCgroup(asm, path, { empty, most, next }));
   }
   for (const parent of parents) asm.call('unlinkat', [AT_FDCWD, asm.string(parent), AT_REMOVEDIR], { tolerate: 'any' });
+  asm.jumpIfEqual(most, attempts.last, done);
+  asm.set(most, attempts.last);
+  asm.jump(again);
+  asm.place(done);
 }
 
 /** Kills whoever has outlived the first process. */
@@ -82,24 +95,33 @@ export function allowTime(asm: Assembler): void {
  * Kills what is in a cgroup, and removes it.
  *
  * @param to.empty - what to do where the kernel cannot kill what is in it
+ * @param to.most - how many {@link attempts} in a row may be in vain
  * @param to.next - where to go on, in any case
  */
 export function removeCgroup(
   asm: Assembler,
   path: Slot,
-  { empty, next }: { readonly empty: EmptyCgroup | undefined; readonly next: Label },
+  { empty, most, next }: { readonly empty: EmptyCgroup | undefined; readonly most: Slot; readonly next: Label },
 ): void {
-  const [root, removed] = [asm.slot(), asm.slot()];
+  const [root, removed, left] = [asm.slot(), asm.slot(), asm.slot()];
   const again = new Label();
+  asm.set(left, most);
+  allowTime(asm);
   asm.place(again);
   openDirectory(asm, AT_FDCWD, path, { into: root, otherwise: next });
   // Whoever survives: in a pid namespace of others there is no init whose end would be his.
   writeLeniently(asm, root, 'cgroup.kill', '1');
-  removeBelow(asm, root, { empty, gaveUp: next });
+  removeBelow(asm, root, { empty, patience: { most, left }, gaveUp: next });
   asm.call('unlinkat', [AT_FDCWD, path, AT_REMOVEDIR], { store: removed, tolerate: 'any' });
   asm.jumpIfUnequal(removed, -ERRNO.EBUSY, next);
-  pause(asm);
+  attemptAgain(asm, left, next);
   asm.jump(again);
+}
+
+function attemptAgain(asm: Assembler, left: Slot, gaveUp: Label): void {
+  asm.jumpIfEqual(left, 0, gaveUp);
+  asm.add(left, left, -1);
+  pause(asm);
 }
 
 /** Removes a directory with the files in it. Others go on at the same time, or have been there before. */
@@ -118,9 +140,9 @@ export function removeFlatDirectory(asm: Assembler, path: Slot, next: Label): vo
 
 /** Does something with one path after the other, which goes on at `next`: a loop, because on v1 there are many. */
 function forEachPath(asm: Assembler, paths: readonly string[], act: (path: Slot, next: Label) => void): void {
-  const path = asm.slot();
-  const place = asm.slot(asm.words([...paths.map((each) => asm.string(each)), 0]));
+  const [path, place] = [asm.slot(), asm.slot()];
   const [next, done] = [new Label(), new Label()];
+  asm.set(place, asm.words([...paths.map((each) => asm.string(each)), 0]));
   asm.place(next);
   asm.copy(path.address, place, 8);
   asm.jumpIfEqual(path, 0, done);
@@ -142,7 +164,7 @@ function forEachPath(asm: Assembler, paths: readonly string[], act: (path: Slot,
 function removeBelow(
   asm: Assembler,
   directory: Slot,
-  to: { readonly empty: EmptyCgroup | undefined; readonly gaveUp: Label },
+  to: { readonly empty: EmptyCgroup | undefined; readonly patience: Patience; readonly gaveUp: Label },
 ): void {
   const [parent, depth, isNamed] = [asm.slot(), asm.slot(), asm.slot()];
   const name = asm.bytes(NAME_SIZE);
@@ -165,7 +187,7 @@ function removeBelow(
   // Come up to, not down to: what it is called its parent will say.
   asm.jumpIfEqual(isNamed, 0, down);
   asm.set(isNamed, 0);
-  removeChild(asm, directory, name, { done: down, refused });
+  removeChild(asm, directory, name, { patience: to.patience, done: down, refused });
 
   asm.place(refused);
   asm.call('close', [directory]);
@@ -174,7 +196,18 @@ function removeBelow(
   asm.call('close', [directory]);
 }
 
-function removeChild(asm: Assembler, directory: Slot, name: number, to: { done: Label; refused: Label }): void {
+/** How many {@link attempts} may be in vain, and how many still. */
+interface Patience {
+  readonly most: Slot;
+  readonly left: Slot;
+}
+
+function removeChild(
+  asm: Assembler,
+  directory: Slot,
+  name: number,
+  to: { readonly patience: Patience; readonly done: Label; readonly refused: Label },
+): void {
   const result = asm.slot();
   const [removed, busy] = [new Label(), new Label()];
   asm.call('unlinkat', [directory, name, AT_REMOVEDIR], { store: result, tolerate: 'any' });
@@ -184,9 +217,10 @@ function removeChild(asm: Assembler, directory: Slot, name: number, to: { done: 
   asm.jumpIfEqual(result, -ERRNO.ENOENT, to.done);
   asm.jump(to.refused);
   asm.place(busy);
-  pause(asm);
+  attemptAgain(asm, to.patience.left, to.refused);
   asm.jump(to.done);
   asm.place(removed);
+  asm.set(to.patience.left, to.patience.most);
   allowTime(asm);
   asm.jump(to.done);
 }

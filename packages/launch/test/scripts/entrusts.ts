@@ -1,22 +1,25 @@
-// Entrusts what its argument names (a directory of files, a file, a cgroup with a process in it), and dies in the way it is told.
+// Entrusts what its arguments name (a directory of files, a file, a cgroup with a process in it), does what it is told line by
+// line, says so, and dies in the way it is told: node entrusts.js WAY DIRECTORY CGROUP
+import { execFileSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
-import { endZygote, entrust } from '../../src/index.ts';
+import { CLONE, check, SYS, syscall } from '@ns/libc';
+import { endZygote, entrust, launch } from '../../src/index.ts';
+import { monitoredPlan } from '../plans.ts';
 
 const [way, directory, cgroup] = process.argv.slice(2) as [string, string, string];
 const say = (word: string) => process.stdout.write(`${word}\n`);
+const path = (name: string) => `${directory}/${name}`;
 
 function make(): void {
-  const file = `${directory}/file`;
-  const state = `${directory}/state`;
-  const given = entrust({ files: [`${directory}/given-back`] });
+  const file = path('file');
+  const state = path('state');
+  const given = entrust({ files: [path('given-back')] });
   // So many that they have to be read in between.
-  for (let i = 0; i < 200; i++)
-    entrust({ files: [`${file}-${i}`, `${directory}/${'long'.repeat(50)}`] })[Symbol.dispose]();
-  entrust({ files: [file], directories: [state], cgroups: [cgroup, `${directory}/never-made`], parents: [directory] });
+  for (let i = 0; i < 200; i++) entrust({ files: [`${file}-${i}`, path('long'.repeat(50))] })[Symbol.dispose]();
+  entrust({ files: [file], directories: [state], cgroups: [cgroup, path('never-made')], parents: [directory] });
   given[Symbol.dispose]();
-  if (way === 'renewed') endZygote();
-  if (way === 'renewed') entrust({ files: [`${file}-2`] });
   writeFileSync(file, '');
   mkdirSync(state);
   for (let i = 0; i < 30; i++) writeFileSync(`${state}/file-with-a-name-of-some-length-${i}`, '');
@@ -24,7 +27,6 @@ function make(): void {
 }
 
 function makeLinks(): void {
-  const path = (name: string) => `${directory}/${name}`;
   const links = ['gone', 'longer', 'shorter', 'other', 'never'].map((name) => ({ path: path(name), target: 'mine' }));
   // Of the longest text there may be.
   const long = { path: path('long'), target: 'x'.repeat(4095) };
@@ -40,6 +42,56 @@ function makeLinks(): void {
   writeFileSync(path('file'), '');
 }
 
+/** A cgroup on which something is mounted cannot be removed. */
+function makeStuck(): void {
+  check('unshare', syscall(SYS.unshare, CLONE.NEWNS));
+  execFileSync('mount', ['--make-rprivate', '/']);
+  const [stuck, free, state] = [`${cgroup}/stuck`, `${cgroup}/free`, path('state')];
+  entrust({ cgroups: [stuck, free], directories: [state] });
+  for (const made of [stuck, free, state]) mkdirSync(made);
+  execFileSync('mount', ['-t', 'tmpfs', 'none', stuck]);
+}
+
+const made: Readonly<Record<string, () => void>> = { links: makeLinks, stuck: makeStuck };
+let number = 0;
+
+const commands: Readonly<Record<string, () => unknown>> = {
+  /** One file more. */
+  more() {
+    const file = path(`more-${++number}`);
+    entrust({ files: [file] });
+    writeFileSync(file, '');
+  },
+  /** More than a process that does not read has room for. */
+  flood() {
+    for (let i = 0; i < 400; i++) entrust({ files: [path('x'.repeat(3000) + i)] });
+  },
+  /** More than there are places. */
+  overflow() {
+    for (let i = 0; i < 5000; i++) entrust({ files: [path(`many-${i}`)] });
+  },
+  async launch() {
+    for (let i = 0; i < 2; i++)
+      await launch({ steps: monitoredPlan(['true']), stdio: ['null', 'null', 'null'] }).exited;
+  },
+  chdir: () => process.chdir('/tmp'),
+  endZygote,
+  nobody() {
+    process.setgroups!([]);
+    process.setgid!(65534);
+    process.setuid!(65534);
+  },
+  end() {
+    if (way !== 'uncaught') process.exit();
+    // Nobody need read of it.
+    closeSync(2);
+    openSync('/dev/null', 'w');
+    throw new Error('uncaught');
+  },
+};
+
+process.on('warning', (warning) => say((warning as NodeJS.ErrnoException).code!));
+
 if (!isMainThread) {
   make();
   parentPort!.postMessage('made');
@@ -54,16 +106,10 @@ if (!isMainThread) {
     });
   });
 } else {
-  if (way === 'links') makeLinks();
-  else make();
+  (made[way] ?? make)();
   say('made');
-  process.stdin.once('data', () => {
-    if (way === 'uncaught') {
-      // Nobody need read of it.
-      closeSync(2);
-      openSync('/dev/null', 'w');
-      throw new Error('uncaught');
-    }
-    process.exit();
-  });
+  for await (const command of createInterface(process.stdin)) {
+    await commands[command]!();
+    say(command);
+  }
 }
