@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Cgroup } from '@ns/cgroups';
+import { entrust } from '@ns/launch';
 import { IdleTimer, ownTurn } from '@ns/libc';
 import { createCommandCgroup, limitedControllers } from './container-cgroup.ts';
 import type { ContainerSpec } from './types.ts';
@@ -28,6 +30,8 @@ export class ExecCgroups implements AsyncDisposable {
   #spare: Spare | undefined;
   /** Nobody would remove a spare of a process that ends before the container. */
   #keepsSpare: boolean;
+  /** Nor those of the commands: they go when we die. */
+  readonly #entrusted: WeakMap<Cgroup, Disposable> | undefined;
 
   /**
    * @param container - stays the caller's
@@ -36,6 +40,7 @@ export class ExecCgroups implements AsyncDisposable {
   constructor(container: Cgroup, { keepsSpare }: { keepsSpare: boolean }) {
     this.#container = container;
     this.#keepsSpare = keepsSpare;
+    this.#entrusted = keepsSpare ? undefined : new WeakMap();
   }
 
   /**
@@ -60,6 +65,15 @@ export class ExecCgroups implements AsyncDisposable {
     this.#removeLater(Promise.resolve(cgroup), () => this.#makeSpare(spec));
   }
 
+  /** Takes one back at once whose command has not begun. */
+  async remove(cgroup: Cgroup): Promise<void> {
+    try {
+      await cgroup[Symbol.asyncDispose]();
+    } finally {
+      this.#entrusted?.get(cgroup)?.[Symbol.dispose]();
+    }
+  }
+
   /** Removes all but those that were taken. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#keepsSpare = false;
@@ -67,8 +81,18 @@ export class ExecCgroups implements AsyncDisposable {
     await Promise.all(this.#removals);
   }
 
-  #make(spec: ContainerSpec): Promise<Cgroup> {
-    return createCommandCgroup(this.#container, `exec-${randomBytes(6).toString('hex')}`, spec);
+  async #make(spec: ContainerSpec): Promise<Cgroup> {
+    const name = `exec-${randomBytes(6).toString('hex')}`;
+    if (!this.#entrusted) return createCommandCgroup(this.#container, name, spec);
+    const entrusted = entrust({ cgroups: this.#container.possiblePaths.map((path) => join(path, name)) });
+    try {
+      const cgroup = await createCommandCgroup(this.#container, name, spec);
+      this.#entrusted.set(cgroup, entrusted);
+      return cgroup;
+    } catch (error) {
+      entrusted[Symbol.dispose]();
+      throw error;
+    }
   }
 
   #makeSpare(spec: ContainerSpec): void {
@@ -86,20 +110,20 @@ export class ExecCgroups implements AsyncDisposable {
   }
 
   #removeLater(cgroup: Promise<Cgroup>, before = () => {}): void {
-    const removal = removeInOwnTurn(cgroup, before).finally(() => this.#removals.delete(removal));
+    const removal = this.#removeInOwnTurn(cgroup, before).finally(() => this.#removals.delete(removal));
     this.#removals.add(removal);
   }
-}
 
-async function removeInOwnTurn(making: Promise<Cgroup>, before: () => void): Promise<void> {
-  // Whoever has waited for the command and goes on at once comes first.
-  await delay(1);
-  await ownTurn('tidying up');
-  before();
-  try {
-    await using _ = await making;
-  } catch {
-    // It is empty: whoever removes the container removes it.
+  async #removeInOwnTurn(making: Promise<Cgroup>, before: () => void): Promise<void> {
+    // Whoever has waited for the command and goes on at once comes first.
+    await delay(1);
+    await ownTurn('tidying up');
+    before();
+    try {
+      await this.remove(await making);
+    } catch {
+      // It is empty: whoever removes the container removes it.
+    }
   }
 }
 

@@ -60,7 +60,7 @@ export function exec(
       // It may have ended meanwhile: asked again, it says so.
       return start(argv, options, target(), cgroup, streams);
     } catch (error) {
-      await cgroup?.[Symbol.asyncDispose]();
+      if (cgroup) await cgroups!.remove(cgroup);
       throw refusal() ?? error;
     }
   });

@@ -1,8 +1,11 @@
+import { once } from 'node:events';
 import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Container, prune, run } from '@ns/core';
 import { eventually, needs, notRoot } from '@ns/testing';
+import { cgroupDirectories } from './leaves-nothing.ts';
 import { NodeProgram } from './node-program.ts';
 
 const test = needs(notRoot);
@@ -115,6 +118,30 @@ for (const [script, expected] of [
     await c.remove();
   }, 20_000);
 }
+
+test('who runs commands in it and is killed leaves no cgroup in it', async () => {
+  const id = await makeDetached('exec sleep 600');
+  const c = await Container.get(id);
+  using program = new NodeProgram(
+    'endless-exec',
+    `import { Container } from '@ns/core';
+     const c = await Container.get(process.argv[2]!);
+     for (;;) { await c.exec('true'); process.stdout.write('.'); }`,
+  );
+  const cgroups = cgroupDirectories(c.pid!).map((path) => path.replace(/(ns-[0-9a-f]{64}).*/, '$1'));
+  const leaves = () => cgroups.flatMap((path) => readdirSync(path).filter((name) => name.startsWith('exec-')));
+  expect(cgroups).not.toEqual([]);
+  for (let round = 0; round < 10; round++) {
+    const caller = program.start([id]);
+    await once(caller.stdout, 'data');
+    await delay(20 * Math.random());
+    caller.kill('SIGKILL');
+    await once(caller, 'exit');
+    await eventually(() => leaves().length === 0, 5000);
+    expect(leaves()).toEqual([]);
+  }
+  await c.remove({ force: true });
+});
 
 test('out of memory is told apart while its cgroup is there', async () => {
   const id = await makeDetached('sleep 0.1; exec tail /dev/zero');

@@ -32,7 +32,7 @@ import { openStage } from './stage-image.ts';
 /** How many messages may wait to be read: far less than there is room for. */
 const MOST_UNREAD = 16;
 /** How long it waits for something else to be entrusted, at least: its start holds the thread for a millisecond or two. */
-export const patience = { idleMs: 5000 };
+export const patience = { idleMs: 2000 };
 
 /** Removes what belongs to the thread that made it, when that dies. */
 class Caretaker {

@@ -19,7 +19,7 @@ export function kernelState(): KernelState {
 
 /**
  * What exists now and did not in `before`, as readable lines. The kernel takes some things apart a little later than the
- * call that ended them returns, so it gets a second.
+ * call that ended them returns, and helpers of ours wait some seconds for more to do, so they get six.
  */
 export async function leftSince(before: KernelState): Promise<string[]> {
   for (let attempt = 0; ; attempt++) {
@@ -27,10 +27,13 @@ export async function leftSince(before: KernelState): Promise<string[]> {
     const left = (['descriptors', 'children', 'mounts'] as const).flatMap((kind) =>
       without(now[kind], before[kind]).map((line) => `${kind}: ${line}`),
     );
-    if (left.length === 0 || attempt === 20) return left;
+    if (left.length === 0 || attempt === MOST_ATTEMPTS) return left;
     await delay(50);
   }
 }
+
+/** 50 ms apart. */
+const MOST_ATTEMPTS = 120;
 
 /** A process as /proc/PID/stat shows it. */
 export interface ProcessEntry {
