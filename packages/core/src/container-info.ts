@@ -1,4 +1,4 @@
-import { type ContainerStatus, readStates } from './container-state.ts';
+import { type ContainerStatus, readStatesInTurns } from './container-state.ts';
 
 /** One line of {@link Container.list}. */
 export interface ContainerInfo {
@@ -21,9 +21,9 @@ export interface ContainerFilter {
 }
 
 /** Containers of this state root, whoever made them. */
-export function listContainers({ name, labels = {}, status }: ContainerFilter): ContainerInfo[] {
+export async function listContainers({ name, labels = {}, status }: ContainerFilter): Promise<ContainerInfo[]> {
   const wanted = Object.entries(labels);
-  return readStates()
+  return (await readStatesInTurns())
     .filter((state) => name === undefined || state.name === name)
     .filter((state) => status === undefined || [status].flat().includes(state.status))
     .filter((state) => wanted.every(([key, value]) => state.labels[key] === value))

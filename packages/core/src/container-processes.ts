@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Cgroup, Stats } from '@ns/cgroups';
-import { pidfdOpen, pidfdSendSignal, UnavailableError } from '@ns/libc';
+import { ownTurn, pidfdOpen, pidfdSendSignal, UnavailableError } from '@ns/libc';
 import { descendantsOf, processesAround } from './process-list.ts';
 import type { RunHandle } from './run-handle.ts';
 
@@ -33,6 +33,8 @@ export async function* statsEvery(
   signal?: AbortSignal,
 ): AsyncGenerator<Stats, void, undefined> {
   for (let now = run(); now; now = run()) {
+    // Of many that began together, each has a turn of its own.
+    await ownTurn('reading stats');
     yield await statsOf(now);
     await delay(intervalMs, undefined, { ref: false, ...(signal && { signal }) });
   }

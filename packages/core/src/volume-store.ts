@@ -39,9 +39,13 @@ export function volumeUseFile(name: string, user: string): string {
   return join(volumeRoot(), name, 'users', user);
 }
 
-/** Ids of containers that use a volume. What dead ones left is released. */
-export async function livingUsers(store: VolumeStore, name: string): Promise<string[]> {
-  const users = (await store.get(name)).usedBy.map(parseUser);
+/**
+ * Ids of containers that use a volume. What dead ones left is released.
+ *
+ * @param usedBy - as the store has it
+ */
+export async function livingUsers(store: VolumeStore, name: string, usedBy: readonly string[]): Promise<string[]> {
+  const users = usedBy.map(parseUser);
   const dead = users.filter(({ containerId, maker }) => !isAlive(maker) && !runs(containerId));
   await using left = new AsyncResourceStack();
   for (const { user } of dead) left.defer(() => store.release(name, user));

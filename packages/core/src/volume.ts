@@ -83,7 +83,13 @@ export class Volume {
       const volumes = (await volumeStore().list()).filter(({ labels }) =>
         wanted.every(([key, value]) => labels[key] === value),
       );
-      return Promise.all(volumes.map((status) => new Volume(status).inspect()));
+      const infos: VolumeInfo[] = [];
+      for (const { name, path, labels, createdAt, usedBy } of volumes)
+        infos.push({
+          ...{ name, path, labels, createdAt: new Date(createdAt) },
+          usedBy: await livingUsers(volumeStore(), name, usedBy),
+        });
+      return infos;
     });
   }
 
@@ -94,7 +100,7 @@ export class Volume {
    */
   async inspect(patience: Patience = {}): Promise<VolumeInfo> {
     const { name, path, labels, createdAt } = this;
-    const users = () => livingUsers(volumeStore(), name);
+    const users = async () => livingUsers(volumeStore(), name, (await volumeStore().get(name)).usedBy);
     const usedBy = await patientlyLooking('inspecting a volume', checkCall('patience', patience), users);
     return { name, path, labels, createdAt, usedBy };
   }
@@ -108,7 +114,7 @@ export class Volume {
     return patientlyInTurn('removing a volume', checkCall('patience', patience), async () => {
       const store = volumeStore();
       // Those that died without a word do not hold it.
-      await livingUsers(store, this.name).catch(ignoreMissing);
+      await store.get(this.name).then(({ usedBy }) => livingUsers(store, this.name, usedBy), ignoreMissing);
       await store.remove(this.name);
     });
   }

@@ -149,6 +149,13 @@ test('containers that share a network have egress policies of their own, on all 
   await expect(free.update({ egress: { allow: [] } })).rejects.toMatchObject({ code: 'ERR_NS_NO_EGRESS_POLICY' });
 });
 
+test('of many changes of a policy at once none fails, and the last one stays', async () => {
+  await using network = await Network.create({ name: 'changing', egress: { allow: [] } });
+  const policies = Array.from({ length: 8 }, (_, i) => ({ allow: [`198.51.100.${i}:80`] }));
+  await Promise.all(policies.map((egress) => network.update({ egress })));
+  expect((await network.inspect()).egress).toEqual(policies.at(-1));
+});
+
 type Refused = Extract<ContainerEvent, { type: 'egress' }>;
 
 function refusedBy(container: Container): Refused[] {

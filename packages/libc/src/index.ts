@@ -41,7 +41,7 @@ export { addressOf, errno, libc, namespaceChanges, syscall } from './libc.ts';
 export { type FdWatch, type LoopHandle, watchFdAlone } from './loop-handle.ts';
 export { allocate, cString, type Memory, mapShared } from './memory.ts';
 export { unescapeMountField } from './mount-field.ts';
-export { ownTurn } from './own-turn.ts';
+export { inOwnTurns, ownTurn } from './own-turn.ts';
 export {
   identifyProcess,
   isAlive,

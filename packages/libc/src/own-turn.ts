@@ -35,6 +35,23 @@ export function ownTurn(kind: string): Promise<void> {
   });
 }
 
+/** Does something with each of many, for as long as a turn is, and then waits for another one. */
+export async function inOwnTurns<Item, Value>(
+  kind: string,
+  items: Iterable<Item>,
+  act: (item: Item) => Value,
+): Promise<Value[]> {
+  const values: Value[] = [];
+  let end = performance.now() + TURN_MS;
+  for (const item of items) {
+    values.push(act(item));
+    if (performance.now() < end) continue;
+    await ownTurn(kind);
+    end = performance.now() + TURN_MS;
+  }
+  return values;
+}
+
 function queueOf(kind: string): Queue {
   const queue = queues.get(kind) ?? { callers: [], usedMs: 0 };
   queues.set(kind, queue);

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { ownTurn } from '../src/own-turn.ts';
+import { inOwnTurns, ownTurn } from '../src/own-turn.ts';
 
 /** Holds the thread, as work does. */
 function work(ms: number): void {
@@ -73,4 +73,20 @@ test('a kind that asked for nothing meanwhile is not owed what others used', asy
   const late = () => Promise.all(Array.from({ length: 20 }, () => ask('new', 'late', 4)));
   await Promise.all([ask('busy', 'first', 40), ask('busy', 'second', 8).then(late), ask('busy', 'third')]);
   expect(heard.indexOf('third')).toBeLessThan(8);
+});
+
+test('what is done with each of many is done in several turns', async () => {
+  let turns = 0;
+  const count = () => {
+    turns++;
+    timer = setImmediate(count);
+  };
+  let timer = setImmediate(count);
+  const doubled = await inOwnTurns('doubling', [1, 2, 3, 4], (number) => {
+    work(2);
+    return number * 2;
+  });
+  clearImmediate(timer);
+  expect(doubled).toEqual([2, 4, 6, 8]);
+  expect(turns).toBeGreaterThanOrEqual(3);
 });

@@ -8,7 +8,7 @@ import { checkCall } from '../validate-calls.ts';
 import { liveNetworks } from './live-networks.ts';
 import type { NetworkOptions } from './network-options.ts';
 import { type NetworkAttachment, reservedNames } from './network-spec.ts';
-import { replaceOptions, storedNames } from './network-store.ts';
+import { storedNames } from './network-store.ts';
 import { holdNetwork, makeNetwork, type NetworkHold } from './opened-networks.ts';
 import { goneOwners } from './owner-mark.ts';
 import { checkConnectOptions, checkNetworkOptions } from './validate-network.ts';
@@ -184,10 +184,7 @@ export class Network implements AsyncDisposable {
       throw new NsError('ERR_NS_NO_EGRESS_POLICY', `network '${this.name}' was made without an egress policy`, {
         hint: 'Make it with one, { default: "allow" } at least',
       });
-    return patientlyInTurn('changing a network', checkCall('patience', patience), async () => {
-      await network.backend.changeEgress(egress);
-      replaceOptions({ ...network.options, egress });
-    });
+    return patientlyInTurn('changing a network', checkCall('patience', patience), () => network.changeEgress(egress));
   }
 
   /**

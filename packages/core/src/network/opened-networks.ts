@@ -1,5 +1,5 @@
 import { hasCode, NsError } from '@ns/libc';
-import type { EgressPolicy, Endpoint, Entrust, RefusedConnection } from '@ns/netns';
+import type { EgressOptions, EgressPolicy, Endpoint, Entrust, RefusedConnection } from '@ns/netns';
 import { stateRoot } from '../state-root.ts';
 import type { NetworkBackend, NetworkDriver } from './network-driver.ts';
 import type { NetworkOptions } from './network-options.ts';
@@ -19,6 +19,7 @@ export class OpenedNetwork {
   readonly #listeners = new Map<string, (refused: RefusedConnection) => void>();
   readonly #changed = new Set<() => void>();
   #stopListening: (() => void) | undefined;
+  #changing: Promise<unknown> = Promise.resolve();
 
   private constructor(options: NetworkOptions, driver: NetworkDriver, backend: NetworkBackend, entrusted?: Disposable) {
     this.options = options;
@@ -76,6 +77,16 @@ export class OpenedNetwork {
       this.#stopListening?.();
       this.#stopListening = undefined;
     };
+  }
+
+  /** Changes its policy. Of several changes the last one asked for is the one that stays. */
+  changeEgress(egress: EgressOptions): Promise<void> {
+    const change = this.#changing.then(async () => {
+      await this.backend.changeEgress(egress);
+      replaceOptions({ ...this.options, egress });
+    });
+    this.#changing = change.catch(() => {});
+    return change;
   }
 
   async close(): Promise<void> {

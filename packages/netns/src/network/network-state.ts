@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { existsSync, rmSync, statSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { inOwnTurns } from '@ns/libc';
 import type { EgressOptions } from '../egress/egress-rule.ts';
 import { withDirectoryLock } from '../file-lock.ts';
 import type { PublishedPort } from '../firewall/firewall.ts';
@@ -99,7 +100,7 @@ export class NetworkState {
   async endpoints(name: string): Promise<Endpoint[]> {
     const directory = this.#directory(name);
     const files = (await readdir(directory)).filter((file) => file.endsWith('.json') && file !== NETWORK_FILE);
-    const found = await Promise.all(files.map((file) => readJson(join(directory, file))));
+    const found = await inOwnTurns('reading endpoints', files, (file) => readJsonSync(join(directory, file)));
     return found.filter((endpoint) => endpoint !== undefined) as Endpoint[];
   }
 
