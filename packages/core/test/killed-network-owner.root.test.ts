@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { Network, prune } from '@ns/core';
+import { Container, Network, prune } from '@ns/core';
 import { link } from '@ns/netns';
 import { eventually, needs, notRoot } from '@ns/testing';
 import { idle, useOwnHost } from './network-host.ts';
@@ -39,40 +39,61 @@ function filesNow(): string[] {
   }
 }
 
-test('SIGKILL at any moment leaves nothing in networks, and what is another process of theirs untouched', async () => {
-  await link.createVeth({ name: 'parent', up: true, peer: { name: 'wire', up: true } });
+test('what lives on keeps its place in networks when its maker is killed', async () => {
   await using web = await Network.create({ name: 'web', dns: [] });
-  await using _other = await Network.create({ name: 'other', dns: [] });
-  await using upper = await Network.create({
-    name: 'upper',
-    driver: 'macvlan',
-    parent: 'parent',
-    subnet: '10.99.0.0/24',
-  });
-  const policed = { egress: { allow: ['10.1.0.0/16'] }, ports: ['0:80'] };
-  await using _neighbour = await idle({ network: web, name: 'neighbour', ...policed });
-  await using _apart = await idle(policed);
-  // The network has a directory for its members from the first one on.
-  await (await idle({ network: upper })).remove({ force: true });
+  await using other = await Network.create({ name: 'other', dns: [] });
+  const owner = program.start(['lasting']);
+  await once(owner.stdout, 'data');
   const before = await everything();
-  const operations = ['plain', 'ports', 'policed', 'own', 'own with a policy', 'several', 'upper', 'run', 'connect'];
-  for (const operation of [...operations, 'update', 'restart']) {
-    for (let round = 0; round < rounds; round++) {
-      const owner = program.start([operation]);
-      await once(owner.stdout, 'data');
-      const afterMs = 200 * Math.random();
-      await delay(afterMs);
-      const ended = once(owner, 'exit');
-      owner.kill('SIGKILL');
-      await ended;
-      // Others look at what is just being removed, and remove it, too.
-      if (round > 0) {
-        await Network.list();
-        expect(await prune()).toMatchObject({ failed: [] });
+  const ended = once(owner, 'exit');
+  owner.kill('SIGKILL');
+  await ended;
+  // As long as a caretaker might take.
+  await delay(500);
+  expect(await everything()).toEqual(before);
+  for (const network of [web, other]) expect((await network.inspect()).containers).toHaveLength(1);
+  await (await Container.get('lasting')).remove({ force: true });
+  await prune();
+  for (const network of [web, other]) expect((await network.inspect()).containers).toEqual([]);
+});
+
+for (const way of ['SIGKILL', 'worker'] as const)
+  test(`${way} at any moment leaves nothing in networks, and what is there of others is untouched`, async () => {
+    await link.createVeth({ name: 'parent', up: true, peer: { name: 'wire', up: true } });
+    await using web = await Network.create({ name: 'web', dns: [] });
+    await using _other = await Network.create({ name: 'other', dns: [] });
+    await using upper = await Network.create({
+      name: 'upper',
+      driver: 'macvlan',
+      parent: 'parent',
+      subnet: '10.99.0.0/24',
+    });
+    const policed = { egress: { allow: ['10.1.0.0/16'] }, ports: ['0:80'] };
+    await using _neighbour = await idle({ network: web, name: 'neighbour', ...policed });
+    await using _apart = await idle(policed);
+    // The network has a directory for its members from the first one on.
+    await (await idle({ network: upper })).remove({ force: true });
+    const before = await everything();
+    const operations = ['plain', 'ports', 'policed', 'own', 'own with a policy', 'several', 'upper', 'run', 'connect'];
+    for (const operation of [...operations, 'update', 'restart']) {
+      for (let round = 0; round < (way === 'SIGKILL' ? rounds : 1); round++) {
+        const owner = program.start([operation, way]);
+        await once(owner.stdout, 'data');
+        const afterMs = 200 * Math.random();
+        await delay(afterMs);
+        const ended = way === 'worker' ? once(owner.stdout, 'data') : once(owner, 'exit');
+        if (way === 'SIGKILL') owner.kill('SIGKILL');
+        else owner.stdin.write('end\n');
+        await ended;
+        // Others look at what is just being removed, and remove it, too.
+        if (round > 0) {
+          await Network.list();
+          expect(await prune()).toMatchObject({ failed: [] });
+        }
+        await eventually(async () => isDeepStrictEqual(await everything(), before), 5000);
+        expect({ operation, afterMs, ...(await everything()) }).toEqual({ operation, afterMs, ...before });
+        owner.kill('SIGKILL');
       }
-      await eventually(async () => isDeepStrictEqual(await everything(), before), 5000);
-      expect({ operation, afterMs, ...(await everything()) }).toEqual({ operation, afterMs, ...before });
     }
-  }
-  await link.remove('parent');
-}, 240_000);
+    await link.remove('parent');
+  }, 240_000);

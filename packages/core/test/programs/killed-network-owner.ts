@@ -1,8 +1,9 @@
+import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import { Container, Network, run } from '../../src/index.ts';
 
-/* Does one thing with containers on networks over and over until it is killed. 'web', 'other' and 'upper' are there already. */
+/* Does one thing with containers on networks over and over until it is ended: `killed-network-owner OPERATION [worker]`. 'web', 'other' and 'upper' are there already. */
 
-const [operation] = process.argv.slice(2) as [string];
+const [operation, thread] = process.argv.slice(2) as [string, string | undefined];
 const command = ['sleep', '600'];
 const egress = { allow: ['10.1.0.0/16', 'a.example.com'] };
 
@@ -27,6 +28,12 @@ const operations: Readonly<Record<string, () => Promise<() => PromiseLike<unknow
   several: async () => () => life({ network: ['other', 'web'], ports: ['0:80'], egress }),
   upper: async () => () => life({ network: 'upper' }),
   run: async () => () => run('true', [], { network: 'web', ports: ['0:80'] }),
+  async lasting() {
+    const lasting = { stdin: 'null', lifetime: { dieWithParent: false } };
+    const container = await started({ network: 'web', ports: ['0:80'], egress, name: 'lasting', ...lasting });
+    await (await Network.get('other')).connect(container);
+    return () => new Promise(() => setInterval(() => {}, 1000));
+  },
   async connect() {
     const container = await started({ network: 'web', egress });
     const other = await Network.get('other');
@@ -45,6 +52,18 @@ const operations: Readonly<Record<string, () => Promise<() => PromiseLike<unknow
   },
 };
 
-const act = await operations[operation]!();
-process.stdout.write('begins\n');
-for (;;) await act();
+const say = (word: string) => process.stdout.write(`${word}\n`);
+
+if (thread === 'worker' && isMainThread) {
+  const worker = new Worker(new URL(import.meta.url), { argv: process.argv.slice(2) });
+  worker.once('message', say);
+  process.stdin.once('data', async () => {
+    await worker.terminate();
+    say('terminated');
+  });
+} else {
+  const act = await operations[operation]!();
+  if (isMainThread) say('begins');
+  else parentPort!.postMessage('begins');
+  for (;;) await act();
+}
