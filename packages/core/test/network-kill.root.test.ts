@@ -93,7 +93,7 @@ for (const operation of ['connect', 'disconnect', 'create'] as const)
       rules: world.rules(),
       portRules: world.portRules().includes('elements'),
       links: (await link.list({ netns: host })).map(({ name }) => name).sort(),
-      files: readdirSync(stateRoot, { recursive: true, encoding: 'utf8' }).sort(),
+      files: filesBelow(stateRoot),
     });
     const before = await left();
     using program = new NodeProgram('network-killed');
@@ -182,4 +182,12 @@ async function lookUp(from: NetNamespace, names: readonly string[]): Promise<str
   const args = [`--net=/proc/${process.pid}/fd/${from.fd}`, process.execPath, '-e', program, ...names];
   const child = spawn('nsenter', args, { stdio: ['ignore', 'pipe', 'inherit'] });
   return (await text(child.stdout)).trim();
+}
+
+function filesBelow(directory: string): string[] {
+  try {
+    return readdirSync(directory, { recursive: true, encoding: 'utf8' }).sort();
+  } catch {
+    return ['what was removed while it was read'];
+  }
 }

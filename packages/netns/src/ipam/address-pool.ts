@@ -42,6 +42,8 @@ export interface LeaseLink {
 export interface AllocateOptions {
   /** A certain one, which need not lie in the range. */
   readonly address?: string | undefined;
+  /** Since when, in milliseconds since 1970. Default: now. */
+  readonly sinceMs?: number;
   /** Is told of the link before it is made. One whose address turns out to be taken has another target there. */
   readonly onAttempt?: (link: LeaseLink) => void;
 }
@@ -96,15 +98,25 @@ export class AddressPool {
    * @throws AddressInUseError when the wanted one is taken or kept back
    * @throws SpecError when the wanted one is not in the subnet
    */
-  allocate(owner: string, { address, onAttempt }: AllocateOptions = {}): Lease {
-    const since = Date.now();
+  allocate(owner: string, { address, sinceMs: since = Date.now(), onAttempt }: AllocateOptions = {}): Lease {
     const put = (number: bigint): boolean => {
-      const link = { path: this.#path(number), target: `${since}:${owner}` };
+      const link = this.#link(number, owner, since);
       onAttempt?.(link);
       return makeLink(link);
     };
     const number = address === undefined ? this.#takeNext(put) : this.#takeWanted(put, address);
     return { address: addressText(number, this.subnet.family), prefixLength: this.subnet.prefixLength, owner, since };
+  }
+
+  /** The link that {@link allocate} tries first. */
+  firstAttempt(
+    owner: string,
+    { address, sinceMs }: { readonly address?: string | undefined; sinceMs: number },
+  ): LeaseLink {
+    const { first, last } = this.#range;
+    let number = address === undefined ? this.#next : addressNumber(address);
+    if (address === undefined && this.#kept.has(number)) number = number >= last ? first : number + 1n;
+    return this.#link(number, owner, sinceMs);
   }
 
   /** Gives an address back. Idempotent. */
@@ -174,6 +186,10 @@ export class AddressPool {
       return number;
     }
     throw new AddressPoolExhaustedError(this.name, this.subnet.text);
+  }
+
+  #link(number: bigint, owner: string, since: number): LeaseLink {
+    return { path: this.#path(number), target: `${since}:${owner}` };
   }
 
   #path(number: bigint): string {

@@ -14,29 +14,41 @@ export class EntrustedPlace implements Disposable {
   readonly #place: Entrusted;
   readonly #policy: Entrusted;
   readonly #netns: NetnsReference | undefined;
-  readonly #leases = new Map<'inet' | 'inet6', LeaseLink>();
+  /** Of its record. */
+  readonly #files: readonly string[];
+  /** Of each pool. */
+  readonly #leases: LeaseLink[];
 
-  constructor(entrust: Entrust, netns: NetnsReference | undefined) {
+  /** @param leases - what is likely: one is told of much in little more time than of little */
+  constructor(
+    entrust: Entrust,
+    netns: NetnsReference | undefined,
+    { files, leases }: { readonly files: readonly string[]; readonly leases: readonly LeaseLink[] },
+  ) {
     this.#place = new Entrusted(entrust);
     this.#policy = new Entrusted(entrust);
     this.#netns = netns;
+    this.#files = files;
+    this.#leases = [...leases];
+    this.#place.is({ files, links: leases });
   }
 
-  /** It tries to get an address. */
-  isAt(family: 'inet' | 'inet6', lease: LeaseLink): void {
-    this.#leases.set(family, lease);
-    this.#place.is({ links: [...this.#leases.values()] });
+  /** It tries to get an address of a pool. */
+  isAt(pool: number, lease: LeaseLink): void {
+    if (this.#leases[pool]?.path === lease.path) return;
+    this.#leases[pool] = lease;
+    this.#place.is({ files: this.#files, links: this.#leases });
   }
 
-  /** It has a record in these files, which says its ports. */
-  isRecorded(endpoint: Endpoint, files: readonly string[]): void {
+  /** It has these ports. */
+  hasPorts(endpoint: Endpoint): void {
     const ports = endpoint.ports.flatMap(inKernel);
     // Published together, so each part of them is there as a whole, or not at all.
     const parts = Array.from({ length: Math.ceil(ports.length / PORTS_IN_MESSAGE) }, (_, part) =>
       ports.slice(part * PORTS_IN_MESSAGE, (part + 1) * PORTS_IN_MESSAGE),
     );
     const requests = this.#here(parts.map((part) => transactionMessage(publishRemoval(part))));
-    this.#place.is({ requests, files, links: [...this.#leases.values()] });
+    this.#place.is({ requests, files: this.#files, links: this.#leases });
   }
 
   /** It has a policy, which these transactions take off. */

@@ -3,7 +3,7 @@ import { canonicalName } from '../dns/name-table.ts';
 import type { EgressOptions } from '../egress/egress-rule.ts';
 import { checkEgress } from '../egress/policy-rules.ts';
 import type { Firewall } from '../firewall/firewall.ts';
-import type { AddressPool } from '../ipam/address-pool.ts';
+import type { AddressPool, LeaseLink } from '../ipam/address-pool.ts';
 import type { NetnsReference } from '../namespace-reference.ts';
 import { NetNamespace } from '../net-namespace.ts';
 import { parsePortSpec } from '../ports/port-spec.ts';
@@ -92,11 +92,11 @@ export class NetworkEndpoints {
     // A namespace that has a socket open already lends it.
     const borrowed = options.netns instanceof NetNamespace ? options.netns : undefined;
     const inside = borrowed ?? (await NetNamespace.open(options.netns));
-    const entrusted = options.entrust && new EntrustedPlace(options.entrust, this.#firewall.netns);
-    if (entrusted) this.#entrusted.set(owner, entrusted);
     let reserved: ReservedPorts | undefined;
     try {
-      const addresses = this.#allocate(options, entrusted);
+      const sinceMs = Date.now();
+      const entrusted = this.#entrust(options, sinceMs);
+      const addresses = this.#allocate(options, sinceMs, entrusted);
       const { address, address6 } = addresses;
       if (ports.length > 0) reserved = await reservePorts({ ports, firewall: this.#firewall, ...addresses });
       let endpoint: Endpoint = {
@@ -110,7 +110,7 @@ export class NetworkEndpoints {
         ports: reserved?.ports ?? [],
         egress,
       };
-      entrusted?.isRecorded(endpoint, this.#state.endpointFiles(this.#record.name, owner));
+      if (endpoint.ports.length > 0) entrusted?.hasPorts(endpoint);
       if (isPoliced(endpoint)) entrusted?.isPoliced(endpoint, this.#policies.removal(endpoint));
       this.#state.writeEndpoint(this.#record.name, endpoint);
       if (isPoliced(endpoint)) await this.#policies.prepare(endpoint, this.#record);
@@ -184,23 +184,36 @@ export class NetworkEndpoints {
     this.#bridge.close();
   }
 
-  #allocate(
-    { owner, address, address6 }: ConnectOptions,
-    entrusted: EntrustedPlace | undefined,
-  ): {
-    address: string | undefined;
-    address6: string | undefined;
-  } {
-    const take = (family: 'inet' | 'inet6', wanted: string | undefined): string | undefined => {
-      const pool = this.#pools.find((one) => one.subnet.family === family);
-      if (!pool && wanted !== undefined)
-        throw new SpecError(
-          family === 'inet' ? 'address' : 'address6',
-          `nothing: network '${this.#record.name}' has no such subnet`,
-          wanted,
-        );
-      return pool?.allocate(owner, { address: wanted, onAttempt: (link) => entrusted?.isAt(family, link) }).address;
-    };
-    return { address: take('inet', address), address6: take('inet6', address6) };
+  #entrust({ entrust, owner, ...wanted }: ConnectOptions, sinceMs: number): EntrustedPlace | undefined {
+    if (!entrust) return undefined;
+    const leases = this.#pools.map((pool) => pool.firstAttempt(owner, { address: wanted[fieldOf(pool)], sinceMs }));
+    const files = this.#state.endpointFiles(this.#record.name, owner);
+    const entrusted = new EntrustedPlace(entrust, this.#firewall.netns, { files, leases });
+    this.#entrusted.set(owner, entrusted);
+    return entrusted;
   }
+
+  #allocate(
+    options: ConnectOptions,
+    sinceMs: number,
+    entrusted: EntrustedPlace | undefined,
+  ): { readonly [Field in AddressField]: string | undefined } {
+    const taken: Partial<Record<AddressField, string>> = {};
+    for (const field of ['address', 'address6'] as const)
+      if (options[field] !== undefined && !this.#pools.some((pool) => fieldOf(pool) === field))
+        throw new SpecError(field, `nothing: network '${this.#record.name}' has no such subnet`, options[field]);
+    for (const [number, pool] of this.#pools.entries()) {
+      const onAttempt = (link: LeaseLink) => entrusted?.isAt(number, link);
+      const field = fieldOf(pool);
+      taken[field] = pool.allocate(options.owner, { address: options[field], sinceMs, onAttempt }).address;
+    }
+    return { address: taken.address, address6: taken.address6 };
+  }
+}
+
+type AddressField = 'address' | 'address6';
+
+/** What of a container an address of this pool is. */
+function fieldOf({ subnet }: AddressPool): AddressField {
+  return subnet.family === 'inet' ? 'address' : 'address6';
 }
