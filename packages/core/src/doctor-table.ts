@@ -17,25 +17,35 @@ const required: ReadonlySet<string> = new Set<Feature>([
   'seccompFilter',
 ]);
 
+/** An ordinary user's go without a cgroup where they have no limits; root's are found and ended by theirs. */
+const isRequired = (feature: string) => required.has(feature) || (feature === 'cgroups' && process.geteuid!() === 0);
+
 /** Puts text into a colour of `util.styleText`, or leaves it as it is. */
 export type Paint = (style: 'bold' | 'green' | 'red' | 'yellow', text: string) => string;
 
 /** What containers need and this machine lacks. */
 export function missingFeatures(capabilities: Capabilities): string[] {
-  return Object.entries(capabilities).flatMap(([feature, { ok }]) => (!ok && required.has(feature) ? [feature] : []));
+  return Object.entries(capabilities).flatMap(([feature, { ok }]) => (!ok && isRequired(feature) ? [feature] : []));
 }
 
 /**
  * What `doctor` prints: a line per feature, and below what does not work, what would help. Of a subject, what fails for the
- * same reason stands together, and the reason stands at the first.
+ * same reason stands together, and the reason stands at the first. What would help several is said once.
  */
 export function doctorTable(capabilities: Capabilities, paint: Paint): string {
   const width = Math.max(...Object.keys(capabilities).map((name) => name.length)) + 2;
+  const told = new Set<string>();
+  const once = ({ fix, ...entry }: Entry): Entry => {
+    if (fix === undefined) return entry;
+    const known = told.has(fix);
+    told.add(fix);
+    return { ...entry, fix: known ? 'as above' : fix };
+  };
   const subjects = Object.entries(featureTrials).flatMap(([subject, trials]) => [
     '',
     paint('bold', subject),
     ...byReason(Object.keys(trials).map((feature) => ({ feature, ...capabilities[feature as Feature] }))).flatMap(
-      (entry) => rows(entry, width, paint),
+      (entry) => rows(once(entry), width, paint),
     ),
   ]);
   const missing = missingFeatures(capabilities);
@@ -58,7 +68,7 @@ function byReason(entries: readonly Entry[]): Entry[] {
 }
 
 function rows({ feature, ok, detail, why, fix }: Entry, width: number, paint: Paint): string[] {
-  const mark = ok ? paint('green', 'yes') : required.has(feature) ? paint('red', 'NO ') : paint('yellow', 'no ');
+  const mark = ok ? paint('green', 'yes') : isRequired(feature) ? paint('red', 'NO ') : paint('yellow', 'no ');
   const row = `  ${mark}  ${feature.padEnd(width)}${(ok ? detail : why) ?? ''}`.trimEnd();
   const indent = ' '.repeat('  yes  '.length + width);
   return [row, ...(fix?.split('\n').map((line) => `${indent}${line}`) ?? [])];

@@ -76,7 +76,7 @@ test('what several features fail for is said once', async () => {
   const capabilities = { ...(await probe()), cgroups: noCgroups, memoryController: noCgroups, cgroupKill: noCgroups };
   const table = doctorTable(capabilities, (_, text) => text);
   expect(table).toMatch(
-    /^ {2}no {3}cgroups +mkdirat: EACCES\n +have a scope delegated\n {2}no {3}memoryController +as above\n {2}no {3}cgroupKill +as above\n/m,
+    /^ {2}NO {3}cgroups +mkdirat: EACCES\n +have a scope delegated\n {2}no {3}memoryController +as above\n {2}no {3}cgroupKill +as above\n/m,
   );
   expect(table.match(/EACCES|delegated/g)).toHaveLength(2);
 });

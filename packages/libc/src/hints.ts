@@ -22,7 +22,13 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
     'unshare',
     'EPERM',
     undefined,
-    'Needs CAP_SYS_ADMIN, or a user namespace; under Ubuntu 24.04 AppArmor restricts those: likely sysctl kernel.apparmor_restrict_unprivileged_userns=1',
+    'Needs CAP_SYS_ADMIN: run as root, in a container of Docker with --cap-add SYS_ADMIN',
+  ],
+  [
+    'clone3',
+    'ENOSYS',
+    undefined,
+    'Likely a seccomp filter refuses it (Linux has it since 5.3), as in a container: start that one with --privileged, or with --cap-add SYS_ADMIN --security-opt apparmor=unconfined',
   ],
   [
     'clone3',
@@ -103,6 +109,18 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
     'EINVAL',
     'stdioOwner',
     'The user namespace maps no such id: give it a larger id map, or run as another user',
+  ],
+  [
+    'write',
+    'EPERM',
+    'clone',
+    'Mapping ids of others needs CAP_SETUID and CAP_SETGID, and each of them to be mapped in the user namespace around',
+  ],
+  [
+    'write',
+    'EPERM',
+    'timeOffsets',
+    'Shifting clocks needs CAP_SYS_TIME in the user namespace that owns the time namespace',
   ],
   ['setresuid', 'EINVAL', undefined, 'The uid is not mapped in the user namespace'],
   ['setresgid', 'EINVAL', undefined, 'The gid is not mapped in the user namespace'],

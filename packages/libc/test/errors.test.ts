@@ -44,11 +44,12 @@ describe('SyscallError', () => {
 
   test.each([
     ['clone3', 'ENOSPC', 28, /user\.max_/],
-    ['unshare', 'EPERM', 1, /likely sysctl kernel\.apparmor_restrict_unprivileged_userns/],
+    ['unshare', 'EPERM', 1, /--cap-add SYS_ADMIN/],
     ['execve', 'E2BIG', 7, /128 KiB/],
     ['execve', 'ENOEXEC', 8, /another architecture/],
     ['setns', 'EINVAL', 22, /several threads/],
     ['prlimit64', 'EPERM', 1, /CAP_SYS_RESOURCE/],
+    ['clone3', 'ENOSYS', 38, /seccomp filter refuses it/],
   ])('a hint for %s %s', (call, code, errno, hint) => {
     expect(new SyscallError(call, errno)).toMatchObject({ code, hint: expect.stringMatching(hint) });
   });

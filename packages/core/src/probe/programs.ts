@@ -42,6 +42,7 @@ export const programTrials: Trials<ProgramFeature> = {
   slirp4netns: program('slirp4netns', 'slirp4netns'),
   async criu() {
     const path = installed('criu', 'criu');
+    if (process.geteuid!() !== 0) throw new Lacking('CRIU writes processes down as root only', 'Run as root');
     try {
       await promisify(execFile)(path, ['check'], { timeout: CRIU_CHECK_MS });
     } catch (error) {

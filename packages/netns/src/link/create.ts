@@ -205,7 +205,7 @@ function request(socket: NetlinkSocket, kind: string, name: string, payload: Lin
   } catch (error) {
     if (error instanceof NetlinkError && error.code === 'EOPNOTSUPP' && error.kernelMessage === 'Unknown device type') {
       throw new UnavailableError(
-        `links of kind ${kind}`,
+        `the link kind ${kind}`,
         'the kernel has no driver for them',
         `Load the module ${kind}, or build the kernel with its driver`,
       );
