@@ -8,27 +8,39 @@ import { sharesToWeight } from './cpu-weight.ts';
 import type { Limits } from './limits.ts';
 import { parseSize, type Size } from './size.ts';
 
-/** Limits in Docker's words. */
+/** Limits in Docker's words. What is left out is not limited. */
 export interface DockerLimits {
+  /** Bytes, or as `'512MiB'`. Beyond it the kernel reclaims, and then kills (`reason: 'oom'`). `memory.max`, v1 `memory.limit_in_bytes`. */
   memory?: Size;
   /** Memory plus swap, as Docker counts; -1 or `'max'`: unlimited swap. Default, and 0: twice `memory`. */
   memorySwap?: Size;
+  /** Bytes that are spared when the machine runs out of memory. `memory.low`, v1 `memory.soft_limit_in_bytes`. */
   memoryReservation?: Size;
+  /** Bytes from which on it is slowed down and has to give back. `memory.high`, v2 only. */
   memoryHigh?: Size;
   /** 0 to 100, v1 only. */
   memorySwappiness?: number;
+  /** How many processors' time it gets, as 0.5. Not together with `cpuQuotaUs`. `cpu.max`, v1 `cpu.cfs_quota_us`. */
   cpus?: number;
   /** 2 to 262,144; 1,024 is the default weight of 100. */
   cpuShares?: number;
+  /** Microseconds of processor time in each period; 0 and -1: no limit. */
   cpuQuotaUs?: number;
+  /** Microseconds. Default 100,000. */
   cpuPeriodUs?: number;
+  /** Processors it may run on, as `'0-3,6'`. */
   cpusetCpus?: string;
+  /** Memory nodes it may use, as `'0'`. */
   cpusetMems?: string;
+  /** Processes and threads; 0, -1 and `'max'`: no limit. `pids.max`. */
   pids?: number | 'max';
+  /** Of each device: bytes and operations per second, weights. `io.max`, v1 `blkio.throttle.*`. */
   io?: readonly IoDeviceLimits[];
   /** 10 to 1,000, Docker's `--blkio-weight`. */
   blkioWeight?: number;
+  /** Bytes by page size, as `{ '2MB': '64MiB' }`. `hugetlb.<size>.max`. */
   hugepages?: HugetlbLimits;
+  /** Text for any file of cgroup v2 by its name, as `{ 'memory.oom.group': '1' }`. */
   unified?: Readonly<Record<string, string>>;
 }
 

@@ -8,7 +8,7 @@ import { hasOutput } from './log-location.ts';
 import type { Result } from './result.ts';
 import { withStateLock } from './state-lock.ts';
 import { containerDirectory, stateRoot } from './state-root.ts';
-import type { StoredSpec } from './stored-spec.ts';
+import { type StoredSpec, toStoredText } from './stored-spec.ts';
 import { hasState, readStoredState, VERSION } from './stored-state.ts';
 
 /** What a container is, on disk: found by other processes, and by the next one after a crash. */
@@ -82,7 +82,7 @@ export function changeState(
 /** A reader sees the old state or the new one, never half of it. */
 function replaceFile(directory: string, state: ContainerState): void {
   const temporary = join(directory, `${FILE}.${process.pid}-${threadId}`);
-  writeFileSync(temporary, JSON.stringify(state), { mode: 0o600 });
+  writeFileSync(temporary, toStoredText(state), { mode: 0o600 });
   renameSync(temporary, join(directory, FILE));
 }
 

@@ -303,6 +303,9 @@ export class Container implements AsyncDisposable {
    *
    * @param options.all - to every process of the container
    * @param options.signal - with `timeout`: how long the caller waits; the signal is sent all the same
+   * @throws ContainerStateError `ERR_NS_CONTAINER_NOT_RUNNING`
+   * @throws SpecError `ERR_NS_INVALID_SPEC`: no such signal
+   * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
    */
   async kill(signal: NodeJS.Signals = 'SIGKILL', options: { all?: boolean } & Patience = {}): Promise<void> {
     checkCall('signal', { signal });
@@ -314,24 +317,40 @@ export class Container implements AsyncDisposable {
    * Asks the program to end, and ends it after `options.timeout` ms. Idempotent.
    *
    * @param patience - who loses it is told so; the program is ended all the same
+   * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
    */
   async stop(options: StopOptions = {}, patience: Patience = {}): Promise<void> {
     checkCall('stop', options);
     return patientlyInTurn('stopping', checkCall('patience', patience), () => stopContainer(this.#life, options));
   }
 
-  /** Stops and starts it again, with the files it had. Once begun it is carried through, also for who lost patience. */
+  /**
+   * Stops and starts it again, with the files it had. Once begun it is carried through, also for who lost patience.
+   *
+   * @throws what {@link Container.start} throws
+   * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
+   */
   async restart(options: StopOptions = {}, patience: Patience = {}): Promise<void> {
     checkCall('restart', options);
     return patientlyInTurn('restarting', checkCall('patience', patience), () => restartContainer(this.#life, options));
   }
 
-  /** Holds every process still. Who loses patience may find it paused a moment later. */
+  /**
+   * Holds every process still. Who loses patience may find it paused a moment later.
+   *
+   * @throws ContainerStateError `ERR_NS_CONTAINER_NOT_RUNNING`
+   * @throws UnavailableError `ERR_NS_UNAVAILABLE`: an ordinary user without a delegated cgroup
+   * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
+   */
   async pause(patience: Patience = {}): Promise<void> {
     return patientlyInTurn('pausing', checkCall('patience', patience), () => pauseContainer(this.#life));
   }
 
-  /** Lets its processes go on. Who loses patience may find it running a moment later. */
+  /**
+   * Lets its processes go on. Who loses patience may find it running a moment later.
+   *
+   * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
+   */
   async resume(patience: Patience = {}): Promise<void> {
     return patientlyInTurn('resuming', checkCall('patience', patience), () => resumeContainer(this.#life));
   }
@@ -368,7 +387,13 @@ export class Container implements AsyncDisposable {
     this.#life.rename(name);
   }
 
-  /** What it uses: once, or every `interval` ms until it ends or patience does, of which the iterator throws the reason. */
+  /**
+   * What it uses: once, or every `interval` ms until it ends or patience does, of which the iterator throws the reason.
+   *
+   * @throws ContainerStateError `ERR_NS_CONTAINER_NOT_RUNNING`
+   * @throws UnavailableError `ERR_NS_UNAVAILABLE`: an ordinary user without a delegated cgroup
+   * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
+   */
   stats(patience?: Patience): Promise<Stats>;
   stats(options: { interval: number } & Patience): AsyncIterable<Stats>;
   stats(options: { interval?: number } & Patience = {}): Promise<Stats> | AsyncIterable<Stats> {
@@ -385,7 +410,11 @@ export class Container implements AsyncDisposable {
     );
   }
 
-  /** Its processes, as `ps` outside and inside would show them. */
+  /**
+   * Its processes, as `ps` outside and inside would show them.
+   *
+   * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
+   */
   async processes(patience: Patience = {}): Promise<ProcessInfo[]> {
     return patientlyLooking('listing processes', checkCall('patience', patience), () => this.#processes());
   }
@@ -408,6 +437,8 @@ export class Container implements AsyncDisposable {
   /**
    * What the program wrote, with the moment it was read: as much as memory holds (`maxOutput`), or as the files of `log` hold,
    * rotated ones included.
+   *
+   * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost, from the iterator
    */
   logs(options: LogOptions = {}): AsyncIterable<LogEntry> {
     const { patience, rest } = splitPatience(checkCall('logs', options));
@@ -416,7 +447,12 @@ export class Container implements AsyncDisposable {
     );
   }
 
-  /** What it changed: paths that are new, modified or gone, from its layers alone. Running, stopped, or just made. */
+  /**
+   * What it changed: paths that are new, modified or gone, from its layers alone. Running, stopped, or just made.
+   *
+   * @throws NsError `ERR_NS_NO_LAYER`: what it writes is in no layer of its own (`writable: 'direct'` or `'none'`)
+   * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
+   */
   async diff(patience: Patience = {}): Promise<Change[]> {
     return interruptibly('looking for changes', checkCall('patience', patience), async (signal) => {
       await ownTurn('looking for changes');
@@ -424,7 +460,11 @@ export class Container implements AsyncDisposable {
     });
   }
 
-  /** The same as an OCI layer archive. When patience is lost the stream is destroyed with the reason. */
+  /**
+   * The same as an OCI layer archive. When patience is lost the stream is destroyed with the reason.
+   *
+   * @throws NsError `ERR_NS_NO_LAYER`: what it writes is in no layer of its own
+   */
   diffStream(patience: Patience = {}): Readable {
     checkCall('patience', patience);
     return interruptiblyRead('archiving changes', patience, this.#life.holdOverlays().stream(streamContainerDiff));
@@ -455,6 +495,9 @@ export class Container implements AsyncDisposable {
   /**
    * Rejects what it changed; the next start begins anew. It must be stopped. Once begun it is carried through, also for
    * somebody who lost patience: half of the changes would be worth nothing.
+   *
+   * @throws ContainerStateError `ERR_NS_CONTAINER_RUNNING`: stop it first
+   * @throws NsError `ERR_NS_NO_LAYER`: what it writes is in no layer of its own
    */
   async discard(patience: Patience = {}): Promise<void> {
     return patientlyInTurn('discarding', checkCall('patience', patience), () =>
@@ -470,6 +513,8 @@ export class Container implements AsyncDisposable {
   /**
    * Keeps what it changed as a layer in a directory of layers: `rootfs: { layers: [layer.path, …] }` begins with it.
    * Once begun it is carried through, also for somebody who lost patience: a layer is whole or not there.
+   *
+   * @throws NsError `ERR_NS_NO_LAYER`: what it writes is in no layer of its own, or in one for each directory
    */
   async commit(store: string, patience: Patience = {}): Promise<StoredLayer> {
     checkCall('commit', { store });
@@ -602,13 +647,20 @@ export class Container implements AsyncDisposable {
    * Everything the program writes from now on, and what it shall read, as one stream, which closes when the program has
    * ended and its output was read. `end()` ends an input that is a pipe (`stdin: 'pipe'`), for all who are attached; a terminal stays. `destroy()`
    * leaves the program alone. Several may be attached: the program waits for the slowest.
+   *
+   * @throws ContainerStateError `ERR_NS_CONTAINER_NOT_RUNNING`
    */
   attach(): Duplex {
     const attached = new AttachedStream(this.#life.alive('attach to it').streams);
     return attached.once('close', this.#life.lookOn());
   }
 
-  /** Changes the size of its terminal, for its next runs too; needs `tty: true`. */
+  /**
+   * Changes the size of its terminal, for its next runs too; needs `tty: true`.
+   *
+   * @throws ContainerStateError `ERR_NS_CONTAINER_NOT_RUNNING`
+   * @throws SpecError `ERR_NS_INVALID_SPEC`: `columns` and `rows` are from 1 to 65,535
+   */
   resize(size: TerminalSize): void {
     checkCall('resize', size);
     const { streams } = this.#life.alive('resize its terminal');

@@ -38,6 +38,8 @@ export const featureTrials: Readonly<Record<string, Trials<string>>> = {
  * what would make it work. Nothing is left behind; nothing is changed outside of cgroups, namespaces and processes made
  * for the purpose. Takes about a tenth of a second; rejects only for who loses patience.
  *
+ * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
+ *
  * @example
  * ```ts
  * const { overlayInUserNamespace, memoryController } = await probe();

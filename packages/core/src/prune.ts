@@ -45,6 +45,8 @@ const newDirectoryMs = 60_000;
  * machines that lost power, and helpers that were killed too. Once begun it is carried through, also for somebody who lost
  * patience.
  *
+ * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
+ *
  * @example
  * ```ts
  * const { containers, cgroups } = await prune();

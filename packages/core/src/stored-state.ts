@@ -2,6 +2,7 @@ import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { hasCode, UnavailableError } from '@ns/libc';
 import * as v from 'valibot';
 import type { ContainerState } from './container-state.ts';
+import { fromStoredText } from './stored-spec.ts';
 
 /** The format of today. */
 export const VERSION = 2;
@@ -70,7 +71,7 @@ function readJson(path: string): unknown {
   try {
     const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
-      return JSON.parse(readFileSync(fd, 'utf8'));
+      return fromStoredText(readFileSync(fd, 'utf8'));
     } finally {
       closeSync(fd);
     }

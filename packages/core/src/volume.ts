@@ -73,7 +73,11 @@ export class Volume {
     return patientlyLooking('finding a volume', checkCall('patience', patience), find);
   }
 
-  /** All volumes, by name. */
+  /**
+   * All volumes, by name.
+   *
+   * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
+   */
   static async list(
     filter: { labels?: Readonly<Record<string, string>> } = {},
     patience: Patience = {},

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, st
 import { join } from 'node:path';
 import { hasCode, NsError } from '@ns/libc';
 import { makeDirectories } from '../make-directories.ts';
-import type { StoredSpec } from '../stored-spec.ts';
+import { fromStoredText, type StoredSpec, toStoredText } from '../stored-spec.ts';
 import type { OutsideMount } from './outside-mounts.ts';
 
 /** What CRIU has to be told again at each restore. */
@@ -66,7 +66,7 @@ export function emptyCheckpointDirectory(directory: string): void {
 /** Makes of a directory with images and files a checkpoint. */
 export function writeCheckpoint(directory: string, checkpoint: Checkpoint): void {
   const { manifest } = places(directory);
-  writeFileSync(`${manifest}.new`, JSON.stringify(checkpoint), { mode: 0o600 });
+  writeFileSync(`${manifest}.new`, toStoredText(checkpoint), { mode: 0o600 });
   renameSync(`${manifest}.new`, manifest);
 }
 
@@ -82,7 +82,7 @@ export function readCheckpoint(directory: string): Checkpoint {
       throw new NsError('ERR_NS_CHECKPOINT_UNSAFE', `others may write to ${directory}`, {
         hint: 'Restore only what this library wrote: chown it to root, chmod it to 0700, if it is that',
       });
-    const checkpoint = JSON.parse(readFileSync(manifest, 'utf8')) as Checkpoint;
+    const checkpoint = fromStoredText(readFileSync(manifest, 'utf8')) as Checkpoint;
     if (checkpoint.version === 1) return checkpoint;
   } catch (cause) {
     if (!(cause instanceof SyntaxError) && !hasCode(cause, 'ENOENT')) throw cause;

@@ -111,7 +111,11 @@ export class Network implements AsyncDisposable {
     return patientlyMade('opening a network', checkCall('patience', patience), open, (network) => network.close());
   }
 
-  /** Networks of this state root, whoever made them. */
+  /**
+   * Networks of this state root, whoever made them.
+   *
+   * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
+   */
   static async list(patience: Patience = {}): Promise<NetworkInfo[]> {
     const inspectAll = () => Promise.all(storedNames().map(inspectByName));
     const found = await patientlyLooking('listing networks', checkCall('patience', patience), inspectAll);
