@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { Container, Network, prune } from '@ns/core';
 import { link } from '@ns/netns';
-import { eventually, needs, notRoot } from '@ns/testing';
+import { eventually, needs, notRoot, processEntries } from '@ns/testing';
 import { idle, useOwnHost } from './network-host.ts';
 import { NodeProgram } from './node-program.ts';
 
@@ -56,6 +56,19 @@ test('what lives on keeps its place in networks when its maker is killed', async
   await prune();
   for (const network of [web, other]) expect((await network.inspect()).containers).toEqual([]);
 });
+
+for (const operation of ['running own', 'running own with a policy'])
+  test(`killed, the last who has a network leaves no table: ${operation}`, async () => {
+    const rules = async () => (await everything()).rules;
+    expect(await rules()).toEqual(['']);
+    const owner = program.start([operation]);
+    await once(owner.stdout, 'data');
+    expect(await rules()).toContain('publish4');
+    const caretaker = processEntries().find(({ name, parent }) => name === 'ns-caretaker' && parent === owner.pid)!;
+    owner.kill('SIGKILL');
+    expect(await eventually(() => !processEntries().some(({ pid }) => pid === caretaker.pid), 10_000)).toBe(true);
+    expect(await rules()).toEqual(['']);
+  });
 
 for (const way of ['SIGKILL', 'worker'] as const)
   test(`${way} at any moment leaves nothing in networks, and what is there of others is untouched`, async () => {

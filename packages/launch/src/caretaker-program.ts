@@ -157,8 +157,10 @@ function removeAll({ asm }: Lowering): void {
   asm.jumpIfUnequal(kind, wanted, next);
   allowTime(asm);
   const text = { at: data, length: dataSize };
+  const request = () => sendRequest(asm, argument, text, next);
   const removals: Readonly<Record<keyof typeof kinds, () => void>> = {
-    requests: () => sendRequest(asm, argument, text, next),
+    requests: request,
+    lastRequests: request,
     files: () => unlink(asm, path, 0, next),
     links: () => removeLink(asm, { directory: path, name, text, room: PATH_MAX }, next),
     cgroups: () => removeCgroup(asm, path, { empty: killAll, most, next }),

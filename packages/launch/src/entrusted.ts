@@ -12,6 +12,8 @@ export interface Belongings {
     /** At most 8,000 bytes. */
     readonly message: Buffer;
   }[];
+  /** The same, for what others use, too, until the requests of all have been sent. */
+  readonly lastRequests?: Belongings['requests'];
   readonly files?: readonly string[];
   /** Symbolic links, each with the text in it: one with another text is somebody else's, and stays. */
   readonly links?: readonly { readonly path: string; readonly target: string }[];
@@ -24,7 +26,15 @@ export interface Belongings {
 }
 
 /** In the order in which they are removed; 0 stands for the end of a message. */
-export const kinds = { requests: 1, files: 2, links: 3, cgroups: 4, directories: 5, parents: 6 } as const;
+export const kinds = {
+  requests: 1,
+  lastRequests: 2,
+  files: 3,
+  links: 4,
+  cgroups: 5,
+  directories: 6,
+  parents: 7,
+} as const;
 
 /** How many messages a caretaker remembers. */
 export const PLACES = 4096;
@@ -69,13 +79,16 @@ export function recordsOf(belongings: Belongings): Buffer[][] {
 }
 
 function recordsInOrder(belongings: Belongings): Buffer[] {
-  const { requests = [], links = [] } = belongings;
+  const { links = [] } = belongings;
+  const requests = (kind: 'requests' | 'lastRequests') =>
+    (belongings[kind] ?? []).map(({ protocol, message }, i) =>
+      record(kind, `${kind}[${i}].message`, { data: message, argument: protocol }),
+    );
   const paths = (kind: 'files' | 'cgroups' | 'directories' | 'parents') =>
     (belongings[kind] ?? []).map((path, i) => record(kind, `${kind}[${i}]`, { path }));
   return [
-    ...requests.map(({ protocol, message }, i) =>
-      record('requests', `requests[${i}].message`, { data: message, argument: protocol }),
-    ),
+    ...requests('requests'),
+    ...requests('lastRequests'),
     ...paths('files'),
     ...links.map(({ path, target }, i) => {
       const argument = Buffer.byteLength(dirname(path)) + 1;

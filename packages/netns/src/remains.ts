@@ -5,6 +5,8 @@ import { removeLinkRequest } from './link/change.ts';
 export interface Remains {
   /** Messages for a netlink socket of this network namespace, each sent alone, in order, whatever became of those before. */
   readonly requests?: readonly { readonly protocol: number; readonly message: Buffer }[];
+  /** The same, after the requests of everybody. */
+  readonly lastRequests?: Remains['requests'];
   readonly files?: readonly string[];
   /** Symbolic links, each with its text: one with another text is somebody else's, and stays. */
   readonly links?: readonly { readonly path: string; readonly target: string }[];

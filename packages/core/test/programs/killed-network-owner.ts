@@ -18,6 +18,13 @@ async function life(options: object): Promise<void> {
   await container.remove({ force: true });
 }
 
+const forever = () => new Promise(() => setInterval(() => {}, 1000));
+
+async function running(options: object): Promise<typeof forever> {
+  await started(options);
+  return forever;
+}
+
 /** What goes before, and what is cut short. */
 const operations: Readonly<Record<string, () => Promise<() => PromiseLike<unknown>>>> = {
   plain: async () => () => life({ network: 'web' }),
@@ -26,13 +33,15 @@ const operations: Readonly<Record<string, () => Promise<() => PromiseLike<unknow
   own: async () => () => life({ ports: ['0:80'] }),
   'own with a policy': async () => () => life({ ports: ['0:80'], egress }),
   several: async () => () => life({ network: ['other', 'web'], ports: ['0:80'], egress }),
+  'running own': async () => running({ ports: ['0:80'] }),
+  'running own with a policy': async () => running({ ports: ['0:80'], egress }),
   upper: async () => () => life({ network: 'upper' }),
   run: async () => () => run('true', [], { network: 'web', ports: ['0:80'] }),
   async lasting() {
     const lasting = { stdin: 'null', lifetime: { dieWithParent: false } };
     const container = await started({ network: 'web', ports: ['0:80'], egress, name: 'lasting', ...lasting });
     await (await Network.get('other')).connect(container);
-    return () => new Promise(() => setInterval(() => {}, 1000));
+    return forever;
   },
   async connect() {
     const container = await started({ network: 'web', egress });

@@ -198,7 +198,8 @@ export class BridgeNetwork implements AsyncDisposable {
     const state = new NetworkState(root);
     const isFinished = (record: NetworkRecord | undefined) => record !== undefined && record.stage === undefined;
     const pruned: string[] = [];
-    for (const name of await state.names()) {
+    const names = await state.names();
+    for (const name of names) {
       if (isFinished(await state.read(name))) continue;
       const remove = async () => {
         const record = await state.read(name);
@@ -210,8 +211,8 @@ export class BridgeNetwork implements AsyncDisposable {
       // Whoever holds it lives.
       await state.exclusively(name, remove, 0).catch(ignoreLocked);
     }
-    // It may have died before it wrote what it was about to make.
-    if (pruned.length > 0) await Firewall.removeUnused(options);
+    // It may have died before it wrote what it was about to make, and the tables be in use until what is of others has gone.
+    if (names.length > 0) await Firewall.removeUnused(options);
     return pruned;
   }
 

@@ -41,12 +41,12 @@ export class EntrustedNetwork implements Disposable {
   isMade(record: NetworkRecord, netns: NetnsReference | undefined): void {
     // Messages are for the namespace of whoever sends them.
     if (netns !== undefined) return;
-    const transactions = [
-      networkRemoval(firewallNetwork(record)),
-      ...networkPolicyRemovals(record),
-      ...unusedTableRemovals().map(({ requests }) => requests),
-    ];
-    this.#kernel.is({ requests: [linkRemoval(record.bridge), ...transactions.map(transactionMessage)] });
+    const transactions = [networkRemoval(firewallNetwork(record)), ...networkPolicyRemovals(record)];
+    this.#kernel.is({
+      requests: [linkRemoval(record.bridge), ...transactions.map(transactionMessage)],
+      // Its containers come after it, and with their ports the tables are in use.
+      lastRequests: unusedTableRemovals().map(({ requests }) => transactionMessage(requests)),
+    });
   }
 
   /** It is in the kernel no longer: before its subnets can be another's. */
