@@ -1,9 +1,8 @@
 import { readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { entrust } from '@ns/launch';
-import { isAlive, NsError, type ProcessIdentity } from '@ns/libc';
+import { isAlive, NsError, type ProcessIdentity, withDirectoryLockSync } from '@ns/libc';
 import { isAbandoned, readStates } from './container-state.ts';
-import { withStateLock } from './state-lock.ts';
 import { stateDirectory, stateRoot } from './state-root.ts';
 
 /**
@@ -26,7 +25,7 @@ function linkPath(name: string): string {
  */
 export function claimName(name: string, id: string, maker: ProcessIdentity): Disposable {
   // Two who find the same dead claim would each take away the other's new one.
-  return withStateLock(stateDirectory('names'), () => {
+  return withDirectoryLockSync(stateDirectory('names'), () => {
     if (isTaken(name)) {
       throw new NsError('ERR_NS_CONTAINER_EXISTS', `a container named ${name} exists`, {
         hint: 'Remove it first, or take another name',
@@ -47,7 +46,7 @@ export function claimName(name: string, id: string, maker: ProcessIdentity): Dis
 
 /** Frees a name, unless it is another container's by now. Idempotent. */
 export function releaseName(name: string, id: string): void {
-  withStateLock(stateDirectory('names'), () => {
+  withDirectoryLockSync(stateDirectory('names'), () => {
     if (holderOf(name)?.startsWith(`${id}:`)) rmSync(linkPath(name), { force: true });
   });
 }
@@ -55,7 +54,7 @@ export function releaseName(name: string, id: string): void {
 /** Frees names whose containers are gone; which. */
 export function pruneNames(): string[] {
   const directory = stateDirectory('names');
-  return withStateLock(directory, () => {
+  return withDirectoryLockSync(directory, () => {
     const free = readdirSync(directory).filter((name) => !isTaken(name));
     for (const name of free) rmSync(linkPath(name), { force: true, recursive: true });
     return free;

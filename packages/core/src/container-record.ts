@@ -61,8 +61,7 @@ export class ContainerRecord {
    * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
    */
   rename(name: string): boolean {
-    // Until its state says so, and the former one is free.
-    using _ = claimName(name, this.id, this.#owner);
+    using claim = claimName(name, this.id, this.#owner);
     let free: string | undefined = name;
     let former: string | undefined;
     try {
@@ -71,7 +70,11 @@ export class ContainerRecord {
         former = now.name;
         return { ...now, name };
       });
-      if (exists) free = former;
+      if (exists) {
+        // Its state says so.
+        claim[Symbol.dispose]();
+        free = former;
+      }
       return exists;
     } finally {
       if (free !== undefined) releaseName(free, this.id);

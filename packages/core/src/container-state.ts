@@ -1,12 +1,11 @@
 import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
-import { hasCode, inOwnTurns, isAlive, NsError, type ProcessIdentity } from '@ns/libc';
+import { hasCode, inOwnTurns, isAlive, NsError, type ProcessIdentity, withDirectoryLockSync } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { endedWaiting } from './detachment.ts';
 import { hasOutput } from './log-location.ts';
 import type { Result } from './result.ts';
-import { withStateLock } from './state-lock.ts';
 import { containerDirectory, stateRoot } from './state-root.ts';
 import { type StoredSpec, toStoredText } from './stored-spec.ts';
 import { hasState, readStoredState, VERSION } from './stored-state.ts';
@@ -64,7 +63,7 @@ export function changeState(
 ): ContainerState | undefined {
   const directory = containerDirectory(id);
   try {
-    return withStateLock(directory, () => {
+    return withDirectoryLockSync(directory, () => {
       const before = readStoredState(join(directory, FILE), id);
       if (!before) return undefined;
       const wanted = Object.entries(typeof changes === 'function' ? changes(before) : changes);
@@ -118,7 +117,7 @@ export function removedDirectory(id: string): string {
  */
 export function removeStateOfEnded(id: string): { readonly state?: ContainerState; readonly name?: string } {
   try {
-    return withStateLock(containerDirectory(id), () => {
+    return withDirectoryLockSync(containerDirectory(id), () => {
       const state = readState(id);
       if (state && [state.monitor, state.init].some((process) => process && isAlive(process))) return { state };
       const name = removeState(id);

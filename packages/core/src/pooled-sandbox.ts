@@ -62,7 +62,7 @@ export class PooledSandbox implements AsyncDisposable {
 
   /** @internal */
   static async make(template: ContainerSpec): Promise<PooledSandbox> {
-    await ownTurn('making');
+    await ownTurn('filling a pool');
     const id = newId();
     const resources = needsResources(template) ? await acquireResources(id, template) : noResources;
     const streams = new StandardStreams(['pipe', 'pipe', 'pipe']);
@@ -249,7 +249,7 @@ export class PooledSandbox implements AsyncDisposable {
 
 async function release(resources: Resources): Promise<void> {
   if (resources === noResources) return;
-  await ownTurn('clearing up');
+  await ownTurn('ending in a pool');
   await resources[Symbol.asyncDispose]();
 }
 

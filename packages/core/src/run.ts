@@ -51,7 +51,7 @@ export function run(
   }
   return new ContainerProcess<string | Buffer>(spec, async (streams) => {
     // Half of what a start holds this thread for is done by now: whatever else is ready gets its turn in between.
-    await ownTurn('making');
+    await ownTurn('run');
     return startOnce(spec, streams);
   });
 }

@@ -1,6 +1,7 @@
 export * from './calls.ts';
 export * from './constants.ts';
 export { type DirectoryEntry, readDirectory } from './directory.ts';
+export { withDirectoryLockSync } from './directory-lock.ts';
 export { ERRNO, type ErrnoName, errnoMessage, errnoName, errnoNumber } from './errno.ts';
 export {
   check,

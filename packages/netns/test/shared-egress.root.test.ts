@@ -70,6 +70,25 @@ async function world(
   return { stateRoot, host, outside, upstream, network, member };
 }
 
+rootTest('a policy of which somebody has removed a part by hand goes as a whole', async () => {
+  await using scope = new ResourceStack();
+  const { host, network, member } = await world(scope);
+  const rules = () => inside(host, 'nft', 'list', 'ruleset');
+  for (const [family, name, kind] of [
+    ['inet', 'egress4', 'map'],
+    ['inet', 'guarded6', 'map'],
+    ['bridge', 'own4', 'set'],
+    ['bridge', 'taken6', 'set'],
+  ] as const) {
+    const { address: at } = await member(name, { egress: { allow: ['203.0.113.0/24'] } });
+    expect(rules()).toMatch(/chain egress_/);
+    inside(host, 'nft', 'flush', kind, family, 'ns', name);
+    await network.disconnect(name);
+    expect(rules()).not.toMatch(/(egress|guard|refuse|opened)\w*_\w{20}/);
+    expect(rules()).not.toContain(at);
+  }
+});
+
 function refusedOf(scope: ResourceStack, network: BridgeNetwork, owner: string): RefusedConnection[] {
   const refused: RefusedConnection[] = [];
   const stop = new AbortController();

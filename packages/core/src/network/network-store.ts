@@ -1,8 +1,7 @@
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isAlive, NsError, type ProcessIdentity } from '@ns/libc';
+import { isAlive, NsError, type ProcessIdentity, withDirectoryLockSync } from '@ns/libc';
 import { identifySelf } from '../process-identity.ts';
-import { withStateLock } from '../state-lock.ts';
 import { stateDirectory, stateRoot } from '../state-root.ts';
 import type { NetworkOptions } from './network-options.ts';
 
@@ -29,7 +28,7 @@ export function readOptions(name: string): NetworkOptions | undefined {
 export function claimOptions(options: NetworkOptions): NetworkOptions | undefined {
   const { name } = options;
   // Two who find the same dead claim would each take away the other's new one.
-  return withStateLock(stateDirectory('network-options'), () => {
+  return withDirectoryLockSync(stateDirectory('network-options'), () => {
     const holder = read(name);
     if (holder && (holder.busy === undefined || isAlive(holder.busy)))
       throw new NsError('ERR_NS_NETWORK_EXISTS', `network '${name}' exists already`, {
@@ -48,7 +47,7 @@ export function markBusy(options: NetworkOptions): void {
 
 /** Takes over what is no network, unless a living process is making or removing it; whether it did. */
 export function takeOver(name: string): boolean {
-  return withStateLock(stateDirectory('network-options'), () => {
+  return withDirectoryLockSync(stateDirectory('network-options'), () => {
     const options = readOptions(name);
     const { busy } = read(name) ?? {};
     if (!options || (busy && isAlive(busy))) return false;

@@ -9,7 +9,7 @@ import {
   setPayload,
 } from '@ns/netlink';
 import { TABLE } from '../firewall/ruleset.ts';
-import { attempt, familyNumbers, finds, keyElement, removalRequest } from '../firewall/set-elements.ts';
+import { attempt, familyNumbers, finds, keyElement, removalRequest, removeEach } from '../firewall/set-elements.ts';
 import { chainNames, openedSets } from './egress-ruleset.ts';
 import type { EgressScope } from './egress-scope.ts';
 
@@ -32,7 +32,7 @@ export function policyRemovals(scope: EgressScope): NetlinkRequest[][] {
 }
 
 /** nft has put it there as a whole. */
-function wholeRemoval(scope: EgressScope): NetlinkRequest[] {
+export function wholeRemoval(scope: EgressScope): NetlinkRequest[] {
   const doing = `remove the egress policy of ${scope.label}`;
   // In this order nothing leads to what is removed.
   const chains = Object.values(chainNames(scope));
@@ -56,12 +56,18 @@ function wholeRemoval(scope: EgressScope): NetlinkRequest[] {
 
 /** Takes a policy off, whether it is there or not. */
 export function removePolicy(socket: NetlinkSocket, scope: EgressScope): void {
-  // What the kernel refuses takes it milliseconds.
-  const isThere = () => finds(socket, chainRequest('GETCHAIN', scope, chainNames(scope).refuse));
   for (const requests of policyRemovals(scope)) {
-    if (!isThere()) return;
+    // What the kernel refuses takes it milliseconds.
+    if (!hasPolicy(socket, scope)) return;
     attempt(socket, requests);
   }
+  // Somebody has removed a part of it by hand.
+  if (hasPolicy(socket, scope)) removeEach(socket, wholeRemoval(scope));
+}
+
+/** Is there anything of a policy? */
+export function hasPolicy(socket: NetlinkSocket, scope: EgressScope): boolean {
+  return finds(socket, chainRequest('GETCHAIN', scope, chainNames(scope).refuse));
 }
 
 const verbs = { NEWCHAIN: 'begin', GETCHAIN: 'look for', DELCHAIN: 'remove' } as const;

@@ -131,12 +131,28 @@ export function refreshElement(socket: NetlinkSocket, element: Element): void {
 
 /** Removes elements; those that are gone already do not matter. */
 export function removeElements(socket: NetlinkSocket, elements: readonly Element[]): void {
+  remove(socket, elements.map(removalRequest));
+}
+
+/** Carries out removals in one transaction; what is gone already does not matter. */
+export function remove(socket: NetlinkSocket, requests: readonly NetlinkRequest[]): void {
   try {
-    if (elements.length > 0) socket.transaction(nftablesBatch(elements.map(removalRequest)));
+    if (requests.length > 0) socket.transaction(nftablesBatch(requests));
   } catch (error) {
     if (!isMissing(error)) throw error;
     // One that is missing undoes the whole transaction, so then each gets its own.
-    if (elements.length > 1) for (const element of elements) removeElements(socket, [element]);
+    if (requests.length > 1) removeEach(socket, requests);
+  }
+}
+
+/** Carries out removals one by one; what is gone already does not matter. */
+export function removeEach(socket: NetlinkSocket, requests: readonly NetlinkRequest[]): void {
+  for (const request of requests) {
+    try {
+      socket.transaction(nftablesBatch([request]));
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 import { readdirSync, readlinkSync, rmdirSync, symlinkSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { hasCode, SpecError } from '@ns/libc';
+import { hasCode, SpecError, withDirectoryLockSync } from '@ns/libc';
 import { AddressInUseError, AddressPoolExhaustedError } from '../errors.ts';
 import { checkStateName, removeStateDirectory, stateDirectory, stateRoot } from '../state-directory.ts';
 import { addressNumber, addressText, contains, hostRange, parseSubnet, type Subnet } from './subnet.ts';
@@ -119,14 +119,27 @@ export class AddressPool {
     return this.#link(number, owner, sinceMs);
   }
 
-  /** Gives an address back. Idempotent. */
-  release(address: string): void {
-    unlinkIfThere(this.#path(addressNumber(address)));
+  /**
+   * Gives an address back. Idempotent.
+   *
+   * @param owner - whose it is: by now it may be another's, who keeps it. Left out, whosever it is
+   */
+  release(address: string, owner?: string): void {
+    const number = addressNumber(address);
+    try {
+      withDirectoryLockSync(this.#directory, () => {
+        if (owner === undefined || this.#read(leaseName(number, this.subnet))?.owner === owner)
+          unlinkIfThere(this.#path(number));
+      });
+    } catch (error) {
+      // The network was removed.
+      if (!hasCode(error, 'ENOENT')) throw error;
+    }
   }
 
   /** Gives back everything an owner has. */
   releaseOwner(owner: string): void {
-    for (const lease of this.list()) if (lease.owner === owner) this.release(lease.address);
+    for (const lease of this.list()) if (lease.owner === owner) this.release(lease.address, owner);
   }
 
   /** All leases, in order of address. */
@@ -144,7 +157,7 @@ export class AddressPool {
    */
   prune(isGone: (owner: string) => boolean): Lease[] {
     const gone = this.list().filter((lease) => isGone(lease.owner));
-    for (const lease of gone) this.release(lease.address);
+    for (const { address, owner } of gone) this.release(address, owner);
     return gone;
   }
 

@@ -110,9 +110,10 @@ export class BridgeNetwork implements AsyncDisposable {
     try {
       entrusted?.isPlanned(options.name);
       const record = await planNetwork(options, root);
+      const lost = await isLost(record, options.netns);
       entrusted?.isMade(record, options.netns);
       network = await BridgeNetwork.#at(record, options.netns, root);
-      if (await network.#isLost()) {
+      if (lost) {
         await network.#tearDown();
         return await BridgeNetwork.#make(options, state, root, entrusted);
       }
@@ -315,19 +316,6 @@ export class BridgeNetwork implements AsyncDisposable {
     else await this.close();
   }
 
-  /**
-   * Is its bridge there, although the state knew nothing of it?
-   *
-   * @throws NsError ERR_NS_NETWORK_EXISTS: containers are on it
-   */
-  async #isLost(): Promise<boolean> {
-    const { name, bridge } = this.record;
-    const links = await listLinks({ netns: this.#netns });
-    const lost = links.find((link) => link.name === bridge);
-    if (lost && links.some(({ master }) => master === bridge)) throw new LostNetworkError(name, bridge);
-    return lost !== undefined;
-  }
-
   /** Undoes everything, however much of it there is. */
   async #tearDown(): Promise<void> {
     const { name, bridge } = this.record;
@@ -359,6 +347,18 @@ export class BridgeNetwork implements AsyncDisposable {
     });
     await this.#names.start();
   }
+}
+
+/**
+ * Is its bridge there, although the state knew nothing of it?
+ *
+ * @throws NsError ERR_NS_NETWORK_EXISTS: containers are on it
+ */
+async function isLost({ name, bridge }: NetworkRecord, netns: NetnsReference | undefined): Promise<boolean> {
+  const links = await listLinks({ netns });
+  const lost = links.find((link) => link.name === bridge);
+  if (lost && links.some(({ master }) => master === bridge)) throw new LostNetworkError(name, bridge);
+  return lost !== undefined;
 }
 
 /** The last of a network: its leases go, and its subnets are anybody's again. */

@@ -160,7 +160,7 @@ export class NetworkEndpoints {
       const address = pool.subnet.family === 'inet' ? endpoint?.address : endpoint?.address6;
       // Without a record a crash came in between, and only the leases tell.
       if (address === undefined) pool.releaseOwner(owner);
-      else pool.release(address);
+      else pool.release(address, owner);
     }
     this.#state.removeEndpoint(this.#record.name, owner);
     entrusted?.[Symbol.dispose]();
@@ -189,6 +189,8 @@ export class NetworkEndpoints {
     const leases = this.#pools.map((pool) => pool.firstAttempt(owner, { address: wanted[fieldOf(pool)], sinceMs }));
     const files = this.#state.endpointFiles(this.#record.name, owner);
     const entrusted = new EntrustedPlace(entrust, this.#firewall.netns, { files, leases });
+    // Another process has disconnected it since.
+    this.#entrusted.get(owner)?.[Symbol.dispose]();
     this.#entrusted.set(owner, entrusted);
     return entrusted;
   }

@@ -1,7 +1,7 @@
 import type { NetlinkRequest } from '@ns/netlink';
 import { jointPolicy, type NamePolicy } from '../dns/name-policy.ts';
 import { EgressPolicy } from '../egress/egress-policy.ts';
-import { policyRemovals } from '../egress/egress-removal.ts';
+import { hasPolicy, policyRemovals, wholeRemoval } from '../egress/egress-removal.ts';
 import type { EgressOptions } from '../egress/egress-rule.ts';
 import { type EgressPlace, egressScope } from '../egress/egress-scope.ts';
 import type { Firewall } from '../firewall/firewall.ts';
@@ -13,7 +13,7 @@ import {
   pinPort,
   pinRemoval,
 } from '../firewall/port-pins.ts';
-import { attempt } from '../firewall/set-elements.ts';
+import { attempt, remove, removeEach } from '../firewall/set-elements.ts';
 import { get as getLink } from '../link/link.ts';
 import { firewallNetwork } from './network-plan.ts';
 import type { Endpoint, NetworkRecord } from './network-state.ts';
@@ -108,11 +108,18 @@ export class NetworkPolicies {
 
   /** Takes a container's policy off, whose link is gone. Idempotent. */
   remove(endpoint: PolicedEndpoint): void {
-    for (const requests of this.removal(endpoint)) {
+    const { socket } = this.#firewall;
+    const isThere = () => isPortPoliced(this.#firewall, endpoint.hostLink);
+    const port = closedPortRemoval(endpoint.hostLink);
+    const scope = egressScope(this.#placeOf(endpoint));
+    if (isThere()) remove(socket, pinRemoval(pinned(endpoint)));
+    for (const policy of policyRemovals(scope)) {
       // What the kernel refuses takes it milliseconds.
-      if (!isPortPoliced(this.#firewall, endpoint.hostLink)) break;
-      attempt(this.#firewall.socket, requests);
+      if (!isThere()) break;
+      attempt(socket, [port, ...policy]);
     }
+    // It never had all of it, or somebody has removed a part by hand.
+    if (isThere()) removeEach(socket, [...(hasPolicy(socket, scope) ? wholeRemoval(scope) : []), port]);
     this.#forget(endpoint.owner);
   }
 

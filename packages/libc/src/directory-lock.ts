@@ -1,4 +1,6 @@
-import { NsError, O, open, tryLock } from '@ns/libc';
+import { open, tryLock } from './calls.ts';
+import { O } from './constants.ts';
+import { NsError } from './errors.ts';
 
 const TIMEOUT_MS = 5000;
 
@@ -9,7 +11,7 @@ const TIMEOUT_MS = 5000;
  * @throws NsError `ERR_NS_LOCK_TIMEOUT`: likely a process that was stopped holds it
  * @throws SyscallError `ENOENT`: there is no such directory
  */
-export function withStateLock<T>(directory: string, act: () => T): T {
+export function withDirectoryLockSync<T>(directory: string, act: () => T): T {
   using fd = open(directory, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
   const deadline = performance.now() + TIMEOUT_MS;
   while (!tryLock(fd.fd)) {
