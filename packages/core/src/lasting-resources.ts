@@ -4,7 +4,7 @@ import type { Restoration } from './checkpoint/restoration.ts';
 import { type FirstFiles, HeldOverlays } from './container-files.ts';
 import { ContainerRun } from './container-run.ts';
 import { forkScratch } from './fork-scratch.ts';
-import type { OpenedWrites, WriteLimit } from './kept-writes.ts';
+import { keptWritesOf, type OpenedWrites, type WriteLimit } from './kept-writes.ts';
 import type { LogBuffer } from './log-buffer.ts';
 import { scratchOptions } from './plan/root-steps.ts';
 import { openKept } from './resources.ts';
@@ -63,7 +63,7 @@ export class LastingResources {
 
   /** How what is written is bounded. */
   writeLimit(spec: ContainerSpec): WriteLimit | undefined {
-    if (this.#kept) return this.#kept.limit;
+    if (this.#kept || keptWritesOf(spec)) return this.#kept?.limit;
     const { size, nr_inodes: inodes } = scratchOptions(resolveRoot(spec));
     return size === undefined
       ? undefined

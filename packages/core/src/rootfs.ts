@@ -18,6 +18,8 @@ export interface ResolvedRoot {
   readonly handles?: readonly string[];
   /** Name of a descriptor of the mount that holds the upper and work directories, where they are not opened by path; where in it they are. */
   readonly kept?: { readonly mount: string; readonly upper: string; readonly work: string };
+  /** Bounds what is written outside of it, in mounts of the host, where `writable` has a size of its own. */
+  readonly elsewhere?: { readonly size: Size; readonly inodes?: number };
   /** Paths to take out of view. */
   readonly hide: readonly string[];
 }
@@ -49,6 +51,7 @@ export function resolveRoot({
       kind: 'overlay',
       layers: ['/'],
       writable: resolveWritable(writable),
+      ...(typeof writable === 'object' && 'dir' in writable && sizeOf(writable)),
       host: true,
       hide: [...new Set(hidden)],
     };
@@ -72,6 +75,10 @@ function resolveWritable(writable: Writable = 'tmpfs'): ResolvedRoot['writable']
   if (!('size' in writable)) return writable;
   const { size: tmpfs, inodes } = writable;
   return { tmpfs, ...(inodes !== undefined && { inodes }) };
+}
+
+function sizeOf({ size, inodes }: KeptWrites): Pick<ResolvedRoot, 'elsewhere'> {
+  return size === undefined ? {} : { elsewhere: { size, ...(inodes !== undefined && { inodes }) } };
 }
 
 function rooted(layers: readonly string[], writable: Writable): ResolvedRoot {

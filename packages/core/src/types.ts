@@ -55,7 +55,7 @@ export type Writable =
    * the host offers: project quota of ext4 and xfs (with `idMap`: a container without ids of its own could leave it), a quota
    * group of btrfs, an image file on a loop device, which one container at a time can have. `container.writeLimit` says which.
    * Of the host's root it keeps what is on the file system of `/`: what is written in others that are mounted there, as a separate
-   * `/var`, goes to a tmpfs and vanishes with the container.
+   * `/var`, goes to a tmpfs of at most the same size and vanishes with the container.
    */
   | { readonly dir: string; readonly size?: Size; readonly inodes?: number }
   /** The same without a directory to keep: a tmpfs. */

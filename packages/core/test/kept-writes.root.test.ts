@@ -41,6 +41,8 @@ test('what is written is there for the next container', async () => {
 test('the plan of a directory that is not there makes nothing', () => {
   const text = String(Container.explain({ command: ['true'], writable: { dir: join(dir, 'planned'), size: '1m' } }));
   expect(text).toContain(join(dir, 'planned/data/upper'));
+  // For what is written in other file systems of the host.
+  expect(text).toContain('make a scratch file system with mode=0755,size=1048576');
   expect(() => readFileSync(join(dir, 'planned'))).toThrow('ENOENT');
 });
 

@@ -13,9 +13,11 @@ export async function withFileLock<Result>(
   body: () => Result | Promise<Result>,
   timeoutMs = 10_000,
 ): Promise<Result> {
-  using file = open(path, O.RDWR | O.CREAT | O.NOFOLLOW, { mode: 0o600 });
-  await lock(file, path, Date.now() + timeoutMs);
-  return await body();
+  return afterOthersHere(path, timeoutMs, async () => {
+    using file = open(path, O.RDWR | O.CREAT | O.NOFOLLOW, { mode: 0o600 });
+    await lock(file, path, Date.now() + timeoutMs);
+    return await body();
+  });
 }
 
 /**
@@ -27,15 +29,36 @@ export async function withDirectoryLock<Result>(
   body: () => Result | Promise<Result>,
   timeoutMs = 10_000,
 ): Promise<Result> {
-  for (const deadline = Date.now() + timeoutMs; ; ) {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-    using directory = openIfThere(path);
-    if (!directory) continue;
-    await lock(directory, path, deadline);
-    if (statSync(path, { bigint: true, throwIfNoEntry: false })?.ino === BigInt(statFd(directory.fd).ino))
-      return await body();
+  return afterOthersHere(path, timeoutMs, async () => {
+    for (const deadline = Date.now() + timeoutMs; ; ) {
+      mkdirSync(path, { recursive: true, mode: 0o700 });
+      using directory = openIfThere(path);
+      if (!directory) continue;
+      await lock(directory, path, deadline);
+      if (statSync(path, { bigint: true, throwIfNoEntry: false })?.ino === BigInt(statFd(directory.fd).ino))
+        return await body();
+    }
+  });
+}
+
+/** Ends of those of this thread who have a lock or wait for it: by path, the last one's. */
+const queues = new Map<string, Promise<void>>();
+
+/** Those of one thread come one after the other: polling is for what other processes hold. */
+async function afterOthersHere<Result>(path: string, timeoutMs: number, act: () => Promise<Result>): Promise<Result> {
+  const before = queues.get(path);
+  if (before && timeoutMs === 0) throw held(path);
+  const acting = before ? before.then(act) : act();
+  const ended = acting.then(nothing, nothing);
+  queues.set(path, ended);
+  try {
+    return await acting;
+  } finally {
+    if (queues.get(path) === ended) queues.delete(path);
   }
 }
+
+function nothing(): void {}
 
 function openIfThere(path: string): OwnedFd | undefined {
   try {
@@ -49,10 +72,13 @@ function openIfThere(path: string): OwnedFd | undefined {
 async function lock(file: OwnedFd, path: string, deadline: number): Promise<void> {
   for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, 20)) {
     if (tryLock(file.fd)) return;
-    if (Date.now() > deadline)
-      throw new NsError('ERR_NS_LOCK_TIMEOUT', `another process holds ${path} for too long`, {
-        hint: 'Likely it is stopped; fuser shows which',
-      });
+    if (Date.now() > deadline) throw held(path);
     await sleep(waitMs);
   }
+}
+
+function held(path: string): NsError {
+  return new NsError('ERR_NS_LOCK_TIMEOUT', `another process holds ${path} for too long`, {
+    hint: 'Likely it is stopped; fuser shows which',
+  });
 }

@@ -39,12 +39,16 @@ export interface RootContext {
 }
 
 /** Of the tmpfs that holds what a container writes. */
-export function scratchOptions({ writable }: Pick<ResolvedRoot, 'writable'>): Record<string, string> {
-  if (typeof writable !== 'object' || !('tmpfs' in writable)) return { mode: '0755' };
-  const { tmpfs, inodes } = writable;
+export function scratchOptions({
+  writable,
+  elsewhere,
+}: Pick<ResolvedRoot, 'writable' | 'elsewhere'>): Record<string, string> {
+  const limited = typeof writable === 'object' && 'tmpfs' in writable;
+  if (!limited && !elsewhere) return { mode: '0755' };
+  const { size, inodes } = limited ? { ...writable, size: writable.tmpfs } : elsewhere!;
   return {
     mode: '0755',
-    size: String(parseSize(tmpfs, 'writable.tmpfs')),
+    size: String(parseSize(size, 'writable.size')),
     ...(inodes !== undefined && { nr_inodes: String(inodes) }),
   };
 }
