@@ -151,8 +151,7 @@ export class ContainerLife {
       throw await rollBack(error, async () => {
         try {
           // It may wait for its start by now.
-          this.#run?.launched.kill();
-          await this.#run?.result.catch(() => {});
+          await this.#endRun();
           await this.#resources.release();
         } finally {
           this.#record.remove();
@@ -384,19 +383,30 @@ export class ContainerLife {
   }
 
   async #prepareAgain(): Promise<void> {
-    let failure: unknown;
-    await this.#prepare().catch((error) => {
-      failure = error;
-    });
-    if (this.#record.isGone) await this.#endRemoved();
-    if (failure) throw failure;
+    try {
+      await this.#prepare();
+      if (!this.#record.isGone) return;
+    } catch (error) {
+      if (!this.#record.isGone) throw await rollBack(error, () => this.#endPrepared());
+    }
+    await this.#endRemoved();
+  }
+
+  /** It could not be prepared to its end: what waits for its start by now never gets it. */
+  async #endPrepared(): Promise<void> {
+    await this.#endRun();
+    this.#ended();
+  }
+
+  async #endRun(): Promise<void> {
+    this.#run?.launched.kill();
+    await this.#run?.result.catch(() => {});
   }
 
   /** Somebody else has removed it while it was being started: he saw it stopped, and did not end what runs now. */
   async #endRemoved(): Promise<never> {
     this.#status = 'removed';
-    this.#run?.launched.kill();
-    await this.#run?.result.catch(() => {});
+    await this.#endRun();
     this.#record.remove();
     await this.forget();
     throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'start it');
