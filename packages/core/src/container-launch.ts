@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import type { Cgroup, JoinPlan } from '@ns/cgroups';
 import { type FdLayout, type Launched, type Leftovers, launch, type StandardStreams, type Step } from '@ns/launch';
-import { type OwnedFd, ResourceStack } from '@ns/libc';
+import { type OwnedFd, ResourceStack, type SyscallError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { type NotifierOptions, type SeccompHandlers, SeccompNotifier } from '@ns/seccomp';
 import { viewCgroup } from './cgroup-view.ts';
@@ -143,9 +143,9 @@ export function connectTerminal(launched: Launched, streams: StandardStreams): v
       streams.connect(fd);
       launched.go();
     })
-    .catch(() => {
+    .catch((error: SyscallError) => {
       streams.abandon();
-      launched.kill();
+      launched.giveUp(error);
     });
 }
 

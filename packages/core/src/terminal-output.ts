@@ -21,9 +21,9 @@ export class TerminalOutput extends Readable {
     else if (this.#wanted) this._read();
   }
 
-  /** There will be no terminal, if there is none yet. */
+  /** Nothing will come, unless something does already. */
   abandon(): void {
-    if (!this.#fd) this.push(null);
+    if (!this.#watch) this.push(null);
   }
 
   override _read(): void {

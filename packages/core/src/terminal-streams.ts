@@ -91,7 +91,7 @@ export class TerminalStreams extends StandardStreams {
     this.#input.connect(fd.duplicate());
   }
 
-  /** There will be no terminal: the process was never started. */
+  /** There will be no terminal, or none that could be taken over: the program never begins. */
   abandon(): void {
     this.#output.abandon();
   }

@@ -1,9 +1,11 @@
-import { mkdirSync, rmdirSync, watch } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmdirSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { needs, notRoot, processEntries } from '@ns/testing';
-import { Container } from '../src/index.ts';
+import { Container, run } from '../src/index.ts';
+import { TerminalStreams } from '../src/terminal-streams.ts';
 import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
+import { setSoftNofile } from './soft-nofile.ts';
 
 /* What this process cannot do for a start is the error of the start, and of what was made for it nothing stays. */
 
@@ -36,3 +38,61 @@ for (const spec of [{}, { limits: { pids: 20 } }, { lifetime: { dieWithParent: f
       await container.remove();
     }),
   );
+
+/** The limit under which so many more descriptors can be opened. */
+function limitFor(descriptors: number): number {
+  const opened = Array.from({ length: descriptors + 1 }, () => openSync('/dev/null', 'r'));
+  for (const fd of opened) closeSync(fd);
+  return Math.max(...opened);
+}
+
+describe('a terminal that this process has no descriptors for', () => {
+  const { connect } = TerminalStreams.prototype;
+  let left: number;
+  beforeEach(() => {
+    TerminalStreams.prototype.connect = function (fd) {
+      const soft = setSoftNofile(limitFor(left));
+      try {
+        connect.call(this, fd);
+      } finally {
+        setSoftNofile(soft);
+      }
+    };
+  });
+  afterEach(() => {
+    TerminalStreams.prototype.connect = connect;
+  });
+
+  const tty = true;
+  const error = { code: 'ERR_NS_CONTAINER_START', errnoCode: 'EMFILE', hint: expect.stringContaining('ulimit') };
+  const ways: Readonly<Record<string, (container: Container) => PromiseLike<unknown>>> = {
+    run: () => run('true', [], { tty }),
+    'run, its output read': async () => {
+      const process = run('true', [], { tty, buffer: false });
+      for await (const _ of process);
+    },
+    exec: (container) => container.exec('true', [], { tty }),
+    start: async () => {
+      await using container = await Container.create({ command: ['true'], tty });
+      await container.start();
+    },
+  };
+  for (const [name, begin] of Object.entries(ways))
+    rootTest(name, () =>
+      leavesNothing(async () => {
+        await using container = await Container.create({ command: ['sleep', 'infinity'] });
+        await container.start();
+        let failures = 0;
+        for (left = 0; left < 10; left++) {
+          try {
+            await begin(container);
+            break;
+          } catch (failure) {
+            expect(failure).toMatchObject(error);
+            failures++;
+          }
+        }
+        expect(failures).toBe(3);
+      }),
+    );
+});

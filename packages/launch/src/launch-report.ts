@@ -90,6 +90,11 @@ export class LaunchReport {
         return;
       case 'terminal':
         if (fd) this.facts.terminal.resolve(fd);
+        // The kernel had no number for it, and dropped it.
+        else
+          this.facts.terminal.reject(
+            () => new SyscallError('recvmsg', ERRNO.EMFILE, { doing: 'taking over a terminal' }),
+          );
         return;
       case 'namespace':
         if (fd) this.namespaces.set(kindOfFlag.get(record.value)!, fd);

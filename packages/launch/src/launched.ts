@@ -270,6 +270,12 @@ export class Launched {
     return this.signal('SIGKILL');
   }
 
+  /** The same because of what the caller could not do for its start: that is why it failed, unless a step of it did. */
+  giveUp(failure: SyscallError): void {
+    if (!this.#gone) this.#report.failure ??= failure;
+    this.kill();
+  }
+
   #awaitMonitor(): ReapedChild {
     for (;;) {
       const monitor = this.#findMonitor();

@@ -1,12 +1,13 @@
 import { closeSync, openSync, readlinkSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { addressOf, ERRNO, type ErrnoName, SYS, SyscallError, syscall } from '@ns/libc';
+import { ERRNO, type ErrnoName, SyscallError } from '@ns/libc';
 import { kernelState, leftSince, needs, notRoot, processesInNamespace } from '@ns/testing';
 import { launch, type Step } from '../src/index.ts';
 import { rest } from '../src/zygote.ts';
 import { NodeScript } from './node-script.ts';
 import { appendsLower, assembleContainer, containerPlan, program } from './plans.ts';
 import { outcome, run } from './run.ts';
+import { setSoftNofile } from './soft-nofile.ts';
 
 /* A step that fails ends the start, names itself, and leaves nothing. */
 
@@ -182,14 +183,33 @@ rootTest('a launch for which descriptors run out leaves none', async () => {
   expect(await leftSince(before)).toEqual([]);
 });
 
-/** Sets the soft limit of open files where one is given; the one before. */
-function setSoftNofile(soft: number | undefined): number {
-  const limit = new BigUint64Array(2);
-  syscall(SYS.prlimit64, 0, 7, 0, addressOf(limit));
-  const old = Number(limit[0]);
-  if (soft !== undefined) {
-    limit[0] = BigInt(soft);
-    syscall(SYS.prlimit64, 0, 7, addressOf(limit), 0);
+rootTest('a descriptor that there is no number for is why the launch failed', async () => {
+  const waits: Step[] = [
+    { op: 'newSession' },
+    { op: 'park' },
+    { op: 'terminal', rows: 24, columns: 80, uid: 0 },
+    { op: 'park' },
+  ];
+  const whole = containerPlan(['true']);
+  const before = kernelState();
+  const launched = launch({
+    steps: assembleContainer({
+      ...whole,
+      payload: [...waits, ...whole.payload.filter(({ op }) => op !== 'newSession')],
+    }),
+  });
+  await launched.ready;
+  const soft = setSoftNofile(3);
+  try {
+    launched.go();
+    const refused = await launched.terminal.catch((error) => error);
+    expect(refused).toMatchObject({ code: 'EMFILE', syscall: 'recvmsg' });
+    launched.giveUp(refused);
+    setSoftNofile(soft);
+    expect((await outcome(launched)).exit).toMatchObject({ failure: refused, signal: 'SIGKILL' });
+    await expect(launched.executed).rejects.toBe(refused);
+  } finally {
+    setSoftNofile(soft);
   }
-  return old;
-}
+  expect(await leftSince(before)).toEqual([]);
+});
