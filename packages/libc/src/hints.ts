@@ -152,9 +152,15 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
   ['openat2', 'ENOSYS', undefined, 'openat2 needs Linux 5.6'],
 ];
 
+/** Whatever the call. */
+const hintsByErrno: Readonly<Record<string, string>> = {
+  ENAMETOOLONG: 'A path has at most 4095 bytes, and each name in it at most 255',
+};
+
 /** The next action for a failed call, if the table knows one. */
 export function hintFor(syscall: string, errno: string, op?: string): string | undefined {
-  return hints.find(
+  const known = hints.find(
     ([call, code, step]) => call === syscall && code === errno && (step === undefined || step === op),
-  )?.[3];
+  );
+  return known?.[3] ?? hintsByErrno[errno];
 }

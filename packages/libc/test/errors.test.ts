@@ -50,6 +50,7 @@ describe('SyscallError', () => {
     ['setns', 'EINVAL', 22, /several threads/],
     ['prlimit64', 'EPERM', 1, /CAP_SYS_RESOURCE/],
     ['clone3', 'ENOSYS', 38, /seccomp filter refuses it/],
+    ['openat', 'ENAMETOOLONG', 36, /4095/],
   ])('a hint for %s %s', (call, code, errno, hint) => {
     expect(new SyscallError(call, errno)).toMatchObject({ code, hint: expect.stringMatching(hint) });
   });
