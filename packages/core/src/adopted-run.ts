@@ -151,7 +151,7 @@ export class AdoptedRun implements RunHandle {
       ...this.#state.ending,
       stdout: stdout.bytes.toString('utf8'),
       stderr: stderr.bytes.toString('utf8'),
-      truncated: stdout.truncated || stderr.truncated,
+      truncated: stdout.truncated || stderr.truncated || exit.outputLost,
     };
   }
 

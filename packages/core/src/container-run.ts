@@ -190,7 +190,7 @@ export class ContainerRun implements RunHandle {
       reason: this.cause ?? (exit.timedOut ? 'timeout' : oom ? 'oom' : exit.signal ? 'signal' : 'exit'),
       stdout: output.text(1),
       stderr: output.text(2),
-      truncated: output.truncated,
+      truncated: output.truncated || exit.outputLost,
       durationMs: performance.now() - startedAt,
       usage: {
         ...usage,

@@ -1,9 +1,10 @@
 import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
+import { hasBegun } from '@ns/launch';
 import { hasCode, inOwnTurns, isAlive, NsError, type ProcessIdentity, withDirectoryLockSync } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
-import { endedWaiting } from './detachment.ts';
+import { readJournal } from './detachment.ts';
 import { hasOutput } from './log-location.ts';
 import type { Result } from './result.ts';
 import { containerDirectory, stateRoot } from './state-root.ts';
@@ -180,11 +181,11 @@ export function isAbandoned({ id, detachable, owner, monitor, init }: ContainerS
   return isGone && (!detachable || neverBegan(id));
 }
 
-/** Was its maker killed before it was started? Nobody else can do that. */
+/** Was its maker killed before it was started? Nobody else can do that. What an earlier run has written stays. */
 function neverBegan(id: string): boolean {
   const directory = containerDirectory(id);
   const state = readStoredState(join(directory, FILE), id);
-  return state?.status === 'created' && endedWaiting(directory) && !hasOutput(id, state.spec);
+  return state?.status === 'created' && !hasBegun(readJournal(directory)) && !hasOutput(id, state.spec);
 }
 
 /** Directories of containers in which there is no state, of this version or a newer one, or that were being removed. */

@@ -1,13 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cgroup } from '@ns/cgroups';
-import { readExit } from '@ns/launch';
-import { NsError, O, type OwnedFd, open, SpecError } from '@ns/libc';
+import { NsError, O, type OwnedFd, open, SpecError, SYS, syscall } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { containerDirectory } from './state-root.ts';
 import type { ContainerSpec } from './types.ts';
 
 const JOURNAL = 'journal';
+/** More than all records of one run. */
+const JOURNAL_BYTES = 4096;
+const FALLOC_FL_KEEP_SIZE = 1; // <linux/falloc.h>
 
 /** May it outlive the process that made it? */
 export function isDetachable({ lifetime }: Pick<ContainerSpec, 'lifetime'>): boolean {
@@ -40,10 +42,13 @@ export function notDetachable(id: string, status: string): NsError {
   );
 }
 
-/** The file in which monitor and init write how the program ended. */
+/** The file in which monitor and init write that the program began, and how it ended. */
 export function openJournal(id: string): OwnedFd {
   const path = join(containerDirectory(id), JOURNAL);
-  return open(path, O.WRONLY | O.APPEND | O.CREAT | O.TRUNC | O.NOFOLLOW, { mode: 0o600 });
+  const journal = open(path, O.WRONLY | O.APPEND | O.CREAT | O.TRUNC | O.NOFOLLOW, { mode: 0o600 });
+  // The disk may be full by then. Not every file system can.
+  syscall(SYS.fallocate, journal.fd, FALLOC_FL_KEEP_SIZE, 0, JOURNAL_BYTES);
+  return journal;
 }
 
 /** Undefined for a container that has none: its maker alone hears how it ends. */
@@ -53,15 +58,6 @@ export function readJournal(directory: string): Buffer | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** How the stage ends that waits for its start when nobody is left to say the word. */
-const ENDED_WAITING = 125;
-
-/** As far as its monitor says, which may have been killed: has it ended before its program began? */
-export function endedWaiting(directory: string): boolean {
-  const { exitCode, signal } = readExit(readJournal(directory));
-  return exitCode === ENDED_WAITING || signal === 'SIGKILL';
 }
 
 /** What belongs to a container is owned by its monitor from now on, so that nobody clears it up when we are gone. */

@@ -28,7 +28,7 @@ export interface Result<Output extends string | Buffer = string> {
   readonly stdout: Output;
   /** The same of stderr. */
   readonly stderr: Output;
-  /** Output was dropped because of `maxOutput`. */
+  /** Output was dropped: because of `maxOutput`, or because the files of one that may outlive its maker had no room. */
   readonly truncated: boolean;
   /** Wall-clock time from the call to the end. */
   readonly durationMs: number;

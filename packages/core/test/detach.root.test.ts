@@ -63,6 +63,21 @@ test('one whose maker is killed before he could write down that he has started i
   expect((await Container.get(id)).status).toBe('stopped');
 });
 
+for (const [script, ending] of [
+  ['exit 125', { exitCode: 125, signal: null }],
+  ['kill -KILL $$', { exitCode: null, signal: 'SIGKILL' }],
+] as const)
+  test(`one that has ended by then, too, is known with its end: ${script}`, async () => {
+    const id = await makeDetached(`sleep 0.3; ${script}`);
+    const file = join(root, 'containers', id, 'state.json');
+    const { init } = JSON.parse(readFileSync(file, 'utf8'));
+    if (init) expect(await eventually(() => !existsSync(`/proc/${init.pid}`), 5000)).toBe(true);
+    writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), status: 'created' }));
+    expect(await Container.list()).toMatchObject([{ id, status: 'stopped' }]);
+    expect((await prune()).containers).toEqual([]);
+    expect(await (await Container.get(id)).wait()).toMatchObject(ending);
+  });
+
 test('another process finds it, reads its output, runs a command in it, stops and removes it', async () => {
   const id = await makeDetached(
     'echo hello; echo err >&2; trap "echo bye; exit 7" TERM; while :; do sleep 0.01; done',

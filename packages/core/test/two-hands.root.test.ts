@@ -122,7 +122,14 @@ test('what a cgroup counted that somebody else has removed is missing', async ()
   const cgroup = await Cgroup.create(`ns-accounts-${process.pid}`, { memory: { max: '64MiB' } });
   await using other = await Cgroup.open(cgroup.name);
   await cgroup[Symbol.asyncDispose]();
-  const exit = { exitCode: null, signal: 'SIGKILL', timedOut: false, failure: undefined, usage: undefined } as const;
+  const exit = {
+    exitCode: null,
+    signal: 'SIGKILL',
+    timedOut: false,
+    outputLost: false,
+    failure: undefined,
+    usage: undefined,
+  } as const;
   expect(readAccounts(exit, other)).toMatchObject({ oom: false, usage: { pidsPeak: undefined } });
 });
 

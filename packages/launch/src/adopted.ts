@@ -1,8 +1,7 @@
 import { type OwnedFd, pidfdOpen, pidfdSendSignal, ResourceStack, SpecError, watchFd } from '@ns/libc';
 import type { Exit } from './exit.ts';
-import { decodeRecord, RECORD_SIZE } from './records.ts';
+import { readExit } from './journal.ts';
 import { controlSignals, SIGNALS } from './signals.ts';
-import { decodeWaitStatus } from './wait-status.ts';
 
 /** Which processes to adopt. */
 export interface AdoptOptions {
@@ -94,23 +93,4 @@ export class Adopted implements Disposable {
     this.pidfd.close();
     this.#monitor.close();
   }
-}
-
-/**
- * How a process ended, from its journal. A journal without an end is that of a monitor that was killed, and its child with
- * it.
- */
-export function readExit(journal: Buffer | undefined): Exit {
-  const records = Array.from({ length: Math.floor((journal?.length ?? 0) / RECORD_SIZE) }, (_, index) =>
-    decodeRecord(journal!.subarray(index * RECORD_SIZE, (index + 1) * RECORD_SIZE)),
-  );
-  const last = (kind: string) => records.findLast((record) => record?.kind === kind);
-  const exit = last('exit');
-  const status = last('payloadExit')?.value ?? exit?.value ?? SIGNALS.SIGKILL;
-  return {
-    ...decodeWaitStatus(status),
-    timedOut: last('timeout') !== undefined,
-    failure: undefined,
-    usage: exit?.usage,
-  };
 }

@@ -8,6 +8,8 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
   /** It was ended because its time was up. */
   readonly timedOut: boolean;
+  /** Not all that it wrote found room in the files that its monitor writes. */
+  readonly outputLost: boolean;
   /** The step that failed: the program never ran. */
   readonly failure: SyscallError | undefined;
   /** Of the process and all descendants that were waited for. */

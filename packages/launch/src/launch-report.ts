@@ -38,6 +38,7 @@ export class LaunchReport {
   readonly #early: (() => void)[] = [];
   #mounts: OwnedFd | undefined;
   #timedOut = false;
+  #outputLost = false;
   #payloadStatus: number | undefined;
 
   constructor(origin: Origin, { unmountLate = false }: { unmountLate?: boolean }) {
@@ -76,6 +77,9 @@ export class LaunchReport {
         break;
       case 'timeout':
         this.#timedOut = true;
+        break;
+      case 'outputLost':
+        this.#outputLost = true;
         break;
       case 'payloadExit':
         this.#payloadStatus = record.value;
@@ -122,6 +126,7 @@ export class LaunchReport {
     const exit: Exit = {
       ...decodeWaitStatus(status),
       timedOut: this.#timedOut,
+      outputLost: this.#outputLost,
       failure: this.failure,
       usage: (this.supervised ? (this.lastEnd ?? this.exitRecord) : own)?.usage,
     };

@@ -11,6 +11,8 @@ export const recordKinds = {
   terminal: 8,
   scratch: 9,
   namespace: 10,
+  begun: 11,
+  outputLost: 12,
 } as const;
 
 /** Name of a record. */

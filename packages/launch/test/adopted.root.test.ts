@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Adopted, launch, readExit, type Step } from '@ns/launch';
+import { Adopted, hasBegun, launch, readExit, type Step } from '@ns/launch';
 import { O, open } from '@ns/libc';
 import { eventually, needs, notRoot, processEntries } from '@ns/testing';
 
@@ -60,6 +60,31 @@ test('a timeout is in it, and a journal without an end is that of somebody kille
   await launchWithJournal('sleep 5', 20).exited;
   expect(readExit(readFileSync(journalPath()))).toMatchObject({ signal: 'SIGKILL', timedOut: true });
   expect(readExit(undefined)).toMatchObject({ exitCode: null, signal: 'SIGKILL', timedOut: false });
+});
+
+test('that a parked process has begun is in it from the word on', async () => {
+  using journal = open(journalPath(), O.WRONLY | O.APPEND | O.CREAT, { mode: 0o600 });
+  const exec: Step = { op: 'exec', candidates: ['/bin/sh'], argv: ['sh', '-c', 'exit 125'], env: [] };
+  const child: Step[] = [{ op: 'park', journal: 'journal' }, { op: 'closeFds' }, { op: 'unblockSignals' }, exec];
+  const launchParked = () =>
+    launch({
+      stdio: ['null', 'null', 'null'],
+      fds: { journal: journal.fd },
+      steps: [{ op: 'clone', supervisor: 'monitor', namespaces: [], journal: 'journal', child }],
+    });
+  const killed = launchParked();
+  await killed.ready;
+  killed.kill();
+  await killed.exited;
+  expect(hasBegun(readFileSync(journalPath()))).toBe(false);
+  const launched = launchParked();
+  await launched.ready;
+  launched.go();
+  const exit = await launched.exited;
+  expect(exit).toMatchObject({ exitCode: 125 });
+  expect(hasBegun(readFileSync(journalPath()))).toBe(true);
+  expect(readExit(readFileSync(journalPath()))).toEqual(exit);
+  expect(hasBegun(undefined)).toBe(false);
 });
 
 test('the payload has no descriptor of the journal', async () => {

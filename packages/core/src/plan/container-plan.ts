@@ -177,7 +177,7 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     ...(namespaces.idMaps && design.park
       ? [{ op: 'handOverNamespaces', namespaces: ['user', ...namespaces.created] } as const]
       : []),
-    ...(design.park ? [{ op: 'park' } as const] : []),
+    ...(design.park ? [{ op: 'park', ...(design.journal && { journal: 'journal' }) } as const] : []),
     // With id maps not before now: the files of a process that refuses ptrace belong to the host's root, also to itself;
     // and while it is parked, programs of the user connect its network namespace, which they find there. Nothing of the
     // container runs yet.

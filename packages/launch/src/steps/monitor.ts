@@ -47,6 +47,7 @@ export function superviseAsMonitor(
   if (leftovers) killSurvivors(to, leftovers);
   // Whoever hears of the end finds everything in the files.
   relay?.drain();
+  relay?.ifLost(() => report(to, { kind: 'outputLost' }, journal));
   if (ending) reportPayloadExit(to, journal);
   report(to, { kind: 'exit', value: new Slot(status), usage }, journal);
   const finished = new Label();

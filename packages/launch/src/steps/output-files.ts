@@ -39,6 +39,8 @@ export class OutputRelay {
   readonly #maxFiles: number;
   readonly #relays: readonly Relay[];
   readonly #devNull: Slot;
+  /** Set when something was. */
+  readonly #lost: Slot;
 
   /** Opens the files. What an earlier run wrote stays. */
   constructor(to: Lowering, { maxBytes, maxFiles, streams }: OutputFiles) {
@@ -46,6 +48,7 @@ export class OutputRelay {
     this.#to = to;
     this.#maxFiles = maxFiles;
     this.#devNull = asm.slot();
+    this.#lost = asm.slot();
     asm.call('openat', [AT_FDCWD, asm.string('/dev/null'), O.WRONLY | O.CLOEXEC], { store: this.#devNull });
     this.#relays = streams.map(({ fd, path }) => {
       const relay = { from: to.fd(fd), path, file: asm.slot(), times: asm.slot(), record: asm.bytes(OUTPUT_TIME_SIZE) };
@@ -89,6 +92,14 @@ export class OutputRelay {
     for (let round = 0; round < 3; round++) this.#moveAll();
   }
 
+  /** Does something if not all of the output found room. */
+  ifLost(act: () => void): void {
+    const nothing = new Label();
+    this.#to.asm.jumpIfEqual(this.#lost, 0, nothing);
+    act();
+    this.#to.asm.place(nothing);
+  }
+
   #moveAll(): void {
     for (const relay of this.#relays) this.#move(relay);
   }
@@ -128,6 +139,7 @@ export class OutputRelay {
 
     // A full disk must not stop the container: what finds no room is lost, as with Docker.
     asm.place(discard);
+    asm.set(this.#lost, 1);
     asm.call('splice', [from, 0, this.#devNull, 0, PIPE_BYTES, flags], { tolerate: 'any' });
     asm.place(done);
   }

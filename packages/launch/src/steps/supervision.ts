@@ -2,7 +2,7 @@ import { AT_FDCWD, CLONE, F, MAP, MSG, O, PR, PROT, SpecError } from '@ns/libc';
 import type { Lowering, Lowerings, Step } from '../lowering.ts';
 import { CONTINUATION, Label, Slot } from '../program.ts';
 import type { RecordKind } from '../records.ts';
-import { sendRecord } from '../send-record.ts';
+import { sendRecord, writeRecord } from '../send-record.ts';
 import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
 import { awaitCaller } from './await-caller.ts';
 import { type IdMaps, waitForIdMaps, writeIdMaps } from './id-maps.ts';
@@ -60,8 +60,11 @@ export type SupervisionStep =
       /** For a `restorer`: the descriptor from which to read what a restored init says of its program's end. */
       readonly ending?: string;
     }
-  /** Tell the caller that everything is prepared and wait for the word to go on; end when the caller is gone. */
-  | { readonly op: 'park' }
+  /**
+   * Tell the caller that everything is prepared and wait for the word to go on; end when the caller is gone. `journal` is the
+   * descriptor of a file that gets a record when the word came: the caller may be killed before he says so himself.
+   */
+  | { readonly op: 'park'; readonly journal?: string }
   /** Tell the caller that everything is prepared, and go on with the steps that it sends; end when the caller is gone. */
   | { readonly op: 'receiveSteps' }
   /**
@@ -122,9 +125,10 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     to.lowerChild(step.child);
   },
 
-  park(_, to) {
+  park({ journal }, to) {
     sendRecord(to, { kind: 'ready' });
     awaitCaller(to, to.asm.bytes(8), 1);
+    if (journal !== undefined) writeRecord(to, { kind: 'begun' }, to.fd(journal));
   },
 
   receiveSteps(_, to) {

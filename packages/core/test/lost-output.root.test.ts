@@ -1,0 +1,62 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, truncateSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { needs, notRoot } from '@ns/testing';
+import { Container } from '../src/index.ts';
+import { useOwnStateRoot } from './leaves-nothing.ts';
+
+/* Of a container that may outlive its maker a monitor writes the output. What finds no room is lost, and its result says so. */
+
+const rootTest = needs(notRoot);
+const root = useOwnStateRoot();
+const WRITTEN = 4 * 2 ** 20;
+
+let small: string;
+beforeEach(() => {
+  small = mkdtempSync(join(tmpdir(), 'core-small-'));
+  if (!notRoot) execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'small', small]);
+});
+afterEach(() => {
+  process.env.NS_STATE_ROOT = root.path;
+  if (!notRoot) execFileSync('umount', [small]);
+  rmSync(small, { recursive: true });
+});
+
+async function writeALot(directory?: string): Promise<Container> {
+  const container = await Container.create({
+    command: ['sh', '-c', `head -c ${WRITTEN} /dev/zero; exit 3`],
+    lifetime: { dieWithParent: false },
+    ...(directory !== undefined && { log: { directory } }),
+  });
+  await container.start();
+  return container;
+}
+
+rootTest('a directory of the log without room', async () => {
+  const container = await writeALot(join(small, 'log'));
+  const own = await container.wait();
+  expect(own).toMatchObject({ exitCode: 3, truncated: true });
+  expect(own.stdout.length).toBeGreaterThan(0);
+  expect(own.stdout.length).toBeLessThan(2 ** 20);
+  expect(await (await Container.get(container.id)).wait()).toMatchObject({ exitCode: 3, truncated: true });
+  await container.remove();
+});
+
+rootTest('a state directory without room: how it ended has its place', async () => {
+  const state = join(small, 'state');
+  mkdirSync(state);
+  process.env.NS_STATE_ROOT = state;
+  const container = await writeALot();
+  expect(await container.wait()).toMatchObject({ exitCode: 3, truncated: true });
+  expect(await (await Container.get(container.id)).wait()).toMatchObject({ exitCode: 3, truncated: true });
+  truncateSync(join(state, 'containers', container.id, 'stdout.log'));
+  await container.remove();
+});
+
+rootTest('all of what finds room is there', async () => {
+  const container = await writeALot(join(root.path, 'log'));
+  const { exitCode, truncated, stdout } = await container.wait();
+  expect({ exitCode, truncated, bytes: stdout.length }).toEqual({ exitCode: 3, truncated: false, bytes: WRITTEN });
+  await container.remove();
+});
