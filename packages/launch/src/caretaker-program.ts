@@ -1,4 +1,4 @@
-import { AT_FDCWD, AT_REMOVEDIR, MAP, MSG, PROT, SOL_SOCKET } from '@ns/libc';
+import { AT_FDCWD, AT_REMOVEDIR, ERRNO, MAP, MSG, PROT, SOL_SOCKET } from '@ns/libc';
 import { HEAD_SIZE, kinds, PLACE_SIZE, PLACES, RECORD_HEAD_SIZE } from './entrusted.ts';
 import { Lowering } from './lowering.ts';
 import { helperName } from './orphans.ts';
@@ -22,11 +22,11 @@ const SCM_CREDENTIALS = 2;
  * The program of a caretaker: a process that sleeps until its requester has died, reads what that has sent over descriptor 4, and
  * removes what is named there. At any other signal it reads, so that there is room for more; at {@link SIGNAL_RETIRE} it ends.
  *
- * @param isThread - its requester may end alone, and the process live on
+ * @param thread - its requester may end alone, and the process live on
  */
 export function caretakerProgram(
   requester: Omit<Requester, 'policy'>,
-  { isThread }: { readonly isThread: boolean },
+  { thread }: { readonly thread: number | undefined },
 ): Buffer {
   const to = new Lowering({ extra: 0, named: [] });
   const { asm } = to;
@@ -44,21 +44,29 @@ export function caretakerProgram(
   const flags = MAP.PRIVATE | MAP.ANONYMOUS | MAP.FIXED | MAP.NORESERVE;
   asm.call('mmap', [MEMORY_AT, MEMORY_SIZE, PROT.READ | PROT.WRITE, flags, -1, 0]);
 
-  const [read, ended, looked, died, gone] = [new Label(), new Label(), new Label(), new Label(), new Label()];
-  const orphaned = asm.slot();
-  const next = waitForWord(to, { retired: ended, read, died });
+  const [read, ended, looked, gone] = [new Label(), new Label(), new Label(), new Label()];
+  const [died, left] = [new Label(), new Label()];
+  const [heard, orphaned] = [asm.slot(), asm.slot()];
+  const next = waitForWord(to, { retired: ended, read, died, left });
   asm.place(died);
+  asm.set(heard, 1);
+  asm.place(left);
   asm.set(orphaned, 1);
   receive(to, requester, { read, refused: ended, none: looked });
   asm.place(looked);
   asm.jumpIfEqual(orphaned, 0, next);
-  if (!isThread) {
+  if (thread === undefined) {
     // Other threads of it may be in the middle of a system call that makes something.
     const request = asm.words([POLLIN * 2 ** 32]); // struct pollfd: descriptor, events
+    const hasEnded = asm.slot();
     asm.jumpIfUnequal(parent, 0, gone, SIGN);
     asm.copy(request, parent.address, 4);
-    asm.call('ppoll', [request, 1, asm.words([patienceSeconds, 0]), 0, 0], { tolerate: 'any' });
+    asm.call('ppoll', [request, 1, asm.words([patienceSeconds, 0]), 0, 0], { store: hasEnded, tolerate: 'any' });
+    asm.jumpIfEqual(hasEnded, 1, gone);
   }
+  asm.jumpIfUnequal(heard, 0, gone);
+  waitForDeath(asm, [requester.pid, thread ?? requester.pid], { attempts: thread === undefined ? 1 : 1000, gone });
+  asm.jump(ended);
   asm.place(gone);
   removeAll(to);
   asm.place(ended);
@@ -67,14 +75,14 @@ export function caretakerProgram(
 }
 
 /**
- * Sleeps until a signal arrives, or its requester's end of the socket is closed: nobody is sent a signal at the death of a
- * parent that has become another user. What the requester writes wakes nobody.
+ * Sleeps until a signal arrives, or its requester's end of the socket is closed, which has left then: nobody is sent a signal at
+ * the death of a parent that has become another user. What the requester writes wakes nobody.
  *
  * @returns where to sleep again
  */
 function waitForWord(
   { asm, statusFd }: Lowering,
-  to: { readonly retired: Label; readonly read: Label; readonly died: Label },
+  to: { readonly retired: Label; readonly read: Label; readonly died: Label; readonly left: Label },
 ): Label {
   const [signals, signal, next, silent] = [asm.slot(), asm.slot(), new Label(), new Label()];
   const all = asm.words([-1]);
@@ -90,7 +98,31 @@ function waitForWord(
   asm.jump(to.read);
   asm.place(silent);
   asm.jumpIfEqual(new Slot(polled), 0, next, POLLHUP_RETURNED);
+  asm.jump(to.left);
   return next;
+}
+
+/**
+ * Who has left may live: one that has become another user and could not say that it has no need of this process any more, or
+ * one that has executed another program.
+ */
+function waitForDeath(
+  asm: Assembler,
+  thread: readonly [number, number],
+  { attempts, gone }: { readonly attempts: number; readonly gone: Label },
+): void {
+  const [left, found, again, silent] = [asm.slot(attempts), asm.slot(), new Label(), new Label()];
+  const signals = asm.words([2 ** (SIGNAL_PARENT_DIED - 1)]);
+  const soon = asm.words([0, 10_000_000]); // struct timespec
+  asm.place(again);
+  asm.call('rt_sigtimedwait', [signals, 0, soon, 8], { tolerate: 'any', otherwise: silent });
+  asm.jump(gone);
+  asm.place(silent);
+  // Of others than its own kind it is told only that it may not.
+  asm.call('tgkill', [...thread, 0], { store: found, tolerate: 'any' });
+  asm.jumpIfEqual(found, -ERRNO.ESRCH, gone);
+  asm.add(left, left, -1);
+  asm.jumpIfUnequal(left, 0, again);
 }
 
 /** Puts all that was sent into its places. */

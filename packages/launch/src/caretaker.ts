@@ -16,7 +16,7 @@ import {
 import { caretakerProgram } from './caretaker-program.ts';
 import { releaseChildTable } from './child-table.ts';
 import { credentialSockets } from './credential-sockets.ts';
-import { type Belongings, PLACES, placeMessage, recordsOf } from './entrusted.ts';
+import { type Belongings, PLACES, placeMessage, recordsOf, withoutRequests } from './entrusted.ts';
 import { inheritedState } from './inherited-state.ts';
 import { reapInPassing } from './late-reaping.ts';
 import { reapOrphans } from './orphans.ts';
@@ -24,6 +24,7 @@ import { posixSpawn } from './posix-spawn.ts';
 import { ReapedChild } from './reaped-child.ts';
 import { SIGNAL_RETIRE, SIGNALS } from './signals.ts';
 import { openStage } from './stage-image.ts';
+import { hasChildrenElsewhere, networkNamespace } from './thread-namespaces.ts';
 
 /* A monitor removes what belongs to its container when its caller dies. But before the monitor is there something of it is
    already, and some of it still is when the monitor has gone. For those moments there is one more process, for each thread of
@@ -34,11 +35,18 @@ const MOST_UNREAD = 16;
 /** How long it waits for something else to be entrusted, at least: its start holds the thread for a millisecond or two. */
 export const patience = { idleMs: 2000 };
 
+/** What was entrusted together, and in which network namespace. */
+interface Entry {
+  readonly records: readonly Buffer[];
+  readonly network: string;
+}
+
 /** Removes what belongs to the thread that made it, when that dies. */
 class Caretaker {
   readonly #child: ReapedChild;
   readonly #socket: OwnedFd;
   readonly #state: string | undefined;
+  readonly #network = networkNamespace();
   #unread = 0;
 
   /** @param state - what it has of this thread */
@@ -49,7 +57,7 @@ class Caretaker {
     rollback.use(socket);
     owned.use(theirs);
     const requester = { pid: process.pid, uid: process.getuid!(), gid: process.getgid!() };
-    const bytes = caretakerProgram(requester, { isThread: !isMainThread });
+    const bytes = caretakerProgram(requester, { thread: isMainThread ? undefined : syscall(SYS.gettid) });
     const program = owned.use(memfd('ns-program', bytes)).fd;
     const descriptors = [program, program, program, program, theirs.fd];
     this.#child = new ReapedChild(posixSpawn(owned.use(openStage()).fd, 'ns-init', descriptors));
@@ -62,12 +70,19 @@ class Caretaker {
     return this.#state === state;
   }
 
-  /** Returns false when there is nobody who will read it. */
-  tell(message: Buffer): boolean {
+  /**
+   * @param entry - what is in this place from now on; nothing, if it is not given
+   * @returns false when there is nobody who will read it
+   */
+  tell(place: number, entry?: Entry): boolean {
+    const isHere = entry?.network === this.#network;
+    const message = placeMessage(place, isHere ? entry.records : withoutRequests(entry?.records ?? []));
     let result = this.#send(message);
     for (let attempt = 0; result === -ERRNO.EAGAIN && attempt < 10; attempt++) {
       this.#wake();
       room.bytes.writeInt32LE(this.#socket.fd, 0);
+      // ppoll(2) leaves in it what was left of the time.
+      soon.bytes.writeBigInt64LE(SOON_NS, 8);
       syscall(SYS.ppoll, room.address, 1, soon.address, 0, 0);
       result = this.#send(message);
     }
@@ -108,7 +123,7 @@ class Caretaker {
 let caretaker: Caretaker | undefined;
 let endsWithWorker = false;
 /** What it has been told, by place: another one has to be told, too. */
-const told = new Map<number, Buffer>();
+const told = new Map<number, Entry>();
 /** No place below is free. */
 let lowest = 0;
 let hasWarned = false;
@@ -120,13 +135,14 @@ const idle = new IdleTimer(
 
 /**
  * Has something removed when this thread dies, by SIGKILL or otherwise, and its process with it or not: until it is disposed
- * of. It costs some microseconds; the first after a while, the start of a small process, which waits some seconds for more.
+ * of. It costs some tens of microseconds; the first after a while, the start of a small process, which waits some seconds for more.
  *
  * Call it before what is named is made. What was already removed by then is no error, and what others go on with is theirs: two
  * may remove the same. A thread has room for 4,096 messages of 8 KiB: what does not fit is not seen to, of which a warning with
  * the code `NS_TOO_MUCH_ENTRUSTED` tells once.
  *
- * It is removed with the privileges that this thread had when it last entrusted, gave back or started something.
+ * It is removed with the privileges that this thread had when it last entrusted, gave back or started something. After
+ * `unshare(CLONE_NEWPID)`, and after execve(2), nobody sees to it.
  *
  * @throws SpecError a relative path, one with a NUL, or what is too large
  * @example
@@ -141,9 +157,9 @@ export function entrust(belongings: Belongings): Disposable {
   const places = messages.flatMap((records) => {
     const place = freePlace();
     if (place === undefined) return [];
-    const message = placeMessage(place, records);
-    told.set(place, message);
-    if (!caretaker?.tell(message)) replace();
+    const entry = { records, network: networkNamespace() };
+    told.set(place, entry);
+    if (!caretaker?.tell(place, entry)) replace();
     return [place];
   });
   return {
@@ -154,7 +170,7 @@ export function entrust(belongings: Belongings): Disposable {
         told.delete(place);
         lowest = Math.min(lowest, place);
         // One that does not hear of it would remove what lives on: another one is made, which knows what is left.
-        if (caretaker && !caretaker.tell(placeMessage(place))) replace();
+        if (caretaker && !caretaker.tell(place)) replace();
       }
     },
   };
@@ -203,13 +219,15 @@ function replace(state = inheritedState()): void {
   const former = caretaker;
   caretaker = undefined;
   try {
-    if (told.size === 0) return;
+    // As the first of another pid namespace it would be the end of that.
+    if (told.size === 0 || hasChildrenElsewhere()) return;
     reapOrphans();
     const made = new Caretaker(state);
     if (!isMainThread && !endsWithWorker) process.once('exit', endWithWorker);
     endsWithWorker = true;
-    for (const message of told.values()) made.tell(message);
-    caretaker = made;
+    // One that knows only a part would be taken for one that knows all.
+    if ([...told].every(([place, entry]) => made.tell(place, entry))) caretaker = made;
+    else made.retire();
   } catch {
   } finally {
     // Two may remove the same, if we die now.
@@ -234,6 +252,7 @@ export function endCaretaker(): void {
 /** struct pollfd: POLLOUT. */
 const room = allocate(8);
 room.bytes.writeInt16LE(4, 4);
-/** struct timespec: longer than a process takes to read what it was sent. */
+/** Longer than a process takes to read what it was sent. */
+const SOON_NS = 20_000_000n;
+/** struct timespec. */
 const soon = allocate(16);
-soon.bytes.writeBigInt64LE(20_000_000n, 8);

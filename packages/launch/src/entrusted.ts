@@ -5,7 +5,10 @@ import { SpecError } from '@ns/libc';
 
 /** What is on the machine besides processes, and would stay there when its owner dies. Paths are absolute. */
 export interface Belongings {
-  /** Netlink messages that take something out of the kernel: each sent alone, in order, whatever became of those before. */
+  /**
+   * Netlink messages that take something out of the kernel: each sent alone, in order, whatever became of those before. They are
+   * for the network namespace in which this thread is now; while it is in another, nobody sends them.
+   */
   readonly requests?: readonly {
     /** `NETLINK_ROUTE` (0), `NETLINK_NETFILTER` (12), … */
     readonly protocol: number;
@@ -57,6 +60,12 @@ export function placeMessage(place: number, records: readonly Buffer[] = []): Bu
   message.writeUInt32LE(place * PLACE_SIZE);
   message.writeUInt32LE(message.length, 8);
   return message;
+}
+
+/** Those that mean the same in another network namespace. */
+export function withoutRequests(records: readonly Buffer[]): Buffer[] {
+  const isRequest = (kind: number) => kind === kinds.requests || kind === kinds.lastRequests;
+  return records.filter((one) => !isRequest(one.readUInt32LE()));
 }
 
 /**

@@ -1,4 +1,3 @@
-import { readlinkSync } from 'node:fs';
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -12,6 +11,7 @@ import {
   SYS,
   syscall,
 } from '@ns/libc';
+import { hasChildrenElsewhere, namespaceLink } from './thread-namespaces.ts';
 
 /* What a new process gets from the thread that makes it, besides descriptors and signals. A process that was made earlier
    may stand in for the thread only while all of it is the same. Looking takes some ten microseconds: the files stay open. */
@@ -134,13 +134,6 @@ function readDirectory(): void {
 }
 
 function namespaceLinks(): string | undefined {
-  const link = (kind: string) => {
-    try {
-      return readlinkSync(`/proc/thread-self/ns/${kind}`);
-    } catch {
-      return ''; // a kind this kernel does not have
-    }
-  };
-  if (link('pid') !== link('pid_for_children')) return undefined;
-  return ['user', 'mnt', 'net', 'uts', 'ipc', 'cgroup', 'pid', 'time_for_children'].map(link).join(' ');
+  if (hasChildrenElsewhere()) return undefined;
+  return ['user', 'mnt', 'net', 'uts', 'ipc', 'cgroup', 'pid', 'time_for_children'].map(namespaceLink).join(' ');
 }

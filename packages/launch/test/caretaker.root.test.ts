@@ -95,7 +95,7 @@ async function expectAllGone(
 const isThere = ({ pid, name }: ProcessEntry) =>
   processEntries().some((one) => one.pid === pid && one.name === name && one.state !== 'Z');
 
-for (const way of ['SIGKILL', 'exit', 'uncaught', 'worker'] as const)
+for (const way of ['SIGKILL', 'exit', 'uncaught', 'worker', 'worker of another user'] as const)
   rootTest(`${way}: files, directories and a cgroup with what runs in it`, () =>
     withOwner(way, async (owner, { directory, cgroup }) => {
       const kept = join(directory, 'given-back');
@@ -182,6 +182,27 @@ rootTest('when the thread becomes another user and dies, what it has entrusted b
   }),
 );
 
+rootTest('when the thread goes on as another program, nothing is removed that others may have by now', () =>
+  withOwner('commands', async (owner, { directory, cgroup }) => {
+    const [first] = caretakers(owner.pid!);
+    await tell(owner, 'exec');
+    expect(await eventually(() => !isThere(first!), 20_000)).toBe(true);
+    expect(readFileSync(`/proc/${owner.pid}/comm`, 'utf8')).toBe('sleep\n');
+    expect([existsSync(cgroup), readdirSync(directory).sort()]).toEqual([true, ['file', 'state']]);
+  }),
+);
+
+rootTest('it is not the first process of another pid namespace', () =>
+  withOwner('commands', async (owner) => {
+    await tell(owner, 'endZygote');
+    await tell(owner, 'unshare');
+    await tell(owner, 'more');
+    expect(caretakers(owner.pid!)).toEqual([]);
+    await tell(owner, 'endZygote');
+    await tell(owner, 'spawn');
+  }),
+);
+
 rootTest('stopped, it holds nobody up for long, and what it cannot be told goes to another', () =>
   withOwner('commands', async (owner, there) => {
     const [first] = caretakers(owner.pid!);
@@ -229,6 +250,12 @@ rootTest('a symbolic link goes with its text only', () =>
   }),
 );
 
+function links(namespace: number): string[] {
+  const at = `--net=/proc/${process.pid}/fd/${namespace}`;
+  const all = JSON.parse(execFileSync('nsenter', [at, 'ip', '-j', 'link'], { encoding: 'utf8' }));
+  return all.map(({ ifname }: { ifname: string }) => ifname);
+}
+
 rootTest('requests are made of the kernel in their order, whatever becomes of those before', async () => {
   using requests = new NodeScript('entrusts-network');
   const owner = requests.start([]);
@@ -236,18 +263,37 @@ rootTest('requests are made of the kernel in their order, whatever becomes of th
   try {
     await hear(owner, 'made');
     namespace = openSync(`/proc/${owner.pid}/ns/net`, 'r');
-    const at = `--net=/proc/${process.pid}/fd/${namespace}`;
-    const links = () =>
-      JSON.parse(execFileSync('nsenter', [at, 'ip', '-j', 'link'], { encoding: 'utf8' })).map(
-        ({ ifname }: { ifname: string }) => ifname,
-      );
-    expect(links()).toEqual(['lo', 'gone', 'kept', 'free']);
+    const there = namespace;
+    expect(links(there)).toEqual(['lo', 'gone', 'kept', 'free']);
     owner.kill('SIGKILL');
-    await eventually(() => links().length < 4);
-    expect(links()).toEqual(['lo', 'kept', 'free']);
+    await eventually(() => links(there).length < 4);
+    expect(links(there)).toEqual(['lo', 'kept', 'free']);
   } finally {
     owner.kill('SIGKILL');
     if (namespace !== undefined) closeSync(namespace);
+  }
+});
+
+rootTest('requests are not made of another network namespace than they were entrusted in', async () => {
+  using requests = new NodeScript('entrusts-network');
+  const directory = mkdtempSync(join(tmpdir(), 'entrusted-'));
+  const file = join(directory, 'file');
+  writeFileSync(file, '');
+  const owner = requests.start([file]);
+  let namespace: number | undefined;
+  try {
+    await hear(owner, 'made');
+    namespace = openSync(`/proc/${owner.pid}/ns/net`, 'r');
+    expect(links(namespace)).toEqual(['lo', 'here', 'free']);
+    const [caretaker] = caretakers(owner.pid!);
+    owner.kill('SIGKILL');
+    expect(await eventually(() => !isThere(caretaker!), 10_000)).toBe(true);
+    expect(links(namespace)).toEqual(['lo', 'free']);
+    expect(existsSync(file)).toBe(false);
+  } finally {
+    owner.kill('SIGKILL');
+    if (namespace !== undefined) closeSync(namespace);
+    rmSync(directory, { recursive: true });
   }
 });
 

@@ -1,4 +1,6 @@
-// In a network namespace of its own: entrusts requests that only in their order take a link away, says so, and waits.
+// In a network namespace of its own: entrusts requests that only in their order take a link away, says so, and waits. With the
+// name of a file, which goes with them, it first enters another network namespace, where links have the same names:
+// node entrusts-network.js [FILE]
 import { execFileSync } from 'node:child_process';
 import { CLONE, check, SYS, syscall } from '@ns/libc';
 import { entrust } from '../../src/index.ts';
@@ -28,12 +30,19 @@ const [{ ifindex }] = JSON.parse(ip('-j', 'link', 'show', 'gone'));
 // More than one message has room for, and nothing that the kernel would do.
 const nonsense = Array.from({ length: 10 }, () => Buffer.alloc(3000, 0xff));
 const messages = [linkMessage(RTM_NEWLINK, ifindex, 'renamed'), ...nonsense, linkMessage(RTM_DELLINK, 0, 'renamed')];
-const entrustAll = (all: readonly Buffer[]) =>
-  entrust({ requests: all.map((message) => ({ protocol: NETLINK_ROUTE, message })) });
+const entrustAll = (all: readonly Buffer[], files: readonly string[] = []) =>
+  entrust({ requests: all.map((message) => ({ protocol: NETLINK_ROUTE, message })), files });
 // So that free places are not one behind the other.
 const places = Array.from({ length: 20 }, () => entrust({ files: ['/nowhere'] }));
 for (const i of [1, 4, 5, 9, 16]) places[i]![Symbol.dispose]();
 entrustAll([linkMessage(RTM_DELLINK, 0, 'free')])[Symbol.dispose]();
 entrustAll(messages);
+const file = process.argv[2];
+if (file !== undefined) {
+  entrustAll([linkMessage(RTM_DELLINK, 0, 'free')], [file]);
+  check('unshare', syscall(SYS.unshare, CLONE.NEWNET));
+  for (const name of ['here', 'free']) ip('link', 'add', name, 'type', 'bridge');
+  entrustAll([linkMessage(RTM_DELLINK, 0, 'here')]);
+}
 process.stdout.write('made\n');
 setInterval(() => {}, 1000);

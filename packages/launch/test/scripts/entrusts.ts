@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
-import { CLONE, check, SYS, syscall } from '@ns/libc';
+import { addressOf, CLONE, check, cString, SYS, syscall } from '@ns/libc';
 import { endZygote, entrust, launch } from '../../src/index.ts';
 import { monitoredPlan } from '../plans.ts';
 
@@ -81,6 +81,16 @@ const commands: Readonly<Record<string, () => unknown>> = {
     process.setgid!(65534);
     process.setuid!(65534);
   },
+  /** New processes would be of another pid namespace, until the first has ended. */
+  unshare: () => void check('unshare', syscall(SYS.unshare, CLONE.NEWPID)),
+  spawn: () => void execFileSync('true'),
+  /** Goes on as another program, with the same pid. */
+  exec() {
+    const words = ['/bin/sleep', '600'].map((word) => cString(word));
+    const vector = BigInt64Array.from([...words.map(({ address }) => BigInt(address)), 0n]);
+    say('exec');
+    check('execve', syscall(SYS.execve, words[0]!.address, addressOf(vector), 0));
+  },
   end() {
     if (way !== 'uncaught') process.exit();
     // Nobody need read of it.
@@ -96,11 +106,12 @@ if (!isMainThread) {
   make();
   parentPort!.postMessage('made');
   setInterval(() => {}, 1000);
-} else if (way === 'worker') {
+} else if (way === 'worker' || way === 'worker of another user') {
   const worker = new Worker(process.argv[1]!, { argv: process.argv.slice(2) });
   worker.once('message', async () => {
     say('made');
     process.stdin.once('data', async () => {
+      if (way !== 'worker') commands.nobody!();
       await worker.terminate();
       say('terminated');
     });
