@@ -1,5 +1,5 @@
 import { SIGNALS } from '@ns/launch';
-import { ownTurn } from '@ns/libc';
+import { hasCode, ownTurn } from '@ns/libc';
 import type { ContainerLife } from './container-life.ts';
 import { cgroupOf, processIds, signalProcess } from './container-processes.ts';
 
@@ -81,11 +81,16 @@ export async function resumeContainer(life: ContainerLife): Promise<void> {
   life.events.emit({ type: 'resume' });
 }
 
+/** Who removes makes room. */
+function unlessFull(error: unknown): void {
+  if (!hasCode(error, 'ENOSPC', 'EDQUOT')) throw error;
+}
+
 /** Settles when there is no such container. */
 export async function removeContainer(life: ContainerLife, { force }: { readonly force: boolean }): Promise<void> {
   if (life.status === 'removed') return life.forget();
   if (life.isAlive && life.status !== 'created' && !force)
     throw life.refuse('ERR_NS_CONTAINER_RUNNING', 'remove it', 'Stop it first, or remove({ force: true })');
-  await life.holdBack();
+  await life.holdBack().catch(unlessFull);
   await life.remove();
 }

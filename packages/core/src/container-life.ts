@@ -264,8 +264,11 @@ export class ContainerLife {
 
   /** The user decides: nobody starts it again by himself, neither this process nor the one that made it. */
   async holdBack(): Promise<void> {
-    this.#change({ stopRequested: true });
-    await this.supervision.holdBack();
+    try {
+      this.#change({ stopRequested: true });
+    } finally {
+      await this.supervision.holdBack();
+    }
   }
 
   #change(changes: Parameters<ContainerRecord['change']>[0]): void {
