@@ -333,8 +333,9 @@ export class ContainerLife {
     const wanted = 'run a command in it';
     const run = this.running(wanted);
     const { pid, pidfd, namespaces } = run.launched;
-    const { spec } = this;
+    const { id, spec } = this;
     return {
+      id,
       design: run.design,
       spec,
       pid: pid!,

@@ -72,6 +72,8 @@ export class ContainerProcess<Output extends string | Buffer = string>
   ) {
     this.#streams = streams;
     this.#running = this.#start(options, start);
+    // The result tells of it.
+    Promise.resolve(this.#running).catch(() => {});
     this.#abortSignal = options.signal;
     this.#result = this.#supervise(this.#running, options);
   }
@@ -182,13 +184,13 @@ export class ContainerProcess<Output extends string | Buffer = string>
     const onAbort = () => end('abort');
     options.signal?.addEventListener('abort', onAbort, { once: true });
     const timer = options.timeoutMs === undefined ? undefined : setTimeout(end, options.timeoutMs, 'timeout');
-    const output = new CapturedOutput(
-      parseSize(bytes, 'maxOutput.bytes'),
-      onExceed,
-      () => onExceed === 'kill' && end('output-limit'),
-    );
-    feedInput(this.#streams, options.stdin);
     try {
+      const output = new CapturedOutput(
+        parseSize(bytes, 'maxOutput.bytes'),
+        onExceed,
+        () => onExceed === 'kill' && end('output-limit'),
+      );
+      feedInput(this.#streams, options.stdin);
       const running = await starting;
       if (!running) return unlessFailed(neverStarted<Output>(options), options);
       const collected =

@@ -55,7 +55,6 @@ import {
   type Patience,
   patiently,
   patientlyInTurn,
-  patientlyLooking,
   patientlyMade,
   splitPatience,
 } from './patience.ts';
@@ -173,7 +172,7 @@ export class Container implements AsyncDisposable {
   /** Containers of this state root, whoever made them. */
   static async list(filter: ContainerFilter = {}, patience: Patience = {}): Promise<ContainerInfo[]> {
     checkCall('list', filter);
-    return patientlyLooking('listing containers', checkCall('patience', patience), () => listContainers(filter));
+    return patientlyInTurn('listing containers', checkCall('patience', patience), () => listContainers(filter));
   }
 
   /** What a container with this specification would be, without making it. Needs no privileges. */
@@ -238,7 +237,7 @@ export class Container implements AsyncDisposable {
    * @throws WaitError `ERR_NS_WAIT_TIMEOUT`, `ERR_NS_WAIT_FAILED`: it is not ready; it may be running all the same
    */
   async start(patience: Patience = {}): Promise<void> {
-    return patientlyInTurn('the start', checkCall('patience', patience), () => startContainer(this.#life));
+    return this.#inTurn('the start', checkCall('patience', patience), () => startContainer(this.#life));
   }
 
   /**
@@ -310,7 +309,7 @@ export class Container implements AsyncDisposable {
   async kill(signal: NodeJS.Signals = 'SIGKILL', options: { all?: boolean } & Patience = {}): Promise<void> {
     checkCall('signal', { signal });
     const { all = false, ...patience } = checkCall('kill', options);
-    return patientlyInTurn('killing', patience, () => killContainer(this.#life, signal, { all }));
+    return this.#inTurn('killing', patience, () => killContainer(this.#life, signal, { all }));
   }
 
   /**
@@ -321,7 +320,7 @@ export class Container implements AsyncDisposable {
    */
   async stop(options: StopOptions = {}, patience: Patience = {}): Promise<void> {
     checkCall('stop', options);
-    return patientlyInTurn('stopping', checkCall('patience', patience), () => stopContainer(this.#life, options));
+    return this.#inTurn('stopping', checkCall('patience', patience), () => stopContainer(this.#life, options));
   }
 
   /**
@@ -332,7 +331,7 @@ export class Container implements AsyncDisposable {
    */
   async restart(options: StopOptions = {}, patience: Patience = {}): Promise<void> {
     checkCall('restart', options);
-    return patientlyInTurn('restarting', checkCall('patience', patience), () => restartContainer(this.#life, options));
+    return this.#inTurn('restarting', checkCall('patience', patience), () => restartContainer(this.#life, options));
   }
 
   /**
@@ -343,7 +342,7 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
    */
   async pause(patience: Patience = {}): Promise<void> {
-    return patientlyInTurn('pausing', checkCall('patience', patience), () => pauseContainer(this.#life));
+    return this.#inTurn('pausing', checkCall('patience', patience), () => pauseContainer(this.#life));
   }
 
   /**
@@ -352,7 +351,7 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
    */
   async resume(patience: Patience = {}): Promise<void> {
-    return patientlyInTurn('resuming', checkCall('patience', patience), () => resumeContainer(this.#life));
+    return this.#inTurn('resuming', checkCall('patience', patience), () => resumeContainer(this.#life));
   }
 
   /**
@@ -369,9 +368,7 @@ export class Container implements AsyncDisposable {
   async update(changes: ContainerUpdate, options: { dryRun?: boolean } & Patience = {}): Promise<PlannedChange[]> {
     checkCall('update', changes);
     const { dryRun = false, ...patience } = checkCall('updateOptions', options);
-    return patientlyInTurn('the update', patience, () =>
-      updateContainer(this.#life, this.#mounts, changes, { dryRun }),
-    );
+    return this.#inTurn('the update', patience, () => updateContainer(this.#life, this.#mounts, changes, { dryRun }));
   }
 
   /**
@@ -382,7 +379,7 @@ export class Container implements AsyncDisposable {
   async rename(name: string): Promise<void> {
     checkCall('rename', { name });
     validateSpec({ ...this.#life.spec, name });
-    await ownTurn('change');
+    await ownTurn(this.id);
     if (name === this.name) return;
     this.#life.rename(name);
   }
@@ -405,7 +402,7 @@ export class Container implements AsyncDisposable {
   }
 
   async #stats(options: Patience): Promise<Stats> {
-    return patientlyLooking('reading stats', checkCall('stats', options), () =>
+    return this.#inTurn('reading stats', checkCall('stats', options), () =>
       this.#life.during('read its stats', statsOf),
     );
   }
@@ -416,7 +413,7 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
    */
   async processes(patience: Patience = {}): Promise<ProcessInfo[]> {
-    return patientlyLooking('listing processes', checkCall('patience', patience), () => this.#processes());
+    return this.#inTurn('listing processes', checkCall('patience', patience), () => this.#processes());
   }
 
   async #processes(): Promise<ProcessInfo[]> {
@@ -455,7 +452,7 @@ export class Container implements AsyncDisposable {
    */
   async diff(patience: Patience = {}): Promise<Change[]> {
     return interruptibly('looking for changes', checkCall('patience', patience), async (signal) => {
-      await ownTurn('looking for changes');
+      await ownTurn(this.id);
       return this.#life.withOverlays((overlays) => diffContainer(overlays, signal));
     });
   }
@@ -485,7 +482,7 @@ export class Container implements AsyncDisposable {
     checkCall('apply', { target });
     checkCall('patience', patience);
     return interruptibly('applying changes', patience, async (signal) => {
-      await ownTurn('change');
+      await ownTurn(this.id);
       return this.#life.withOverlays((overlays) =>
         applyContainer(overlays, target.replace(/\/+$/, ''), { ...rest, signal }),
       );
@@ -500,7 +497,7 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_NO_LAYER`: what it writes is in no layer of its own
    */
   async discard(patience: Patience = {}): Promise<void> {
-    return patientlyInTurn('discarding', checkCall('patience', patience), () =>
+    return this.#inTurn('discarding', checkCall('patience', patience), () =>
       this.#life.exclusive(async () => {
         if (this.#life.isAlive)
           throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'discard its changes', 'Stop it first');
@@ -518,7 +515,7 @@ export class Container implements AsyncDisposable {
    */
   async commit(store: string, patience: Patience = {}): Promise<StoredLayer> {
     checkCall('commit', { store });
-    return patientlyInTurn('the commit', checkCall('patience', patience), () =>
+    return this.#inTurn('the commit', checkCall('patience', patience), () =>
       this.#life.withOverlays((overlays) => commitContainer(overlays, store)),
     );
   }
@@ -540,7 +537,7 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_NOT_CHECKPOINTABLE`, `ERR_NS_CHECKPOINT_EXISTS`, `ERR_NS_CHECKPOINT_UNSAFE`
    */
   async checkpoint(options: CheckpointOptions): Promise<void> {
-    return patientlyInTurn('the checkpoint', checkCall('checkpoint', options), async () => {
+    return this.#inTurn('the checkpoint', checkCall('checkpoint', options), async () => {
       this.#life.running('checkpoint it');
       const { checkpointContainer } = await loadCheckpoints();
       await checkpointContainer(this.#life, options);
@@ -594,7 +591,7 @@ export class Container implements AsyncDisposable {
     const { patience, rest } = splitPatience(options);
     checkCall('patience', patience);
     return interruptibly('copying', patience, async (signal) => {
-      await ownTurn('copying');
+      await ownTurn(this.id);
       return this.#life.atRest(async () =>
         copy(this.#life.root(wanted), this.#life.run!.design.namespaces, { ...rest, signal, from, to }),
       );
@@ -612,7 +609,7 @@ export class Container implements AsyncDisposable {
   async mount(mount: MountSpec, patience: Patience = {}): Promise<void> {
     const checked = validateMount(mount);
     const add = async () => {
-      await ownTurn('change');
+      await ownTurn(this.id);
       return this.#life.during('mount something in it', (run) => this.#mounts.add(run, checked));
     };
     return patientlyMade('mounting', checkCall('patience', patience), add, () => this.unmount(checked.target));
@@ -626,7 +623,7 @@ export class Container implements AsyncDisposable {
    */
   async unmount(target: string, patience: Patience = {}): Promise<void> {
     checkCall('unmount', { target });
-    return patientlyInTurn('unmounting', checkCall('patience', patience), () =>
+    return this.#inTurn('unmounting', checkCall('patience', patience), () =>
       this.#life.during('unmount something in it', (run) => this.#mounts.remove(run, target)),
     );
   }
@@ -707,7 +704,7 @@ export class Container implements AsyncDisposable {
    */
   async remove(options: { force?: boolean } & Patience = {}): Promise<void> {
     const { force = false, ...patience } = checkCall('remove', options);
-    return patientlyInTurn('removing', patience, () => removeContainer(this.#life, { force }));
+    return this.#inTurn('removing', patience, () => removeContainer(this.#life, { force }));
   }
 
   /**
@@ -728,6 +725,11 @@ export class Container implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#life.isFound) this.#life.run!.letGo();
     else if (!this.#detached) await this.remove({ force: true });
+  }
+
+  /** What is called on one container keeps its order. */
+  #inTurn<Value>(what: string, patience: Patience, act: () => Value | Promise<Value>): Promise<Value> {
+    return patientlyInTurn(what, patience, act, this.id);
   }
 
   /** All of them, or none. */

@@ -34,6 +34,7 @@ export type ExecOptions = Pick<
 
 /** A container that a command can be run in. */
 export interface ExecTarget {
+  readonly id: string;
   readonly design: ContainerDesign;
   readonly spec: ContainerSpec;
   readonly pid: number;
@@ -52,8 +53,8 @@ export function exec(
   target: () => ExecTarget,
 ): ContainerProcess<string | Buffer> {
   return new ContainerProcess({ ...options, command: argv }, async (streams) => {
-    const { cgroups, spec, refusal } = target();
-    await ownTurn('exec');
+    const { id, cgroups, spec, refusal } = target();
+    await ownTurn(id);
     let cgroup: Cgroup | undefined;
     try {
       cgroup = await cgroups?.take(spec);

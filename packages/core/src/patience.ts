@@ -37,25 +37,19 @@ export async function patiently<Value>(what: string, patience: Patience, act: ()
 }
 
 /**
- * The same for what many may change at once: each begins in a turn of the event loop of its own. Changes are
- * one kind, whatever they are: so they keep their order.
+ * The same for what many may call at once: each begins in a turn of the event loop of its own.
+ *
+ * @param kind - of the turn. What is called on one thing is one kind, and keeps its order
  */
-export function patientlyInTurn<Value>(what: string, patience: Patience, act: () => Promise<Value>): Promise<Value> {
-  return patiently(what, patience, async () => {
-    await ownTurn('change');
-    return act();
-  });
-}
-
-/** The same for who only looks: what takes long to look at is a kind of its own. */
-export function patientlyLooking<Value>(
+export function patientlyInTurn<Value>(
   what: string,
   patience: Patience,
-  look: () => Value | Promise<Value>,
+  act: () => Value | Promise<Value>,
+  kind = what,
 ): Promise<Value> {
   return patiently(what, patience, async () => {
-    await ownTurn(what);
-    return look();
+    await ownTurn(kind);
+    return act();
   });
 }
 

@@ -143,49 +143,36 @@ export class PooledSandbox implements AsyncDisposable {
     args: readonly string[] | PooledRunOptions = [],
     options: PooledRunOptions = {},
   ): ContainerProcess<string | Buffer> {
+    if (this.#used)
+      return refusedProcess(
+        new NsError('ERR_NS_SANDBOX_USED', 'this sandbox has run its command', {
+          hint: 'Acquire another one from the pool',
+        }),
+      );
+    this.#used = true;
     try {
       return this.#run(readCall(command, args, options));
     } catch (error) {
       // It serves nobody any more.
-      if (!this.#used) this.#launched.kill();
+      this.#launched.kill();
+      this.#streams.destroy();
       return refusedProcess(error);
     }
   }
 
   #run({ argv, options }: Call<PooledRunOptions>): ContainerProcess<string | Buffer> {
-    const again = this.#used;
-    this.#used = true;
-    const processOptions = () => ({ ...options, command: argv, timeoutMs: options.timeout });
-    if (again) {
-      return new ContainerProcess(processOptions(), () => {
-        throw new NsError('ERR_NS_SANDBOX_USED', 'this sandbox has run its command', {
-          hint: 'Acquire another one from the pool',
-        });
-      });
-    }
+    const isCalledOff = options.signal?.aborted === true;
+    if (isCalledOff) this.#launched.kill();
     // Before all else, which is done while it begins.
-    const start = options.signal?.aborted ? neverCalled : this.#begin(argv, options);
-    return new ContainerProcess(processOptions(), start, this.#streams);
-  }
-
-  /** Starts the command. How that went is told by what is given back. */
-  #begin(argv: readonly string[], options: PooledRunOptions): () => Running {
-    try {
-      const running = this.#start(argv, options);
-      return () => running;
-    } catch (error) {
-      return () => {
-        throw error;
-      };
-    }
+    const running = isCalledOff ? undefined : this.#start(argv, options);
+    const processOptions = { ...options, command: argv, timeoutMs: options.timeout };
+    return new ContainerProcess(processOptions, () => running!, this.#streams);
   }
 
   #start(argv: readonly string[], options: PooledRunOptions): Running {
     try {
       this.#launched.continueWith(this.#stepsOf(argv, options), [this.#hostname]);
     } catch (error) {
-      // It serves nobody any more.
-      this.#launched.kill();
       throw isGone(error)
         ? new NsError('ERR_NS_SANDBOX_GONE', 'the sandbox was ended before it had a command', {
             hint: GONE,
@@ -263,11 +250,6 @@ function isText(value: unknown): boolean {
 
 function isSame(texts: readonly string[], others: readonly string[]): boolean {
   return texts.length === others.length && texts.every((text, i) => text === others[i]);
-}
-
-/** Of a command that shall not be run. */
-function neverCalled(): never {
-  throw new Error('the start of a command that was called off');
 }
 
 /** Equal texts mean equal steps, in an equal environment. */

@@ -1,7 +1,7 @@
 import { ownTurn } from '@ns/libc';
 import type { VolumeStatus } from '@ns/overlayfs';
 import { newId } from './design.ts';
-import { type Patience, patientlyInTurn, patientlyLooking, patientlyMade } from './patience.ts';
+import { type Patience, patientlyInTurn, patientlyMade } from './patience.ts';
 import { checkCall } from './validate-calls.ts';
 import { validateVolume } from './validate-mounts.ts';
 import { livingUsers, volumeStore } from './volume-store.ts';
@@ -70,7 +70,7 @@ export class Volume {
   /** @throws NsError `ERR_NS_NO_SUCH_VOLUME` */
   static async get(name: string, patience: Patience = {}): Promise<Volume> {
     const find = async () => new Volume(await volumeStore().get(name));
-    return patientlyLooking('finding a volume', checkCall('patience', patience), find);
+    return patientlyInTurn('finding a volume', checkCall('patience', patience), find);
   }
 
   /**
@@ -83,7 +83,7 @@ export class Volume {
     patience: Patience = {},
   ): Promise<VolumeInfo[]> {
     const wanted = Object.entries(checkCall('volumes', filter).labels ?? {});
-    return patientlyLooking('listing volumes', checkCall('patience', patience), async () => {
+    return patientlyInTurn('listing volumes', checkCall('patience', patience), async () => {
       const volumes = (await volumeStore().list()).filter(({ labels }) =>
         wanted.every(([key, value]) => labels[key] === value),
       );
@@ -105,7 +105,7 @@ export class Volume {
   async inspect(patience: Patience = {}): Promise<VolumeInfo> {
     const { name, path, labels, createdAt } = this;
     const users = async () => livingUsers(volumeStore(), name, (await volumeStore().get(name)).usedBy);
-    const usedBy = await patientlyLooking('inspecting a volume', checkCall('patience', patience), users);
+    const usedBy = await patientlyInTurn('inspecting a volume', checkCall('patience', patience), users);
     return { name, path, labels, createdAt, usedBy };
   }
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { needs, notRoot } from '@ns/testing';
 import { Container, Network, Pool, prune, run, Volume } from '../src/index.ts';
-import { useOwnStateRoot } from './leaves-nothing.ts';
+import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
 
 /* Calls with options nobody knows and values of wrong kinds, as they come from JavaScript and from JSON. */
 
@@ -199,3 +199,21 @@ rootTest('pausing, resuming, committing and discarding do not begin for somebody
   await expect(prune({ signal })).rejects.toThrow('changed my mind');
   await expect(container.pause({ timeOut: 1 } as never)).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC' });
 });
+
+rootTest('what is called on one container keeps its order, while others have much to do', () =>
+  leavesNothing(async () => {
+    await using container = await Container.create({ command: ['sleep', 'infinity'] });
+    await container.start();
+    const busy = Array.from({ length: 8 }, () => run('true'));
+    const execs = Array.from({ length: 6 }, () => container.exec('true'));
+    const paused = container.pause();
+    await paused;
+    expect(container.status).toBe('paused');
+    await container.resume();
+    expect((await Promise.all(execs)).map(({ exitCode }) => exitCode)).toEqual([0, 0, 0, 0, 0, 0]);
+    const names = ['one', 'two', 'three'].map((name) => `${name}-${process.pid}`);
+    await Promise.all(names.map((name) => container.rename(name)));
+    expect(container.name).toBe(names.at(-1));
+    await Promise.all(busy);
+  }),
+);

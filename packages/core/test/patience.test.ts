@@ -39,9 +39,16 @@ test('what was given up before is not begun', async () => {
 test('of many calls at once each begins in a turn of the event loop of its own, in the order of the calls', async () => {
   const begun: string[] = [];
   for (const call of ['start', 'stop', 'remove'])
-    void patientlyInTurn(call, {}, async () => {
-      begun.push(call);
-    });
+    void patientlyInTurn(
+      call,
+      {},
+      async () => {
+        begun.push(call);
+        // As long as several would share a turn.
+        for (const end = performance.now() + 2; performance.now() < end; );
+      },
+      'one thing',
+    );
   expect(begun).toEqual([]);
   for (const soFar of [['start'], ['start', 'stop'], ['start', 'stop', 'remove']]) {
     await nextTurn();

@@ -106,6 +106,29 @@ describe('a pool', () => {
     }),
   );
 
+  rootTest(
+    'refuses wrong options as all calls do, and is rid of a sandbox whose command was refused or called off',
+    () =>
+      leavesNothing(async () => {
+        await using pool = await Pool.create({ size: 2 });
+        const rejections: unknown[] = [];
+        const note = (reason: unknown) => rejections.push(reason);
+        process.on('unhandledRejection', note);
+        for (const options of [{ stdin: 7 }, { maxOutput: { bytes: 'x' } }, { timeout: 'soon' }] as object[])
+          await expect(pool.run('echo', [], options)).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC' });
+        const refused = await pool.acquire();
+        const bad = refused.run('true', 5 as never);
+        await expect(refused.run('true')).rejects.toMatchObject({ code: 'ERR_NS_SANDBOX_USED' });
+        await expect(bad).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC' });
+        const calledOff = await pool.acquire();
+        expect(await calledOff.run('true', { signal: AbortSignal.abort() })).toMatchObject({ reason: 'abort' });
+        await eventually(async () => (await isFull(pool)) && pool.state.claimed === 0);
+        await pool.drain();
+        process.off('unhandledRejection', note);
+        expect(rejections).toEqual([]);
+      }),
+  );
+
   rootTest('reads, streams and limits output as run does', () =>
     leavesNothing(async () => {
       await using pool = await Pool.create({ size: 2 });

@@ -90,3 +90,12 @@ test('what is done with each of many is done in several turns', async () => {
   expect(doubled).toEqual([2, 4, 6, 8]);
   expect(turns).toBeGreaterThanOrEqual(3);
 });
+
+test('whoever has a clock of his own for a while holds nobody up', async () => {
+  const { setImmediate: real } = globalThis;
+  globalThis.setImmediate = (() => {}) as unknown as typeof setImmediate;
+  const asked = ownTurn('change');
+  globalThis.setImmediate = real;
+  await asked;
+  await ownTurn('change');
+});

@@ -2,7 +2,7 @@ import { isAlive, NsError, ownTurn, SpecError } from '@ns/libc';
 import type { EgressOptions, Endpoint } from '@ns/netns';
 import { findState } from '../container-state.ts';
 import { ContainerStateError } from '../errors.ts';
-import { type Patience, patientlyInTurn, patientlyLooking, patientlyMade } from '../patience.ts';
+import { type Patience, patientlyInTurn, patientlyMade } from '../patience.ts';
 import { isExiting, isOurs } from '../process-identity.ts';
 import { checkCall } from '../validate-calls.ts';
 import { liveNetworks } from './live-networks.ts';
@@ -118,13 +118,13 @@ export class Network implements AsyncDisposable {
    */
   static async list(patience: Patience = {}): Promise<NetworkInfo[]> {
     const inspectAll = () => Promise.all(storedNames().map(inspectByName));
-    const found = await patientlyLooking('listing networks', checkCall('patience', patience), inspectAll);
+    const found = await patientlyInTurn('listing networks', checkCall('patience', patience), inspectAll);
     return found.filter((network) => network !== undefined);
   }
 
   /** What it is, and who is on it. */
   async inspect(patience: Patience = {}): Promise<NetworkInfo> {
-    return patientlyLooking('inspecting a network', checkCall('patience', patience), () => inspectNetwork(this.#hold));
+    return this.#inTurn('inspecting a network', checkCall('patience', patience), () => inspectNetwork(this.#hold));
   }
 
   /**
@@ -149,7 +149,7 @@ export class Network implements AsyncDisposable {
     container: string | { readonly id: string },
     options: Omit<NetworkAttachment, 'network'>,
   ): Promise<Endpoint> {
-    await ownTurn('change');
+    await ownTurn(this.#turn);
     const { id, init, spec, owner, status } = findState(typeof container === 'string' ? container : container.id);
     if (!isOurs(owner) || status === 'stopped' || !init)
       throw new NsError(
@@ -172,7 +172,7 @@ export class Network implements AsyncDisposable {
   /** Disconnects a container, of whatever process; its link, addresses, ports and names go. Idempotent. */
   async disconnect(container: string | { readonly id: string }, patience: Patience = {}): Promise<void> {
     checkCall('member', { container });
-    return patientlyInTurn('disconnecting', checkCall('patience', patience), async () => {
+    return this.#inTurn('disconnecting', checkCall('patience', patience), async () => {
       const id = typeof container === 'string' ? findState(container).id : container.id;
       const live = liveNetworks.get(id);
       if (live) await live.disconnect(this.name);
@@ -188,7 +188,7 @@ export class Network implements AsyncDisposable {
       throw new NsError('ERR_NS_NO_EGRESS_POLICY', `network '${this.name}' was made without an egress policy`, {
         hint: 'Make it with one, { default: "allow" } at least',
       });
-    return patientlyInTurn('changing a network', checkCall('patience', patience), () => network.changeEgress(egress));
+    return this.#inTurn('changing a network', checkCall('patience', patience), () => network.changeEgress(egress));
   }
 
   /**
@@ -199,9 +199,7 @@ export class Network implements AsyncDisposable {
    */
   async remove(options: { force?: boolean } & Patience = {}): Promise<void> {
     const { force = false, ...patience } = checkCall('remove', options);
-    return patientlyInTurn('removing a network', patience, () =>
-      this.#remove(force ? 'with containers' : 'when empty'),
-    );
+    return this.#inTurn('removing a network', patience, () => this.#remove(force ? 'with containers' : 'when empty'));
   }
 
   async #remove(how: 'with containers' | 'when empty'): Promise<void> {
@@ -221,7 +219,7 @@ export class Network implements AsyncDisposable {
 
   /** Stops what it does in this process, unless containers of ours are on it; the network stays. Idempotent. */
   async close(patience: Patience = {}): Promise<void> {
-    return patientlyInTurn('closing a network', checkCall('patience', patience), () => this.#hold.release());
+    return this.#inTurn('closing a network', checkCall('patience', patience), () => this.#hold.release());
   }
 
   /** `remove({ force: true })` of a network that was made here, `close()` of one that was found. */
@@ -233,6 +231,15 @@ export class Network implements AsyncDisposable {
   /** Its name, which is all that a stored specification needs. */
   toJSON(): string {
     return this.name;
+  }
+
+  /** What is called on one network keeps its order. */
+  #inTurn<Value>(what: string, patience: Patience, act: () => Value | Promise<Value>): Promise<Value> {
+    return patientlyInTurn(what, patience, act, this.#turn);
+  }
+
+  get #turn(): string {
+    return `network ${this.name}`;
   }
 }
 
