@@ -13,7 +13,7 @@ import type { IdLease } from '@ns/namespaces';
 import type { CgroupView } from './cgroup-view.ts';
 import type { ContainerWarning } from './container-warning.ts';
 import { defaultPath, defaultShmSize, maskedPaths, readonlyPaths } from './defaults.ts';
-import { resolveDevice } from './devices.ts';
+import { resolveDevices } from './devices.ts';
 import { type Host, readHost } from './host.ts';
 import { hostResolvers } from './host-resolvers.ts';
 import type { OpenedWrites } from './kept-writes.ts';
@@ -115,7 +115,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     files: filesFor(hostname, spec, { network, ownNamespace: namespaces.created.includes('net') }),
     namespaces,
     mounts: resolveMounts(spec, { ids: { idMaps, user }, canCloneMounts: host.uid === 0 }, context),
-    devices: (spec.devices ?? []).map(resolveDevice),
+    devices: resolveDevices(spec.devices),
     shmBytes: parseSize(spec.shmSize ?? defaultShmSize, 'shmSize'),
     maskedPaths: spec.maskedPaths ?? (privileged ? [] : maskedPaths),
     readonlyPaths: spec.readonlyPaths ?? (privileged ? [] : readonlyPaths),

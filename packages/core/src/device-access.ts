@@ -1,6 +1,6 @@
 import { resolveCapabilities } from '@ns/capabilities';
 import { type DeviceRule, defaultDeviceRules } from '@ns/cgroups';
-import { resolveDevice } from './devices.ts';
+import { allPermissions, resolveDevices } from './devices.ts';
 import type { ContainerSpec } from './types.ts';
 
 /**
@@ -10,23 +10,16 @@ import type { ContainerSpec } from './types.ts';
  * for nodes of its own; and the mode of a node says nothing to root about reading or writing.
  */
 export function deviceRules(spec: ContainerSpec): readonly DeviceRule[] | undefined {
-  const { devices = [], privileged = false } = spec;
-  if (privileged) return undefined;
-  const restricted = devices.some((device) => permissionsOf(device).length < all.length);
+  if (spec.privileged) return undefined;
+  const devices = resolveDevices(spec.devices);
+  const restricted = devices.some(({ permissions }) => permissions.length < allPermissions.length);
   if (!restricted && !mayMountDevices(spec)) return undefined;
   return [
     ...defaultDeviceRules,
-    ...devices.map((device, index): DeviceRule => {
-      const { type, major, minor } = resolveDevice(device, index);
-      return { allow: true, type, major, minor, access: permissionsOf(device) };
-    }),
+    ...devices.map(
+      ({ type, major, minor, permissions }): DeviceRule => ({ allow: true, type, major, minor, access: permissions }),
+    ),
   ];
-}
-
-const all = 'rwm';
-
-function permissionsOf(device: NonNullable<ContainerSpec['devices']>[number]): string {
-  return typeof device === 'string' ? all : (device.permissions ?? all);
 }
 
 /** No file system of a user namespace has device nodes that work. */

@@ -1,17 +1,47 @@
 import { lstatSync } from 'node:fs';
 import { posix } from 'node:path';
+import { defaultDeviceRules } from '@ns/cgroups';
 import type { DeviceNode } from '@ns/launch';
 import { NsError, SpecError } from '@ns/libc';
-import type { DeviceSpec } from './types.ts';
+import { deviceLinks, deviceNodes } from './defaults.ts';
+import type { ContainerSpec, DeviceSpec } from './types.ts';
+
+/** A node, and letters of what may be done with it. */
+export type ResolvedDevice = DeviceNode & { readonly type: 'b' | 'c'; readonly permissions: string };
+
+/** What may be done with a device that nothing else is said of. */
+export const allPermissions = 'rwm';
+
+/** Places below /dev that are links, or that something else is mounted on later. */
+const reserved = [...Object.keys(deviceLinks), 'pts', 'shm', 'mqueue'];
+
+const isWithin = (name: string, place: string) => name === place || name.startsWith(`${place}/`);
 
 /**
- * The node a container gets for a device of the host.
+ * The nodes a container gets for devices of the host.
  *
- * @throws NsError `ERR_NS_DEVICE` when it is missing or no device
+ * @throws NsError `ERR_NS_DEVICE` when one is missing or no device
+ * @throws SpecError for a place that another has, and for permissions that could not be enforced
  */
-export function resolveDevice(device: string | DeviceSpec, index: number): DeviceNode & { readonly type: 'b' | 'c' } {
-  const { path, ...options } = typeof device === 'string' ? { path: device } : device;
-  const target = posix.normalize(options.target ?? path);
+export function resolveDevices(devices: ContainerSpec['devices'] = []): ResolvedDevice[] {
+  const nodes = devices.map(resolveDevice);
+  for (const [index, { name }] of nodes.entries()) {
+    const isFree =
+      !reserved.some((place) => isWithin(name, place)) &&
+      !deviceNodes.some((node) => name !== node.name && isWithin(name, node.name)) &&
+      !nodes.slice(0, index).some((other) => isWithin(name, other.name) || isWithin(other.name, name));
+    if (!isFree) throw new SpecError(`devices[${index}].target`, 'a path below /dev that is free', `/dev/${name}`);
+  }
+  return nodes;
+}
+
+function resolveDevice(device: string | DeviceSpec, index: number): ResolvedDevice {
+  const {
+    path,
+    permissions = allPermissions,
+    ...options
+  }: DeviceSpec = typeof device === 'string' ? { path: device } : device;
+  const target = posix.resolve(options.target ?? path);
   const field = `devices[${index}]`;
   if (!target.startsWith('/dev/')) throw new SpecError(`${field}.target`, 'a path below /dev', target);
   const stat = lstatSync(path, { throwIfNoEntry: false });
@@ -20,7 +50,7 @@ export function resolveDevice(device: string | DeviceSpec, index: number): Devic
       hint: 'Give the path of a character or block device of the host; its driver may have to be loaded first',
     });
   }
-  return {
+  const node: ResolvedDevice = {
     name: target.slice('/dev/'.length),
     source: path,
     type: stat.isBlockDevice() ? 'b' : 'c',
@@ -30,5 +60,23 @@ export function resolveDevice(device: string | DeviceSpec, index: number): Devic
     mode: stat.mode & 0o777,
     uid: stat.uid,
     gid: stat.gid,
+    permissions,
   };
+  // Masked paths and standard streams are what stands there.
+  if (node.name === 'null' && !isSame(node, deviceNodes.find(({ name }) => name === 'null')!))
+    throw new SpecError(`${field}.target`, '/dev/null for the null device alone', path);
+  // Rules are about numbers, not about names: what everybody may do with it, this container may.
+  if (permissions.length < allPermissions.length && defaultDeviceRules.some((rule) => isSame(node, rule)))
+    throw new SpecError(
+      `${field}.permissions`,
+      `'${allPermissions}' for a device that every container has`,
+      permissions,
+    );
+  return node;
+}
+
+type Numbers = Pick<DeviceNode, 'major' | 'minor'> & { readonly type: string };
+
+function isSame({ type, major, minor }: Numbers, other: Partial<Record<keyof Numbers, unknown>>): boolean {
+  return type === other.type && major === other.major && (minor === other.minor || other.minor === '*');
 }

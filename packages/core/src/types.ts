@@ -80,11 +80,15 @@ export type Rlimit =
 export interface DeviceSpec {
   /** On the host: `/dev/fuse`. */
   readonly path: string;
-  /** In the container, if another. */
+  /**
+   * In the container, if another. Below /dev, where nothing else is (`SpecError`); one of those that every container has may be
+   * replaced, except /dev/null.
+   */
   readonly target?: string;
   /**
    * What may be done with it: letters out of `r` (read), `w` (write) and `m` (make a node). Default `'rwm'`. Less is enforced by the
    * container's cgroup: the v1 devices controller, on v2 an eBPF program (since 4.15), for which an ordinary user lacks the privilege.
+   * A device that every container has can have no less (`SpecError`).
    */
   readonly permissions?: string;
 }

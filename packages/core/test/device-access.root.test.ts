@@ -65,3 +65,29 @@ deviceTest(
       );
   },
 );
+
+const zeroAt = (target: string) => [{ path: '/dev/zero', target }];
+
+const refused: readonly [why: string, field: string, devices: NonNullable<RunOptions['devices']>][] = [
+  ['less of what everybody has', 'devices[0].permissions', [{ path: '/dev/null', permissions: 'r' }]],
+  ['the same by another name', 'devices[0].permissions', [{ path: '/dev/zero', target: '/dev/q', permissions: 'r' }]],
+  ['another null device', 'devices[0].target', zeroAt('/dev/null')],
+  ['/dev itself', 'devices[0].target', zeroAt('/dev/')],
+  ['a link', 'devices[0].target', zeroAt('/dev/ptmx')],
+  ['below a link', 'devices[0].target', zeroAt('/dev/fd/7')],
+  ['where something is mounted', 'devices[0].target', zeroAt('/dev/shm')],
+  ['below what is mounted later', 'devices[0].target', zeroAt('/dev/pts/./7')],
+  ['below a device that everybody has', 'devices[0].target', zeroAt('/dev/null/x')],
+  ['below another', 'devices[1].target', [...zeroAt('/dev/q'), ...zeroAt('/dev/q/b')]],
+  ['above another', 'devices[1].target', [...zeroAt('/dev/q/b'), ...zeroAt('/dev/q')]],
+  ['twice', 'devices[1].target', [device, { path: '/dev/zero', target: device }]],
+];
+for (const [why, field, devices] of refused)
+  deviceTest(`a device is refused: ${why}`, async () => {
+    await expect(run('true', [], { devices })).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC', field });
+  });
+
+deviceTest('the null device may be named as everything else', async () => {
+  const devices = ['/dev/null', { path: '/dev/null', target: '/dev/shm-null', permissions: 'rwm' }];
+  expect(await answers("stat -c '%t:%T' /dev/null /dev/shm-null", { devices })).toBe('1:3\n1:3');
+});
