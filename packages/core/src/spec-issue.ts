@@ -41,13 +41,13 @@ function fieldAt(path: FieldPath): string {
 export function toSpecError(issue: SpecIssue, schema: SchemaNode): SpecError {
   const path = (issue.path ?? []).map(({ key }) => (typeof key === 'number' ? key : String(key)));
   const field = fieldAt(path) || 'spec';
-  if (issue.expected === 'never') return unknownKey(path, schema);
+  const object = issue.path?.at(-1)?.input;
+  if (issue.expected === 'never') return unknownKey(path, schema, object);
   // A misspelt key is why another one is missing, or why no alternative fits.
-  const misspelt =
-    issue.type === 'union'
-      ? findUnknownKey(issue.input, path, schema)
-      : issue.type === 'strict_object' && findUnknownKey(issue.path?.at(-1)?.input, path.slice(0, -1), schema);
-  if (misspelt) return unknownKey(misspelt, schema);
+  const isUnion = issue.type === 'union';
+  const [among, place] = isUnion ? [issue.input, path] : [object, path.slice(0, -1)];
+  const misspelt = (isUnion || issue.type === 'strict_object') && findUnknownKey(among, place, schema);
+  if (misspelt) return unknownKey(misspelt, schema, among);
   if (issue.type === 'union') {
     const inner = nearestAlternative(issue.issues ?? []);
     if (inner) return toSpecError({ ...inner, path: [...(issue.path ?? []), ...inner.path!] }, schema);
@@ -62,23 +62,22 @@ export function toSpecError(issue: SpecIssue, schema: SchemaNode): SpecError {
 
 /** Path of the first key of an object that nothing allows there. */
 function findUnknownKey(object: unknown, path: FieldPath, schema: SchemaNode): (string | number)[] | undefined {
-  const known = keysAt(path, schema);
+  const known = keysAt(path, schema, object);
   if (!isPlainObject(object) || known.length === 0) return undefined;
   const unknown = Object.keys(object).find((key) => !known.includes(key));
   return unknown === undefined ? undefined : [...path, unknown];
 }
 
-function unknownKey(path: FieldPath, schema: SchemaNode): SpecError {
-  const meant = suggestion(path, schema);
-  const known = keysAt(path.slice(0, -1), schema);
+function unknownKey(path: FieldPath, schema: SchemaNode, object: unknown): SpecError {
+  const known = keysAt(path.slice(0, -1), schema, object);
+  const meant = suggestion(path, schema, known);
   const hint = meant ? `Did you mean '${meant}'?` : `Known here: ${[...new Set(known)].toSorted().join(', ')}`;
   return new SpecError(fieldAt(path), 'a known option', path.at(-1), hint);
 }
 
 /** A key of the same object, or one further down: `memory` is meant for `limits.memory`. */
-function suggestion(path: FieldPath, schema: SchemaNode): string | undefined {
+function suggestion(path: FieldPath, schema: SchemaNode, beside: readonly string[]): string | undefined {
   const key = String(path.at(-1));
-  const beside = keysAt(path.slice(0, -1), schema);
   const below = beside.flatMap((parent) =>
     keysAt([...path.slice(0, -1), parent], schema).map((child) => ({ child, path: `${parent}.${child}` })),
   );
@@ -106,9 +105,11 @@ function nearestAlternative(alternatives: readonly SpecIssue[]): SpecIssue | und
     .toSorted((a, b) => rank(b) - rank(a))[0];
 }
 
-/** Keys of the object at a path, of all its alternatives. */
-function keysAt(path: FieldPath, schema: SchemaNode): string[] {
-  return nodesAt(path, schema).flatMap(({ entries }) => Object.keys(entries ?? {}));
+/** Keys that may stand at a path: of the alternatives that this object is meant to be, or of all where it is none. */
+function keysAt(path: FieldPath, schema: SchemaNode, object?: unknown): string[] {
+  const nodes = nodesAt(path, schema);
+  const meant = nodes.filter(({ entries }) => isMeant(entries, object));
+  return (object && meant.length > 0 ? meant : nodes).flatMap(({ entries }) => Object.keys(entries ?? {}));
 }
 
 /** What may stand at a path in this object, in words. */

@@ -39,6 +39,18 @@ describe('an unknown key is an error that names the nearest one', () => {
     expect(error.hint).toContain(nearest && `'${nearest}'`);
   });
 
+  test.each<[mount: object, key: string, known: string]>([
+    [{ type: 'tmpfs', target: '/x', source: '/y' }, 'source', 'mode, options, readonly, size, target, type'],
+    [
+      { source: '/y', target: '/x', content: '' },
+      'content',
+      'options, owner, propagation, readonly, recursive, source, target, type',
+    ],
+  ])('a key of another kind of mount: %j', (mount, key, known) => {
+    const error = errorOf(() => validateSpec({ command, mounts: [mount] }));
+    expect(error).toMatchObject({ field: `mounts[0].${key}`, hint: `Known here: ${known}` });
+  });
+
   test('also of exec, of a pooled command, of a pool', () => {
     expect(errorOf(() => validateExec(command, { hostname: 'x' })).field).toBe('hostname');
     expect(errorOf(() => validateExec(command, { timeOut: 1 })).hint).toContain("'timeout'");
