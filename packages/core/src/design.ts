@@ -21,6 +21,7 @@ import type { MountSpec } from './mount-spec.ts';
 import { type MountContext, resolveMount } from './mounts.ts';
 import { resolveNamespaces } from './namespaces.ts';
 import type { ContainerNetwork } from './network/container-network.ts';
+import { filesOnNetworkOfOthers } from './network/files-of-others.ts';
 import { hostEntries, hostGatewayWord, networkFiles } from './network/network-files.ts';
 import { wantsNetwork } from './network/network-spec.ts';
 import type { UserContainerNetwork } from './network/user-container-network.ts';
@@ -112,7 +113,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     umask: spec.umask ?? 0o022,
     init: spec.init ?? true,
     root,
-    files: filesFor(hostname, spec, { network, ownNamespace: namespaces.created.includes('net') }),
+    files: filesFor(hostname, spec, { network, ownNamespace: namespaces.created.includes('net'), layers: root.layers }),
     namespaces,
     mounts: resolveMounts(spec, { ids: { idMaps, user }, canCloneMounts: host.uid === 0 }, context),
     devices: resolveDevices(spec.devices),
@@ -229,19 +230,27 @@ function resolveMounts(
 function filesFor(
   hostname: string,
   spec: ContainerSpec,
-  { network, ownNamespace }: Pick<DesignContext, 'network'> & { ownNamespace: boolean },
+  {
+    network,
+    ownNamespace,
+    layers,
+  }: Pick<DesignContext, 'network'> & { readonly ownNamespace: boolean; readonly layers: readonly string[] },
 ): PlacedFile[] {
   const { extraHosts, dns } = spec;
-  // Of the network of others it has their files, unless it is to know more.
-  if (!network && !ownNamespace && !extraHosts && !dns) return [];
   // Without a network there is none yet where the plan is only explained.
-  const onNone = network ? network.hostGateway === undefined : !wantsNetwork(spec);
-  if (onNone && hostEntries(extraHosts ?? {}).some(([, address]) => address === hostGatewayWord))
+  const noGateway = network ? network.hostGateway === undefined : !wantsNetwork(spec);
+  if (noGateway && hostEntries(extraHosts ?? {}).some(([, address]) => address === hostGatewayWord))
     throw new SpecError(
       'extraHosts',
-      "addresses: 'host-gateway' is this machine's on a bridge, and the container is on none",
+      "addresses: 'host-gateway' is this machine's on a bridge or vxlan, and no network of the container has one",
       extraHosts,
     );
+  const ownHostname = { path: '/etc/hostname', content: `${hostname}\n` };
+  if (!network && !ownNamespace) {
+    // On the network of others it has the files of its root, unless it is to know more.
+    const files = filesOnNetworkOfOthers(spec, layers);
+    return files.length > 0 ? [ownHostname, ...files] : [];
+  }
   const known = {
     names: [hostname],
     addresses: [],
@@ -251,7 +260,7 @@ function filesFor(
   };
   const files = network?.files ?? networkFiles(known);
   const resolvers = files.some(({ path }) => path === '/etc/resolv.conf') ? [] : hostResolvers();
-  return [{ path: '/etc/hostname', content: `${hostname}\n` }, ...files, ...resolvers];
+  return [ownHostname, ...files, ...resolvers];
 }
 
 /** The parameters of a network namespace that was made for the container are set already. */

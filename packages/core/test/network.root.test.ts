@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Container, type ContainerEvent, Network, prune, run } from '@ns/core';
 import { link, shaping } from '@ns/netns';
@@ -240,10 +241,45 @@ test('none, host, those of others: as before', async () => {
   expect(await links({ network: { container: c } })).toBe('eth0 lo');
   expect(await links({ network: { path: `/proc/${c.pid}/ns/net` } })).toBe('eth0 lo');
   expect(await links({ network: 'host' })).toContain('nsb');
-  const known = { network: 'host', extraHosts: { elsewhere: '192.0.2.1' }, dns: ['192.0.2.53'] } as const;
-  const { stdout } = await run('cat', ['/etc/hosts', '/etc/resolv.conf'], known);
-  expect(stdout).toContain('192.0.2.1\telsewhere\n');
-  expect(stdout).toMatch(/^nameserver 192.0.2.53$/m);
+});
+
+test('on the network of others it has their names besides its own', async () => {
+  const extraHosts = { elsewhere: '192.0.2.1' };
+  const dns = ['192.0.2.53'];
+  const filesWith = async (spec: object) => {
+    const read = async (path: string) => (await run('cat', [path], spec)).stdout;
+    return { hosts: await read('/etc/hosts'), resolvers: await read('/etc/resolv.conf') };
+  };
+  const [hosts, resolvers] = ['/etc/hosts', '/etc/resolv.conf'].map((path) => readFileSync(path, 'utf8'));
+  const others = (text: string) => text.split('\n').filter((line) => line && !line.startsWith('nameserver'));
+  expect(await filesWith({ network: 'host' })).toEqual({ hosts, resolvers });
+  expect(await filesWith({ network: 'host', extraHosts })).toEqual({
+    hosts: `${hosts!.replace(/\n$/, '')}\n192.0.2.1\telsewhere\n`,
+    resolvers,
+  });
+  const withDns = await filesWith({ network: 'host', dns });
+  expect(withDns.hosts).toBe(hosts);
+  expect(withDns.resolvers.match(/^nameserver.*$/gm)).toEqual(['nameserver 192.0.2.53']);
+  expect(others(withDns.resolvers)).toEqual(others(resolvers!));
+
+  await using network = await Network.create({ name: 'shared', dns: [] });
+  await using c = await idle({ network, name: 'shared-with', extraHosts: { before: '192.0.2.2' } });
+  const { stdout: theirs } = await c.exec('cat', ['/etc/hosts']);
+  expect(theirs).toContain('192.0.2.2\tbefore\n');
+  const shared = await filesWith({ network: { container: c }, extraHosts });
+  expect(shared.hosts).toBe(`${theirs}192.0.2.1\telsewhere\n`);
+  // Of a path nobody knows whose it is.
+  const byPath = await filesWith({ network: { path: `/proc/${c.pid}/ns/net` }, extraHosts });
+  expect(byPath.hosts).toBe(`${hosts!.replace(/\n$/, '')}\n192.0.2.1\telsewhere\n`);
+});
+
+test('who asks for the address of the host where it has none is told so', async () => {
+  const extraHosts = ['machine:host-gateway'];
+  for (const spec of [{}, { network: 'host' }])
+    await expect(run('true', [], { ...spec, extraHosts })).rejects.toMatchObject({
+      field: 'extraHosts',
+      message: expect.stringContaining('no network of the container has one'),
+    });
 });
 
 test('prune spares the living', async () => {

@@ -46,10 +46,14 @@ export interface NetworkSpec {
   readonly ports?: readonly string[];
   /**
    * Lines for /etc/hosts: name to address, or as Docker's `--add-host`: `['db:10.0.0.5', 'db=fd00::5']`. The address `host-gateway`
-   * is that of this machine on the container's first bridge or vxlan (`SpecError` where it is on none). Default: none.
+   * is that of this machine on the container's first bridge or vxlan (`SpecError` where none has one). With
+   * `network: 'host'` or `{ container }` they follow the lines that the host's, or the other container's, file has. Default: none.
    */
   readonly extraHosts?: Readonly<Record<string, string>> | readonly string[];
-  /** Name servers instead of the network's, which alone knows the names of other containers. */
+  /**
+   * Name servers instead of the network's, which alone knows the names of other containers. With `network: 'host'` or
+   * `{ container }` instead of those that the host's, or the other container's, /etc/resolv.conf names; its other lines stay.
+   */
   readonly dns?: readonly string[];
   /**
    * What the container may connect to on all of its networks, enforced by the kernel: neighbours are named by address or
