@@ -1,6 +1,7 @@
 import { finished, type Readable, type Writable } from 'node:stream';
 import { parseSize } from '@ns/cgroups';
 import { type Exit, type Launched, StandardStreams } from '@ns/launch';
+import { SyscallError } from '@ns/libc';
 import type { ContainerWarning } from './container-warning.ts';
 import { defaultMaxOutputBytes } from './defaults.ts';
 import { alreadyIterated, ContainerStartError, noInput, ProcessFailedError } from './errors.ts';
@@ -78,13 +79,25 @@ export class ContainerProcess<Output extends string | Buffer = string>
     this.#result = this.#supervise(this.#running, options);
   }
 
-  /** Settles when the program runs; rejects when it never did. */
+  /**
+   * Settles when the program runs; rejects when it never did.
+   *
+   * @throws ContainerStartError (as a rejection) also where the result has exit code 126 or 127
+   */
   get started(): Promise<void> {
-    this.#started ??= Promise.resolve(this.#running).then(
-      (there) => there?.launched.executed ?? Promise.reject(this.#abortSignal?.reason),
-    );
+    this.#started ??= this.#begun();
     this.#started.catch(() => {});
     return this.#started;
+  }
+
+  async #begun(): Promise<void> {
+    const running = await this.#running;
+    if (!running) throw this.#abortSignal?.reason;
+    try {
+      await running.launched.executed;
+    } catch (error) {
+      throw running.refusal?.() ?? (error instanceof SyscallError ? new ContainerStartError(error) : error);
+    }
   }
 
   /** Pid of the container's first process, in the caller's pid namespace; undefined until it exists. */

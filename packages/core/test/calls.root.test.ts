@@ -96,6 +96,15 @@ rootTest('exec refuses as a promise, as run does', async () => {
     expect(error).toMatchObject({ code: 'ERR_NS_INVALID_SPEC', field: 'usr' });
 });
 
+rootTest('who waits for the begin of what cannot begin is told why', async () => {
+  await using container = await Container.create({ command });
+  await container.start();
+  for (const process of [run('/no/such'), container.exec('/no/such')]) {
+    await expect(process.started).rejects.toMatchObject({ code: 'ERR_NS_COMMAND_NOT_FOUND', exitCode: 127 });
+    expect(await process).toMatchObject({ exitCode: 127 });
+  }
+});
+
 rootTest('an aborted command with check is a failure, also before it began', async () => {
   await expect(run('true', [], { check: true, signal: AbortSignal.abort() })).rejects.toMatchObject({
     code: 'ERR_NS_PROCESS_FAILED',
