@@ -161,8 +161,8 @@ function serveSystemCalls(launched: Launched, handlers: SeccompHandlers, options
         });
       });
     },
-    // Without a program there is no listener; why not, the result tells.
-    () => {},
+    // Without a program there is no listener, and without a listener no program: why not, the result tells.
+    (error: SyscallError) => launched.giveUp(error),
   );
 }
 

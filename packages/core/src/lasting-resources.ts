@@ -1,4 +1,4 @@
-import { AsyncResourceStack } from '@ns/libc';
+import { AsyncResourceStack, type OwnedFd, type SyscallError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import type { Restoration } from './checkpoint/restoration.ts';
 import { type FirstFiles, HeldOverlays } from './container-files.ts';
@@ -54,7 +54,7 @@ export class LastingResources {
     try {
       const own = { scratch: before, ids: this.#ids, kept: this.#kept, restoration };
       const run = await ContainerRun.prepare(spec, { ...context, ...own });
-      this.#scratch = { fd: await run.launched.scratch, covered: true };
+      this.#scratch = { fd: await scratchOf(run), covered: true };
       return run;
     } finally {
       if (before !== undefined && (forked || before !== this.#scratch)) before.fd.close();
@@ -81,5 +81,17 @@ export class LastingResources {
     held.defer(async () => this.#ids?.release());
     held.use(this.#kept);
     held.use(this.#scratch?.fd);
+  }
+}
+
+/** What a run that is ready has handed over. Ends it when that could not be received. */
+async function scratchOf({ launched, result }: ContainerRun): Promise<OwnedFd> {
+  try {
+    return await launched.scratch;
+  } catch (error) {
+    launched.giveUp(error as SyscallError);
+    // It says so in words of a container's.
+    await result;
+    throw error;
   }
 }

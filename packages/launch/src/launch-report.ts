@@ -1,4 +1,5 @@
 import { ERRNO, type OwnedFd, SyscallError } from '@ns/libc';
+import type { Deferred } from './deferred.ts';
 import type { Exit } from './exit.ts';
 import { describeFailure, type LaunchedSteps } from './explain.ts';
 import { holdMountNamespace, unmountLater } from './late-unmount.ts';
@@ -90,21 +91,16 @@ export class LaunchReport {
         this.exitRecord = record;
         break;
       case 'seccompListener':
-        if (fd) this.facts.listener.resolve(fd);
+        settleWith(this.facts.listener, fd, 'a seccomp listener');
         return;
       case 'terminal':
-        if (fd) this.facts.terminal.resolve(fd);
-        // The kernel had no number for it, and dropped it.
-        else
-          this.facts.terminal.reject(
-            () => new SyscallError('recvmsg', ERRNO.EMFILE, { doing: 'taking over a terminal' }),
-          );
+        settleWith(this.facts.terminal, fd, 'a terminal');
         return;
       case 'namespace':
         if (fd) this.namespaces.set(kindOfFlag.get(record.value)!, fd);
         return;
       case 'scratch':
-        if (fd) this.facts.scratch.resolve(fd);
+        settleWith(this.facts.scratch, fd, 'a mount');
         return;
     }
     fd?.close();
@@ -150,6 +146,12 @@ export class LaunchReport {
     if (this.pid === undefined) this.#early.push(resolve);
     else resolve();
   }
+}
+
+/** @param fd - undefined when the kernel had no number for it, and dropped it */
+function settleWith(fact: Deferred<OwnedFd>, fd: OwnedFd | undefined, what: string): void {
+  if (fd) fact.resolve(fd);
+  else fact.reject(() => new SyscallError('recvmsg', ERRNO.EMFILE, { doing: `taking over ${what}` }));
 }
 
 const kindOfFlag = new Map(Object.entries(namespaceFlags).map(([kind, flag]) => [flag, kind as NamespaceKind]));
