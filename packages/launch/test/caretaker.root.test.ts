@@ -218,8 +218,8 @@ rootTest('stopped, it holds nobody up for long, and what it cannot be told goes 
 
 rootTest('of more than it has room for it removes the first, and a warning says so once', () =>
   withOwner('commands', async (owner, { directory }) => {
-    expect(await tell(owner, 'overflow')).toEqual(['overflow']);
-    expect(await tell(owner, 'more')).toEqual(['NS_TOO_MUCH_ENTRUSTED', 'more']);
+    const said = [...(await tell(owner, 'overflow')), ...(await tell(owner, 'more'))];
+    expect(said.sort()).toEqual(['NS_TOO_MUCH_ENTRUSTED', 'more', 'overflow']);
     for (const name of ['many-0', 'many-4000', 'many-4999']) writeFileSync(join(directory, name), '');
     const [caretaker] = caretakers(owner.pid!);
     owner.kill('SIGKILL');

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readProcessStat, SpecError } from '@ns/libc';
@@ -64,6 +64,8 @@ test('an owner whom nobody waits for frees it by his death all the same', async 
   const parent = spawn('/bin/sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
   const [line] = (await once(parent.stdout, 'data')) as [Buffer];
   const ownerPid = Number(line);
+  // A shell would.
+  expect(await eventually(() => readFileSync(`/proc/${parent.pid}/comm`, 'utf8') === 'sleep\n')).toBe(true);
   await allocate({ id: 'c1', ownerPid });
   process.kill(ownerPid, 'SIGKILL');
   expect(await eventually(() => readProcessStat(ownerPid)?.state === 'Z')).toBe(true);
