@@ -11,6 +11,8 @@ const packages = [
   ['nftables', 'nft applies the NAT and port rules of networks'],
   ['iputils-ping', 'ping, for connectivity between test networks'],
   ['uidmap', 'newuidmap and newgidmap map ranges of ids for ordinary users'],
+  ['passt', 'pasta, the network of an ordinary user'],
+  ['slirp4netns', 'the same of older machines'],
   ['procps', 'ps, which programs of the guide run'],
   ['busybox-static', 'a root file system of one file for tests'],
   ['stress-ng', 'load that makes limits bite'],
