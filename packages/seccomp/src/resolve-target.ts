@@ -28,7 +28,8 @@ function capabilitySet(capabilities: Iterable<string>): Set<string> {
   const set = new Set<string>();
   for (const name of capabilities) {
     // Numbers stand for capabilities newer than the names.
-    if (!/^(CAP_[A-Z0-9_]+|\d+)$/.test(name)) throw new SpecError('capabilities', 'names such as CAP_CHOWN', name);
+    if (typeof name !== 'string' || !/^(CAP_[A-Z0-9_]+|\d+)$/.test(name))
+      throw new SpecError('capabilities', 'names such as CAP_CHOWN', name);
     set.add(name);
   }
   return set;

@@ -60,6 +60,7 @@ const wrong = (value: unknown) => value as never;
 
 test.each<[string, () => unknown]>([
   ['parseProfile', () => compile(parseProfile('['.repeat(100_000) + ']'.repeat(100_000)))],
+  ['compile', () => compile(profiles.strict, { ...options, capabilities: wrong([{ toString: 0 }]) })],
   ['installFilter', () => installFilter(wrong(undefined))],
   ['installFilter', () => installFilter(Buffer.alloc(8), { flags: wrong('x') })],
   ['lowWordExcept', () => lowWordExcept(0, wrong('x'))],
