@@ -1,3 +1,4 @@
+import { entrust } from '@ns/launch';
 import { ownTurn } from '@ns/libc';
 import type { VolumeStatus } from '@ns/overlayfs';
 import { newId } from './design.ts';
@@ -62,7 +63,7 @@ export class Volume {
     const { name = newId(), labels = {} } = validateVolume(options);
     const make = async () => {
       await ownTurn('making');
-      return new Volume(await volumeStore().create({ name, labels }));
+      return new Volume(await volumeStore().create({ name, labels, entrust }));
     };
     return patientlyMade('making a volume', checkCall('patience', patience), make, (volume) => volume.remove());
   }

@@ -36,6 +36,6 @@ export type { StorageDriver, StorageDriverName, WritableRoot, WritableRootSpec }
 export { diffStream, stackStream, type TarOptions, treeStream } from './tar-stream.ts';
 export { UnsafePathError } from './unsafe-path-error.ts';
 export { flatten, VfsDriver } from './vfs-driver.ts';
-export { type Volume, type VolumeStatus, VolumeStore } from './volume-store.ts';
+export { type Volume, type VolumeRemains, type VolumeStatus, VolumeStore } from './volume-store.ts';
 export type { StackedLayer } from './walk-stack.ts';
 export type { WhiteoutForm } from './whiteouts.ts';

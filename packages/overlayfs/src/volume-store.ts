@@ -47,6 +47,13 @@ const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
 const FILLING = 'filling';
 const LOCK_POLL_MS = 10;
 
+/** Of half a volume: files, then directories, then what they are in. */
+export interface VolumeRemains {
+  readonly files: readonly string[];
+  readonly directories: readonly string[];
+  readonly parents: readonly string[];
+}
+
 /**
  * Named volumes on disk: `<dir>/<name>/data` is what is bound, `volume.json` what is known, `users/<id>` who uses it. Everything
  * appears by rename(2) and is gone by rename(2), so several processes may share a store.
@@ -67,18 +74,33 @@ export class VolumeStore {
     this.#dir = dir;
   }
 
-  /** @throws NsError ERR_NS_VOLUME_EXISTS */
-  async create(options: { name: string; labels?: Readonly<Record<string, string>> }): Promise<Volume> {
-    const { name, labels = {} } = options;
+  /**
+   * Makes an empty volume, whole or not at all.
+   *
+   * @param options.entrust - is told of what would stay of half a volume when this process is killed, before that is made
+   * @throws NsError ERR_NS_VOLUME_EXISTS
+   */
+  async create(options: {
+    name: string;
+    labels?: Readonly<Record<string, string>>;
+    entrust?: (remains: VolumeRemains) => Disposable;
+  }): Promise<Volume> {
+    const { name, labels = {}, entrust } = options;
     const path = this.#path(name);
     const temporary = join(this.#dir, `.new-${randomBytes(8).toString('hex')}`);
     const createdAt = new Date().toISOString();
+    const inside = (entry: string) => join(temporary, entry);
+    using _ = entrust?.({
+      files: [inside('volume.json')],
+      directories: [inside('users'), inside('data')],
+      parents: [temporary],
+    });
     await mkdir(temporary, { recursive: true, mode: 0o700 });
     try {
-      await mkdir(join(temporary, 'users'), { mode: 0o700 });
+      await mkdir(inside('users'), { mode: 0o700 });
       // The container's users must get at it, through the bind; nobody on the host gets past the store itself.
-      await mkdir(join(temporary, 'data'), { mode: 0o755 });
-      await writeFile(join(temporary, 'volume.json'), JSON.stringify({ labels, createdAt }));
+      await mkdir(inside('data'), { mode: 0o755 });
+      await writeFile(inside('volume.json'), JSON.stringify({ labels, createdAt }));
       await rename(temporary, path);
     } catch (cause) {
       const error = existsSync(path)
