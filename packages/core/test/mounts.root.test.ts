@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { Container, run } from '@ns/core';
 import { needs, notRoot } from '@ns/testing';
 import { kernelAtLeast, readHost } from '../src/host.ts';
+import { NodeProgram } from './node-program.ts';
 import { useOwnDirectory } from './own-directory.ts';
 
 const test = needs(notRoot);
@@ -292,4 +293,15 @@ test('what is hidden is hidden in other file systems of this machine, too', asyn
   } finally {
     execFileSync('umount', [disk]);
   }
+});
+
+test('what is mounted in places of the machine is no obstacle to a view of it with ids of its own', async () => {
+  using program = new NodeProgram('mounted-places');
+  const { stdout, stderr } = await program.run([], { through: ['unshare', '--mount'] });
+  expect(stderr).toBe('');
+  expect(JSON.parse(stdout)).toEqual({
+    // An empty /tmp, of which diff() does not tell; the others read-only, with what is mounted there.
+    mounted: { sees: ['made', 'read-only', 'Linux', 'read-only', 'below'], changes: [] },
+    gone: { sees: ['seen', 'made'], changes: ['/opt/made', '/tmp/made', '/var/made'] },
+  });
 });

@@ -17,6 +17,8 @@ export interface ProgramResult {
 
 /** Who runs a program, and with which variables besides ours. */
 export interface ProgramOptions {
+  /** A command in front of it, as `unshare --mount`. */
+  readonly through?: readonly string[];
   readonly uid?: number;
   readonly gid?: number;
   readonly env?: Readonly<Record<string, string>>;
@@ -53,8 +55,9 @@ export class NodeProgram implements Disposable {
   /** Starts it. */
   start(args: readonly string[] = [], options: ProgramOptions = {}): ChildProcessByStdio<Writable, Readable, Readable> {
     const { NODE_OPTIONS, NODE_EXTRA_CA_CERTS, ...inherited } = process.env;
-    const { env, ...credentials } = options;
-    return spawn(process.execPath, [this.#file, ...args], {
+    const { env, through = [], ...credentials } = options;
+    const [program, ...rest] = [...through, process.execPath, this.#file, ...args] as [string, ...string[]];
+    return spawn(program, rest, {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...inherited, ...env },
       cwd: '/',

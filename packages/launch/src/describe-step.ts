@@ -42,10 +42,11 @@ const descriptions: Descriptions = {
     reuse ? 'attach the scratch file system of the last start' : `make a scratch file system${mountOptions(options)}`,
   coverLayer: ({ directories, absent, files }) =>
     `cover ${list([...directories.map(({ path }) => path), ...absent], 12)} and place ${list(files.map(({ path }) => path))}`,
-  mountOverlay: ({ target, layer, lower, upper }) =>
-    layer === undefined
+  mountOverlay: ({ target, layer, lower, upper, instead }) =>
+    (layer === undefined
       ? `mount overlay of ${list(lower)} on ${target}${upper ? '' : ', without an upper layer'}`
-      : `take an overlay of ${list(lower)} as the layer ${layer}`,
+      : `take an overlay of ${list(lower)} as the layer ${layer}`) +
+    (instead ? `; where mounts below must be kept, ${describeStep(instead)}` : ''),
   emptyRoot: ({ directories }) => `begin with a root of empty directories: ${list(directories, 20)}`,
   bindRoot: ({ source, attributes: names }) => `use ${source} itself as the root${attributes(names)}`,
   mount: ({ type, target, options, attributes: names }) =>

@@ -109,6 +109,17 @@ test('what a step may not leave to chance comes in order', () => {
   order('bind', 'open_tree', 'mount_setattr', 'move_mount');
 });
 
+test('where no overlay may look, the plan says what is mounted instead', () => {
+  const step = {
+    ...everyStep.mountOverlay,
+    target: '/tmp',
+    instead: { op: 'mount', type: 'tmpfs', target: '/tmp', options: { mode: '1777' }, attributes: ['nodev'] },
+  } as const;
+  const text = explain([step], everyLayout, 'x64').toString();
+  expect(text).toContain('; where mounts below must be kept, mount tmpfs on /tmp (nodev) with mode=1777');
+  expect(text).toMatch(/FSCONFIG_CMD_CREATE, NULL, NULL, 0\) \(may fail: EINVAL\)[\s\S]*fsopen\("tmpfs"/);
+});
+
 test('ids that the kernel would read as another number are refused', () => {
   for (const wrong of [-1, 2 ** 32, 2 ** 32 - 1, Number.NaN, 1.5]) {
     expect(() => explain([{ op: 'credentials', uid: wrong, gid: 0 }], everyLayout)).toThrow(SpecError);

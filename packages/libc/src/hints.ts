@@ -54,7 +54,7 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
     'fsconfig',
     'EINVAL',
     'mountOverlay',
-    'Likely an upperdir on a file system that cannot hold one (overlay, NFS, vfat), too deep stacking (2 levels), or upperdir and workdir on different mounts',
+    'Likely an upperdir on a file system that cannot hold one (overlay, NFS, vfat), too deep stacking (2 levels), upperdir and workdir on different mounts, or, in a user namespace, mounts below a layer',
   ],
   [
     'fsconfig',

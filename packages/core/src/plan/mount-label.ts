@@ -8,15 +8,22 @@ const labelledTypes: ReadonlySet<string> = new Set(['tmpfs', 'devpts']);
  */
 export function withMountLabel(steps: readonly Step[], context: string | undefined): readonly Step[] {
   if (context === undefined) return steps;
-  return steps.map((step): Step => {
-    switch (step.op) {
-      case 'mountOverlay':
-      case 'mountDev':
-        return { ...step, options: { ...step.options, context } };
-      case 'mount':
-        return labelledTypes.has(step.type) ? { ...step, options: { ...step.options, context } } : step;
-      default:
-        return step;
-    }
-  });
+  return steps.map((step) => withLabel(step, context));
+}
+
+function withLabel<S extends Step>(step: S, context: string): S {
+  switch (step.op) {
+    case 'mountOverlay':
+      return {
+        ...step,
+        options: { ...step.options, context },
+        ...(step.instead && { instead: withLabel(step.instead, context) }),
+      };
+    case 'mountDev':
+      return { ...step, options: { ...step.options, context } };
+    case 'mount':
+      return labelledTypes.has(step.type) ? { ...step, options: { ...step.options, context } } : step;
+    default:
+      return step;
+  }
 }

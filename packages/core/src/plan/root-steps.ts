@@ -193,57 +193,50 @@ function coverLayer(root: ResolvedRoot, files: readonly PlacedFile[], host: Host
 /**
  * The host's root in a user namespace. The kernel does not let an overlay look under mounts that a user namespace must
  * keep (CVE-2021-3732), and "/" is full of them: so each top-level directory becomes an overlay of its own, and those
- * with mounts inside are bound read-only.
+ * with mounts inside are bound read-only. Which those are is seen at the start: mounts come and go.
  */
 function assembledHostRoot(root: ResolvedRoot, files: readonly PlacedFile[], host: Host): Step[] {
   const replaced = new Set([...mountPoints, ...root.hide]);
   const entries = host.topLevel().filter(({ path }) => !replaced.has(path));
   const links = Object.fromEntries(entries.flatMap(({ path, link }) => (link === undefined ? [] : [[path, link]])));
   const directories = entries.filter(({ link }) => link === undefined).map(({ path }) => path);
-  // One that is a mount itself, as /tmp often is, has nothing under it that an overlay could uncover.
-  const hasMounts = (path: string) =>
-    host.dataMounts.some((mount) => (mount.path === path && mount.readonly) || mount.path.startsWith(`${path}/`));
-  const empty = root.hide.filter((path) => isTopLevel(path) && host.stat(path)?.type === 'directory');
+  const isReadonly = (path: string) =>
+    root.writable === 'none' || host.dataMounts.some((mount) => mount.path === path && mount.readonly);
   // What a program writes to without asking must be writable: empty, where the host's cannot be shown so.
-  const temporary = directories.filter((path) => path === '/tmp' && root.writable !== 'none' && hasMounts(path));
+  const withoutOverlay = (path: string) =>
+    path === '/tmp' && root.writable !== 'none' ? emptyTmp(root) : boundReadonly(path);
+  const empty = root.hide.filter((path) => isTopLevel(path) && host.stat(path)?.type === 'directory');
   return [
     { op: 'emptyRoot', directories: [...mountPoints, ...directories, ...empty], links },
-    ...temporary.map(
-      (target): Step => ({
-        op: 'mount',
-        type: 'tmpfs',
-        target,
-        options: { mode: '1777' },
-        attributes: ['nosuid', 'nodev'],
-      }),
+    ...directories.map(
+      (path): Step =>
+        isReadonly(path)
+          ? withoutOverlay(path)
+          : {
+              op: 'mountOverlay',
+              target: path,
+              lower: [path],
+              upper: scratchUpper(path, host),
+              options: { ...overlayOptions, userxattr: true },
+              attributes: ['nosuid', 'nodev'],
+              appendLower: kernelAtLeast(host, 6, 8),
+              instead: withoutOverlay(path),
+            },
     ),
-    ...directories
-      .filter((path) => !temporary.includes(path))
-      .map(
-        (path): Step =>
-          root.writable === 'none' || hasMounts(path)
-            ? {
-                op: 'bind',
-                source: path,
-                target: path,
-                type: 'directory',
-                attributes: ['ro', 'nosuid', 'nodev'],
-                recursive: true,
-              }
-            : {
-                op: 'mountOverlay',
-                target: path,
-                lower: [path],
-                upper: scratchUpper(path, host),
-                options: { ...overlayOptions, userxattr: true },
-                attributes: ['nosuid', 'nodev'],
-                appendLower: kernelAtLeast(host, 6, 8),
-              },
-      ),
     ...files.map(
       ({ path, content }): Step => ({ op: 'file', target: path, content, mode: 0o644, uid: 0, gid: 0, writable: true }),
     ),
   ];
+}
+
+function emptyTmp(root: ResolvedRoot): Extract<Step, { op: 'mount' }> {
+  const options = { ...scratchOptions(root), mode: '1777' };
+  return { op: 'mount', type: 'tmpfs', target: '/tmp', options, attributes: ['nosuid', 'nodev'] };
+}
+
+function boundReadonly(path: string): Extract<Step, { op: 'bind' }> {
+  const attributes = ['ro', 'nosuid', 'nodev'] as const;
+  return { op: 'bind', source: path, target: path, type: 'directory', attributes, recursive: true };
 }
 
 /** Paths that are hidden by masks, because no layer of ours covers them. */

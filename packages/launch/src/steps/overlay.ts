@@ -2,6 +2,8 @@ import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, O, S } from '@ns/libc';
 import type { Lowerings } from '../lowering.ts';
 import { Label } from '../program.ts';
 import { attach, attachLayer } from './attach.ts';
+import { type BindStep, bindLowerings } from './bind.ts';
+import { type FileSystemStep, fileSystemLowerings } from './file-system.ts';
 import { bits, type MountAttribute } from './mount-attributes.ts';
 import { newMount } from './new-mount.ts';
 
@@ -59,7 +61,15 @@ export type OverlayStep =
       readonly appendLower: boolean;
       /** Errors of looking at the layers after which the mount is left out. */
       readonly optional?: readonly string[];
+      /**
+       * What is mounted instead where there are mounts below the layer that a user namespace must keep: there the kernel lets no
+       * overlay look (EINVAL, CVE-2021-3732), and other programs mount until the moment of the start.
+       */
+      readonly instead?: InsteadOfOverlay;
     };
+
+/** A step that does without an overlay. */
+export type InsteadOfOverlay = BindStep | Extract<FileSystemStep, { op: 'mount' }>;
 
 export const overlayLowerings: Lowerings<OverlayStep> = {
   coverLayer({ parents, directories, absent, files, links = {}, xattr }, { asm }) {
@@ -90,7 +100,7 @@ export const overlayLowerings: Lowerings<OverlayStep> = {
     }
   },
 
-  mountOverlay({ target, layer, lower, upper, options, attributes, appendLower, optional }, to) {
+  mountOverlay({ target, layer, lower, upper, options, attributes, appendLower, optional, instead }, to) {
     const { asm } = to;
     const all: [key: string, value: string | true][] = appendLower
       ? lower.map((path) => ['lowerdir+', path])
@@ -111,12 +121,17 @@ export const overlayLowerings: Lowerings<OverlayStep> = {
     }
     all.push(...Object.entries(options));
     const mount = target === '/' && layer === undefined ? to.handle('root') : asm.slot();
-    const skip = new Label();
-    newMount(to, 'overlay', all, bits(attributes), mount, optional && { tolerate: optional, otherwise: skip });
+    const [end, withoutOverlay] = [new Label(), new Label()];
+    const tolerate = instead ? ['EINVAL'] : optional;
+    newMount(to, 'overlay', all, bits(attributes), mount, tolerate && { tolerate, otherwise: withoutOverlay });
     // Without room for its work directory overlayfs says nothing and is read-only (fs/overlayfs/super.c): EROFS here.
     if (upper && !('scratch' in upper)) asm.call('faccessat', [mount, asm.string('.'), W_OK]);
     if (layer === undefined) attach(to, mount, target);
     else attachLayer(to, mount, layer);
-    asm.place(skip);
+    if (instead) asm.jump(end);
+    asm.place(withoutOverlay);
+    if (instead?.op === 'bind') bindLowerings.bind(instead, to);
+    if (instead?.op === 'mount') fileSystemLowerings.mount(instead, to);
+    asm.place(end);
   },
 };
