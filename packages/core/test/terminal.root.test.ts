@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventually, needs, notRoot } from '@ns/testing';
-import { Container, run } from '../src/index.ts';
+import { Container, run, Wait } from '../src/index.ts';
 import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
 
 /* Terminals from the side of who types and reads. At a real one: examples/test/shell.root.test.ts. */
@@ -30,7 +30,7 @@ rootTest('the first thing a program sees is the size that was asked for before i
 rootTest('the size stays over a restart', () =>
   leavesNothing(async () => {
     const command = ['sh', '-c', 'stty size; exec sleep infinity'];
-    await using container = await Container.create({ command, tty: true });
+    await using container = await Container.create({ command, tty: true, wait: Wait.log(/\d/) });
     await container.start();
     container.resize(size);
     await container.restart({ timeout: 0 });

@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { identifyProcess, isAlive, readProcessStat } from '../src/index.ts';
@@ -36,10 +38,13 @@ test('nobody, and one who has the pid of another', () => {
 });
 
 test('a zombie is there, and nobody', async () => {
-  // What sh has started is a child of the sleep it becomes, which never waits.
-  const parent = spawn('/bin/sh', ['-c', 'true & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
-  const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+  // What sh has started is a child of the sleep it becomes, which never waits; it ends only then.
+  const script = 'read line <&3 & echo $!; exec sleep 60';
+  const parent = spawn('/bin/sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore', 'pipe'] });
+  const [line] = (await once(parent.stdout!, 'data')) as [Buffer];
   const pid = Number(line);
+  expect(await comesTrue(() => readFileSync(`/proc/${parent.pid}/comm`, 'utf8') === 'sleep\n')).toBe(true);
+  (parent.stdio[3] as Writable).end();
   expect(await comesTrue(() => readProcessStat(pid)?.state === 'Z')).toBe(true);
   expect(readProcessStat(pid)!.parent).toBe(parent.pid);
   expect(identifyProcess(pid)).toBeUndefined();
