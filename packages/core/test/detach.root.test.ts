@@ -47,7 +47,7 @@ async function lines(entries: AsyncIterable<{ data: Buffer }>): Promise<string> 
 test('of one whose maker is killed before its start nothing stays', async () => {
   using killed = new NodeProgram('killed-maker');
   expect(await killed.run()).toMatchObject({ signal: 'SIGKILL', stderr: '' });
-  expect(await eventually(async () => (await Container.list()).length === 0, 5000)).toBe(true);
+  expect(await eventually(async () => (await Container.list()).length === 0)).toBe(true);
   expect(readdirSync(join(root, 'containers'))).toEqual([]);
 });
 
@@ -71,7 +71,7 @@ for (const [script, ending] of [
     const id = await makeDetached(`sleep 0.3; ${script}`);
     const file = join(root, 'containers', id, 'state.json');
     const { init } = JSON.parse(readFileSync(file, 'utf8'));
-    if (init) expect(await eventually(() => !existsSync(`/proc/${init.pid}`), 5000)).toBe(true);
+    if (init) expect(await eventually(() => !existsSync(`/proc/${init.pid}`))).toBe(true);
     writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), status: 'created' }));
     expect(await Container.list()).toMatchObject([{ id, status: 'stopped' }]);
     expect((await prune()).containers).toEqual([]);
@@ -88,7 +88,7 @@ test('another process finds it, reads its output, runs a command in it, stops an
   expect(c).toMatchObject({ id, name: 'web', status: 'running' });
   expect(c.pid).toBeGreaterThan(0);
   // The program has started; when it writes is its business.
-  expect(await eventually(async () => (await lines(c.logs())).split('\n').length > 2, 10_000)).toBe(true);
+  expect(await eventually(async () => (await lines(c.logs())).split('\n').length > 2)).toBe(true);
   expect((await lines(c.logs())).split('\n').sort()).toEqual(['', 'err', 'hello']);
   expect((await c.exec('hostname')).stdout).toBe(`${id.slice(0, 12)}\n`);
   expect((await c.stats()).memory?.currentBytes).toBeGreaterThan(0);
@@ -119,7 +119,7 @@ for (const [script, expected] of [
     const id = await makeDetached(`echo out; sleep 0.2; ${script}`);
     expect(await eventually(() => Boolean(readdirSync(join(root, 'containers', id)).includes('journal')))).toBe(true);
     const hasStopped = async () => (await Container.list()).some((one) => one.id === id && one.status === 'stopped');
-    expect(await eventually(hasStopped, 10_000)).toBe(true);
+    expect(await eventually(hasStopped)).toBe(true);
     // Nobody looked after it when it ended. Nobody forgets it either.
     expect((await prune()).containers).toEqual([]);
     expect(await Container.list()).toMatchObject([{ id, status: 'stopped' }]);
@@ -152,7 +152,7 @@ test('who runs commands in it and is killed leaves no cgroup in it', async () =>
     await delay(20 * Math.random());
     caller.kill('SIGKILL');
     await once(caller, 'exit');
-    await eventually(() => leaves().length === 0, 5000);
+    await eventually(() => leaves().length === 0);
     expect(leaves()).toEqual([]);
   }
   await c.remove({ force: true });
@@ -209,9 +209,7 @@ test('a monitor that is killed takes the container along', async () => {
 test('reused pids are not mistaken for a container', async () => {
   const id = await makeDetached('sleep 0.5'); // long enough to be written down as running
   const file = join(root, 'containers', id, 'state.json');
-  expect(await eventually(() => !existsSync(`/proc/${JSON.parse(readFileSync(file, 'utf8')).init.pid}`), 5000)).toBe(
-    true,
-  );
+  expect(await eventually(() => !existsSync(`/proc/${JSON.parse(readFileSync(file, 'utf8')).init.pid}`))).toBe(true);
   const state = JSON.parse(readFileSync(file, 'utf8'));
   const other = { pid: process.pid, startTime: state.init.startTime };
   writeFileSync(file, JSON.stringify({ ...state, status: 'running', init: other, monitor: other }));

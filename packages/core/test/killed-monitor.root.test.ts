@@ -17,14 +17,14 @@ const sleepers = (): number =>
 
 /** Kills the monitor of a first process, when as many programs run as there shall be. */
 async function killMonitorOf(pid: number, running = 2): Promise<void> {
-  expect(await eventually(() => sleepers() === running, 10_000)).toBe(true);
+  expect(await eventually(() => sleepers() === running)).toBe(true);
   const monitor = processEntries().find((entry) => entry.pid === pid)!.parent;
   expect(processEntries().find((entry) => entry.pid === monitor)).toMatchObject({ parent: process.pid });
   process.kill(monitor, 'SIGKILL');
 }
 
 afterEach(async () => {
-  expect(await eventually(() => sleepers() === 0, 10_000)).toBe(true);
+  expect(await eventually(() => sleepers() === 0)).toBe(true);
 });
 
 for (const [what, spec] of [

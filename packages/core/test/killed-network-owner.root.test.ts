@@ -66,7 +66,7 @@ for (const operation of ['running own', 'running own with a policy'])
     expect(await rules()).toContain('publish4');
     const caretaker = processEntries().find(({ name, parent }) => name === 'ns-caretaker' && parent === owner.pid)!;
     owner.kill('SIGKILL');
-    expect(await eventually(() => !processEntries().some(({ pid }) => pid === caretaker.pid), 10_000)).toBe(true);
+    expect(await eventually(() => !processEntries().some(({ pid }) => pid === caretaker.pid))).toBe(true);
     expect(await rules()).toEqual(['']);
   });
 
@@ -103,7 +103,7 @@ for (const way of ['SIGKILL', 'worker'] as const)
           await Network.list();
           expect(await prune()).toMatchObject({ failed: [] });
         }
-        await eventually(async () => isDeepStrictEqual(await everything(), before), 5000);
+        await eventually(async () => isDeepStrictEqual(await everything(), before));
         expect({ operation, afterMs, ...(await everything()) }).toEqual({ operation, afterMs, ...before });
         owner.kill('SIGKILL');
       }

@@ -86,7 +86,7 @@ for (const way of ['SIGKILL', 'exit', 'worker'] as const)
               children.some((child) => child.pid === pid && child.name === name),
             ),
           });
-          await eventually(() => Object.values(left()).every((kind) => kind.length === 0), 5000);
+          await eventually(() => Object.values(left()).every((kind) => kind.length === 0));
           expect({ operation, afterMs, ...left() }).toEqual({
             operation,
             afterMs,

@@ -119,9 +119,9 @@ describe('when the owner of 50 containers', () => {
           end(child);
           await ended;
           expect(
-            await eventually(() => namespaces.every((name) => processesInNamespace('pid', name).length === 0), 1000),
+            await eventually(() => namespaces.every((name) => processesInNamespace('pid', name).length === 0)),
           ).toBe(true);
-          expect(await eventually(() => remaining(directories).length === 0, 3000)).toBe(true);
+          expect(await eventually(() => remaining(directories).length === 0)).toBe(true);
         } finally {
           child.kill('SIGKILL');
         }

@@ -176,7 +176,7 @@ test('a program that closes its output costs its monitor nothing; the file is ou
     { script: 'readlink /proc/self/fd/1; exec >&- 2>&-; exec sleep 60', detachable: true },
     async (_, directory) => {
       const { monitor } = JSON.parse(readFileSync(join(directory, 'state.json'), 'utf8'));
-      await eventually(() => readFileSync(join(directory, 'stdout.log'), 'utf8').startsWith('pipe:'), 5000);
+      await eventually(() => readFileSync(join(directory, 'stdout.log'), 'utf8').startsWith('pipe:'));
       const ticks = () => {
         const fields = readFileSync(`/proc/${monitor.pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
         return Number(fields[11]) + Number(fields[12]);

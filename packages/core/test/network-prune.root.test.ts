@@ -23,7 +23,7 @@ test('what a process left of its containers that was killed with its caretaker i
   await once(child, 'close');
   const left = () => readFileSync('/proc/net/dev', 'utf8').includes('nsv');
   // The kernel takes a namespace down, and with it both ends of its links, when its last process is gone.
-  expect(await eventually(() => !left(), 5000)).toBe(true);
+  expect(await eventually(() => !left())).toBe(true);
   const pruned = await prune();
   expect(pruned.failed).toEqual([]);
   expect(pruned.networks).toHaveLength(1);

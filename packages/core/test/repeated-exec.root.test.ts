@@ -38,7 +38,7 @@ describe('the cgroup of the next command', () => {
   rootTest('is there when one has ended, and gone when no other comes', () =>
     running(async (container) => {
       expect(await eventually(() => cgroupsOf(container).length > 0)).toBe(true);
-      expect(await eventually(() => cgroupsOf(container).length === 0, 5000)).toBe(true);
+      expect(await eventually(() => cgroupsOf(container).length === 0)).toBe(true);
     }),
   );
 

@@ -78,7 +78,7 @@ needs(notRoot)(
       await ends;
       expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(dir);
       // Those of programs are kept for a moment.
-      expect(await eventually(() => readdirSync('/proc/self/fd').length <= openBefore + 2, 3000)).toBe(true);
+      expect(await eventually(() => readdirSync('/proc/self/fd').length <= openBefore + 2)).toBe(true);
     } finally {
       for (const container of processes) container.kill('SIGKILL');
       await Promise.allSettled(processes);

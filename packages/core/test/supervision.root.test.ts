@@ -21,7 +21,7 @@ test('health goes from starting to healthy to unhealthy, with events and the las
   await c.start();
   expect(c.health).toMatchObject({ status: 'healthy', failures: 0, lastOutput: 'looking' });
   await c.exec('rm', ['/tmp/ok']);
-  expect(await eventually(() => c.health?.status === 'unhealthy', 5000)).toBe(true);
+  expect(await eventually(() => c.health?.status === 'unhealthy')).toBe(true);
   expect(seen.flatMap((event) => (event.type === 'health' ? [event.status] : []))).toEqual(['healthy', 'unhealthy']);
 });
 
@@ -43,7 +43,7 @@ test('a check that takes too long has failed, and leaves nothing running', async
     health: { command: ['sleep', '5'], timeout: 50, interval: 1000, retries: 1 },
   });
   await c.start();
-  expect(await eventually(() => c.health?.status === 'unhealthy', 3000)).toBe(true);
+  expect(await eventually(() => c.health?.status === 'unhealthy')).toBe(true);
   expect((await c.processes()).filter(({ command }) => command.includes('5'))).toEqual([]);
 });
 
@@ -54,7 +54,7 @@ test('on-failure:2 starts it twice more, with growing pauses, keeping its files'
   });
   const seen = record(c);
   await c.start();
-  expect(await eventually(() => seen.filter(({ type }) => type === 'exit').length === 3, 5000)).toBe(true);
+  expect(await eventually(() => seen.filter(({ type }) => type === 'exit').length === 3)).toBe(true);
   await delay(50);
   expect(seen.flatMap((event) => (event.type === 'restart' ? [[event.attempt, event.delayMs]] : []))).toEqual([
     [1, 100],
@@ -69,13 +69,13 @@ test('always restarts what ended well, until it is stopped', async () => {
   const seen = record(c);
   const starts = () => seen.filter(({ type }) => type === 'start').length;
   await c.start();
-  expect(await eventually(() => starts() >= 3, 5000)).toBe(true);
+  expect(await eventually(() => starts() >= 3)).toBe(true);
   await c.stop();
   const before = starts();
   await delay(500);
   expect(starts()).toBe(before);
   await c.start();
-  expect(await eventually(() => starts() >= before + 2, 5000)).toBe(true);
+  expect(await eventually(() => starts() >= before + 2)).toBe(true);
 });
 
 test('what the user kills or removes stays dead', async () => {

@@ -115,7 +115,7 @@ rootTest('several are attached; the program waits for the slowest, and all hear 
     for await (const data of slow) read += (data as Buffer).length;
     await container.wait();
     expect([bytes, read]).toEqual([588_895, 588_895]);
-    expect(await eventually(() => quick.closed && slow.closed, 2000)).toBe(true);
+    expect(await eventually(() => quick.closed && slow.closed)).toBe(true);
     // One key more, typed by somebody who does not know yet.
     slow.write('x');
   }),
@@ -148,7 +148,7 @@ rootTest('who goes away leaves the program alone, and those who stay', async () 
     text += data;
   });
   attached[0]!.write('still here');
-  expect(await eventually(() => text === 'still here', 5000)).toBe(true);
+  expect(await eventually(() => text === 'still here')).toBe(true);
   process.off('warning', warn);
   expect(warnings).toEqual([]);
   // As `echo … | program` of who pipes his own input into it.
@@ -165,7 +165,7 @@ rootTest('a terminal stays when one of those who are at it goes away', async () 
   });
   await container.start();
   first.resume().end('one\n');
-  expect(await eventually(() => text === 'one\r\none\r\n', 5000)).toBe(true);
+  expect(await eventually(() => text === 'one\r\none\r\n')).toBe(true);
   second.write('two\n');
-  expect(await eventually(() => text.endsWith('two\r\ntwo\r\n'), 5000)).toBe(true);
+  expect(await eventually(() => text.endsWith('two\r\ntwo\r\n'))).toBe(true);
 });

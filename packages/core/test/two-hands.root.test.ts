@@ -162,7 +162,7 @@ test('who stops it from elsewhere stops its restart policy, too', () =>
     // Until it is started again: then it restarts as before.
     await maker.start();
     process.kill(maker.pid!, 'SIGKILL');
-    expect(await eventually(() => restarts.length > 0 && maker.status === 'running', 10_000)).toBe(true);
+    expect(await eventually(() => restarts.length > 0 && maker.status === 'running')).toBe(true);
   }));
 
 test('what somebody has written already is not written again', () =>
@@ -203,7 +203,7 @@ describe.each(['stop', 'kill', 'remove'] as const)('who knows only the run befor
       await ends[end](other);
       expect(existsSync(`/proc/${pid}`)).toBe(false);
       const status = end === 'remove' ? 'removed' : 'stopped';
-      expect([await eventually(() => maker.status === status, 5_000), other.status]).toEqual([true, status]);
+      expect([await eventually(() => maker.status === status), other.status]).toEqual([true, status]);
       await maker.remove();
     }));
 });
@@ -286,7 +286,7 @@ test('a name that was freed by renaming, and taken by somebody else, stays his w
   maker.kill('SIGKILL');
   const isThere = ({ pid, name }: { pid: number; name: string }) =>
     processEntries().some((one) => one.pid === pid && one.name === name);
-  expect(await eventually(() => !pids.some(isThere), 10_000)).toBe(true);
+  expect(await eventually(() => !pids.some(isThere))).toBe(true);
   expect(existsSync(join(root.path, 'containers', renamed.id))).toBe(false);
   expect(readlinkSync(join(root.path, 'names', 'removed'))).toContain(heir.id);
   // Though who gave it lives.

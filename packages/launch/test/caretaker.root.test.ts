@@ -55,7 +55,7 @@ async function withOwner(
     await use(owner, { directory, cgroup });
   } finally {
     owner.kill('SIGKILL');
-    await eventually(() => caretakers(owner.pid!).length === 0, 10_000);
+    await eventually(() => caretakers(owner.pid!).length === 0);
     for (const name of ['inner', 'stuck', 'free', '.'])
       if (existsSync(join(cgroup, name))) rmdirSync(resolve(cgroup, name));
     rmSync(directory, { recursive: true });
@@ -86,7 +86,7 @@ async function expectAllGone(
   const [caretaker, ...others] = caretakers(owner.pid!);
   expect(others).toEqual([]);
   owner.kill('SIGKILL');
-  expect(await eventually(() => !isThere(caretaker!), 10_000)).toBe(true);
+  expect(await eventually(() => !isThere(caretaker!))).toBe(true);
   expect([existsSync(cgroup), existsSync(directory) && readdirSync(directory)]).toEqual([false, false]);
   // For the next one.
   mkdirSync(directory);
@@ -109,7 +109,7 @@ for (const way of ['SIGKILL', 'exit', 'uncaught', 'worker', 'worker of another u
         if (way === 'SIGKILL') owner.kill('SIGKILL');
         else owner.stdin.write('end\n');
         expect(await ended).toEqual([null, 'SIGKILL']);
-        expect(await eventually(() => !isThere(caretaker!), 10_000)).toBe(true);
+        expect(await eventually(() => !isThere(caretaker!))).toBe(true);
         expect([existsSync(cgroup), readdirSync(directory)]).toEqual([false, ['given-back']]);
       } finally {
         sleeper.kill('SIGKILL');
@@ -169,7 +169,7 @@ for (const start of ['more', 'launch'])
       await tell(owner, 'more');
       const [caretaker] = caretakers(owner.pid!);
       owner.kill('SIGKILL');
-      expect(await eventually(() => !isThere(caretaker!), 10_000)).toBe(true);
+      expect(await eventually(() => !isThere(caretaker!))).toBe(true);
       // As that user it may remove nothing here.
       expect(readdirSync(directory).sort()).toEqual(['file', 'more-1', 'more-2', 'state']);
     }),
@@ -223,7 +223,7 @@ rootTest('of more than it has room for it removes the first, and a warning says 
     for (const name of ['many-0', 'many-4000', 'many-4999']) writeFileSync(join(directory, name), '');
     const [caretaker] = caretakers(owner.pid!);
     owner.kill('SIGKILL');
-    expect(await eventually(() => !isThere(caretaker!), 10_000)).toBe(true);
+    expect(await eventually(() => !isThere(caretaker!))).toBe(true);
     expect(readdirSync(directory).sort()).toEqual(['many-4999', 'more-1']);
   }),
 );
@@ -232,9 +232,7 @@ rootTest('what cannot be removed holds up nothing else', () =>
   withOwner('stuck', async (owner, { directory, cgroup }) => {
     const [caretaker] = caretakers(owner.pid!);
     owner.kill('SIGKILL');
-    expect(await eventually(() => !existsSync(join(cgroup, 'free')) && readdirSync(directory).length === 0, 3000)).toBe(
-      true,
-    );
+    expect(await eventually(() => !existsSync(join(cgroup, 'free')) && readdirSync(directory).length === 0)).toBe(true);
     expect(existsSync(join(cgroup, 'stuck'))).toBe(true);
     expect(await eventually(() => !isThere(caretaker!), 15_000)).toBe(true);
   }),
@@ -244,7 +242,7 @@ rootTest('a symbolic link goes with its text only', () =>
   withOwner('links', async (owner, { directory }) => {
     const [caretaker] = caretakers(owner.pid!);
     owner.kill('SIGKILL');
-    expect(await eventually(() => !isThere(caretaker!), 10_000)).toBe(true);
+    expect(await eventually(() => !isThere(caretaker!))).toBe(true);
     const left = Object.fromEntries(readdirSync(directory).map((name) => [name, readlinkSync(join(directory, name))]));
     expect(left).toEqual({ longer: 'mine and more', shorter: 'min', other: 'mime' });
   }),
@@ -287,7 +285,7 @@ rootTest('requests are not made of another network namespace than they were entr
     expect(links(namespace)).toEqual(['lo', 'here', 'free']);
     const [caretaker] = caretakers(owner.pid!);
     owner.kill('SIGKILL');
-    expect(await eventually(() => !isThere(caretaker!), 10_000)).toBe(true);
+    expect(await eventually(() => !isThere(caretaker!))).toBe(true);
     expect(links(namespace)).toEqual(['lo', 'free']);
     expect(existsSync(file)).toBe(false);
   } finally {

@@ -85,19 +85,20 @@ export function processesInNamespace(kind: string, name: string): number[] {
 }
 
 /**
- * Waits until `condition` holds.
+ * Waits until `condition` holds. Looks are counted, not time: while a machine stands still nobody comes nearer to it.
  *
- * @param timeoutMs - on hardware; an emulated machine gets {@link slowness} times as much
- * @returns whether it came to hold in time
+ * @param timeoutMs - on hardware that does not pause; an emulated machine gets {@link slowness} times as much
+ * @returns whether it came to hold
  */
-export async function eventually(condition: () => boolean | Promise<boolean>, timeoutMs = 1000): Promise<boolean> {
-  const end = Date.now() + timeoutMs * slowness;
-  while (!(await condition())) {
-    if (Date.now() > end) return false;
-    await delay(10);
+export async function eventually(condition: () => boolean | Promise<boolean>, timeoutMs = 10_000): Promise<boolean> {
+  for (let looks = (timeoutMs * slowness) / LOOK_EVERY_MS; !(await condition()); looks--) {
+    if (looks <= 0) return false;
+    await delay(LOOK_EVERY_MS);
   }
   return true;
 }
+
+const LOOK_EVERY_MS = 10;
 
 function descriptors(): string[] {
   return (

@@ -34,3 +34,12 @@ test('eventually gives up', async () => {
   expect(await eventually(() => false, 30)).toBe(false);
   expect(await eventually(() => true, 0)).toBe(true);
 });
+
+test('a machine that stands still uses up no patience', async () => {
+  let looks = 0;
+  const slowly = (): boolean => {
+    for (const end = performance.now() + 50; performance.now() < end; );
+    return ++looks === 3;
+  };
+  expect(await eventually(slowly, 40)).toBe(true);
+});

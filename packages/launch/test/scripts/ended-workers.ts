@@ -15,7 +15,7 @@ if (isMainThread) {
     most.push(children().length);
     await worker.terminate();
   }
-  await eventually(() => children().length === 0, 5000);
+  await eventually(() => children().length === 0);
   process.stdout.write(JSON.stringify({ most: Math.min(...most), left: children() }));
 } else {
   entrust({ files: ['/nowhere'] });
