@@ -1,11 +1,10 @@
 import { closeSync, mkdirSync, openSync, rmdirSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
-import { needs, notRoot, processEntries } from '@ns/testing';
+import { limitDescriptors, needs, notRoot, processEntries } from '@ns/testing';
 import { Container, run } from '../src/index.ts';
 import { TerminalStreams } from '../src/terminal-streams.ts';
 import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
-import { setSoftNofile } from './soft-nofile.ts';
 
 /* What this process cannot do for a start is the error of the start, and of what was made for it nothing stays. */
 
@@ -51,12 +50,8 @@ describe('a terminal that this process has no descriptors for', () => {
   let left: number;
   beforeEach(() => {
     TerminalStreams.prototype.connect = function (fd) {
-      const soft = setSoftNofile(limitFor(left));
-      try {
-        connect.call(this, fd);
-      } finally {
-        setSoftNofile(soft);
-      }
+      using _limit = limitDescriptors(limitFor(left));
+      connect.call(this, fd);
     };
   });
   afterEach(() => {

@@ -1,13 +1,12 @@
 import { closeSync, openSync, readlinkSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { ERRNO, type ErrnoName, SyscallError } from '@ns/libc';
-import { kernelState, leftSince, needs, notRoot, processesInNamespace } from '@ns/testing';
-import { launch, type Step } from '../src/index.ts';
+import { kernelState, leftSince, limitDescriptors, needs, notRoot, processesInNamespace } from '@ns/testing';
+import { type LaunchOptions, launch, type Step } from '../src/index.ts';
 import { rest } from '../src/zygote.ts';
 import { NodeScript } from './node-script.ts';
 import { appendsLower, assembleContainer, containerPlan, program } from './plans.ts';
 import { outcome, run } from './run.ts';
-import { setSoftNofile } from './soft-nofile.ts';
 
 /* A step that fails ends the start, names itself, and leaves nothing. */
 
@@ -157,26 +156,26 @@ test('a process that could not be watched is not made', async () => {
 });
 
 rootTest('a launch for which descriptors run out leaves none', async () => {
-  await run({ steps: assembleContainer(containerPlan(['true'])), stdio: ['pipe', 'pipe', 'pipe'] });
+  const options: LaunchOptions = {
+    steps: assembleContainer(containerPlan(['true'])),
+    stdio: ['pipe', 'pipe', 'pipe'],
+  };
+  const launchWithin = (limit: number) => {
+    using _limit = limitDescriptors(limit);
+    return launch(options);
+  };
+  await run(options);
   // What is kept for the next launch is opened again.
   rest();
   const before = kernelState();
-  const soft = setSoftNofile(undefined);
   let attempts = 0;
-  try {
-    for (let limit = 3; limit < 1000; limit++, attempts++) {
-      setSoftNofile(limit);
-      try {
-        const launched = launch({ steps: assembleContainer(containerPlan(['true'])), stdio: ['pipe', 'pipe', 'pipe'] });
-        setSoftNofile(soft);
-        await outcome(launched);
-        break;
-      } catch (error) {
-        expect(error).toMatchObject({ code: expect.stringMatching(/^(EMFILE|EBADF)$/) });
-      }
+  for (let limit = 3; limit < 1000; limit++, attempts++) {
+    try {
+      await outcome(launchWithin(limit));
+      break;
+    } catch (error) {
+      expect(error).toMatchObject({ code: expect.stringMatching(/^(EMFILE|EBADF)$/) });
     }
-  } finally {
-    setSoftNofile(soft);
   }
   expect(attempts).toBeGreaterThan(3);
   expect(attempts).toBeLessThan(100);
@@ -199,17 +198,15 @@ rootTest('a descriptor that there is no number for is why the launch failed', as
     }),
   });
   await launched.ready;
-  const soft = setSoftNofile(3);
-  try {
+  let refused: SyscallError;
+  {
+    using _limit = limitDescriptors(3);
     launched.go();
-    const refused = await launched.terminal.catch((error) => error);
+    refused = await launched.terminal.catch((error) => error);
     expect(refused).toMatchObject({ code: 'EMFILE', syscall: 'recvmsg' });
     launched.giveUp(refused);
-    setSoftNofile(soft);
-    expect((await outcome(launched)).exit).toMatchObject({ failure: refused, signal: 'SIGKILL' });
-    await expect(launched.executed).rejects.toBe(refused);
-  } finally {
-    setSoftNofile(soft);
   }
+  expect((await outcome(launched)).exit).toMatchObject({ failure: refused, signal: 'SIGKILL' });
+  await expect(launched.executed).rejects.toBe(refused);
   expect(await leftSince(before)).toEqual([]);
 });
