@@ -1,5 +1,6 @@
 // What a test run may leave behind in the kernel, looked at from outside: not our own bookkeeping but /proc and /sys.
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /** Kinds of things that can leak: each lists what exists now as readable lines. */
@@ -15,7 +16,9 @@ const kinds = {
       }),
   // systemd makes and removes units whenever it likes; ours are never named like one.
   cgroup: () =>
-    directoriesBelow('/sys/fs/cgroup').filter((path) => !/\.(slice|scope|service|socket|mount)(\/|$)/.test(path)),
+    directoriesBelow('/sys/fs/cgroup').filter(
+      (path) => !/\.(slice|scope|service|socket|mount)(\/|$)/.test(path) && !isNextToOurs(path),
+    ),
   'network namespace': () => list('/run/netns'),
   'network interface': () => list('/sys/class/net'),
   'state directory': () => list('/run/ns'),
@@ -97,6 +100,26 @@ function directoriesBelow(path) {
     // Removed while we looked.
     return [];
   }
+}
+
+/** Is it in a cgroup beside that of this process? Whoever started us there starts others. */
+function isNextToOurs(path) {
+  return ownCgroups().some(
+    (own) =>
+      path.startsWith(`${dirname(own)}/`) && path !== own && !path.startsWith(`${own}/`) && !/\/ns[-/]/.test(path),
+  );
+}
+
+/** Directories of the cgroups of this process that are no roots, wherever their hierarchies are mounted. */
+function ownCgroups() {
+  const paths = readFileSync('/proc/self/cgroup', 'utf8').trimEnd().split('\n');
+  return paths.flatMap((line) => {
+    const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line);
+    if (path === '/') return [];
+    return [...controllers.split(',').map((name) => name.replace(/^name=/, '')), 'unified', '']
+      .map((name) => join('/sys/fs/cgroup', name, path))
+      .filter(existsSync);
+  });
 }
 
 function list(path) {
