@@ -1,15 +1,7 @@
-import {
-  chainPayload,
-  type NetlinkRequest,
-  type NetlinkSocket,
-  NLM_F,
-  nftablesBatch,
-  nftablesType,
-  rulesPayload,
-  setPayload,
-} from '@ns/netlink';
-import { TABLE } from '../firewall/ruleset.ts';
-import { attempt, familyNumbers, finds, keyElement, removalRequest, removeEach } from '../firewall/set-elements.ts';
+import { type NetlinkRequest, type NetlinkSocket, NLM_F, nftablesBatch } from '@ns/netlink';
+import { keyElement, removalRequest } from '../firewall/set-elements.ts';
+import { chainRequest, rulesRemoval, setRemoval } from '../firewall/table-requests.ts';
+import { attempt, finds, removeEach } from '../firewall/transactions.ts';
 import { chainNames, openedSets } from './egress-ruleset.ts';
 import type { EgressScope } from './egress-scope.ts';
 
@@ -18,39 +10,30 @@ import type { EgressScope } from './egress-scope.ts';
  * nft does takes that chain for granted: whoever removes it, and then the policy, leaves nothing that comes later.
  */
 
-const family = familyNumbers.inet;
-
 /** Makes the chain that a policy begins with. Idempotent. */
 export function beginPolicy(socket: NetlinkSocket, scope: EgressScope): void {
-  socket.transaction(nftablesBatch([chainRequest('NEWCHAIN', scope, chainNames(scope).refuse, NLM_F.CREATE)]));
+  socket.transaction(nftablesBatch([refusal('NEWCHAIN', scope, NLM_F.CREATE)]));
 }
 
 /** Transactions that one after another take a policy off, as much of it as there is, also while nft puts it in force. */
 export function policyRemovals(scope: EgressScope): NetlinkRequest[][] {
   const whole = wholeRemoval(scope);
-  return [whole, [chainRequest('DELCHAIN', scope, chainNames(scope).refuse)], whole];
+  return [whole, [refusal('DELCHAIN', scope)], whole];
 }
 
 /** nft has put it there as a whole. */
 export function wholeRemoval(scope: EgressScope): NetlinkRequest[] {
-  const doing = `remove the egress policy of ${scope.label}`;
+  const context = contextOf('remove', scope);
+  const { doing } = context;
   // In this order nothing leads to what is removed.
   const chains = Object.values(chainNames(scope));
   return [
     ...scope.keys.flatMap(({ forward, input, key }) =>
       [forward, input].map((set) => removalRequest({ set, elements: [keyElement(key)], doing })),
     ),
-    ...chains.map((chain) => ({
-      type: nftablesType('DELRULE'),
-      payload: rulesPayload.encode({ family, attributes: { table: TABLE, chain } }),
-      doing,
-    })),
-    ...chains.map((chain) => chainRequest('DELCHAIN', scope, chain)),
-    ...openedSets(scope).map(({ name }) => ({
-      type: nftablesType('DELSET'),
-      payload: setPayload.encode({ family, attributes: { table: TABLE, name } }),
-      doing,
-    })),
+    ...chains.map((chain) => rulesRemoval({ chain }, context)),
+    ...chains.map((chain) => chainRequest('DELCHAIN', chain, context)),
+    ...openedSets(scope).map(({ name }) => setRemoval(name, context)),
   ];
 }
 
@@ -67,16 +50,16 @@ export function removePolicy(socket: NetlinkSocket, scope: EgressScope): void {
 
 /** Is there anything of a policy? */
 export function hasPolicy(socket: NetlinkSocket, scope: EgressScope): boolean {
-  return finds(socket, chainRequest('GETCHAIN', scope, chainNames(scope).refuse));
+  return finds(socket, refusal('GETCHAIN', scope));
 }
 
 const verbs = { NEWCHAIN: 'begin', GETCHAIN: 'look for', DELCHAIN: 'remove' } as const;
 
-function chainRequest(message: keyof typeof verbs, scope: EgressScope, name: string, flags = 0): NetlinkRequest {
-  return {
-    type: nftablesType(message),
-    flags,
-    payload: chainPayload.encode({ family, attributes: { table: TABLE, name } }),
-    doing: `${verbs[message]} the egress policy of ${scope.label}`,
-  };
+/** The chain that a policy begins with. */
+function refusal(message: keyof typeof verbs, scope: EgressScope, flags = 0): NetlinkRequest {
+  return chainRequest(message, chainNames(scope).refuse, { ...contextOf(verbs[message], scope), flags });
+}
+
+function contextOf(verb: string, { label }: EgressScope) {
+  return { family: 'inet', doing: `${verb} the egress policy of ${label}` } as const;
 }

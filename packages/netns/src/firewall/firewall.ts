@@ -12,7 +12,6 @@ import {
   addressField,
   type Element,
   intervalElements,
-  isMissing,
   keyElement,
   linkField,
   listElements,
@@ -25,6 +24,7 @@ import {
   removeElements,
 } from './set-elements.ts';
 import { ensureTable, removeTables, removeUnusedTables } from './tables.ts';
+import { isMissing } from './transactions.ts';
 
 const ADD_ATTEMPTS = 10;
 

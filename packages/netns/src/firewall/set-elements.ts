@@ -1,19 +1,16 @@
-import { hasCode } from '@ns/libc';
 import {
-  NetlinkError,
   type NetlinkRequest,
   type NetlinkSocket,
   NLM_F,
   nftablesBatch,
-  nftablesType,
   parseIpAddress,
   type SetElement,
   setElementsPayload,
 } from '@ns/netlink';
-import { type SetName, TABLE, type TableFamily } from './ruleset.ts';
+import type { SetName, TableFamily } from './ruleset.ts';
+import { elementsRequest } from './table-requests.ts';
+import { isMissing, remove } from './transactions.ts';
 
-/** NFPROTO_INET, NFPROTO_BRIDGE */
-export const familyNumbers: Readonly<Record<TableFamily, number>> = { inet: 1, bridge: 7 };
 const INTERVAL_END = 1;
 const IFNAMSIZ = 16;
 
@@ -96,12 +93,7 @@ function request(
   flags: number,
   { family = 'inet', set, elements, doing }: Element,
 ): NetlinkRequest {
-  return {
-    type: nftablesType(message),
-    flags,
-    payload: setElementsPayload.encode({ family: familyNumbers[family], attributes: { table: TABLE, set, elements } }),
-    doing,
-  };
+  return elementsRequest(message, { set, elements }, { family, doing, flags });
 }
 
 /**
@@ -134,62 +126,14 @@ export function removeElements(socket: NetlinkSocket, elements: readonly Element
   remove(socket, elements.map(removalRequest));
 }
 
-/** Carries out removals in one transaction; what is gone already does not matter. */
-export function remove(socket: NetlinkSocket, requests: readonly NetlinkRequest[]): void {
-  try {
-    if (requests.length > 0) socket.transaction(nftablesBatch(requests));
-  } catch (error) {
-    if (!isMissing(error)) throw error;
-    // One that is missing undoes the whole transaction, so then each gets its own.
-    if (requests.length > 1) removeEach(socket, requests);
-  }
-}
-
-/** Carries out removals one by one; what is gone already does not matter. */
-export function removeEach(socket: NetlinkSocket, requests: readonly NetlinkRequest[]): void {
-  for (const request of requests) {
-    try {
-      socket.transaction(nftablesBatch([request]));
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-    }
-  }
-}
-
 /** The elements of a set. */
 export function listElements(socket: NetlinkSocket, set: SetName, family: TableFamily = 'inet'): SetElement[] {
-  const payload = setElementsPayload.encode({ family: familyNumbers[family], attributes: { table: TABLE, set } });
   try {
     return socket
-      .dump({ type: nftablesType('GETSETELEM'), payload, doing: `list ${set}` })
+      .dump(elementsRequest('GETSETELEM', { set }, { family, doing: `list ${set}` }))
       .flatMap((message) => setElementsPayload.decode(message.payload).attributes.elements ?? []);
   } catch (error) {
     if (isMissing(error)) return [];
     throw error;
   }
-}
-
-/** A transaction that happens or not: what it is about is missing, in use, or another's. */
-export function attempt(socket: NetlinkSocket, requests: readonly NetlinkRequest[]): void {
-  try {
-    socket.transaction(nftablesBatch(requests));
-  } catch (error) {
-    if (!hasCode(error, 'EBUSY', 'EEXIST', 'ENOENT')) throw error;
-  }
-}
-
-/** Does the kernel find what a request asks for? */
-export function finds(socket: NetlinkSocket, request: NetlinkRequest): boolean {
-  try {
-    socket.request(request);
-    return true;
-  } catch (error) {
-    if (isMissing(error)) return false;
-    throw error;
-  }
-}
-
-/** Did the kernel not find what a request is about? */
-export function isMissing(error: unknown): boolean {
-  return error instanceof NetlinkError && error.code === 'ENOENT';
 }

@@ -1,19 +1,11 @@
-import {
-  chainPayload,
-  type NetlinkRequest,
-  type NetlinkSocket,
-  NLM_F,
-  nftablesBatch,
-  nftablesType,
-  rulesPayload,
-  setPayload,
-  tablePayload,
-} from '@ns/netlink';
+import { type NetlinkRequest, type NetlinkSocket, NLM_F, nftablesBatch } from '@ns/netlink';
 import { NftError } from '../errors.ts';
 import type { InNetns } from '../namespace-reference.ts';
 import { type Ruleset, rulesetText, type SetName, TABLE, type TableFamily } from './ruleset.ts';
 import { applyRuleset } from './run-nft.ts';
-import { attempt, familyNumbers, finds, listElements } from './set-elements.ts';
+import { listElements } from './set-elements.ts';
+import { chainRequest, rulesRemoval, setRemoval, tableRequest } from './table-requests.ts';
+import { attempt, finds } from './transactions.ts';
 
 /*
  * Our tables as a whole. Their rules come with the first network of a host and go with the last.
@@ -90,19 +82,10 @@ export function unusedTableRemovals(): {
 
 /** A set that rules speak of, or that has elements, cannot be removed: EBUSY, and everything stays. */
 function unusedRemoval(family: TableFamily): NetlinkRequest[] {
-  const doing = `remove what is in table ${family} ${TABLE}`;
+  const context = { family, doing: `remove what is in table ${family} ${TABLE}` };
   return [
-    {
-      type: nftablesType('DELRULE'),
-      payload: rulesPayload.encode({ family: familyNumbers[family], attributes: { table: TABLE } }),
-      doing,
-    },
-    ...inUse[family].map((name) => ({
-      type: nftablesType('DELSET'),
-      flags: NLM_F.NONREC,
-      payload: setPayload.encode({ family: familyNumbers[family], attributes: { table: TABLE, name } }),
-      doing,
-    })),
+    rulesRemoval({}, context),
+    ...inUse[family].map((name) => setRemoval(name, { ...context, flags: NLM_F.NONREC })),
     tableRequest('DELTABLE', family),
   ];
 }
@@ -111,26 +94,13 @@ function emptyRemoval(family: TableFamily): NetlinkRequest[] {
   return [tableRequest('DELTABLE', family, NLM_F.NONREC)];
 }
 
-const verbs = { NEWTABLE: 'make', GETTABLE: 'look for', DELTABLE: 'remove' } as const;
-
-function tableRequest(message: keyof typeof verbs, family: TableFamily, flags = 0): NetlinkRequest {
-  return {
-    type: nftablesType(message),
-    flags,
-    payload: tablePayload.encode({ family: familyNumbers[family], attributes: { name: TABLE } }),
-    doing: `${verbs[message]} table ${family} ${TABLE}`,
-  };
-}
-
 function hasTable(socket: NetlinkSocket, family: TableFamily): boolean {
   return finds(socket, tableRequest('GETTABLE', family));
 }
 
 function hasRules(socket: NetlinkSocket, { family, marker }: Ruleset): boolean {
-  const attributes = { table: TABLE, name: marker };
-  return finds(socket, {
-    type: nftablesType('GETCHAIN'),
-    payload: chainPayload.encode({ family: familyNumbers[family], attributes }),
-    doing: `look for the rules of table ${family} ${TABLE}`,
-  });
+  return finds(
+    socket,
+    chainRequest('GETCHAIN', marker, { family, doing: `look for the rules of table ${family} ${TABLE}` }),
+  );
 }

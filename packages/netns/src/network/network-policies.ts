@@ -13,7 +13,7 @@ import {
   pinPort,
   pinRemoval,
 } from '../firewall/port-pins.ts';
-import { attempt, remove, removeEach } from '../firewall/set-elements.ts';
+import { attempt, remove, removeEach } from '../firewall/transactions.ts';
 import { get as getLink } from '../link/link.ts';
 import { firewallNetwork } from './network-plan.ts';
 import type { Endpoint, NetworkRecord } from './network-state.ts';
