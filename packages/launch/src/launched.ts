@@ -13,7 +13,6 @@ import {
   watchFd,
 } from '@ns/libc';
 import { Continuation } from './continuation.ts';
-import { ContinuationImage } from './continuation-image.ts';
 import { Deferred } from './deferred.ts';
 import type { Exit } from './exit.ts';
 import { happensAtOnce } from './happens-at-once.ts';
@@ -22,7 +21,7 @@ import { disposeLater } from './late-disposal.ts';
 import { reapLater } from './late-reaping.ts';
 import { LaunchReport, type Origin } from './launch-report.ts';
 import type { Step } from './lowering.ts';
-import { PreparedProgram } from './prepared-program.ts';
+import type { PreparedProgram } from './prepared-program.ts';
 import type { ReapedChild } from './reaped-child.ts';
 import { receiveRecord } from './receive-record.ts';
 import { controlSignals, SIGNALS } from './signals.ts';
@@ -45,10 +44,6 @@ export class Launched {
   readonly #exited = new Deferred<Exit>();
   #goWord = goWord;
   #continuation: Continuation | undefined;
-  /** What is written for it, that it has not been told of. */
-  #prepared:
-    | { readonly program: PreparedProgram; readonly variables: readonly string[]; readonly origin: Origin }
-    | undefined;
   /** The kernel says that the first process has ended. */
   #firstHasEnded = false;
   #hearsAll = true;
@@ -161,8 +156,7 @@ export class Launched {
    */
   continueWith(steps: readonly Step[] | PreparedProgram, variables: readonly string[] = []): void {
     const continuation = this.#openContinuation();
-    const prepared = this.#isPrepared(steps, variables) ? this.#prepared : undefined;
-    this.#report.origin = prepared?.origin ?? this.#writeContinuation(continuation, steps, variables);
+    this.#report.origin = continuation.instruct(steps, variables);
     continuation.tell();
     // Asked while it begins.
     if (!this.alive && continuation.takeBack()) throw new SyscallError('sendmsg', ERRNO.EPIPE);
@@ -176,38 +170,15 @@ export class Launched {
    */
   prepareToContinue(likely?: PreparedProgram, variables: readonly string[] = []): void {
     const continuation = this.#openContinuation();
-    if (!likely) return;
     // What fails until it is told is explained by what it does until then.
-    this.#prepared = { program: likely, variables, origin: this.#writeContinuation(continuation, likely, variables) };
+    if (likely) continuation.prepare(likely, variables);
   }
 
   #openContinuation(): Continuation {
     const { status } = this.#started;
     if (status.closed) throw new SyscallError('sendmsg', ERRNO.EPIPE);
-    this.#continuation ??= new Continuation(status);
+    this.#continuation ??= new Continuation(status, this.#report.origin.layout);
     return this.#continuation;
-  }
-
-  #isPrepared(steps: unknown, variables: readonly string[]): boolean {
-    const prepared = this.#prepared;
-    if (!prepared || prepared.program !== steps || prepared.variables.length !== variables.length) return false;
-    return prepared.variables.every((text, i) => text === variables[i]);
-  }
-
-  #writeContinuation(
-    continuation: Continuation,
-    steps: readonly Step[] | PreparedProgram,
-    variables: readonly string[],
-  ): Origin {
-    const { layout } = this.#report.origin;
-    if (steps instanceof PreparedProgram) {
-      if (!steps.isFor(layout))
-        throw new SpecError('steps', 'a program prepared for the descriptors of the launch', steps.layout);
-      continuation.write(steps.continuation.with(variables));
-      return { steps: steps.steps, layout, variables: [], asLaunched: () => steps.stepsFor(variables) };
-    }
-    continuation.write(new ContinuationImage(steps, layout).with([]));
-    return { steps, layout, variables: [] };
   }
 
   /** Does it keep the event loop alive? It does from the start. */
