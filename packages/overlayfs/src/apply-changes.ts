@@ -1,6 +1,6 @@
 import { listXattrs, onlyKnownKeys } from '@ns/libc';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
-import type { OwnershipPolicy, PrivilegePolicy, Skipped } from './file-metadata.ts';
+import { defaultOwnership, type OwnershipPolicy, type PrivilegePolicy, type Skipped } from './file-metadata.ts';
 import { fileType } from './file-type.ts';
 import type { Owner } from './owner.ts';
 import { assertSelfContained } from './self-contained.ts';
@@ -66,7 +66,7 @@ export async function applyChanges(
   using to = openDirectory(target);
   using applier = new TreeApplier(to, {
     select: options.select ?? (() => true),
-    ownership: options.ownership ?? (process.geteuid?.() === 0 ? 'keep' : 'ignore'),
+    ownership: options.ownership ?? defaultOwnership(),
     privileges: options.privileges ?? 'keep',
     mapOwner: options.mapOwner ?? ((owner) => owner),
     kindConflict: 'replace',

@@ -1,7 +1,7 @@
 import { type OwnedFd, onlyKnownKeys } from '@ns/libc';
 import { ArchiveError } from './archive-error.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
-import type { OwnershipPolicy, Skipped } from './file-metadata.ts';
+import { defaultOwnership, type OwnershipPolicy, type Skipped } from './file-metadata.ts';
 import { LayerUnpacker, type WhiteoutTarget } from './layer-unpacker.ts';
 import type { Owner } from './owner.ts';
 import { TarReader } from './tar-reader.ts';
@@ -65,7 +65,7 @@ export async function applyLayer(
   using root: OwnedFd = openDirectory(directory);
   using unpacker = new LayerUnpacker(root, {
     whiteouts: options.whiteouts ?? 'delete',
-    ownership: options.ownership ?? (process.geteuid?.() === 0 ? 'keep' : 'ignore'),
+    ownership: options.ownership ?? defaultOwnership(),
     devices: options.devices ?? 'make',
     ...(options.mapOwner && { mapOwner: options.mapOwner }),
     maxBytes: options.maxBytes ?? Number.POSITIVE_INFINITY,

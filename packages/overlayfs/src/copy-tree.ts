@@ -14,7 +14,7 @@ import {
 import { resolveInRoot } from '@ns/mounts';
 import { actingAs, stepsAs } from './acting-as.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
-import type { OwnershipPolicy, PrivilegePolicy, Skipped } from './file-metadata.ts';
+import { defaultOwnership, type OwnershipPolicy, type PrivilegePolicy, type Skipped } from './file-metadata.ts';
 import { isDirectory } from './file-type.ts';
 import type { Owner } from './owner.ts';
 import { drain, type Steps } from './time-slices.ts';
@@ -94,7 +94,7 @@ export async function copyTree(
   using target = directory;
   using applier = new TreeApplier(target, {
     select: () => true,
-    ownership: options.ownership ?? (process.geteuid?.() === 0 ? 'keep' : 'ignore'),
+    ownership: options.ownership ?? defaultOwnership(),
     privileges: options.privileges ?? 'keep',
     mapOwner: options.mapOwner ?? ((owner) => owner),
     kindConflict: 'refuse',

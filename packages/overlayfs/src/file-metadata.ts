@@ -31,6 +31,11 @@ export interface Skipped {
 /** How ownership is treated: `keep` needs CAP_CHOWN, `ignore` leaves files to whoever makes them. */
 export type OwnershipPolicy = 'keep' | 'ignore';
 
+/** Unless the caller wants it otherwise: what this process can do. */
+export function defaultOwnership(): OwnershipPolicy {
+  return process.geteuid?.() === 0 ? 'keep' : 'ignore';
+}
+
 /**
  * What gives power to whoever uses a file: set-user-ID and set-group-ID of files, file capabilities, device nodes. `drop` is for
  * files of somebody untrusted: root in a container makes all of them, and with owners kept they work on the host.

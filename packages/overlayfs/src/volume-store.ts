@@ -21,6 +21,7 @@ import {
 import { resolveInRoot } from '@ns/mounts';
 import { copyInto, copyRootMetadata } from './copy-into.ts';
 import { type DirectoryPlace, openChildDirectory, openDirectory } from './directory-place.ts';
+import { defaultOwnership } from './file-metadata.ts';
 import { removeTree } from './remove-tree.ts';
 import { drain } from './time-slices.ts';
 
@@ -185,8 +186,7 @@ export class VolumeStore {
     using home = openDirectory(this.#path(name));
     while (!tryLock(home.fd)) await setTimeout(LOCK_POLL_MS, undefined, signal && { signal });
     if (!isEmpty(target)) return false;
-    const ownership = process.geteuid!() === 0 ? 'keep' : 'ignore';
-    const policy = { ownership, overlayXattrs: 'drop' } as const;
+    const policy = { ownership: defaultOwnership(), overlayXattrs: 'drop' } as const;
     await drain(removeTree(home.fd, FILLING), () => {});
     check('mkdirat', mkdirAt(home.fd, FILLING, 0o700), { path: FILLING });
     try {
