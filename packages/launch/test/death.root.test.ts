@@ -55,8 +55,8 @@ describe('the owner', () => {
         const namespaces = started.map(({ init }) => namespaceOf(init));
         expect(new Set(namespaces).size).toBe(50);
         const pids = started.flatMap(({ monitor, init }) => [monitor, init]);
-        const payloads = processEntries().filter(({ parent }) => pids.includes(parent) && parent !== child.pid);
-        expect(payloads.filter(({ name }) => name === 'sleep')).toHaveLength(50);
+        const payloads = () => processEntries().filter(({ name, parent }) => name === 'sleep' && pids.includes(parent));
+        expect(await eventually(() => payloads().length === 50)).toBe(true);
         const exited = exitOf(child);
         end(child);
         await exited;
@@ -69,23 +69,19 @@ describe('the owner', () => {
     );
   }
 
-  rootTest(
-    'is a worker thread that is terminated: its containers end, the process goes on',
-    async () => {
-      const child = owner.start(['worker', '3']);
-      const started = await whatItStarted(child);
-      expect(started).toHaveLength(3);
-      const pids = started.flatMap(({ monitor, init }) => [monitor, init]);
-      expect(alive(pids)).toHaveLength(6);
-      child.stdin.write('end\n');
-      expect(await eventually(() => alive(pids).length === 0)).toBe(true);
-      expect(child.exitCode).toBeNull();
-      const exited = exitOf(child);
-      child.kill('SIGKILL');
-      await exited;
-    },
-    30_000,
-  );
+  rootTest('is a worker thread that is terminated: its containers end, the process goes on', async () => {
+    const child = owner.start(['worker', '3']);
+    const started = await whatItStarted(child);
+    expect(started).toHaveLength(3);
+    const pids = started.flatMap(({ monitor, init }) => [monitor, init]);
+    expect(alive(pids)).toHaveLength(6);
+    child.stdin.write('end\n');
+    expect(await eventually(() => alive(pids).length === 0)).toBe(true);
+    expect(child.exitCode).toBeNull();
+    const exited = exitOf(child);
+    child.kill('SIGKILL');
+    await exited;
+  });
 
   rootTest(
     'is killed while it starts processes, at any moment',
