@@ -53,9 +53,9 @@ export async function makeOutside(): Promise<NetNamespace> {
 export const serverProgram = (text: string, port = 80) =>
   `require('http').createServer((q, r) => r.end('${text} for ' + q.socket.remoteAddress)).listen(${port}, '::', () => console.log('up'))`;
 
-/** A Node program that prints the answer to a request, or the code of the error. */
-export const getProgram = (url: string, family = 0) =>
-  `require('http').get('${url}', { timeout: 2000, family: ${family} }, (r) => r.on('data', (d) => process.stdout.write(d))).on('timeout', function () { this.destroy({ code: 'TIMEOUT' }) }).on('error', (e) => console.log(e.code))`;
+/** A Node program that prints the answer to a request, or the code of the error; `TIMEOUT` when there is none in time. */
+export const getProgram = (url: string, family = 0, timeoutMs = 15_000) =>
+  `require('http').get('${url}', { timeout: ${timeoutMs}, family: ${family} }, (r) => r.on('data', (d) => process.stdout.write(d))).on('timeout', function () { this.destroy({ code: 'TIMEOUT' }) }).on('error', (e) => console.log(e.code))`;
 
 /** A running HTTP server on port 80. */
 export async function serve(text: string, spec: Partial<ContainerSpec>): Promise<Container> {

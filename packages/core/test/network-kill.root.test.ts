@@ -69,9 +69,7 @@ for (const operation of ['connect', 'disconnect'] as const)
         const pruned = await network.prune((owner) => owner === 'victim');
         if (survived) expect(pruned).toEqual(operation === 'connect' ? ['victim'] : []);
         // A link whose namespace died with the process goes in the kernel's own time.
-        for (const deadline = Date.now() + 10_000; (await world.links('veth')) > 0 && Date.now() < deadline; )
-          await new Promise((resolve) => setTimeout(resolve, 20));
-        expect(await world.links('veth')).toBe(0);
+        expect(await eventually(async () => (await world.links('veth')) === 0)).toBe(true);
         expect(await network.endpoints()).toEqual([]);
         expect(readdirSync(join(stateRoot, 'ipam', 'web', 'inet'))).toEqual([]);
         // Published ports, and chains, sets and port of a policy.
@@ -178,7 +176,7 @@ test('when the process that serves the names is killed, another answers, each co
 
 /** What a container's name server says of each name. */
 async function lookUp(from: NetNamespace, names: readonly string[]): Promise<string> {
-  const program = `const r=new (require('dns').promises.Resolver)({timeout:1500,tries:1});r.setServers(['10.79.0.1']);Promise.all(process.argv.slice(1).map((n)=>r.resolve4(n).then((a)=>a[0],(e)=>e.code))).then((all)=>console.log(all.join(' ')))`;
+  const program = `const r=new (require('dns').promises.Resolver)({timeout:10000,tries:1});r.setServers(['10.79.0.1']);Promise.all(process.argv.slice(1).map((n)=>r.resolve4(n).then((a)=>a[0],(e)=>e.code))).then((all)=>console.log(all.join(' ')))`;
   const args = [`--net=/proc/${process.pid}/fd/${from.fd}`, process.execPath, '-e', program, ...names];
   const child = spawn('nsenter', args, { stdio: ['ignore', 'pipe', 'inherit'] });
   return (await text(child.stdout)).trim();

@@ -33,7 +33,7 @@ test('an ordinary user has the network of the host, and ports', async () => {
   expect(seen.answer).toBe('from inside');
   expect(seen.refused).toMatchObject({ code: 'ERR_NS_UNAVAILABLE', hint: expect.stringContaining("network: 'user'") });
   expect(outside.fd).toBeGreaterThan(0);
-}, 30_000);
+});
 
 /** In a mount namespace of our own: as most distributions have it, any user may open /dev/net/tun. */
 function openTunDevice(directory: string): void {

@@ -85,7 +85,8 @@ test('icc: false keeps containers apart, internal ones in', async () => {
   await using apart = await Network.create({ name: 'apart', icc: false, ipv6: false, dns: [] });
   await using a = await serve('a', { name: 'a', network: apart });
   await using b = await idle({ network: apart });
-  expect(await get(b, 'http://a/')).toMatch(/TIMEOUT|EHOSTUNREACH/);
+  const { stdout } = await b.exec(process.execPath, ['-e', getProgram('http://a/', 0, 2000)]);
+  expect(stdout).toMatch(/TIMEOUT|EHOSTUNREACH/);
   expect(outside.fd).toBeGreaterThan(0);
   await link.remove('uplink');
   expect(a.status).toBe('running');
@@ -131,7 +132,7 @@ test('containers that share a network have egress policies of their own, on all 
   expect(await get(a, `http://${free.networks.shared!.address}/`)).toBe('ECONNREFUSED');
   const destinations = (refused: Refused[]) => [...new Set(refused.map(({ destination }) => destination))].sort();
   const expected = [db.networks.inner!.address, free.networks.shared!.address, '198.51.100.3'].sort();
-  expect(await eventually(() => destinations(refusedByA).length === 3)).toBe(true);
+  expect(await eventually(() => destinations(refusedByA).length === 3 && refusedByB.length > 0)).toBe(true);
   expect(destinations(refusedByA)).toEqual(expected);
   expect(destinations(refusedByB)).toEqual(['198.51.100.2']);
   const members = (await shared.inspect()).containers;

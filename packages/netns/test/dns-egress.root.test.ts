@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { address, EgressPolicy, type RefusedConnection, Resolver } from '@ns/netns';
-import { needs, notRoot } from '@ns/testing';
+import { eventually, needs, notRoot } from '@ns/testing';
 import { client, inside, lookUp, ResourceStack, scene, serve, TCP_CLIENT, TCP_SERVER, UDP_CLIENT } from './scene.ts';
 
 const rootTest = needs(notRoot);
@@ -47,35 +47,31 @@ rootTest(
   60_000,
 );
 
-rootTest(
-  'whatever is sent to it, the resolver goes on',
-  async () => {
-    await using scope = new ResourceStack();
-    const resolver = scope.use(await Resolver.start({ listen: ['127.0.0.1'], port: 45_353, upstreams: [] }));
-    resolver.names.add('a', 'a', '10.0.0.1');
-    const socket = createSocket('udp4');
-    const query = Buffer.from('123401000001000000000000016100000100 01'.replaceAll(' ', ''), 'hex');
-    // Again and again: what comes while the queue is full of noise is lost.
-    const ask = async (): Promise<Buffer> => {
-      const asking = setInterval(() => socket.send(query, 45_353, '127.0.0.1'), 100);
-      const [answer] = (await once(socket, 'message')) as [Buffer];
-      clearInterval(asking);
-      return answer;
-    };
-    expect((await ask()).subarray(-4)).toEqual(Buffer.from([10, 0, 0, 1]));
-    for (let length = 0; length < 200; length++) {
-      const noise = Buffer.from(Array.from({ length }, (_, index) => (index * 37 + length * 11) & 0xff));
-      // Answers and malformed packets get no answer; a compression loop ends.
-      noise.copy(query.subarray(0, 0));
-      socket.send(Buffer.concat([query.subarray(0, 12), Buffer.from([0xc0, 0x0c]), noise]), 45_353, '127.0.0.1');
-      socket.send(Buffer.concat([Buffer.from([0, 1, 0x80]), noise]), 45_353, '127.0.0.1');
-    }
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    expect((await ask()).subarray(-4)).toEqual(Buffer.from([10, 0, 0, 1]));
-    socket.close();
-  },
-  20_000,
-);
+rootTest('whatever is sent to it, the resolver goes on', async () => {
+  await using scope = new ResourceStack();
+  const resolver = scope.use(await Resolver.start({ listen: ['127.0.0.1'], port: 45_353, upstreams: [] }));
+  resolver.names.add('a', 'a', '10.0.0.1');
+  const socket = createSocket('udp4');
+  const query = Buffer.from('123401000001000000000000016100000100 01'.replaceAll(' ', ''), 'hex');
+  // Again and again: what comes while the queue is full of noise is lost.
+  const ask = async (): Promise<Buffer> => {
+    const asking = setInterval(() => socket.send(query, 45_353, '127.0.0.1'), 100);
+    const [answer] = (await once(socket, 'message')) as [Buffer];
+    clearInterval(asking);
+    return answer;
+  };
+  expect((await ask()).subarray(-4)).toEqual(Buffer.from([10, 0, 0, 1]));
+  for (let length = 0; length < 200; length++) {
+    const noise = Buffer.from(Array.from({ length }, (_, index) => (index * 37 + length * 11) & 0xff));
+    // Answers and malformed packets get no answer; a compression loop ends.
+    noise.copy(query.subarray(0, 0));
+    socket.send(Buffer.concat([query.subarray(0, 12), Buffer.from([0xc0, 0x0c]), noise]), 45_353, '127.0.0.1');
+    socket.send(Buffer.concat([Buffer.from([0, 1, 0x80]), noise]), 45_353, '127.0.0.1');
+  }
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect((await ask()).subarray(-4)).toEqual(Buffer.from([10, 0, 0, 1]));
+  socket.close();
+});
 
 rootTest(
   'an egress policy holds against direct addresses, other resolvers, IPv6 and rebinding',
@@ -119,6 +115,12 @@ rootTest(
       for await (const connection of policy.refused({ signal: stop.signal })) refused.push(connection);
     })();
     const connect = (where: string, port = 80, from = a) => client(from, TCP_CLIENT, where, port);
+    /** What a name has opened is closed again when its answer's time is over: whoever comes too late asks again. */
+    const reaches = (type: 'A' | 'AAAA', where: string) =>
+      eventually(async () => {
+        expect(await lookUp(a, 'good.test', type)).toBe(where);
+        return (await connect(where)).startsWith('outside saw');
+      });
 
     // By address, before the name was asked.
     expect(await connect('198.51.100.2')).toBe('ECONNREFUSED');
@@ -129,16 +131,14 @@ rootTest(
     // The host itself, and another network's resolver.
     expect(await connect('10.88.1.1')).toBe('ECONNREFUSED');
     expect(await lookUp(a, 'good.test', 'A', '198.51.100.2')).toMatch(/ECONNREFUSED|ETIMEOUT/);
-    expect(await client(a, UDP_CLIENT, '10.88.2.1', 53)).toBe('TIMEOUT');
+    expect(await client(a, UDP_CLIENT, '10.88.2.1', 53, 1500)).toBe('TIMEOUT');
     // The neighbour on the bridge is not outside.
     expect(await connect('10.88.1.3')).toMatch(/^b saw/);
 
-    expect(await lookUp(a, 'good.test')).toBe('198.51.100.2');
-    expect(await connect('198.51.100.2')).toMatch(/^outside saw/);
+    expect(await reaches('A', '198.51.100.2')).toBe(true);
     expect(await connect('198.51.100.2', 81)).toBe('ECONNREFUSED');
     expect(await connect('2001:db8:1::2')).toBe('ECONNREFUSED');
-    expect(await lookUp(a, 'good.test', 'AAAA')).toBe('2001:db8:1::2');
-    expect(await connect('2001:db8:1::2')).toMatch(/^outside saw/);
+    expect(await reaches('AAAA', '2001:db8:1::2')).toBe(true);
     expect(await lookUp(a, 'evil.test')).toBe('ENOTFOUND');
     expect(refusedNames).toEqual(['evil.test']);
     // Only what is no insider of ours comes through.

@@ -68,5 +68,4 @@ for (const ipv6 of ['none', 'unique-local'] as const)
         ] as const)
           expect(inside(netns, 'ip', '-6', 'address', 'show', 'dev', dev)).toBe('');
     },
-    30_000,
   );

@@ -268,7 +268,7 @@ rootTest('link events', async () => {
   await using netns = await NetNamespace.create();
   const seen: string[] = [];
   setTimeout(() => void link.createBridge({ name: 'br0', netns }).then(() => link.remove('br0', { netns })), 20);
-  for await (const event of linkEvents({ netns, signal: AbortSignal.timeout(3000) })) {
+  for await (const event of linkEvents({ netns, signal: AbortSignal.timeout(15_000) })) {
     seen.push(`${event.kind} ${event.link.name}`);
     if (event.kind === 'removed') break;
   }

@@ -100,8 +100,8 @@ rootTest(
       // Neighbours, and the host with its localhost, do not pass their chain; everything else does.
       expect(await client(a, TCP_CLIENT, second.address!, 80)).toMatch(/^b saw/);
       expect(await client(host, TCP_CLIENT, '127.0.0.1', 8080)).toMatch(/^b saw/);
-      expect(await client(a, TCP_CLIENT, '198.51.100.2', 80)).toBe('TIMEOUT');
-      expect(await client(outside, TCP_CLIENT, '198.51.100.1', 8080)).toBe('TIMEOUT');
+      expect(await client(a, TCP_CLIENT, '198.51.100.2', 80, 1500)).toBe('TIMEOUT');
+      expect(await client(outside, TCP_CLIENT, '198.51.100.1', 8080, 1500)).toBe('TIMEOUT');
 
       const [obstacle] = findForwardingObstacles(bridge, { netns: host });
       expect(obstacle).toMatchObject({

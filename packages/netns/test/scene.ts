@@ -13,17 +13,18 @@ export function inside(netns: NetNamespace, ...command: string[]): string {
 }
 export const TCP_SERVER = `require('net').createServer({allowHalfOpen:true},(s)=>{s.on('error',()=>{});s.on('data',(d)=>s.write(process.argv[1]+' saw '+s.remoteAddress+' '+d));s.on('end',()=>s.end())}).listen(80,'::',()=>console.log('up'))`;
 export const UDP_SERVER = `for(const t of ['udp4','udp6']){const s=require('dgram').createSocket({type:t,ipv6Only:t==='udp6'});s.on('message',(d,r)=>s.send(process.argv[1]+' heard '+d,r.port,r.address));s.bind(5353,()=>console.log('up'))}`;
-export const TCP_CLIENT = `const s=require('net').connect({host:process.argv[1],port:+process.argv[2],timeout:1500});s.on('connect',()=>s.end('hello'));s.on('data',(d)=>process.stdout.write(d));s.on('timeout',()=>{console.log('TIMEOUT');process.exit()});s.on('error',(e)=>console.log(e.code))`;
-export const UDP_CLIENT = `const h=process.argv[1];const s=require('dgram').createSocket(h.includes(':')?'udp6':'udp4');s.on('message',(d)=>{console.log(''+d);process.exit()});setTimeout(()=>{console.log('TIMEOUT');process.exit()},1500);s.send('hello',+process.argv[2],h)`;
+export const TCP_CLIENT = `const s=require('net').connect({host:process.argv[1],port:+process.argv[2],timeout:+process.argv[3]});s.on('connect',()=>s.end('hello'));s.on('data',(d)=>process.stdout.write(d));s.on('timeout',()=>{console.log('TIMEOUT');process.exit()});s.on('error',(e)=>console.log(e.code))`;
+export const UDP_CLIENT = `const h=process.argv[1];const s=require('dgram').createSocket(h.includes(':')?'udp6':'udp4');s.on('message',(d)=>{console.log(''+d);process.exit()});setTimeout(()=>{console.log('TIMEOUT');process.exit()},+process.argv[3]);s.send('hello',+process.argv[2],h)`;
 
-/** Runs a client program without holding this process: the proxy lives here. */
+/** Runs a client program, which has some patience, without holding this process: the proxy lives here. */
 export async function client(
   netns: NetNamespace,
   program: string,
   host: string,
   port: number | string,
+  patienceMs = 15_000,
 ): Promise<string> {
-  const child = spawn(...nsenter(netns, process.execPath, '-e', program, host, String(port)), {
+  const child = spawn(...nsenter(netns, process.execPath, '-e', program, host, String(port), String(patienceMs)), {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let output = '';
@@ -34,7 +35,7 @@ export async function client(
   return output.trim();
 }
 
-const LOOKUP = `const r=new (require('dns').promises.Resolver)({timeout:1500,tries:1});const [name,spec]=process.argv.slice(1);const [type,...server]=spec.split(' ');r.setServers([server[0]]);(type==='PTR'?r.reverse(name):r.resolve(name,type)).then((a)=>console.log(a.sort().join(' ')),(e)=>console.log(e.code))`;
+const LOOKUP = `const r=new (require('dns').promises.Resolver)({timeout:10000,tries:1});const [name,spec]=process.argv.slice(1);const [type,...server]=spec.split(' ');r.setServers([server[0]]);(type==='PTR'?r.reverse(name):r.resolve(name,type)).then((a)=>console.log(a.sort().join(' ')),(e)=>console.log(e.code))`;
 
 /** Asks a name server, without Node's caches in between. */
 export function lookUp(netns: NetNamespace, name: string, type = 'A', server = '10.88.1.1'): Promise<string> {

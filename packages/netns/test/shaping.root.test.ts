@@ -1,5 +1,5 @@
 import { address, link, NetNamespace, shaping } from '@ns/netns';
-import { needs, notRoot } from '@ns/testing';
+import { eventually, needs, notRoot } from '@ns/testing';
 import { client, inside, ResourceStack, serve } from './scene.ts';
 
 const rootTest = needs(notRoot);
@@ -16,30 +16,30 @@ async function pair(scope: ResourceStack) {
   return { a, b };
 }
 
-rootTest(
-  'a limit is what tc shows, and what arrives',
-  async () => {
-    await using scope = new ResourceStack();
-    const { a, b } = await pair(scope);
-    await shaping.limitRate('eth0', { bitsPerSec: 20_000_000, netns: a });
-    expect(JSON.parse(inside(a, 'tc', '-j', 'qdisc', 'show', 'dev', 'eth0'))).toMatchObject([
-      { kind: 'tbf', root: true, options: { rate: 2_500_000 } },
-    ]);
-    const [qdisc] = await shaping.list({ netns: a, link: 'eth0' });
-    expect(qdisc).toMatchObject({ kind: 'tbf', parent: 'root', bitsPerSec: 20_000_000 });
-    expect(qdisc!.burstBytes).toBeGreaterThan(32_000);
-    await serve(scope, b, 'b', SINK);
+rootTest('a limit is what tc shows, and what arrives', async () => {
+  await using scope = new ResourceStack();
+  const { a, b } = await pair(scope);
+  await shaping.limitRate('eth0', { bitsPerSec: 20_000_000, netns: a });
+  expect(JSON.parse(inside(a, 'tc', '-j', 'qdisc', 'show', 'dev', 'eth0'))).toMatchObject([
+    { kind: 'tbf', root: true, options: { rate: 2_500_000 } },
+  ]);
+  const [qdisc] = await shaping.list({ netns: a, link: 'eth0' });
+  expect(qdisc).toMatchObject({ kind: 'tbf', parent: 'root', bitsPerSec: 20_000_000 });
+  expect(qdisc!.burstBytes).toBeGreaterThan(32_000);
+  await serve(scope, b, 'b', SINK);
+  // Less may arrive when nobody sends: the machine has other work to do.
+  const arrivesInTime = async () => {
     const measured = Number(await client(a, SOURCE, '10.1.0.2', 80));
-    expect(measured).toBeGreaterThan(10_000_000);
     expect(measured).toBeLessThan(24_000_000);
-    await shaping.limitRate('eth0', { bitsPerSec: 80_000_000_000, netns: a });
-    expect((await shaping.list({ netns: a, link: 'eth0' }))[0]).toMatchObject({ bitsPerSec: 80_000_000_000 });
-    await shaping.reset('eth0', { netns: a });
-    await shaping.reset('eth0', { netns: a });
-    expect((await shaping.list({ netns: a, link: 'eth0' }))[0]).toMatchObject({ kind: 'noqueue' });
-  },
-  30_000,
-);
+    return measured > 10_000_000;
+  };
+  expect(await eventually(arrivesInTime)).toBe(true);
+  await shaping.limitRate('eth0', { bitsPerSec: 80_000_000_000, netns: a });
+  expect((await shaping.list({ netns: a, link: 'eth0' }))[0]).toMatchObject({ bitsPerSec: 80_000_000_000 });
+  await shaping.reset('eth0', { netns: a });
+  await shaping.reset('eth0', { netns: a });
+  expect((await shaping.list({ netns: a, link: 'eth0' }))[0]).toMatchObject({ kind: 'noqueue' });
+});
 
 rootTest('delay is there, or it is said that the kernel has none', async () => {
   await using scope = new ResourceStack();

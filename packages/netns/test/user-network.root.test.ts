@@ -69,72 +69,59 @@ function missingProgram(program: UserNetworkProgram): string | undefined {
 
 for (const program of ['pasta', 'slirp4netns'] as const) {
   const missing = missingProgram(program);
-  needs(missing)(
-    `${program} publishes ports of a namespace without privileges`,
-    async () => {
-      const child = await sandbox();
-      try {
-        await using network = await connectUserNetwork({ pid: child.pid!, program, ports: ['127.0.0.1::80'] });
-        const [port] = network.ports;
-        expect(port).toMatchObject({ protocol: 'tcp', hostAddress: '127.0.0.1', port: 80 });
-        expect(await ask(port!.hostPort)).toBe('from inside 80');
-        await network.close();
-        await network.close();
-        expect(await ask(port!.hostPort)).toBe('ECONNREFUSED');
-      } finally {
-        child.kill('SIGKILL');
-        await once(child, 'close');
-      }
-    },
-    20_000,
-  );
-
-  needs(missing)(
-    `${program} publishes ranges, and datagrams to somebody outside`,
-    async () => {
-      const child = await sandbox();
-      const ports = ['127.0.0.1:18080-18082:80-82', '198.51.100.1::53/udp'];
-      try {
-        await using network = await connectUserNetwork({ pid: child.pid!, program, ports });
-        expect(network.ports.map(({ protocol, port }) => `${port}/${protocol}`)).toEqual([
-          '80/tcp',
-          '81/tcp',
-          '82/tcp',
-          '53/udp',
-        ]);
-        expect(network.ports.map(({ hostPort }) => hostPort).slice(0, 3)).toEqual([18080, 18081, 18082]);
-        for (const { hostPort, port } of network.ports.slice(0, 3))
-          expect(await ask(hostPort)).toBe(`from inside ${port}`);
-        expect(await client(outside, UDP_CLIENT, '198.51.100.1', network.ports[3]!.hostPort)).toBe('heard hello');
-      } finally {
-        child.kill('SIGKILL');
-        await once(child, 'close');
-      }
-    },
-    20_000,
-  );
-}
-
-needs(missingProgram('pasta'))(
-  'pasta publishes ports on addresses of IPv6',
-  async () => {
+  needs(missing)(`${program} publishes ports of a namespace without privileges`, async () => {
     const child = await sandbox();
     try {
-      const ports = ['[::1]::80', '[2001:db8:1::1]::53/udp'];
-      await using network = await connectUserNetwork({ pid: child.pid!, program: 'pasta', ports });
-      const [tcp, udp] = network.ports;
-      expect(await ask(tcp!.hostPort, '::1')).toBe('from inside 80');
-      // Inside, the duplicate address test keeps the address back for a second or two.
-      const answered = async () =>
-        (await client(outside, UDP_CLIENT, '2001:db8:1::1', udp!.hostPort)) === 'heard hello';
-      expect(await eventually(answered)).toBe(true);
+      await using network = await connectUserNetwork({ pid: child.pid!, program, ports: ['127.0.0.1::80'] });
+      const [port] = network.ports;
+      expect(port).toMatchObject({ protocol: 'tcp', hostAddress: '127.0.0.1', port: 80 });
+      expect(await ask(port!.hostPort)).toBe('from inside 80');
+      await network.close();
+      await network.close();
+      expect(await ask(port!.hostPort)).toBe('ECONNREFUSED');
     } finally {
       child.kill('SIGKILL');
       await once(child, 'close');
     }
-  },
-  20_000,
-);
+  });
+
+  needs(missing)(`${program} publishes ranges, and datagrams to somebody outside`, async () => {
+    const child = await sandbox();
+    const ports = ['127.0.0.1:18080-18082:80-82', '198.51.100.1::53/udp'];
+    try {
+      await using network = await connectUserNetwork({ pid: child.pid!, program, ports });
+      expect(network.ports.map(({ protocol, port }) => `${port}/${protocol}`)).toEqual([
+        '80/tcp',
+        '81/tcp',
+        '82/tcp',
+        '53/udp',
+      ]);
+      expect(network.ports.map(({ hostPort }) => hostPort).slice(0, 3)).toEqual([18080, 18081, 18082]);
+      for (const { hostPort, port } of network.ports.slice(0, 3))
+        expect(await ask(hostPort)).toBe(`from inside ${port}`);
+      expect(await client(outside, UDP_CLIENT, '198.51.100.1', network.ports[3]!.hostPort)).toBe('heard hello');
+    } finally {
+      child.kill('SIGKILL');
+      await once(child, 'close');
+    }
+  });
+}
+
+needs(missingProgram('pasta'))('pasta publishes ports on addresses of IPv6', async () => {
+  const child = await sandbox();
+  try {
+    const ports = ['[::1]::80', '[2001:db8:1::1]::53/udp'];
+    await using network = await connectUserNetwork({ pid: child.pid!, program: 'pasta', ports });
+    const [tcp, udp] = network.ports;
+    expect(await ask(tcp!.hostPort, '::1')).toBe('from inside 80');
+    // Inside, the duplicate address test keeps the address back for a second or two.
+    const answered = async () => (await client(outside, UDP_CLIENT, '2001:db8:1::1', udp!.hostPort)) === 'heard hello';
+    expect(await eventually(answered)).toBe(true);
+  } finally {
+    child.kill('SIGKILL');
+    await once(child, 'close');
+  }
+});
 
 needs(missingProgram('slirp4netns'))('what slirp4netns cannot publish is refused before it is started', async () => {
   for (const port of ['[::1]::80', '127.0.0.1::53/udp'])

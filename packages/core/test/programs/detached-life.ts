@@ -1,9 +1,10 @@
-import { Container } from '@ns/core';
+import { Container, Wait } from '@ns/core';
 
 /* Makes a container, lets it go, finds it again and does with it what one does; prints what came of it. */
 
 const made = await Container.create({
-  command: ['sh', '-c', 'echo up; trap "exit 6" TERM; while :; do sleep 0.02; done'],
+  command: ['sh', '-c', 'trap "exit 6" TERM; echo up; while :; do sleep 0.02; done'],
+  wait: Wait.log('up'),
   lifetime: { dieWithParent: false },
 });
 await made.start();
