@@ -19,35 +19,31 @@ function whyNoDisk(): string | undefined {
 
 const missing = notRoot ?? whyNoDisk();
 
-needs(missing)(
-  'writing to a device, named by a path on it, takes as long as the limit says',
-  async () => {
-    const file = join(directory, `ns-io-${process.pid}`);
-    await using cg = await Cgroup.create(`io-${process.pid}`, {
-      io: { devices: [{ device: directory, writeBps: '4MiB', readIops: 1_000 }] },
-    });
-    const joined = cg.paths.map((path) => `echo 0 > ${path}/cgroup.procs`).join(' && ');
-    const write = (): number => {
-      const begin = performance.now();
-      const { status } = spawnSync('sh', [
-        '-c',
-        `${joined} && exec dd if=/dev/zero of=${file} bs=1M count=6 oflag=direct 2>/dev/null`,
-      ]);
-      expect(status).toBe(0);
-      return performance.now() - begin;
-    };
-    try {
-      expect(write()).toBeGreaterThan(1_000); // 6 MiB at 4 MiB a second, of which the first goes at once
-      const { io } = await cg.stats();
-      expect(io?.devices[blockDevice(directory, 'directory')]?.writeBytes).toBeGreaterThanOrEqual(6 * 2 ** 20);
-      await cg.update({ io: { devices: [{ device: directory, writeBps: 'max' }] } });
-      expect(write()).toBeLessThan(1_000);
-    } finally {
-      rmSync(file, { force: true });
-    }
-  },
-  30_000,
-);
+needs(missing)('writing to a device, named by a path on it, takes as long as the limit says', async () => {
+  const file = join(directory, `ns-io-${process.pid}`);
+  await using cg = await Cgroup.create(`io-${process.pid}`, {
+    io: { devices: [{ device: directory, writeBps: '4MiB', readIops: 1_000 }] },
+  });
+  const joined = cg.paths.map((path) => `echo 0 > ${path}/cgroup.procs`).join(' && ');
+  const write = (): number => {
+    const begin = performance.now();
+    const { status } = spawnSync('sh', [
+      '-c',
+      `${joined} && exec dd if=/dev/zero of=${file} bs=1M count=6 oflag=direct 2>/dev/null`,
+    ]);
+    expect(status).toBe(0);
+    return performance.now() - begin;
+  };
+  try {
+    expect(write()).toBeGreaterThan(1_000); // 6 MiB at 4 MiB a second, of which the first goes at once
+    const { io } = await cg.stats();
+    expect(io?.devices[blockDevice(directory, 'directory')]?.writeBytes).toBeGreaterThanOrEqual(6 * 2 ** 20);
+    await cg.update({ io: { devices: [{ device: directory, writeBps: 'max' }] } });
+    expect(Math.min(write(), write(), write())).toBeLessThan(1_000);
+  } finally {
+    rmSync(file, { force: true });
+  }
+});
 
 needs(missing)('a limit is in the file of the kernel, and update takes it away', async () => {
   await using cg = await Cgroup.create(`io-${process.pid}`, {

@@ -227,11 +227,9 @@ describe('abort', () => {
   rootTest('while it runs: at once, with what it wrote', () =>
     leavesNothing(async () => {
       const controller = new AbortController();
-      const process = run('sh', ['-c', 'echo begun; (setsid sleep 60 &); sleep 60'], { signal: controller.signal });
+      const process = run('sh', ['-c', 'echo begun; (setsid sleep 600 &); sleep 600'], { signal: controller.signal });
       process.stdout.once('data', () => controller.abort());
-      const result = await process;
-      expect(result).toMatchObject({ reason: 'abort', stdout: 'begun\n' });
-      expect(result.durationMs).toBeLessThan(5000);
+      expect(await process).toMatchObject({ reason: 'abort', stdout: 'begun\n' });
     }),
   );
 

@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { needs, notRoot } from '@ns/testing';
+import { eventually, needs, notRoot } from '@ns/testing';
 import { Container, Network, Pool, prune, run, Volume } from '../src/index.ts';
 import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
 
@@ -115,7 +115,7 @@ rootTest('an aborted command with check is a failure, also before it began', asy
 rootTest('patience ends; what was started goes on, what was being made is removed', async () => {
   await using container = await Container.create({ command, wait: { kind: 'log', pattern: 'never' } });
   await expect(container.start({ timeout: 50 })).rejects.toMatchObject({ code: 'ERR_NS_TIMEOUT' });
-  expect(container.status).toBe('running');
+  expect(await eventually(() => container.status === 'running')).toBe(true);
   await expect(container.wait({ timeout: 20 })).rejects.toMatchObject({ code: 'ERR_NS_TIMEOUT' });
   const reason = new Error('enough');
   await expect(container.wait({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);

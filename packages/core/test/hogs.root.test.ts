@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { needs, notRoot } from '@ns/testing';
+import { eventually, needs, notRoot } from '@ns/testing';
 import { Container, type ContainerSpec, run } from '../src/index.ts';
 import { cgroupDirectories, useOwnStateRoot } from './leaves-nothing.ts';
 
@@ -81,8 +81,8 @@ hogTest(
           return (usedUs() - before) / 1_000 / (performance.now() - begin);
         };
         expect(await share()).toBeLessThan(0.4);
-        const { cpu } = await container.stats();
-        expect(cpu?.throttledPeriods).toBeGreaterThan(2);
+        const throttled = async () => (await container.stats()).cpu?.throttledPeriods ?? 0;
+        expect(await eventually(async () => (await throttled()) > 2)).toBe(true);
         await container.update({ limits: { cpus: 1 } });
         expect(kernel('../cpu.max', '../cpu.cfs_quota_us')).toMatch(/^100000/);
         await container.update({ limits: { cpus: 0.05 } });

@@ -86,13 +86,16 @@ rootTest(
     leavesNothing(async () => {
       const seconds = `600.${process.pid}`;
       await using container = await Container.create({
-        command: ['sh', '-c', `setsid sleep ${seconds} & sleep 0.1`],
+        command: ['sh', '-c', `setsid sleep ${seconds} & exec sleep 600`],
         namespaces: { pid: 'host' },
       });
       await container.start();
       const isAsleep = () =>
         processEntries().some(({ pid, state }) => state !== 'Z' && commandOf(pid) === `sleep ${seconds}`);
       expect(await eventually(isAsleep)).toBe(true);
+      const program = () => processEntries().find(({ parent, name }) => parent === container.pid && name === 'sleep');
+      expect(await eventually(() => program() !== undefined)).toBe(true);
+      process.kill(program()!.pid, 'SIGKILL');
       // From here to the end the owner does nothing but look: no event reaches him.
       for (const end = Date.now() + 10_000; isAsleep() && Date.now() < end; );
       expect(isAsleep()).toBe(false);

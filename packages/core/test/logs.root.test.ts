@@ -55,6 +55,21 @@ async function read(entries: AsyncIterable<LogEntry>): Promise<LogEntry[]> {
 const textOf = (entries: readonly LogEntry[], stream: LogEntry['stream'] = 'stdout') =>
   Buffer.concat(entries.filter((entry) => entry.stream === stream).map(({ data }) => data)).toString('latin1');
 
+/** A script of commands, of which each waits for its file. */
+const oneByOne = (...commands: string[]) =>
+  commands
+    .map((command, i) => (i === 0 ? command : `until [ -e /go-${i} ]; do sleep 0.01; done; ${command}`))
+    .join('; ');
+
+/** Lets go on, `times` times, what is {@link oneByOne}: some time after the last output was heard of. */
+async function letGo(c: Container, times: number): Promise<void> {
+  for (let i = 1; i <= times; i++) {
+    expect(await eventually(async () => (await read(c.logs())).length === i)).toBe(true);
+    await delay(300);
+    await c.exec('touch', [`/go-${i}`]);
+  }
+}
+
 /** Lines of `seq`, of which the last is `end`, without a gap. */
 function expectTail(text: string, end: number): void {
   const numbers = text
@@ -115,7 +130,8 @@ for (const [who, how] of writers) {
       ));
 
     test('knows when, on which stream, and from when on', () =>
-      withLog({ script: 'echo one; sleep 0.3; echo two >&2; sleep 0.3; echo three', ...spec({}) }, async (c) => {
+      withLog({ script: oneByOne('echo one', 'echo two >&2', 'echo three'), ...spec({}) }, async (c) => {
+        await letGo(c, 2);
         await c.wait();
         const entries = await read(c.logs());
         expect(entries.map(({ stream, data }) => [stream, data.toString()])).toEqual([
@@ -152,8 +168,9 @@ test('bytes that are no text survive JSON', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'core-logs-'));
   try {
     await withLog(
-      { script: String.raw`printf '\377\000\n'; sleep 0.2; echo "gr\"ün"`, log: { directory } },
+      { script: oneByOne(String.raw`printf '\377\000\n'`, String.raw`echo "gr\"ün"`), log: { directory } },
       async (c) => {
+        await letGo(c, 1);
         await c.wait();
         expect(Buffer.concat((await read(c.logs())).map(({ data }) => data))).toEqual(
           Buffer.concat([Buffer.from([0xff, 0, 0x0a]), Buffer.from('gr"ün\n')]),

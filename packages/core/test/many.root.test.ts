@@ -68,8 +68,9 @@ describe('an HTTP server with 64 containers at once', () => {
           server.close();
           await once(server, 'close');
           expect(bodies).toEqual(bodies.map((_, i) => `/${i}`));
-          // Far above what it is, but less than if one request had to wait for all others.
-          expect(delay.max / 1e6).toBeLessThan(3000);
+          // Far above what it is, but less than if one request had to wait for all others. One that is held up with its
+          // whole machine is none of many.
+          expect(delay.percentile(75) / 1e6).toBeLessThan(1000);
         }),
       120_000,
     );

@@ -115,4 +115,4 @@ test('a directory in the place of a name is no name', async () => {
 test('of another first process, which is not there: it has ended, as far as anybody can know', async () => {
   changed({ init: { pid: 2 ** 22 - 1, startTime: 1 } })();
   expect((await Container.get('spoilt')).status).toBe('stopped');
-}, 20_000);
+});

@@ -13,7 +13,7 @@ function record(container: Container): ContainerEvent[] {
 test('health goes from starting to healthy to unhealthy, with events and the last output', async () => {
   await using c = await Container.create({
     command: ['sh', '-c', 'sleep 0.1; touch /tmp/ok; sleep infinity'],
-    health: { command: 'echo looking; test -e /tmp/ok', interval: 20, retries: 2, startPeriod: 5000 },
+    health: { command: 'echo looking; test -e /tmp/ok', interval: 20, retries: 2, startPeriod: 60_000 },
     wait: Wait.health({ timeout: 10_000 }),
   });
   const seen = record(c);
@@ -40,7 +40,7 @@ test('unhealthy is an answer to waiting', async () => {
 test('a check that takes too long has failed, and leaves nothing running', async () => {
   await using c = await Container.create({
     command: ['sleep', 'infinity'],
-    health: { command: ['sleep', '5'], timeout: 50, interval: 1000, retries: 1 },
+    health: { command: ['sleep', '5'], timeout: 50, interval: 60_000, retries: 1 },
   });
   await c.start();
   expect(await eventually(() => c.health?.status === 'unhealthy')).toBe(true);

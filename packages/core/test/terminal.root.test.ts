@@ -129,8 +129,8 @@ rootTest('one who is attached and reads nothing holds up the program, but not it
     await delay(200);
     expect(container.status).toBe('running');
     await container.kill('SIGKILL');
-    expect(await container.wait({ timeout: 5000 })).toMatchObject({ signal: 'SIGKILL' });
-    await container.remove({ timeout: 5000 });
+    expect(await container.wait()).toMatchObject({ signal: 'SIGKILL' });
+    await container.remove();
     attached.destroy();
   }),
 );

@@ -131,10 +131,9 @@ test('streams, input and signals', async () => {
 });
 
 test('a process left in the background does not keep the result waiting', async () => {
-  const started = performance.now();
-  const { stdout } = await enter({ target: process.pid, namespaces: [] }, 'sh', ['-c', 'sleep 3 & echo done']);
-  expect(stdout).toBe('done\n');
-  expect(performance.now() - started).toBeLessThan(2500);
+  const { stdout } = await enter({ target: process.pid, namespaces: [] }, 'sh', ['-c', 'sleep 600 & echo $!']);
+  // It is there.
+  expect(process.kill(Number(stdout), 'SIGKILL')).toBe(true);
 });
 
 test('a program that cannot be started rejects', async () => {

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, rmdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from './kernel-state.ts';
 import { needs } from './needs.ts';
 
 /* What every implementation of cgroups must do, whatever tree it works on. Asserts the kernel's own files. */
@@ -144,19 +145,19 @@ export function cgroupConformance(subject: CgroupConformanceSubject): void {
     using _hog = await startInside(cg, 'while :; do :; done');
     const before = await cg.stats();
     const begin = performance.now();
+    const used = async (): Promise<number> => (await cg.stats()).cpu?.usageUs ?? 0;
     await sleep(1_000);
-    const share =
-      (((await cg.stats()).cpu?.usageUs ?? 0) - (before.cpu?.usageUs ?? 0)) / 1_000 / (performance.now() - begin);
-    expect(share).toBeGreaterThan(0.01);
+    const share = ((await used()) - (before.cpu?.usageUs ?? 0)) / 1_000 / (performance.now() - begin);
     expect(share).toBeLessThan(0.3);
-    expect((await cg.stats()).cpu?.throttledPeriods).toBeGreaterThan(2);
+    // How soon it gets it is up to the others on this machine.
+    expect(await eventually(async () => ((await cg.stats()).cpu?.throttledPeriods ?? 0) > 2)).toBe(true);
+    expect(await used()).toBeGreaterThan(10_000);
   });
 
   it('a fork bomb stays in its bounds and dies as a whole', async () => {
     await using cg = await create();
     using _bomb = await startInside(cg, 'bomb() { bomb | bomb & }; bomb; exec sleep 60');
-    for (let waited = 0; ((await cg.stats()).pids?.refused ?? 0) === 0 && waited < 10_000; waited += 20)
-      await sleep(20);
+    await eventually(async () => ((await cg.stats()).pids?.refused ?? 0) > 0);
     const { pids } = await cg.stats();
     expect(pids?.current).toBeLessThanOrEqual(20);
     expect(pids?.refused).toBeGreaterThan(0);
@@ -177,8 +178,7 @@ export function cgroupConformance(subject: CgroupConformanceSubject): void {
     expect(await usage()).toBe(frozenAt);
     await cg.thaw();
     expect(cg.frozen).toBe(false);
-    await sleep(300);
-    expect(await usage()).toBeGreaterThan(frozenAt);
+    expect(await eventually(async () => (await usage()) > frozenAt)).toBe(true);
   });
 
   it('frozen processes can be killed', async () => {
@@ -295,8 +295,7 @@ export function cgroupConformance(subject: CgroupConformanceSubject): void {
     await using child = await cg.createChild('leaf', { pids: { max: 30 } });
     using _bomb = await startInside(child, 'while :; do sleep 60 & done');
     const refused = async (): Promise<number> => (await cg.stats()).pids?.refused ?? 0;
-    for (let waited = 0; (await refused()) === 0 && waited < 10_000; waited += 20) await sleep(20);
-    expect(await refused()).toBeGreaterThan(0);
+    expect(await eventually(async () => (await refused()) > 0)).toBe(true);
     await cg.kill();
   });
 
@@ -308,7 +307,8 @@ export function cgroupConformance(subject: CgroupConformanceSubject): void {
 
   it('the cgroup of a dead owner is found, emptied and removed; that of a living one stays', async () => {
     const owner = start('exec sleep 60');
-    const orphan = await subject.createOwnedBy(owner.pid, uniqueName());
+    const name = uniqueName();
+    const orphan = await subject.createOwnedBy(owner.pid, name);
     await using mine = await create();
     using inside = await startInside(orphan, 'exec sleep 60');
     await subject.prune();
@@ -316,7 +316,7 @@ export function cgroupConformance(subject: CgroupConformanceSubject): void {
     owner[Symbol.dispose]();
     await owner.exit;
     const { removed } = await subject.prune();
-    expect(removed).toHaveLength(1);
+    expect(removed).toContain(name);
     await inside.exit;
     expect(orphan.paths.filter((path) => existsSync(path))).toEqual([]);
     expect(mine.paths.filter((path) => !existsSync(path))).toEqual([]);
