@@ -23,7 +23,7 @@ const shared: Config = {
 
 const config: Config = {
   // The machines that run these have two cores and other work to do. (Only here: of a project Jest takes no time.)
-  testTimeout: 20_000 * slowness,
+  testTimeout: 40_000 * slowness,
   // Every worker uses more than two bytes, so it is replaced after each file: what one root test does to its namespaces
   // never reaches the next. (Up to 1 the number would be a share of the machine's memory.)
   workerIdleMemoryLimit: 2,

@@ -42,7 +42,7 @@ export async function leaksSince(before, marker) {
       without(look(), before[kind]).map((line) => `${kind}: ${line}`),
     );
     leaks.push(...strayProcesses(marker));
-    if (leaks.length === 0 || attempt === 20) return leaks;
+    if (leaks.length === 0 || attempt === 100) return leaks;
     await delay(100);
   }
 }

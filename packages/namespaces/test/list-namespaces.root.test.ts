@@ -34,7 +34,7 @@ test('lsns finds the same namespaces with as many processes', async () => {
   ] as const) {
     expect(counts.get(kernelName(pid, kind))).toBeGreaterThan(0);
   }
-}, 20_000);
+});
 
 /** Namespaces that were the same before and after lsns looked, and that it saw otherwise. */
 function compareWithLsns(): string[] {

@@ -40,7 +40,7 @@ test('several processes never get the same range, and their death frees all', as
   } finally {
     rmSync(directory, { recursive: true });
   }
-}, 30_000);
+});
 
 test('an ordinary user: root in a user namespace of his own, and told why of the rest', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'ns-ids-'));
@@ -66,7 +66,7 @@ test('an ordinary user: root in a user namespace of his own, and told why of the
   } finally {
     rmSync(directory, { recursive: true });
   }
-}, 30_000);
+});
 
 test('root of a user namespace with few ids hands out those it has', async () => {
   using script = new NodeScript('nested-pools');
@@ -82,4 +82,4 @@ test('root of a user namespace with few ids hands out those it has', async () =>
     uids: [{ start: 65_536, size: 131_072 }],
     gids: [{ start: 65_536, size: 131_072 }],
   });
-}, 30_000);
+});
