@@ -224,12 +224,16 @@ describe('what it writes', () => {
   }
 
   rootTest('the limit is of both streams together; exactly at it nothing is lost', async () => {
-    const { stdout, stderr, truncated } = await sh('printf 12345; sleep 0.05; printf 67890 >&2', {
-      maxOutput: { bytes: 10 },
-    });
+    // The second when the first has come.
+    const inTurn = (second: string) => {
+      const script = `printf 12345; read -r _; printf ${second} >&2`;
+      const process = sh(script, { stdin: 'pipe', maxOutput: { bytes: 10 } });
+      process.stdout.once('data', () => process.stdin.end('\n'));
+      return process;
+    };
+    const { stdout, stderr, truncated } = await inTurn('67890');
     expect({ stdout, stderr, truncated }).toEqual({ stdout: '12345', stderr: '67890', truncated: false });
-    const cut = await sh('printf 12345; sleep 0.05; printf 678901 >&2', { maxOutput: { bytes: 10 } });
-    expect(cut).toMatchObject({ stdout: '12345', stderr: '67890', truncated: true });
+    expect(await inTurn('678901')).toMatchObject({ stdout: '12345', stderr: '67890', truncated: true });
     expect(await sh('printf "ü"', { maxOutput: { bytes: 1 } })).toMatchObject({ stdout: '', truncated: true });
   });
 });
