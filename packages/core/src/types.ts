@@ -253,7 +253,7 @@ export interface ContainerSpec extends NetworkSpec {
   readonly readonlyPaths?: readonly string[];
   /** In any order: one below another is mounted in it. Two in one place are refused. */
   readonly mounts?: readonly MountSpec[];
-  /** Wall-clock milliseconds for the whole container; the kernel keeps it, not this process's event loop. */
+  /** Wall-clock milliseconds for the whole container from each start; the kernel keeps it, not this process's event loop. */
   readonly timeout?: number;
   /** How much of the output is kept for the result, and what happens beyond. Default: the first 64 MiB. */
   readonly maxOutput?: MaxOutput;

@@ -377,6 +377,16 @@ describe('while it runs', () => {
     expect(told).toEqual(['exit null']);
   });
 
+  rootTest('its time begins when it starts, however long ago it was made', () =>
+    withContainer({ timeout: 300 }, async (container) => {
+      await delay(200);
+      const begin = performance.now();
+      await container.start();
+      expect(await container.wait()).toMatchObject({ reason: 'timeout' });
+      expect(performance.now() - begin).toBeGreaterThan(290);
+    }),
+  );
+
   rootTest('a time limit and an output limit are of the whole container', async () => {
     await withRunning({ timeout: 2_000 }, async (container) => {
       expect(await container.wait()).toMatchObject({ reason: 'timeout' });

@@ -8,6 +8,7 @@ import type { Step } from './lowering.ts';
 import type { ChildEnd } from './reaped-child.ts';
 import type { StageRecord } from './records.ts';
 import { SIGNALS } from './signals.ts';
+import { isTimedFromGo } from './steps/monitor.ts';
 import { type NamespaceKind, namespaceFlags } from './steps/process.ts';
 import { decodeWaitStatus } from './wait-status.ts';
 
@@ -34,6 +35,8 @@ export class LaunchReport {
   readonly supervised: boolean;
   /** Its init says so when nothing is left but itself. */
   readonly tellsEnd: boolean;
+  /** Its monitor is to hear when the process may go on. */
+  readonly isTimedFromGo: boolean;
   readonly #hasInit: boolean;
   readonly #unmountLate: boolean;
   readonly #early: (() => void)[] = [];
@@ -48,6 +51,7 @@ export class LaunchReport {
     const init = clone?.child.find((step) => step.op === 'clone');
     this.#hasInit = init !== undefined;
     this.tellsEnd = init?.tellEnd ?? false;
+    this.isTimedFromGo = clone !== undefined && isTimedFromGo(clone);
     this.#unmountLate = unmountLate;
     this.origin = origin;
   }

@@ -24,7 +24,7 @@ import type { Step } from './lowering.ts';
 import type { PreparedProgram } from './prepared-program.ts';
 import type { ReapedChild } from './reaped-child.ts';
 import { receiveRecord } from './receive-record.ts';
-import { controlSignals, SIGNALS } from './signals.ts';
+import { controlSignals, SIGNAL_TIME_BEGINS, SIGNALS } from './signals.ts';
 import type { StandardStreams } from './standard-streams.ts';
 import { StartedProcess } from './started-process.ts';
 import type { NamespaceKind } from './steps/process.ts';
@@ -192,9 +192,10 @@ export class Launched {
     this.streams.unref();
   }
 
-  /** Lets a parked process go on, or tells a restorer whom to look after. */
+  /** Lets a parked process go on, whose time begins now, or tells a restorer whom to look after. */
   go(): void {
     const { status } = this.#started;
+    if (this.#report.isTimedFromGo) this.#signalMonitor(SIGNAL_TIME_BEGINS);
     // When it is gone without our knowing yet, exited will tell.
     if (!status.closed) syscall(SYS.write, status.fd, this.#goWord.address, this.#goWord.bytes.length);
   }
@@ -224,11 +225,15 @@ export class Launched {
   signal(signal: NodeJS.Signals): boolean {
     if (typeof signal !== 'string' || !Object.hasOwn(SIGNALS, signal))
       throw new SpecError('signal', "a signal name such as 'SIGTERM'", signal);
+    const { supervised } = this.#report;
+    return this.#signalMonitor((supervised && controlSignals[signal]) || SIGNALS[signal]);
+  }
+
+  #signalMonitor(number: number): boolean {
     const monitor = this.#awaitMonitor();
     // Not reaped yet, its pid is still its own.
     if (this.#gone || monitor.end) return false;
-    const { supervised } = this.#report;
-    return syscall(SYS.kill, monitor.pid, (supervised && controlSignals[signal]) || SIGNALS[signal]) === 0;
+    return syscall(SYS.kill, monitor.pid, number) === 0;
   }
 
   /** Does the process exist? The kernel is asked, which knows before we have heard of it. */

@@ -25,6 +25,9 @@ export const SIGNAL_STOP_CHILD = 51;
 /** A control signal to our own monitor, sent by the kernel: its caller has died. */
 export const SIGNAL_PARENT_DIED = 52;
 
+/** Another: "the program may go on, and its time begins". */
+export const SIGNAL_TIME_BEGINS = 54;
+
 /** Signals that would act on a monitor itself go to it under another number. */
 export const controlSignals: Partial<Record<NodeJS.Signals, number>> = {
   SIGKILL: SIGNAL_KILL_CHILD,

@@ -133,6 +133,18 @@ test('a parked program waits for go()', async () => {
   expect((await outcome(launched)).stdout).toBe('on\n');
 });
 
+test('the time of a parked program begins when it may go on', async () => {
+  const launched = launch({
+    steps: monitoredPlan(['sleep', '600'], { timeoutMs: 200, before: [{ op: 'park' }] }),
+  });
+  await launched.ready;
+  await delay(300);
+  const begin = performance.now();
+  launched.go();
+  expect((await outcome(launched)).exit).toMatchObject({ signal: 'SIGKILL', timedOut: true });
+  expect(performance.now() - begin).toBeGreaterThan(190);
+});
+
 test('a parked program can be ended', async () => {
   const launched = launch({ steps: monitoredPlan(['echo', 'on'], { before: [{ op: 'park' }] }) });
   await launched.ready;

@@ -1,8 +1,8 @@
 import { __WALL, WNOHANG } from '@ns/libc';
-import type { Lowering } from '../lowering.ts';
+import type { Lowering, Step } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import { sendRecord, writeRecord } from '../send-record.ts';
-import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNALS } from '../signals.ts';
+import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNAL_TIME_BEGINS, SIGNALS } from '../signals.ts';
 import { killSurvivors, removeLeftovers } from './leftovers.ts';
 import { OutputRelay } from './output-files.ts';
 import type { Pipe } from './pipe.ts';
@@ -20,8 +20,9 @@ export function superviseAsMonitor(
     witness,
     ending,
   }: Child & { pidfd: Slot; witness: Pipe | undefined; ending: Pipe | undefined },
-  { timeoutMs, leftovers, journal, output }: Extract<SupervisionStep, { op: 'clone' }>,
+  step: Extract<SupervisionStep, { op: 'clone' }>,
 ): void {
+  const { timeoutMs, leftovers, journal, output } = step;
   const { asm } = to;
   sendRecord(to, { kind: 'started', value: pid }, pidfd);
   closeAllBut(to, [
@@ -31,7 +32,7 @@ export function superviseAsMonitor(
     ...(output ? OutputRelay.descriptors(to, output) : []),
   ]);
   const relay = output && new OutputRelay(to, output);
-  if (timeoutMs !== undefined) startTimer(to, timeoutMs);
+  if (timeoutMs !== undefined && !isTimedFromGo(step)) startTimer(to, timeoutMs);
   const status = asm.bytes(8);
   const usage = asm.bytes(144);
   const orphaned = asm.slot();
@@ -87,6 +88,11 @@ function answerSignal(
   asm.jump(next);
   asm.place(notOrphaned);
   if (timeoutMs !== undefined) {
+    const ended = new Label();
+    asm.jumpIfUnequal(signal, SIGNAL_TIME_BEGINS, ended);
+    startTimer(to, timeoutMs);
+    asm.jump(next);
+    asm.place(ended);
     asm.jumpIfUnequal(signal, SIGNALS.SIGALRM, forward);
     jumpUnlessTimeIsUp(to, forward);
     report(to, { kind: 'timeout' }, journal);
@@ -111,6 +117,13 @@ function reportPayloadExit(to: Lowering, journal: string | undefined): void {
   readEnding(to, to.witnessFd, said, silent);
   report(to, { kind: 'payloadExit', value: said }, journal);
   to.asm.place(silent);
+}
+
+/** Whether the time is that of a program which somebody has to let go on first: he says when it begins. */
+export function isTimedFromGo({ timeoutMs, child }: Extract<SupervisionStep, { op: 'clone' }>): boolean {
+  const parks = (steps: readonly Step[]): boolean =>
+    steps.some((step) => step.op === 'park' || (step.op === 'clone' && parks(step.child)));
+  return timeoutMs !== undefined && parks(child);
 }
 
 /** setitimer(2): SIGALRM once, in so many milliseconds. */

@@ -47,6 +47,7 @@ export type SupervisionStep =
        * The file is opened before, when nobody else can mount anything over it.
        */
       readonly label?: { readonly file: string; readonly label: string };
+      /** For a `monitor`: after so long it ends the child. It counts from `Launched.go()` where the child parks. */
       readonly timeoutMs?: number;
       /** Descriptor of a cgroup v2 directory the child is born in (since 5.7). */
       readonly intoCgroup?: string;
