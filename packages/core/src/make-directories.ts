@@ -1,12 +1,12 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { hasCode } from '@ns/libc';
+import { fileCall, hasCode } from '@ns/libc';
 
 /**
  * Makes a directory that a caller names, with those above it. Node's own `recursive` does not end below /proc: a directory
  * is there, and none can be made in it.
  *
- * @throws Node's error of mkdir(2)
+ * @throws SyscallError of mkdir(2)
  */
 export function makeDirectories(path: string, mode = 0o777): void {
   try {
@@ -21,7 +21,7 @@ export function makeDirectories(path: string, mode = 0o777): void {
 /** That a file has the name, who wants to use it is told. */
 function makeDirectory(path: string, mode: number): void {
   try {
-    mkdirSync(path, { mode });
+    fileCall(path, () => mkdirSync(path, { mode }));
   } catch (error) {
     if (!hasCode(error, 'EEXIST')) throw error;
   }

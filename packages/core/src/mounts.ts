@@ -1,8 +1,8 @@
-import { statSync } from 'node:fs';
+import { type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSize } from '@ns/cgroups';
 import type { MountStep } from '@ns/launch';
-import { NsError, SpecError } from '@ns/libc';
+import { fileCall, NsError, SpecError, type SyscallError } from '@ns/libc';
 import type { UserNamespaceMaps } from '@ns/mounts';
 import { readMountOptions } from './mount-options.ts';
 import { type ContainerIds, mapsForOwner } from './mount-ownership.ts';
@@ -58,7 +58,7 @@ export function resolveMount(mount: MountSpec, index: number, context: MountCont
 /**
  * Decides how the files of a bind or a volume get into the container. Looks at the source; changes nothing.
  *
- * @throws NsError `ERR_NS_MOUNT_SOURCE` when the source of a bind does not exist
+ * @throws NsError `ERR_NS_MOUNT_SOURCE` when the source of a bind does not exist, or cannot be looked at
  * @throws SpecError for options that only a file system has
  */
 export function mountSource(
@@ -72,7 +72,7 @@ export function mountSource(
   if (unknown !== undefined) throw new SpecError(`${field}.options`, 'options of a bind', unknown);
   const isVolume = mount.type === 'volume';
   const path = isVolume ? join(volumeRoot(), mount.source, 'data') : mount.source;
-  const stat = statSync(path, { throwIfNoEntry: false });
+  const stat = lookAt(path, field);
   if (!stat && !isVolume) {
     throw new NsError('ERR_NS_MOUNT_SOURCE', `${field}.source: ${path} does not exist`, {
       hint: 'Make it first: nothing is created on the host for a mount',
@@ -90,6 +90,16 @@ export function mountSource(
     maps,
     handle: detached ? `${label}${maps ? ' with mapped ids' : ''} (mounts[${index}])` : undefined,
   };
+}
+
+function lookAt(path: string, field: string): Stats | undefined {
+  try {
+    return fileCall(path, () => statSync(path, { throwIfNoEntry: false }));
+  } catch (error) {
+    const { code, hint = 'Name what this user can open' } = error as SyscallError;
+    const message = `${field}.source: ${path} cannot be looked at (${code})`;
+    throw new NsError('ERR_NS_MOUNT_SOURCE', message, { hint, cause: error });
+  }
 }
 
 function tmpfsStep(mount: TmpfsMountSpec, index: number): MountStep {

@@ -1,5 +1,6 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileCall } from '@ns/libc';
 
 /** Where state lives that outlives a process: `NS_STATE_ROOT`, `/run/ns` as root, `$XDG_RUNTIME_DIR/ns` otherwise. */
 export function stateRoot(): string {
@@ -17,7 +18,7 @@ export function containerDirectory(id: string): string {
 /** A directory of the state root, for its owner's eyes only. */
 export function stateDirectory(...names: string[]): string {
   const directory = join(stateRoot(), ...names);
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  fileCall(directory, () => mkdirSync(directory, { recursive: true, mode: 0o700 }));
   // An existing directory keeps its mode: it may have been made with another umask.
   chmodSync(directory, 0o700);
   return directory;

@@ -97,6 +97,16 @@ describe('a container that cannot be made', () => {
       { mounts: [{ source: '/no/such', target: '/x' }] },
       { code: 'ERR_NS_MOUNT_SOURCE', hint: expect.any(String) },
     ],
+    [
+      'a mount whose source has too long a name',
+      { mounts: [{ source: `/${'x'.repeat(256)}`, target: '/x' }] },
+      { code: 'ERR_NS_MOUNT_SOURCE', hint: expect.stringContaining('255') },
+    ],
+    [
+      'a mount whose source is in a file',
+      { mounts: [{ source: '/etc/passwd/x', target: '/x' }] },
+      { code: 'ERR_NS_MOUNT_SOURCE', hint: expect.stringContaining('directory') },
+    ],
     ['a user nobody knows', { user: 'no-such-user' }, { code: 'ERR_NS_INVALID_SPEC', field: 'user' }],
     ['a user id that does not fit', { user: '4294967296' }, { code: 'ERR_NS_INVALID_SPEC', field: 'user' }],
     ['a user id that means "unchanged"', { user: '4294967295' }, { code: 'ERR_NS_INVALID_SPEC', field: 'user' }],

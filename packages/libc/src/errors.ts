@@ -67,7 +67,7 @@ export class SyscallError extends NsError {
       : doing
         ? ` (${syscall})`
         : '';
-    const hint = context.hint ?? hintFor(syscall, errnoName(errno), step?.op) ?? '';
+    const hint = context.hint ?? hintFor(syscall, errnoName(errno), { op: step?.op, path }) ?? '';
     super(errnoName(errno), `${subject}: ${errnoName(errno)} ${errnoMessage(errno)}${where}`, {
       hint,
       ...('cause' in context ? { cause: context.cause } : {}),

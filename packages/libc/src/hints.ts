@@ -157,10 +157,23 @@ const hintsByErrno: Readonly<Record<string, string>> = {
   ENAMETOOLONG: 'A path has at most 4095 bytes, and each name in it at most 255',
 };
 
+/** Whatever the call, of a path. */
+const hintsOfPaths: Readonly<Record<string, string>> = {
+  ENOENT: 'It, or a directory on the way to it, does not exist: make it first, or correct the path',
+  EEXIST: 'Something of another kind has that name: remove it, or choose another name',
+  ENOTDIR: 'A file stands where a directory must be, there or on the way to it: correct the path',
+  ELOOP: 'Symbolic links lead round in a circle, or stand where none is followed: name the place itself',
+  EACCES: 'This user may not do that there: look at the modes of it and of the directories on the way to it',
+};
+
 /** The next action for a failed call, if the table knows one. */
-export function hintFor(syscall: string, errno: string, op?: string): string | undefined {
+export function hintFor(
+  syscall: string,
+  errno: string,
+  { op, path }: { op?: string | undefined; path?: string | undefined } = {},
+): string | undefined {
   const known = hints.find(
     ([call, code, step]) => call === syscall && code === errno && (step === undefined || step === op),
   );
-  return known?.[3] ?? hintsByErrno[errno];
+  return known?.[3] ?? hintsByErrno[errno] ?? (path === undefined ? undefined : hintsOfPaths[errno]);
 }

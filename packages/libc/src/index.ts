@@ -14,6 +14,7 @@ export {
   UnavailableError,
 } from './errors.ts';
 export { OwnedFd } from './fd.ts';
+export { fileCall } from './file-call.ts';
 export { decodeFileName, encodeFileName } from './file-names.ts';
 export {
   chmodAt,

@@ -1,4 +1,4 @@
-import { check, hasCode, NsError, SpecError, SyscallError, UnavailableError } from '../src/index.ts';
+import { check, ERRNO, hasCode, NsError, SpecError, SyscallError, UnavailableError } from '../src/index.ts';
 
 const thrown = (body: () => unknown): unknown => {
   try {
@@ -54,6 +54,14 @@ describe('SyscallError', () => {
   ])('a hint for %s %s', (call, code, errno, hint) => {
     expect(new SyscallError(call, errno)).toMatchObject({ code, hint: expect.stringMatching(hint) });
   });
+
+  test.each(['ENOENT', 'EEXIST', 'ENOTDIR', 'ELOOP', 'EACCES'] as const)(
+    '%s of a path has a hint, of anything else none',
+    (code) => {
+      expect(new SyscallError('openat', ERRNO[code], { path: '/x' }).hint).toEqual(expect.any(String));
+      expect(new SyscallError('openat', ERRNO[code]).hint).toBeUndefined();
+    },
+  );
 
   test('a hint of one step is not given for another', () => {
     expect(new SyscallError('fsconfig', 40, { step: { number: 1, of: 1, op: 'mount' } }).hint).toBeUndefined();

@@ -35,8 +35,8 @@ export function attempt<T>(action: MountAction, calls: () => T): T {
     const { doing, path, dest, args } = action;
     throw new SyscallError(error.syscall, error.errno, {
       doing,
-      path,
-      dest,
+      path: path ?? error.path,
+      dest: dest ?? error.dest,
       args: { ...error.args, ...args },
       hint: action.hint ?? error.hint,
       cause: error,

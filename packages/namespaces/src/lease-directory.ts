@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   check,
+  fileCall,
   isAlive,
   O,
   OwnedFd,
@@ -124,7 +125,7 @@ export function leaseName(id: string): string {
 
 function openPrivate(path: string): OwnedFd {
   if (typeof path !== 'string' || !path.startsWith('/')) throw new SpecError('stateDir', 'an absolute path', path);
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+  fileCall(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
   const directory = open(path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
   const { uid, mode } = statFd(directory.fd);
   if (uid === process.geteuid!() && (mode & 0o022) === 0 && (mode & S.IFMT) === S.IFDIR) return directory;

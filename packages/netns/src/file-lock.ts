@@ -1,6 +1,6 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { NsError, O, type OwnedFd, open, SyscallError, statFd, tryLock } from '@ns/libc';
+import { fileCall, NsError, O, type OwnedFd, open, SyscallError, statFd, tryLock } from '@ns/libc';
 
 /**
  * Runs `body` while holding flock(2) on a file. The kernel gives the lock back when the process dies, whatever it dies of.
@@ -31,7 +31,7 @@ export async function withDirectoryLock<Result>(
 ): Promise<Result> {
   return afterOthersHere(path, timeoutMs, async () => {
     for (const deadline = Date.now() + timeoutMs; ; ) {
-      mkdirSync(path, { recursive: true, mode: 0o700 });
+      fileCall(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
       using directory = openIfThere(path);
       if (!directory) continue;
       await lock(directory, path, deadline);

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hasCode, SpecError } from '@ns/libc';
+import { fileCall, hasCode, SpecError } from '@ns/libc';
 
 /**
  * Where state that outlives a process is kept: `NS_STATE_ROOT`, else /run/ns as root, else $XDG_RUNTIME_DIR/ns.
@@ -18,7 +18,7 @@ export function stateRoot(): string {
 export function stateDirectory(root: string, ...parts: string[]): string {
   for (const part of parts) checkStateName(part);
   const path = join(root, ...parts);
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+  fileCall(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
   return path;
 }
 

@@ -3,7 +3,19 @@ import { existsSync } from 'node:fs';
 import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { check, ERRNO, hasCode, O, OwnedFd, open, openAt, readDirectory, tryLock, UnavailableError } from '@ns/libc';
+import {
+  check,
+  ERRNO,
+  fileCall,
+  hasCode,
+  O,
+  OwnedFd,
+  open,
+  openAt,
+  readDirectory,
+  tryLock,
+  UnavailableError,
+} from '@ns/libc';
 import { createSubvolume, destroySubvolume, isBtrfs, limitSubvolume, snapshotSubvolume } from './btrfs-subvolume.ts';
 import { probeDriver } from './probe-driver.ts';
 import { RootDirectory } from './root-directory.ts';
@@ -81,7 +93,7 @@ export class BtrfsDriver implements StorageDriver, WholeDriver {
 
   /** The subvolume that shows a set of layers, made at first use. */
   async #base(layers: readonly string[]): Promise<OwnedFd> {
-    await mkdir(this.#bases, { recursive: true, mode: 0o700 });
+    await fileCall(this.#bases, () => mkdir(this.#bases, { recursive: true, mode: 0o700 }));
     using bases = open(this.#bases, O.RDONLY | O.DIRECTORY);
     if (!isBtrfs(bases.fd))
       throw new UnavailableError('the btrfs driver', `${this.#bases} is not on btrfs`, 'Use the overlay driver');

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hasCode, NsError, O, type OwnedFd, open, SpecError } from '@ns/libc';
+import { fileCall, hasCode, NsError, O, type OwnedFd, open, SpecError } from '@ns/libc';
 import { type ApplyLayerOptions, applyLayer } from './apply-layer.ts';
 import { ArchiveError } from './archive-error.ts';
 import { type CopyTally, copyInto, copyRootMetadata } from './copy-into.ts';
@@ -185,7 +185,7 @@ export class LayerStore {
 
   async #temporary(): Promise<string> {
     const path = join(this.#dir, 'tmp', randomBytes(8).toString('hex'));
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await fileCall(path, () => mkdir(path, { recursive: true, mode: 0o700 }));
     return path;
   }
 

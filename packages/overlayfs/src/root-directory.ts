@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hasCode, NsError, O, open, rollBack, SpecError } from '@ns/libc';
+import { fileCall, hasCode, NsError, O, open, rollBack, SpecError } from '@ns/libc';
 import { removeTree } from './remove-tree.ts';
 import type { WritableRootSpec } from './storage-driver.ts';
 import { drain } from './time-slices.ts';
@@ -27,7 +27,7 @@ export class RootDirectory {
     const path = this.of(id);
     if (!Array.isArray(spec.layers) || spec.layers.length === 0)
       throw new SpecError('layers', 'at least one directory', spec.layers);
-    await mkdir(this.path, { recursive: true, mode: 0o700 });
+    await fileCall(this.path, () => mkdir(this.path, { recursive: true, mode: 0o700 }));
     await mkdir(path, { mode: 0o700 }).catch((cause: unknown) => {
       if (hasCode(cause, 'EEXIST'))
         throw new NsError('ERR_NS_ROOT_EXISTS', `a root called ${id} exists`, {

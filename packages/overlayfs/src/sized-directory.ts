@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { O, type OwnedFd, onlyKnownKeys, open, SpecError, UnavailableError } from '@ns/libc';
+import { fileCall, O, type OwnedFd, onlyKnownKeys, open, SpecError, UnavailableError } from '@ns/libc';
 import { createMount } from '@ns/mounts';
 import { createSubvolume, destroySubvolume, isBtrfs, limitSubvolume } from './btrfs-subvolume.ts';
 import { createLoopImage, mountLoopImage } from './loop-image.ts';
@@ -131,7 +131,7 @@ export async function createSizedDirectory(
   const bounds: Bounds = { sizeBytes, ...(inodes !== undefined && { inodes }) };
   const refusals: string[] = [];
   for (const method of options.methods ?? (ownIds ? ['project-quota' as const, ...lasting] : lasting)) {
-    await mkdir(home, { recursive: true, mode: 0o700 });
+    await fileCall(home, () => mkdir(home, { recursive: true, mode: 0o700 }));
     try {
       await methods[method].create(home, bounds);
     } catch (error) {
@@ -156,9 +156,8 @@ export async function createSizedDirectory(
  * @throws NsError `ERR_NS_IN_USE`: an image that is open already
  */
 export async function openSizedDirectory(home: string): Promise<SizedDirectory> {
-  const { method, ...bounds } = JSON.parse(await readFile(join(home, 'size.json'), 'utf8')) as Bounds & {
-    method: SizeMethod;
-  };
+  const text = await fileCall(home, () => readFile(join(home, 'size.json'), 'utf8'));
+  const { method, ...bounds } = JSON.parse(text) as Bounds & { method: SizeMethod };
   const mount = await methods[method].open(home, bounds);
   return {
     path: mount?.procPath ?? join(home, 'data'),

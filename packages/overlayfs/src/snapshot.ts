@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { SpecError } from '@ns/libc';
+import { fileCall, SpecError } from '@ns/libc';
 import { type CopyTally, copyInto, copyRootMetadata } from './copy-into.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import type { Owner } from './owner.ts';
@@ -28,7 +28,7 @@ export async function snapshot(
   target: DirectoryPlace,
   options: { mapOwner?: (owner: Owner) => Owner; portable?: boolean; signal?: AbortSignal } = {},
 ): Promise<CopyTally> {
-  if (typeof target === 'string') mkdirSync(target, { recursive: true });
+  if (typeof target === 'string') fileCall(target, () => mkdirSync(target, { recursive: true }));
   using from = openDirectory(upper);
   using to = openDirectory(target);
   const tally: CopyTally = { entries: 0, bytes: 0, skipped: [] };

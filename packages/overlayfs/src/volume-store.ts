@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import {
   check,
+  fileCall,
   hasCode,
   mkdirAt,
   NsError,
@@ -96,7 +97,7 @@ export class VolumeStore {
       directories: [inside('users'), inside('data')],
       parents: [temporary],
     });
-    await mkdir(temporary, { recursive: true, mode: 0o700 });
+    await fileCall(this.#dir, () => mkdir(temporary, { recursive: true, mode: 0o700 }));
     try {
       await mkdir(inside('users'), { mode: 0o700 });
       // The container's users must get at it, through the bind; nobody on the host gets past the store itself.

@@ -1,6 +1,6 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { hasCode, NsError } from '@ns/libc';
+import { fileCall, hasCode, NsError } from '@ns/libc';
 import { makeDirectories } from '../make-directories.ts';
 import { fromStoredText, type StoredSpec, toStoredText } from '../stored-spec.ts';
 import type { OutsideMount } from './outside-mounts.ts';
@@ -77,7 +77,7 @@ export function writeCheckpoint(directory: string, checkpoint: Checkpoint): void
 export function readCheckpoint(directory: string): Checkpoint {
   const { manifest } = places(directory);
   try {
-    const { uid, mode } = statSync(directory);
+    const { uid, mode } = fileCall(directory, () => statSync(directory));
     if (uid !== process.geteuid!() || (mode & 0o022) !== 0)
       throw new NsError('ERR_NS_CHECKPOINT_UNSAFE', `others may write to ${directory}`, {
         hint: 'Restore only what this library wrote: chown it to root, chmod it to 0700, if it is that',
