@@ -47,7 +47,7 @@ export async function applyLimits(
 /** @throws UnavailableError for the first of them, with the policy `'error'` */
 export function refuseMissing([first]: readonly AbsentLimit[], policy: MissingPolicy): void {
   if (first && policy === 'error') {
-    const orWarn = "or pass { missing: 'warn' } to go without";
+    const orWarn = "or go without: pass { missing: 'warn' }, for a container as limits: { missing: 'warn' }";
     throw new UnavailableError(
       first.field,
       first.why,

@@ -1,4 +1,4 @@
-import { SyscallError } from '@ns/libc';
+import { hasCode, SyscallError } from '@ns/libc';
 import type { AbsentLimit, Change, Write } from './change.ts';
 import type { CgroupDirectory } from './directory.ts';
 
@@ -37,7 +37,12 @@ async function applyWrite(
   { field, file, value, ifMissing }: Write,
   writeFile: WriteFile,
 ): Promise<AbsentLimit | undefined> {
-  if (await writeFile(file, value)) return undefined;
+  try {
+    if (await writeFile(file, value)) return undefined;
+  } catch (error) {
+    // The file is there, but not what would heed it: a weight of a disk whose scheduler has none.
+    if (!ifMissing || !hasCode(error, 'EOPNOTSUPP')) throw error;
+  }
   return { field, ...(ifMissing ?? { why: `this kernel has no ${file}` }) };
 }
 

@@ -6,7 +6,7 @@ export interface Write {
   readonly field: string;
   readonly file: string;
   readonly value: string;
-  /** Why the file may be missing and what to do; its absence then counts as an absent limit. */
+  /** Why the file, or what heeds it, may be missing and what to do; its absence then counts as an absent limit. */
   readonly ifMissing?: Absence;
 }
 

@@ -192,10 +192,15 @@ export class CgroupDirectory implements Disposable {
 
 const noDevice = 'There is no such block device, or it is a partition: limits are those of the whole disk';
 
+const noWeight =
+  'Choose bfq in /sys/block/DEVICE/queue/scheduler of that disk, or enable iocost in /sys/fs/cgroup/io.cost.qos';
+
 const writeHints: Readonly<Record<string, string>> = {
   'io.max ENODEV': noDevice,
   'io.latency ENODEV': noDevice,
   'io.weight ENODEV': noDevice,
+  'io.weight EOPNOTSUPP': noWeight,
+  'io.bfq.weight EOPNOTSUPP': noWeight,
   'blkio.throttle.read_bps_device ENODEV': noDevice,
   'blkio.throttle.write_bps_device ENODEV': noDevice,
   'blkio.throttle.read_iops_device ENODEV': noDevice,

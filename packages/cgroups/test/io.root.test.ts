@@ -74,3 +74,19 @@ needs(missing)('a limit of io holds for children, also where the kernel does not
     rmSync(file, { force: true });
   }
 });
+
+function whyWeighted(): string | undefined {
+  const scheduler = readFileSync(`/sys/dev/block/${blockDevice(directory, 'directory')}/queue/scheduler`, 'utf8');
+  return scheduler.includes('[bfq]') ? 'the disk has a scheduler with weights' : undefined;
+}
+
+needs(missing ?? whyWeighted())('a weight for a disk whose scheduler has none says which one has', async () => {
+  const name = `io-${process.pid}`;
+  const limits = { io: { devices: [{ device: directory, weight: 200 }] } };
+  const refused = await Cgroup.create(name, limits).catch((error) => error);
+  expect(refused).toMatchObject({ hint: expect.stringContaining('bfq in /sys/block') });
+  if (detectCgroups().controllers.get('io')?.version === 2) return;
+  expect(refused).toMatchObject({ code: 'ERR_NS_UNAVAILABLE', feature: 'limits.io.devices[0].weight' });
+  await using cg = await Cgroup.create(name, limits, { missing: 'warn' });
+  expect(cg.missing).toMatchObject([{ field: 'limits.io.devices[0].weight' }]);
+});

@@ -26,7 +26,7 @@ test('a limit whose controller is absent is an error, and nothing is made', asyn
   await expect(Cgroup.create(name, { pids: { max: 5 } }, { host: without('pids') })).rejects.toMatchObject({
     code: 'ERR_NS_UNAVAILABLE',
     feature: 'limits.pids',
-    hint: expect.stringContaining("missing: 'warn'"),
+    hint: expect.stringContaining("for a container as limits: { missing: 'warn' }"),
   });
   for (const { mountPoint } of machine.hierarchies) expect(existsSync(`${mountPoint}/ns/${name}`)).toBe(false);
 });
