@@ -457,7 +457,9 @@ export class ContainerLife {
       this.setStatus('stopped', result);
     } catch (error) {
       // Who waits for its end hears of it all the same.
-      process.emitWarning(`the end of container ${this.id.slice(0, 12)} was not written down: ${error}`);
+      process.emitWarning(`the end of container ${this.id.slice(0, 12)} was not written down: ${error}`, {
+        code: 'NS_CONTAINER_STATE',
+      });
     }
   }
 

@@ -58,6 +58,28 @@ test('static addresses, aliases, IPv6, parameters of the namespace, and a restar
   });
 });
 
+test('a wrong address is that of the field in which it was written', async () => {
+  await using network = await Network.create({ name: 'wrong', subnet: '10.77.0.0/24', ipv6: false });
+  const command = ['sleep', 'infinity'];
+  const refused = async (making: Promise<unknown>) =>
+    ((await making.catch((error) => error)) as { field?: string }).field;
+  expect(await refused(Container.create({ command, network: { network, ip: '10.78.0.2' } }))).toBe('network.ip');
+  expect(await refused(Container.create({ command, network: [{ network, ip6: 'fd00::2' }] }))).toBe('network[0].ip6');
+  expect(await refused(Container.create({ command, network: [{ network, ip: '1.2' }] }))).toBe('network[0].ip');
+  await using container = await idle({});
+  expect(await refused(network.connect(container, { ip: '10.78.0.2' }))).toBe('ip');
+});
+
+test('a network that was removed is none any more', async () => {
+  await using network = await Network.create({ name: 'gone', egress: { default: 'allow' }, ipv6: false });
+  await network.remove();
+  const gone = { code: 'ERR_NS_NETWORK_NOT_FOUND', hint: expect.any(String) };
+  await expect(network.inspect()).rejects.toMatchObject(gone);
+  await expect(network.update({ egress: { default: 'deny' } })).rejects.toMatchObject(gone);
+  await expect(network.connect('none')).rejects.toMatchObject({ code: 'ERR_NS_CONTAINER_NOT_FOUND' });
+  expect(await Network.list()).toEqual([]);
+});
+
 test('several networks, connected and disconnected while it runs', async () => {
   await using front = await Network.create({ name: 'front', dns: [] });
   await using back = await Network.create({ name: 'back', internal: true });

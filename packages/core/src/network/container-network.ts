@@ -1,5 +1,5 @@
 import { entrust } from '@ns/launch';
-import { AsyncResourceStack, NsError, ownTurn, rollBack } from '@ns/libc';
+import { AsyncResourceStack, NsError, ownTurn, rollBack, SpecError } from '@ns/libc';
 import {
   canonicalName,
   type EgressOptions,
@@ -170,7 +170,7 @@ export class ContainerNetwork implements AsyncDisposable {
           hint: 'Disconnect it first to connect it with other options',
         });
       this.#refuseToBypass(hold.network);
-      await this.#attach(hold, attachment, { wayOut, ports: [], own: false });
+      await this.#attach(hold, attachment, { wayOut, ports: [], own: false, field: '' });
     } catch (error) {
       throw await rollBack(error, () => hold.release());
     }
@@ -248,11 +248,12 @@ export class ContainerNetwork implements AsyncDisposable {
 
   async #open(attachments: readonly NetworkAttachment[], own: boolean): Promise<void> {
     const { ports = [] } = this.#spec;
-    const wanted: { hold: NetworkHold; attachment: NetworkAttachment; own: boolean }[] = [];
+    const wanted: { hold: NetworkHold; attachment: NetworkAttachment; own: boolean; field: string }[] = [];
+    const isList = Array.isArray(this.#spec.network);
     try {
-      for (const attachment of attachments) {
+      for (const [index, attachment] of attachments.entries()) {
         const hold = await holdNetwork(nameOf(attachment.network));
-        wanted.push({ hold, attachment, own: false });
+        wanted.push({ hold, attachment, own: false, field: isList ? `network[${index}].` : 'network.' });
         this.#refuseToBypass(hold.network);
       }
       // What may connect to something outside has a way there.
@@ -262,7 +263,8 @@ export class ContainerNetwork implements AsyncDisposable {
       const out = wanted.find(({ hold }) => !hold.network.backend.record.internal) ?? wanted[0];
       for (let next = wanted[0]; next; next = wanted[0]) {
         const isOut = next === out;
-        await this.#attach(next.hold, next.attachment, { wayOut: isOut, ports: isOut ? ports : [], own: next.own });
+        const { hold, attachment, own, field } = next;
+        await this.#attach(hold, attachment, { wayOut: isOut, ports: isOut ? ports : [], own, field });
         wanted.shift();
       }
     } catch (error) {
@@ -278,22 +280,22 @@ export class ContainerNetwork implements AsyncDisposable {
   }
 
   /** A network for this container alone, whose policy is the container's. */
-  async #makeOwn(): Promise<{ hold: NetworkHold; attachment: NetworkAttachment; own: true }> {
+  async #makeOwn(): Promise<{ hold: NetworkHold; attachment: NetworkAttachment; own: true; field: '' }> {
     const name = `container-${this.#id.slice(0, 12)}`;
     const egress = this.#egress;
     const options = { name, labels: { [ownerLabel]: this.#id }, ...(egress && { egress }) };
     const hold = await makeNetwork(options, this.#entrust);
-    return { hold, attachment: { network: name }, own: true };
+    return { hold, attachment: { network: name }, own: true, field: '' };
   }
 
   async #attach(
     hold: NetworkHold,
     attachment: NetworkAttachment,
-    { wayOut, ports, own }: { wayOut: boolean; ports: readonly string[]; own: boolean },
+    { wayOut, ports, own, field }: { wayOut: boolean; ports: readonly string[]; own: boolean; field: string },
   ): Promise<void> {
     const { network } = hold;
     const { ip, ip6, mac, aliases = [] } = attachment;
-    const endpoint = await network.connect({
+    const connected = network.connect({
       owner: this.#id,
       netns: this.#netns,
       names: [...this.#ownNames.filter(isHostName), ...aliases],
@@ -304,6 +306,9 @@ export class ContainerNetwork implements AsyncDisposable {
       ...(mac === undefined ? {} : { mac }),
       ...(own || this.#egress === undefined ? {} : { egress: this.#egress }),
       entrust: this.#entrust,
+    });
+    const endpoint = await connected.catch((error) => {
+      throw asWritten(error, attachment, field);
     });
     const stopListening = network.onRefused(this.#id, addressesOf(endpoint), (refused) => this.#onRefused(refused));
     const connection = { hold, endpoint, own, stopListening };
@@ -372,6 +377,17 @@ export class ContainerNetwork implements AsyncDisposable {
 }
 
 const nothing: Disposable = { [Symbol.dispose]() {} };
+
+/**
+ * A refused address is that of the field in which the user wrote it.
+ *
+ * @param before - what stands before the attachment's own fields
+ */
+function asWritten(error: unknown, attachment: NetworkAttachment, before: string): unknown {
+  if (!(error instanceof SpecError)) return error;
+  const key = (['ip', 'ip6'] as const).find((name) => attachment[name] === error.received);
+  return key === undefined ? error : error.at(`${before}${key}`);
+}
 
 function addressesOf({ address, address6 }: Endpoint): string[] {
   return [address, address6].filter((one) => one !== undefined);

@@ -9,7 +9,7 @@ import { liveNetworks } from './live-networks.ts';
 import type { NetworkOptions } from './network-options.ts';
 import { type NetworkAttachment, reservedNames } from './network-spec.ts';
 import { storedNames } from './network-store.ts';
-import { holdNetwork, makeNetwork, type NetworkHold } from './opened-networks.ts';
+import { existing, holdNetwork, makeNetwork, type NetworkHold } from './opened-networks.ts';
 import { goneOwners } from './owner-mark.ts';
 import { checkConnectOptions, checkNetworkOptions } from './validate-network.ts';
 
@@ -122,7 +122,11 @@ export class Network implements AsyncDisposable {
     return found.filter((network) => network !== undefined);
   }
 
-  /** What it is, and who is on it. */
+  /**
+   * What it is, and who is on it.
+   *
+   * @throws NsError `ERR_NS_NETWORK_NOT_FOUND`: it was removed
+   */
   async inspect(patience: Patience = {}): Promise<NetworkInfo> {
     return this.#inTurn('inspecting a network', checkCall('patience', patience), () => inspectNetwork(this.#hold));
   }
@@ -180,7 +184,12 @@ export class Network implements AsyncDisposable {
     });
   }
 
-  /** Changes what its containers may connect to, those that run among them. It must have been made with a policy. */
+  /**
+   * Changes what its containers may connect to, those that run among them. It must have been made with a policy.
+   *
+   * @throws SpecError `ERR_NS_INVALID_SPEC`: a rule that cannot be read
+   * @throws NsError `ERR_NS_NO_EGRESS_POLICY`: it was made without one; `ERR_NS_NETWORK_NOT_FOUND`: it was removed
+   */
   async update({ egress }: { readonly egress: EgressOptions }, patience: Patience = {}): Promise<void> {
     const { network } = this.#hold;
     checkNetworkOptions({ ...network.options, egress });
@@ -260,6 +269,7 @@ async function inspectByName(name: string): Promise<NetworkInfo | undefined> {
 
 async function inspectNetwork({ network }: NetworkHold): Promise<NetworkInfo> {
   const { options, backend } = network;
+  existing(options.name);
   const { record, gateways } = backend;
   const endpoints = await backend.endpoints();
   return {

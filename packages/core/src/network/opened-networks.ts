@@ -82,6 +82,7 @@ export class OpenedNetwork {
   /** Changes its policy. Of several changes the last one asked for is the one that stays. */
   changeEgress(egress: EgressOptions): Promise<void> {
     const change = this.#changing.then(async () => {
+      existing(this.name);
       await this.backend.changeEgress(egress);
       replaceOptions({ ...this.options, egress });
     });
@@ -141,16 +142,23 @@ const opened = new Map<string, { readonly network: Promise<OpenedNetwork>; holde
  * @throws NsError `ERR_NS_NETWORK_NOT_FOUND`
  */
 export function holdNetwork(name: string): Promise<NetworkHold> {
-  return hold(name, async () => {
-    const options = readOptions(name);
-    const owner = options?.labels?.[ownerLabel];
-    // That of a container which died with its maker is being removed, or waits for it: opened, it would be made whole again.
-    if (!options || (owner !== undefined && isOwnerGone(owner)))
-      throw new NsError('ERR_NS_NETWORK_NOT_FOUND', `there is no network '${name}'`, {
-        hint: `Make it: Network.create({ name: '${name}' }). Network.list() shows those there are`,
-      });
-    return OpenedNetwork.open(options);
-  });
+  return hold(name, async () => OpenedNetwork.open(existing(name)));
+}
+
+/**
+ * The options of a network that there is: removed, it may be open here still.
+ *
+ * @throws NsError `ERR_NS_NETWORK_NOT_FOUND`
+ */
+export function existing(name: string): NetworkOptions {
+  const options = readOptions(name);
+  const owner = options?.labels?.[ownerLabel];
+  // That of a container which died with its maker is being removed, or waits for it: opened, it would be made whole again.
+  if (!options || (owner !== undefined && isOwnerGone(owner)))
+    throw new NsError('ERR_NS_NETWORK_NOT_FOUND', `there is no network '${name}'`, {
+      hint: `Make it: Network.create({ name: '${name}' }). Network.list() shows those there are`,
+    });
+  return options;
 }
 
 /**

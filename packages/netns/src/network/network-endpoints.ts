@@ -207,7 +207,11 @@ export class NetworkEndpoints {
     for (const [number, pool] of this.#pools.entries()) {
       const onAttempt = (link: LeaseLink) => entrusted?.isAt(number, link);
       const field = fieldOf(pool);
-      taken[field] = pool.allocate(options.owner, { address: options[field], sinceMs, onAttempt }).address;
+      try {
+        taken[field] = pool.allocate(options.owner, { address: options[field], sinceMs, onAttempt }).address;
+      } catch (error) {
+        throw error instanceof SpecError ? error.at(field) : error;
+      }
     }
     return { address: taken.address, address6: taken.address6 };
   }
