@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { AT_REMOVEDIR, check, closeFd, ERRNO, type OwnedFd, readDirectory, renameAt, unlinkAt } from '@ns/libc';
 import { openChildDirectory } from './directory-place.ts';
 import type { Steps } from './time-slices.ts';
@@ -32,7 +33,6 @@ function* emptyBelow(dirFd: number, name: string): Steps<never> {
   const top = openLevel(dirFd, name);
   if (!top) return;
   const stack = [top];
-  let moved = 0;
   try {
     for (let level = stack.at(-1); level; level = stack.at(-1)) {
       const next = level.names.pop();
@@ -48,7 +48,8 @@ function* emptyBelow(dirFd: number, name: string): Steps<never> {
       if (result === 0 || result === -ERRNO.ENOENT) continue;
       if (result !== -ERRNO.EISDIR) check('unlinkat', result, { path: next });
       if (stack.length >= MAX_DEPTH) {
-        const up = `.ns-removing-${moved++}`;
+        // A name that nobody can have taken: on a file or a full directory there the rename would fail.
+        const up = `.ns-removing-${randomBytes(16).toString('hex')}`;
         check('renameat2', renameAt(level.fd, next, top.fd, up), { path: next });
         top.names.push(up);
         continue;

@@ -94,9 +94,11 @@ export class TreeApplier implements Disposable {
     if (entry.whiteout) {
       if (selected) yield* this.#delete(entry.parent, nameOf(path));
     } else if (isDirectory(stat)) {
+      // Below an opaque directory everything is: what was made anew there has no mark of its own.
+      const opaque = entry.opaque || (this.#way.at(-1)?.opaque ?? false);
       if (selected) yield* this.#directory(entry);
-      if (entry.opaque) yield* this.#hide(entry);
-      this.#way.push({ ...entry, selected });
+      if (opaque) yield* this.#hide(entry);
+      this.#way.push({ ...entry, opaque, selected });
     } else if (selected && isDevice(stat) && this.#policy.privileges === 'drop') this.#skip(path, 'device');
     else if (selected && !isSocket(stat)) yield* this.#file(entry);
     yield undefined;

@@ -132,6 +132,19 @@ it('accepted from somebody untrusted: nothing in it has power on the host', asyn
   }
 });
 
+it('accepted: what is made anew below an opaque directory is opaque, too', async () => {
+  const old = { 'opaq/sub/old': '', 'opaq/sub/deep/old': '', 'opaq/sub/kept': '' };
+  scratch.tree('lower', old);
+  scratch.tree('host', old);
+  mountOverlay({ lower: [lower], upper, work, target: merged }).close();
+  rmSync(join(merged, 'opaq'), { recursive: true });
+  mkdirSync(join(merged, 'opaq/sub/deep'), { recursive: true });
+  await applyChanges(upper, host, { select: (path) => path !== '/opaq/sub/kept' });
+  expect(await diffTrees(merged, host)).toMatchObject([{ kind: 'added', path: '/opaq/sub/kept' }]);
+  await applyChanges(upper, host, { select: (path) => path === '/opaq/sub/kept' });
+  expect(await diffTrees(merged, host)).toEqual([]);
+});
+
 it('accepted in part: only what was selected', async () => {
   work1();
   await applyChanges(upper, host, {

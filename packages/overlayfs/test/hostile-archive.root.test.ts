@@ -170,6 +170,10 @@ it('a directory nested deeper than descriptors reach is removed all the same', a
   let at = root;
   for (let i = 0; i < 30; i++) at = join(at, 'd'.repeat(100));
   mkdirSync(at, { recursive: true });
+  // Names that directories could be moved to on the way.
+  const top = join(root, 'd'.repeat(100));
+  for (const n of [0, 2, 4]) writeFileSync(join(top, `.ns-removing-${n}`), '');
+  for (const n of [1, 3, 5]) mkdirSync(join(top, `.ns-removing-${n}/full`), { recursive: true });
   const { openChildDirectory } = await import('../src/directory-place.ts');
   const { closeFd, mkdirAt } = await import('@ns/libc');
   let fd = openChildDirectory(-100, at);
