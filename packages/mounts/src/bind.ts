@@ -3,13 +3,12 @@ import {
   attachMount,
   cloneMount,
   createMount,
+  finishMount,
   idmapMount,
   type NewMount,
   type Place,
   setMountAttributes,
-  setPropagationBits,
 } from './detached-mount.ts';
-import { attempt } from './mount-error.ts';
 import { parseMountOptions } from './mount-options.ts';
 import { type Propagation, propagationBits } from './propagation.ts';
 
@@ -17,9 +16,12 @@ import { type Propagation, propagationBits } from './propagation.ts';
 export interface BindOptions {
   /** With everything mounted below the source. */
   readonly recursive?: boolean;
-  /** Nothing can be written through it; with `recursive` also not to the mounts below (MS_RDONLY alone would leave those writable). */
+  /**
+   * Nothing can be written through it, whatever `options` say; with `recursive` also not to the mounts below (MS_RDONLY alone would
+   * leave those writable).
+   */
   readonly readonly?: boolean;
-  /** Option strings as in the OCI specification; `rbind` and `ro` among them do as the fields above. */
+  /** Option strings as in the OCI specification; `rbind` among them does as `recursive`, `rro` as `readonly`; `ro` is of the mount alone. */
   readonly options?: readonly string[];
   readonly propagation?: Propagation;
   /** Files appear with the ids this user namespace maps them to. */
@@ -36,10 +38,8 @@ export interface BindOptions {
  */
 export function createBind(source: Place, bind: BindOptions = {}): OwnedFd {
   onlyKnownKeys(bind, ['recursive', 'readonly', 'options', 'propagation', 'userNamespace'], '');
-  const parsed = parseMountOptions([
-    ...(bind.readonly ? [bind.recursive ? 'rro' : 'ro'] : []),
-    ...(bind.options ?? []),
-  ]);
+  // The last word: no `rw` among the options takes it back. Of a mount alone, `rro` is what `ro` is.
+  const parsed = parseMountOptions([...(bind.options ?? []), ...(bind.readonly ? ['rro'] : [])]);
   const recursive = bind.recursive || (parsed.flags & MS.REC) !== 0;
   const mount = cloneMount(source, { recursive });
   try {
@@ -49,13 +49,8 @@ export function createBind(source: Place, bind: BindOptions = {}): OwnedFd {
         recursive: parsed.idmap === 'ridmap' || (recursive && parsed.idmap === undefined),
       });
     setMountAttributes(mount, parsed.attributes);
-    setMountAttributes(mount, parsed.recursiveAttributes, { recursive: true });
-    const propagation =
-      bind.propagation === undefined ? parsed.propagation : [...parsed.propagation, propagationBits(bind.propagation)];
-    attempt({ doing: 'set the propagation of a bind' }, () => {
-      for (const bits of propagation) setPropagationBits(mount, bits);
-    });
-    return mount;
+    const propagation = bind.propagation === undefined ? [] : [propagationBits(bind.propagation)];
+    return finishMount(mount, { ...parsed, propagation: [...parsed.propagation, ...propagation] });
   } catch (error) {
     mount.close();
     throw error;

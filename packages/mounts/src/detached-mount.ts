@@ -20,7 +20,7 @@ import {
 } from '@ns/libc';
 import { mountAttributeNames } from './flag-names.ts';
 import { attempt } from './mount-error.ts';
-import { type MountAttributes, parseMountOptions } from './mount-options.ts';
+import { type MountAttributes, type MountOptions, parseMountOptions } from './mount-options.ts';
 
 /* A detached mount is attached nowhere: nobody but the holder of its descriptor can see or use it, and it goes away when
    that is closed. Everything (read-only, nosuid, propagation, id mapping) is set on it before it is attached, so there
@@ -84,15 +84,30 @@ export function createMount({ type, source, options = [] }: NewMount): OwnedFd {
     if (source !== undefined) fsconfig(context.fd, 'source', source);
     configure(context, [...parsed.superblock, ...parsed.data]);
     fsconfigCreate(context.fd);
-    const mount = fsmount(context.fd, parsed.attributes.set);
-    try {
-      for (const type of parsed.propagation) setPropagationBits(mount, type);
-      return mount;
-    } catch (error) {
-      mount.close();
-      throw error;
-    }
+    return finishMount(fsmount(context.fd, parsed.attributes.set), parsed);
   });
+}
+
+/**
+ * Gives a detached mount what options ask of it beside the attributes of fsmount(2): `rro` and its like, and propagation.
+ *
+ * @returns the mount, which is closed when that fails
+ * @throws SyscallError
+ */
+export function finishMount(
+  mount: OwnedFd,
+  { recursiveAttributes, propagation }: Pick<MountOptions, 'recursiveAttributes' | 'propagation'>,
+): OwnedFd {
+  try {
+    setMountAttributes(mount, recursiveAttributes, { recursive: true });
+    attempt({ doing: 'set the propagation of a mount' }, () => {
+      for (const bits of propagation) setPropagationBits(mount, bits);
+    });
+    return mount;
+  } catch (error) {
+    mount.close();
+    throw error;
+  }
 }
 
 /** @internal fsconfig(2) for each option, `name` or `name=value`. */

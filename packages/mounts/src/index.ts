@@ -4,6 +4,7 @@ export {
   cloneMount,
   contextMessages,
   createMount,
+  finishMount,
   idmapMount,
   type NewMount,
   type Place,

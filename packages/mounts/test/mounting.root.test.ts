@@ -109,6 +109,23 @@ it('rbind and rro reach the mounts below, bind and ro do not', () => {
   writeFileSync(path('src/still-writable'), '');
 });
 
+it('readonly has the last word, whatever the options say', () => {
+  dir('src/sub');
+  mountFileSystem({ type: 'tmpfs', target: path('src/sub') }).close();
+  for (const options of [['rw'], ['rrw'], ['rbind', 'rw'], ['rbind', 'rrw']]) {
+    const target = dir(options.join());
+    bindMount(path('src'), target, { readonly: true, options }).close();
+    const shown = mountsBelow(target).map((mount) => mount.options.includes('ro'));
+    expect([options, shown]).toEqual([options, options.includes('rbind') ? [true, true] : [true]]);
+  }
+});
+
+it('the recursive options are those of a new file system, too', () => {
+  mountFileSystem({ type: 'tmpfs', target: dir('t'), options: ['rro', 'rnosuid', 'nodev', 'rdev', 'rshared'] }).close();
+  expect(at(path('t'))).toMatchObject({ propagation: { shared: expect.any(Number) } });
+  expect([...at(path('t'))!.options].sort()).toEqual(['nosuid', 'relatime', 'ro']);
+});
+
 it('a single file is bound on a file', () => {
   writeFileSync(path('from'), 'content');
   writeFileSync(path('onto'), '');

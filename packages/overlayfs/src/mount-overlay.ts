@@ -16,7 +16,7 @@ import {
   SyscallError,
   syscall,
 } from '@ns/libc';
-import { attachMount, createBind, type Place, parseMountOptions, withMessages } from '@ns/mounts';
+import { attachMount, createBind, finishMount, type Place, parseMountOptions, withMessages } from '@ns/mounts';
 import { actingAs } from './acting-as.ts';
 import { type DirectoryPlace, placeName } from './directory-place.ts';
 import { overlayByMount2 } from './overlay-by-mount2.ts';
@@ -92,9 +92,9 @@ export function createOverlay(overlay: Omit<MountOverlayOptions, 'target'>): Own
 function create(overlay: Omit<MountOverlayOptions, 'target' | 'mounter'>): OwnedFd {
   const { lower, upper, work } = overlay;
   const parameters = overlayParameters(overlay);
-  const { attributes, data } = parseMountOptions(overlay.options ?? []);
-  if (data.length > 0)
-    throw new SpecError('options', 'options of the mount; those of overlayfs have fields of their own', data[0]);
+  const parsed = parseMountOptions(overlay.options ?? []);
+  if (parsed.data.length > 0)
+    throw new SpecError('options', 'options of the mount; those of overlayfs have fields of their own', parsed.data[0]);
   if (!Array.isArray(lower) || lower.length === 0) throw new SpecError('lower', 'at least one directory', lower);
   // Overlayfs wants two layers. One layer that nobody writes to is a read-only bind.
   if (lower.length === 1 && upper === undefined)
@@ -106,15 +106,10 @@ function create(overlay: Omit<MountOverlayOptions, 'target' | 'mounter'>): Owned
   const source = overlay.source ?? 'overlay';
   try {
     using context = fsopen('overlay');
-    if (!takesLayersSingly())
-      return overlayByMount2({
-        source,
-        layers,
-        upper,
-        work,
-        parameters,
-        flags: parseMountOptions(overlay.options ?? []).flags,
-      });
+    if (!takesLayersSingly()) {
+      const mount = overlayByMount2({ source, layers, upper, work, parameters, flags: parsed.flags });
+      return finishMount(mount, parsed);
+    }
     return withMessages(context, doing, () => {
       for (const layer of layers) fsconfig(context.fd, 'lowerdir+', plainPath(layer, held));
       fsconfig(context.fd, 'source', source);
@@ -122,7 +117,7 @@ function create(overlay: Omit<MountOverlayOptions, 'target' | 'mounter'>): Owned
       if (upper !== undefined) fsconfig(context.fd, 'upperdir', plainPath(upper, held));
       if (work !== undefined) fsconfig(context.fd, 'workdir', plainPath(work, held));
       fsconfigCreate(context.fd);
-      return fsmount(context.fd, attributes.set);
+      return finishMount(fsmount(context.fd, parsed.attributes.set), parsed);
     });
   } catch (error) {
     throw explained(error, doing);

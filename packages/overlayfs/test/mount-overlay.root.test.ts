@@ -37,6 +37,22 @@ it('reads through, writes to the upper, says every default explicitly', () => {
   expect(info?.superOptions).toEqual(expect.arrayContaining(['redirect_dir=nofollow', `upperdir=${upper}`]));
 });
 
+it('one lower stays read-only whatever the options say', () => {
+  const lower = scratch.tree('lower', { a: '' });
+  const target = scratch.dir('merged');
+  using _mount = mountOverlay({ lower: [lower], target, options: ['rw', 'rrw'] });
+  expect(() => writeFileSync(join(target, 'a'), 'x')).toThrow(expect.objectContaining({ code: 'EROFS' }));
+});
+
+it('the recursive options and propagation are those of the overlay', () => {
+  const target = scratch.dir('merged');
+  const layers = { lower: [scratch.dir('lower')], upper: scratch.dir('upper'), work: scratch.dir('work') };
+  using _mount = mountOverlay({ ...layers, target, options: ['rro', 'rnosuid', 'rnodev', 'unbindable'] });
+  const [info] = mountedAt(target);
+  expect(info?.options).toEqual(expect.arrayContaining(['ro', 'nosuid', 'nodev']));
+  expect(info?.propagation.unbindable).toBe(true);
+});
+
 test.each([1, 2, 250, 500, 501, 999])('%i lowers', (count) => {
   if (notRoot) return;
   const lower = Array.from({ length: count }, (_, i) =>
