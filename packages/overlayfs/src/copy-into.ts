@@ -1,7 +1,7 @@
 import { check, linkAt, mkdirAt, O, type OwnedFd, openat2, RESOLVE, type Stat, statFd } from '@ns/libc';
 import { Branch } from './branch.ts';
 import { type CopyMethod, FileCopier } from './file-copier.ts';
-import { applyMetadata, type OwnershipPolicy, readXattrs, type Skipped } from './file-metadata.ts';
+import { applyMetadata, type OwnershipPolicy, readXattrs, removeInheritedAcls, type Skipped } from './file-metadata.ts';
 import { inodeKey, isDirectory, isSocket } from './file-type.ts';
 import { applyOverlayXattrs } from './overlay-xattrs.ts';
 import type { Owner } from './owner.ts';
@@ -71,6 +71,7 @@ export function* copyInto(from: OwnedFd, to: OwnedFd, policy: CopyPolicy, tally:
     tally.entries++;
     if (isDirectory(stat)) {
       check('mkdirat', mkdirAt(toDirFd, name, 0o700), { path });
+      removeInheritedAcls(toDirFd, name, path);
       describe(toDirFd, name, path, { ...stat, mode: stat.mode | 0o700 }, readXattrs(dirFd, name));
       if (policy.overlayXattrs !== 'drop') applyOverlayXattrs(dirFd, name, toDirFd, name, path, policy.overlayXattrs);
       open.push({ path, parent, name, stat });
@@ -86,6 +87,7 @@ export function* copyInto(from: OwnedFd, to: OwnedFd, policy: CopyPolicy, tally:
     }
     if (key !== undefined) firstPaths.set(key, path);
     yield* copier.copy(dirFd, name, stat, toDirFd, name);
+    removeInheritedAcls(toDirFd, name, path);
     if (stat.size > 0) tally.bytes += stat.size;
     describe(toDirFd, name, path, stat, readXattrs(dirFd, name));
     if (policy.overlayXattrs !== 'drop') applyOverlayXattrs(dirFd, name, toDirFd, name, path, policy.overlayXattrs);

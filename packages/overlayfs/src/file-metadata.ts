@@ -87,6 +87,32 @@ export function applyXattrsAndTimes(
   return skipped;
 }
 
+const ACCESS_ACL = 'system.posix_acl_access';
+const DEFAULT_ACL = 'system.posix_acl_default';
+
+/** Whether what is made in a directory gets ACLs from it. */
+export function givesAcls(directoryFd: number): boolean {
+  return getXattr(directoryFd, '', DEFAULT_ACL) !== undefined;
+}
+
+/**
+ * Takes away what a new file, still without its mode, has got from its directory's default ACL: what it is a copy of need not
+ * have it, and whom that ACL names could read the copy and not the original.
+ */
+export function removeAcls(dirFd: number, name: string, path: string): void {
+  for (const attribute of [ACCESS_ACL, DEFAULT_ACL]) {
+    const result = removeXattr(dirFd, name, attribute);
+    // (A link has none.)
+    if (result !== -ERRNO.ENODATA && result !== -ERRNO.EOPNOTSUPP)
+      check('removexattr', result, { path, args: { attribute } });
+  }
+}
+
+/** {@link removeAcls} where the directory gives any. */
+export function removeInheritedAcls(dirFd: number, name: string, path: string): void {
+  if (givesAcls(dirFd)) removeAcls(dirFd, name, path);
+}
+
 /** Modification time with nanoseconds; the access time is set to the same, so that copies are reproducible. */
 export function applyTimes(
   dirFd: number,

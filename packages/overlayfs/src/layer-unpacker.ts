@@ -18,7 +18,7 @@ import {
 import { resolveInRoot } from '@ns/mounts';
 import { ArchiveError } from './archive-error.ts';
 import { openChildDirectory } from './directory-place.ts';
-import { applyMetadata, applyXattrsAndTimes, type OwnershipPolicy, type Skipped } from './file-metadata.ts';
+import { applyMetadata, applyXattrsAndTimes, type OwnershipPolicy, removeAcls, type Skipped } from './file-metadata.ts';
 import { isDirectory } from './file-type.ts';
 import { NewFileMetadata } from './new-file-metadata.ts';
 import { markForAnyMount } from './overlay-xattrs.ts';
@@ -150,7 +150,8 @@ export class LayerUnpacker implements TarSink, Disposable {
     if (member.type !== TYPE.DIRECTORY)
       throw new ArchiveError('ERR_NS_UNSAFE_ARCHIVE', 'the archive replaces its own root', { path: member.path });
     this.#describe(this.#root.fd, '.', member);
-    this.#newFiles.forget();
+    // It is entered anew: it may give its files other groups and ACLs now.
+    this.#leave();
     this.#directories.set('', member);
   }
 
@@ -172,7 +173,10 @@ export class LayerUnpacker implements TarSink, Disposable {
     if (there && !(isDir && isDirectory(there))) this.#remove(dirFd, name, path, isDirectory(there));
     if (link !== undefined) this.#hardLink(dirFd, name, path, link);
     else if (isDir) {
-      if (!there || !isDirectory(there)) check('mkdirat', mkdirAt(dirFd, name, 0o700), { path });
+      if (!there || !isDirectory(there)) {
+        check('mkdirat', mkdirAt(dirFd, name, 0o700), { path });
+        this.#removeAcls(dirFd, name, path);
+      }
       this.#describe(dirFd, name, member);
       this.#directories.set(path, member);
       // A directory in place of what this layer deletes below does not show what was in that.
@@ -197,6 +201,7 @@ export class LayerUnpacker implements TarSink, Disposable {
     if (fd === -ERRNO.EEXIST) return false;
     check('openat', fd, { path });
     this.#file = { fd, writer: new SparseWriter(fd), finish: () => this.#describe(fd, '', member) };
+    this.#removeAcls(fd, '', path);
     if (this.#newFiles.isRight(fd, member, path))
       this.#file = { ...this.#file, finish: () => this.#skipped.push(...applyXattrsAndTimes(fd, '', path, member)) };
     return true;
@@ -209,6 +214,7 @@ export class LayerUnpacker implements TarSink, Disposable {
     }
     const hint = "Device nodes need CAP_MKNOD in the initial user namespace; use devices: 'skip'";
     check('mknodat', mknodAt(dirFd, name, (mode & S.IFMT) | 0o600, devMajor, devMinor), { path, hint });
+    this.#removeAcls(dirFd, name, path);
     this.#describe(dirFd, name, { path, mode, devMajor, devMinor, ...rest });
   }
 
@@ -281,6 +287,11 @@ export class LayerUnpacker implements TarSink, Disposable {
     check('setxattr', setXattr(dirFd, name, attribute, Buffer.from('y')), { path, args: { attribute }, hint });
   }
 
+  /** What a new file has from its directory's default ACL, and the archive does not say. */
+  #removeAcls(dirFd: number, name: string, path: string): void {
+    if (this.#newFiles.givesAcls) removeAcls(dirFd, name, path);
+  }
+
   #describe(dirFd: number, name: string, member: TarMember): void {
     this.#skipped.push(
       ...applyMetadata(
@@ -314,13 +325,13 @@ export class LayerUnpacker implements TarSink, Disposable {
     this.#leave();
     const fd = resolveInRoot(this.#root.fd, path, { create: 'directory' });
     this.#parent = { path, fd };
+    this.#newFiles.enter(fd.fd);
     return fd;
   }
 
   #leave(): void {
     this.#parent?.fd.close();
     this.#parent = undefined;
-    this.#newFiles.forget();
   }
 
   #resolve(path: string): OwnedFd | undefined {

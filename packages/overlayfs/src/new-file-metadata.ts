@@ -1,4 +1,5 @@
 import { check, chmodFd, type Stat, statFd } from '@ns/libc';
+import { givesAcls } from './file-metadata.ts';
 
 type Access = Pick<Stat, 'mode' | 'uid' | 'gid'>;
 
@@ -6,12 +7,13 @@ const PERMISSIONS = 0o777;
 
 /**
  * Which new files of a directory have the right owner and mode from open(2) on, so that chown(2) and chmod(2) can be spared. That
- * depends on the umask, on the directory (setgid, a default ACL) and on the file system (`grpid`, squashed owners), so it
+ * depends on the umask, on the directory (setgid) and on the file system (`grpid`, squashed owners), so it
  * is not foretold: the first file is looked at, and those after it that shall be the same are believed.
  */
 export class NewFileMetadata {
   readonly #maker = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
   readonly #keepsOwner: boolean;
+  #givesAcls = false;
   #last: { readonly wanted: Access; readonly right: boolean } | undefined;
 
   /** @param keepsOwner - owners count */
@@ -35,8 +37,14 @@ export class NewFileMetadata {
     return right;
   }
 
-  /** The next file is in another directory, or the directory has changed. */
-  forget(): void {
+  /** Whether what is made in the directory gets ACLs from it. */
+  get givesAcls(): boolean {
+    return this.#givesAcls;
+  }
+
+  /** The next file is in another directory. */
+  enter(directoryFd: number): void {
+    this.#givesAcls = givesAcls(directoryFd);
     this.#last = undefined;
   }
 
@@ -48,7 +56,8 @@ export class NewFileMetadata {
   #mayBeRight({ mode, uid, gid }: Access): boolean {
     const isMaker = !this.#keepsOwner || (uid === this.#maker.uid && gid === this.#maker.gid);
     // Setuid and its like are for a file that has its content: writing takes them away.
-    return isMaker && (mode & 0o7000) === 0;
+    // Whom an ACL names could open the file before it is taken away.
+    return isMaker && !this.#givesAcls && (mode & 0o7000) === 0;
   }
 
   #matches(found: Access, wanted: Access): boolean {

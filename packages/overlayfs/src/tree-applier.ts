@@ -25,6 +25,7 @@ import {
   type OwnershipPolicy,
   type PrivilegePolicy,
   readXattrs,
+  removeInheritedAcls,
   removeOtherXattrs,
   type Skipped,
 } from './file-metadata.ts';
@@ -162,6 +163,7 @@ export class TreeApplier implements Disposable {
     }
     const made = there ? this.#temporary() : name;
     check('mkdirat', mkdirAt(dirFd, made, 0o700), { path });
+    removeInheritedAcls(dirFd, made, path);
     this.#describe(entry, dirFd, made);
     if (there) yield* this.#exchange(dirFd, made, name, path);
   }
@@ -175,6 +177,7 @@ export class TreeApplier implements Disposable {
     try {
       if (!this.#linked(stat, dirFd, temporary)) {
         yield* this.#copier.copy(entry.dirFd, entry.name, stat, dirFd, temporary);
+        removeInheritedAcls(dirFd, temporary, path);
         this.#describe(entry, dirFd, temporary);
       }
       const renamed = renameAt(dirFd, temporary, dirFd, name);
@@ -216,6 +219,7 @@ export class TreeApplier implements Disposable {
       if (this.#branch.enter(step.path) !== undefined) continue;
       const dirFd = this.#branch.enter(step.parent)!;
       check('mkdirat', mkdirAt(dirFd, step.name, 0o700), { path: step.path });
+      removeInheritedAcls(dirFd, step.name, step.path);
       this.#skipped.push(
         ...applyMetadata(
           dirFd,
