@@ -121,6 +121,22 @@ export async function serve(
   return child;
 }
 
+/** What arrives on UDP port 9: texts with ` as ` in them. */
+export async function hearUdp(scope: ResourceStack, netns: NetNamespace): Promise<string[]> {
+  const heard: string[] = [];
+  const program = `for(const t of ['udp4','udp6'])require('dgram').createSocket({type:t,ipv6Only:t==='udp6'}).on('message',(d)=>console.log(''+d)).bind(9,()=>console.log('up'))`;
+  const child = await serve(scope, netns, 'hear', program);
+  child.stdout.on('data', (data: Buffer) =>
+    heard.push(
+      ...data
+        .toString()
+        .split('\n')
+        .filter((line) => / as /.test(line)),
+    ),
+  );
+  return heard;
+}
+
 /** What AsyncDisposableStack is from Node 24 on. */
 export class ResourceStack {
   readonly #closers: (() => unknown)[] = [];

@@ -18,6 +18,7 @@ import { eventually, needs, notRoot } from '@ns/testing';
 import { advertisementFrame, arpFrame, sendFrame, tagged, udpFrame } from './frames.ts';
 import {
   client,
+  hearUdp,
   hostAndOutside,
   inside,
   lookUp,
@@ -355,20 +356,4 @@ async function talk(scope: ResourceStack, netns: NetNamespace, where: string): P
       return heard;
     },
   };
-}
-
-/** What arrives on UDP port 9. */
-async function hearUdp(scope: ResourceStack, netns: NetNamespace): Promise<string[]> {
-  const heard: string[] = [];
-  const program = `for(const t of ['udp4','udp6'])require('dgram').createSocket({type:t,ipv6Only:t==='udp6'}).on('message',(d)=>console.log(''+d)).bind(9,()=>console.log('up'))`;
-  const child = await serve(scope, netns, 'hear', program);
-  child.stdout.on('data', (data: Buffer) =>
-    heard.push(
-      ...data
-        .toString()
-        .split('\n')
-        .filter((line) => / as /.test(line)),
-    ),
-  );
-  return heard;
 }

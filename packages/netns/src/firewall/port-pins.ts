@@ -1,4 +1,5 @@
-import { type NetlinkRequest, parseIpAddress } from '@ns/netlink';
+import { formatIpAddress, type NetlinkRequest, parseIpAddress } from '@ns/netlink';
+import { setBridgePort } from '../link/bridge.ts';
 import { replaceFdb } from '../neighbour.ts';
 import type { Firewall } from './firewall.ts';
 import type { PortSetName } from './ruleset.ts';
@@ -32,16 +33,19 @@ export function closePort(firewall: Firewall, port: string): void {
 
 /**
  * Opens a port for its own addresses. From now on it can send no other, and no neighbour can send or take these.
- * What it sends to neighbours, and they to it, is routed by the host.
+ * What it sends to neighbours, and they to it, is routed by the host. The bridge learns nothing from it any more: frames that
+ * are for the bridge itself (LLDP's) would teach it without a rule being asked.
  */
 export async function pinPort(firewall: Firewall, pinned: PinnedPort): Promise<void> {
+  const { netns } = firewall;
+  await setBridgePort(pinned.port, { learning: false, netns });
   putElements(firewall.socket, pinElements(pinned));
   await replaceFdb({
     mac: pinned.mac,
     link: pinned.port,
     database: 'master',
     sticky: true,
-    netns: firewall.netns,
+    netns,
   });
 }
 
@@ -75,8 +79,7 @@ function pinsOf(pinned: Omit<PinnedPort, 'bridgeMac'>): Element[] {
 export function linkLocalAddress(mac: string): string {
   const [first, ...rest] = mac.split(':').map((byte) => Number.parseInt(byte, 16)) as [number, ...number[]];
   const bytes = [first ^ 2, ...rest.slice(0, 2), 0xff, 0xfe, ...rest.slice(2)];
-  const groups = [0, 2, 4, 6].map((at) => ((bytes[at]! << 8) | bytes[at + 1]!).toString(16));
-  return `fe80::${groups.join(':')}`;
+  return formatIpAddress(Buffer.from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, ...bytes]));
 }
 
 function policedElement(port: string): Element {

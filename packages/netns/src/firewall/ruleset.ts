@@ -68,9 +68,20 @@ const sets: readonly string[] = [
 ];
 
 const chains: Readonly<Record<string, readonly string[]>> = {
-  // Before everything else: route_localnet makes the host's own 127.0.0.0/8 routable on our bridges, so that published
-  // ports work on localhost; a container could reach the services there otherwise (CVE-2020-8558).
-  guard: ['type filter hook prerouting priority raw; policy accept;', 'iifname @bridges ip daddr 127.0.0.0/8 drop'],
+  // Before everything else.
+  guard: [
+    'type filter hook prerouting priority raw; policy accept;',
+    // A bridge hands frames to the addresses it keeps for itself (IEEE 802.1Q, table 8-1) to the host as from the port, past its
+    // own chains and all that is known by the bridge's name. None of them is of IP, and nothing of IP is of a port: ours,
+    // whatever way it came, and any other's.
+    'iifname "nsv*" drop',
+    'iifname "nsx*" drop',
+    'ether daddr and ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 drop',
+    // route_localnet makes the host's own 127.0.0.0/8 routable on our bridges, so that published ports work on localhost; a
+    // container could reach the services there otherwise, or seem to be one of them (CVE-2020-8558).
+    'iifname @bridges ip daddr 127.0.0.0/8 drop',
+    'iifname @bridges ip saddr 127.0.0.0/8 drop',
+  ],
   prerouting: ['type nat hook prerouting priority dstnat; policy accept;', 'fib daddr type local jump publish'],
   // ::1 cannot leave the host even after DNAT; the userland proxy answers there.
   output: [
@@ -118,7 +129,7 @@ const chains: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Networks, their way out and their published ports. */
-export const networkRuleset: Ruleset = { family: 'inet', sets, chains, marker: 'ruleset_2' };
+export const networkRuleset: Ruleset = { family: 'inet', sets, chains, marker: 'ruleset_3' };
 
 /**
  * A ruleset as nft reads it, one transaction. Sets and chains that exist are kept with their elements; the rules are written anew.

@@ -29,7 +29,12 @@ export class BridgeSide {
     const socket = this.#socket;
     const { bridge } = this.#record;
     const plug = (bridgeIndex: number): void =>
-      plugContainer({ socket, bridgeIndex, record: this.#record, pools: this.#pools }, endpoint, inside, wayOut);
+      plugContainer(
+        { netns: this.#netns, socket, bridgeIndex, record: this.#record, pools: this.#pools },
+        endpoint,
+        inside,
+        wayOut,
+      );
     const known = this.#bridgeIndex;
     this.#bridgeIndex = known ?? indexOf(socket, bridge);
     try {

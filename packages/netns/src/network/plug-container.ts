@@ -12,8 +12,9 @@ import {
 import { addressRequest } from '../address.ts';
 import type { AddressPool } from '../ipam/address-pool.ts';
 import { bridgePortRequest } from '../link/bridge.ts';
-import { addressGenerationRequest, setUpRequest } from '../link/change.ts';
+import { setUpRequest } from '../link/change.ts';
 import { checkLinkName, shortLookUp } from '../link/link.ts';
+import type { NetnsReference } from '../namespace-reference.ts';
 import type { NetNamespace } from '../net-namespace.ts';
 import { routeRequest } from '../route.ts';
 import { digest, type Endpoint, type NetworkRecord } from './network-state.ts';
@@ -21,7 +22,9 @@ import { believeNoRouter, switchIpv6Off } from './quiet-link.ts';
 
 /** Where a container is plugged in. */
 export interface NetworkSide {
-  /** An rtnetlink socket of the bridge's namespace. */
+  /** The bridge's namespace. */
+  readonly netns: NetnsReference | undefined;
+  /** An rtnetlink socket there. */
   readonly socket: NetlinkSocket;
   /** Index of the bridge. */
   readonly bridgeIndex: number;
@@ -65,13 +68,18 @@ export function plugContainer(
     doing: `create veth '${hostLink}'`,
   };
   // hairpin: with br_netfilter, a container's own published port comes back through the port it left by.
-  const port = bridgePortRequest(hostLink, { hairpin: true, isolated: !record.icc });
-  const quiet = addressGenerationRequest(hostLink, 'none');
-  const [made, opened, silenced, found] = socket.exchange([veth, port, quiet, shortLookUp(hostLink)]);
+  // learning: with a policy of its own its one MAC address is pinned, and it is not to say where others are.
+  const port = bridgePortRequest(hostLink, {
+    hairpin: true,
+    isolated: !record.icc,
+    learning: endpoint.egress === undefined,
+  });
+  const [made, opened, found] = socket.exchange([veth, port, shortLookUp(hostLink)]);
   // The name on this side is ours alone, so it is the one inside that is taken.
   if (made?.error?.code === 'EEXIST') throw new LinkNameTakenError(made.error);
   for (const outcome of [made, opened, found]) failOn(outcome);
-  failOn(silenced, withoutIpv6);
+  // IP is the bridge's: a port takes part in none, and would be asked by some frames (see the firewall's ruleset).
+  switchIpv6Off(hostLink, into.netns);
   const index = otherEnd(found!.answers[0]!.payload);
 
   const addresses = pools.map((pool) => {
@@ -114,8 +122,6 @@ export class LinkNameTakenError extends Error {
 }
 
 const never: readonly string[] = [];
-// A kernel without IPv6, or an MTU too small for it: the link says nothing anyway.
-const withoutIpv6: readonly string[] = ['EAFNOSUPPORT'];
 
 function failOn(outcome: BatchOutcome | undefined, mayFail: 'anyhow' | readonly string[] = never): void {
   const error = outcome?.error;
