@@ -124,6 +124,8 @@ let caretaker: Caretaker | undefined;
 let endsWithWorker = false;
 /** What it has been told, by place: another one has to be told, too. */
 const told = new Map<number, Entry>();
+/** What several entrust alike, and how many do. */
+const shared = new Map<string, { holders: number; readonly giveBack: () => void }>();
 /** No place below is free. */
 let lowest = 0;
 let hasWarned = false;
@@ -150,29 +152,45 @@ const idle = new IdleTimer(
  * using _ = entrust({ cgroups: ['/sys/fs/cgroup/jobs/42'] });
  * ```
  */
-export function entrust(belongings: Belongings): Disposable {
-  const messages = recordsOf(belongings);
+export function entrust({ lastRequests = [], ...own }: Belongings): Disposable {
+  const [messages, lastMessages] = [recordsOf(own), recordsOf({ lastRequests })];
   idle.use();
   attend();
-  const places = messages.flatMap((records) => {
-    const place = freePlace();
-    if (place === undefined) return [];
-    const entry = { records, network: networkNamespace() };
-    told.set(place, entry);
-    if (!caretaker?.tell(place, entry)) replace();
-    return [place];
-  });
+  const givenBack = [...messages.map(takePlace), ...lastMessages.map(sharePlace)];
   return {
     [Symbol.dispose]() {
       idle.use();
       attend();
-      for (const place of places.splice(0)) {
-        told.delete(place);
-        lowest = Math.min(lowest, place);
-        // One that does not hear of it would remove what lives on: another one is made, which knows what is left.
-        if (caretaker && !caretaker.tell(place)) replace();
-      }
+      for (const giveBack of givenBack.splice(0)) giveBack();
     },
+  };
+}
+
+/** @returns gives it back */
+function takePlace(records: readonly Buffer[]): () => void {
+  const place = freePlace();
+  if (place === undefined) return () => {};
+  const entry = { records, network: networkNamespace() };
+  told.set(place, entry);
+  if (!caretaker?.tell(place, entry)) replace();
+  return () => {
+    told.delete(place);
+    lowest = Math.min(lowest, place);
+    // One that does not hear of it would remove what lives on: another one is made, which knows what is left.
+    if (caretaker && !caretaker.tell(place)) replace();
+  };
+}
+
+/** Those who entrust the same have one place, so that it is sent once: what the kernel refuses takes it milliseconds. */
+function sharePlace(records: readonly Buffer[]): () => void {
+  const key = `${networkNamespace()} ${Buffer.concat(records).toString('latin1')}`;
+  const place = shared.get(key) ?? { holders: 0, giveBack: takePlace(records) };
+  place.holders++;
+  shared.set(key, place);
+  return () => {
+    if (--place.holders > 0) return;
+    shared.delete(key);
+    place.giveBack();
   };
 }
 

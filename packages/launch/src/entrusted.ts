@@ -15,7 +15,7 @@ export interface Belongings {
     /** At most 8,000 bytes. */
     readonly message: Buffer;
   }[];
-  /** The same, for what others use, too, until the requests of all have been sent. */
+  /** The same, for what others use, too, until the requests of all have been sent. Equal ones of one thread are sent once. */
   readonly lastRequests?: Belongings['requests'];
   readonly files?: readonly string[];
   /** Symbolic links, each with the text in it: one with another text is somebody else's, and stays. */

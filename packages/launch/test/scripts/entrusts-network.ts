@@ -8,7 +8,9 @@ import { entrust } from '../../src/index.ts';
 const NETLINK_ROUTE = 0;
 const [RTM_NEWLINK, RTM_DELLINK] = [16, 17];
 const NLM_F_REQUEST = 1;
+const NLM_F_CREATE = 0x400;
 const IFLA_IFNAME = 3;
+const [IFLA_LINKINFO, IFLA_INFO_KIND] = [18, 1];
 
 /** struct nlmsghdr, struct ifinfomsg, a name. */
 function linkMessage(type: number, index: number, name: string): Buffer {
@@ -20,6 +22,18 @@ function linkMessage(type: number, index: number, name: string): Buffer {
   message.writeUInt16LE(4 + 16, 32);
   message.writeUInt16LE(IFLA_IFNAME, 34);
   message.write(name, 36);
+  return message;
+}
+
+/** Makes one bridge more each time it is sent: struct nlmsghdr, struct ifinfomsg, IFLA_LINKINFO with IFLA_INFO_KIND. */
+function anotherBridge(): Buffer {
+  const message = Buffer.alloc(16 + 16 + 4 + 4 + 8);
+  message.writeUInt32LE(message.length, 0);
+  message.writeUInt16LE(RTM_NEWLINK, 4);
+  message.writeUInt16LE(NLM_F_REQUEST | NLM_F_CREATE, 6);
+  for (const [i, value] of [4 + 4 + 8, IFLA_LINKINFO, 4 + 7, IFLA_INFO_KIND].entries())
+    message.writeUInt16LE(value, 32 + 2 * i);
+  message.write('bridge', 40);
   return message;
 }
 
@@ -37,6 +51,10 @@ const places = Array.from({ length: 20 }, () => entrust({ files: ['/nowhere'] })
 for (const i of [1, 4, 5, 9, 16]) places[i]![Symbol.dispose]();
 entrustAll([linkMessage(RTM_DELLINK, 0, 'free')])[Symbol.dispose]();
 entrustAll(messages);
+const last = () => entrust({ lastRequests: [{ protocol: NETLINK_ROUTE, message: anotherBridge() }] });
+last();
+for (const _ of [1, 2]) last()[Symbol.dispose]();
+last();
 const file = process.argv[2];
 if (file !== undefined) {
   entrustAll([linkMessage(RTM_DELLINK, 0, 'free')], [file]);
