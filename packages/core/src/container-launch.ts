@@ -7,6 +7,7 @@ import { type NotifierOptions, type SeccompHandlers, SeccompNotifier } from '@ns
 import { viewCgroup } from './cgroup-view.ts';
 import type { Restoration } from './checkpoint/restoration.ts';
 import { nameLink } from './container-names.ts';
+import { draftPath } from './container-state.ts';
 import { type DesignContext, designContainer } from './design.ts';
 import { readHost } from './host.ts';
 import type { OpenedWrites } from './kept-writes.ts';
@@ -189,6 +190,7 @@ export function leftoversOf(
   return {
     files: [
       join(state, 'state.json'),
+      draftPath(id),
       ...(ids ? [ids.path] : []),
       ...(log && log.directory === undefined ? logFilesOf(locateLog(id, spec)!) : []),
       ...(mounts?.files ?? []),

@@ -23,7 +23,6 @@ import { Onlookers } from './onlookers.ts';
 import { isEnding, isSame } from './process-identity.ts';
 import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';
-import { stateDirectory } from './state-root.ts';
 import { readStoredLog } from './stored-log.ts';
 import type { StoredSpec } from './stored-spec.ts';
 import { type Supervised, Supervision } from './supervision.ts';
@@ -144,7 +143,6 @@ export class ContainerLife {
     await ownTurn('making');
     try {
       this.#record.claim();
-      stateDirectory('containers', this.id);
       await this.#resources.acquire(this.id, this.spec);
       await traced('create', this.trace, () => this.#prepare(beginning));
     } catch (error) {
@@ -155,6 +153,7 @@ export class ContainerLife {
           await this.#resources.release();
         } finally {
           this.#record.remove();
+          this.#record.letGo();
         }
       });
     }

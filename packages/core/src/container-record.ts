@@ -5,6 +5,7 @@ import { claimName, nameLink, releaseName } from './container-names.ts';
 import {
   type ContainerState,
   changeState,
+  makeDirectory,
   readState,
   removeState,
   removeStateOfEnded,
@@ -44,7 +45,7 @@ export class ContainerRecord {
   }
 
   /**
-   * What will be kept of it goes when we die; takes its name.
+   * Takes its name and makes its directory: what is kept of it goes when we die.
    *
    * @throws NsError `ERR_NS_CONTAINER_EXISTS`: its name is taken
    */
@@ -52,6 +53,7 @@ export class ContainerRecord {
     const { name } = this.#spec;
     if (name !== undefined) this.#name = claimName(name, this.id, this.#owner);
     this.#entrusted = entrust(recordBelongings(this.id, this.#spec));
+    makeDirectory(this.id, this.#owner);
   }
 
   /**
@@ -127,11 +129,10 @@ export class ContainerRecord {
     });
   }
 
-  /** Frees the name, by which others may have called it, and forgets the rest. Idempotent. */
+  /** Frees the name, by which others may have called it. Idempotent. */
   remove(): void {
     const name = removeState(this.id) ?? this.#spec.name;
     if (name !== undefined) releaseName(name, this.id);
-    this.letGo();
   }
 
   /**
@@ -142,7 +143,6 @@ export class ContainerRecord {
   removeIfEnded(): ContainerState | undefined {
     const { state, name = this.#spec.name } = removeStateOfEnded(this.id);
     if (!state && name !== undefined) releaseName(name, this.id);
-    if (!state) this.letGo();
     return state;
   }
 
@@ -161,7 +161,7 @@ export class ContainerRecord {
     this.#name = entrust({ links: [nameLink(name, this.id, this.#owner)] });
   }
 
-  /** Others have removed it, or know it by its state: nothing of it goes any more when we die. Idempotent. */
+  /** Nothing of it is left, or others know it by its state: nothing of it goes any more when we die. Idempotent. */
   letGo(): void {
     this.#entrusted?.[Symbol.dispose]();
     this.#name?.[Symbol.dispose]();

@@ -7,9 +7,9 @@ import type { IdLease } from '@ns/namespaces';
 import { readJournal } from './detachment.ts';
 import { hasOutput } from './log-location.ts';
 import type { Result } from './result.ts';
-import { containerDirectory, stateRoot } from './state-root.ts';
+import { containerDirectory, stateDirectory, stateRoot } from './state-root.ts';
 import { type StoredSpec, toStoredText } from './stored-spec.ts';
-import { hasState, readStoredState, VERSION } from './stored-state.ts';
+import { hasState, readMaker, readStoredState, VERSION } from './stored-state.ts';
 
 /** What a container is, on disk: found by other processes, and by the next one after a crash. */
 export interface ContainerState {
@@ -42,15 +42,28 @@ export type ContainerStatus = 'created' | 'running' | 'paused' | 'stopped' | 're
 
 const WHOLE_ID = /^[0-9a-f]{64}$/;
 const FILE = 'state.json';
+// Begins the name of what will be the state.
+const DRAFT = `${FILE}.`;
 // Begins the name of a directory whose removal is under way.
 const REMOVED = '.removed-';
 
 /** What may be changed of a container's state once it is there. */
 export type StateChanges = Partial<Omit<ContainerState, 'version' | 'id' | 'createdAt'>>;
 
+/** Makes the directory of a container. Until there is a state, its draft says who makes it. */
+export function makeDirectory(id: string, owner: ProcessIdentity): void {
+  stateDirectory('containers', id);
+  writeFileSync(draftPath(id), JSON.stringify({ owner }), { mode: 0o600 });
+}
+
+/** Where this thread writes what will be the state. */
+export function draftPath(id: string): string {
+  return join(containerDirectory(id), `${DRAFT}${process.pid}-${threadId}`);
+}
+
 /** Writes the state of a container that has none yet. */
 export function writeState(state: Omit<ContainerState, 'version'>): void {
-  replaceFile(containerDirectory(state.id), { version: VERSION, ...state });
+  replaceFile({ version: VERSION, ...state });
 }
 
 /**
@@ -70,7 +83,7 @@ export function changeState(
       const wanted = Object.entries(typeof changes === 'function' ? changes(before) : changes);
       if (wanted.every(([name, value]) => before[name as keyof StateChanges] === value)) return before;
       const state = { ...before, ...Object.fromEntries(wanted) };
-      replaceFile(directory, state);
+      replaceFile(state);
       return state;
     });
   } catch (error) {
@@ -80,10 +93,10 @@ export function changeState(
 }
 
 /** A reader sees the old state or the new one, never half of it. */
-function replaceFile(directory: string, state: ContainerState): void {
-  const temporary = join(directory, `${FILE}.${process.pid}-${threadId}`);
-  writeFileSync(temporary, toStoredText(state), { mode: 0o600 });
-  renameSync(temporary, join(directory, FILE));
+function replaceFile(state: ContainerState): void {
+  const draft = draftPath(state.id);
+  writeFileSync(draft, toStoredText(state), { mode: 0o600 });
+  renameSync(draft, join(containerDirectory(state.id), FILE));
 }
 
 /**
@@ -194,6 +207,12 @@ export function directoriesWithoutState(): string[] {
   return namesIn(containers)
     .filter((id) => id.startsWith(REMOVED) || !hasState(join(containers, id, FILE), id))
     .map((id) => join(containers, id));
+}
+
+/** Who makes the state of a container that has none. */
+export function makerIn(directory: string): ProcessIdentity | undefined {
+  const [draft] = namesIn(directory).filter((name) => name.startsWith(DRAFT));
+  return draft === undefined ? undefined : readMaker(join(directory, draft));
 }
 
 function namesIn(directory: string): string[] {

@@ -1,10 +1,10 @@
 import { readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { pruneCgroups } from '@ns/cgroups';
-import { NsError } from '@ns/libc';
+import { isAlive, NsError } from '@ns/libc';
 import { reclaimIds } from '@ns/namespaces';
 import { pruneNames } from './container-names.ts';
-import { directoriesWithoutState, isAbandoned, readAllStates, removeState } from './container-state.ts';
+import { directoriesWithoutState, isAbandoned, makerIn, readAllStates, removeState } from './container-state.ts';
 import { pruneNetworks } from './network/prune-networks.ts';
 import { type Patience, patiently } from './patience.ts';
 import { stateRoot } from './state-root.ts';
@@ -32,7 +32,7 @@ export interface Pruned {
   }[];
 }
 
-// Between a directory and the first state in it there are microseconds, while its maker lives.
+// Between a directory and the draft in it there are microseconds, while its maker lives.
 const newDirectoryMs = 60_000;
 
 /**
@@ -40,8 +40,7 @@ const newDirectoryMs = 60_000;
  * known by pid and start time; what belongs to a living one is left alone, and so is a detached container that has
  * ended: its result waits for somebody to ask. Anybody may call it at any time, several at once.
  *
- * Of a process that dies by SIGKILL only its containers' places in networks need this: addresses, published ports, policies,
- * and networks that were theirs alone. The rest its monitors and its caretaker clear up, whatever it was doing. It is for
+ * A process that dies by SIGKILL does not need this: its monitors and its caretaker clear up, whatever it was doing. It is for
  * machines that lost power, and helpers that were killed too. Once begun it is carried through, also for somebody who lost
  * patience.
  *
@@ -81,7 +80,7 @@ function pruneContainers(): string[] {
   const abandoned = [
     ...readAllStates().filter(isAbandoned),
     ...directoriesWithoutState()
-      .filter(isOld)
+      .filter(isLeft)
       .map((path) => ({ id: basename(path) })),
   ].map(({ id }) => id);
   for (const id of abandoned) removeState(id);
@@ -107,6 +106,12 @@ function leasesIn(directory: string): string[] {
   } catch {
     return [];
   }
+}
+
+/** Does nobody make a container in it any more? */
+function isLeft(path: string): boolean {
+  const maker = makerIn(path);
+  return maker ? !isAlive(maker) : isOld(path);
 }
 
 function isOld(path: string): boolean {

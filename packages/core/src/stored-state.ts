@@ -53,6 +53,12 @@ export function readStoredState(path: string, id: string): ContainerState | unde
   return success && output.id === id ? (output as ContainerState) : undefined;
 }
 
+/** Who makes the container that a draft is of. */
+export function readMaker(path: string): ContainerState['owner'] | undefined {
+  const { success, output } = v.safeParse(v.looseObject({ owner: identity }), readJson(path));
+  return success ? output.owner : undefined;
+}
+
 /** Is there one, if only for a newer version of this library? */
 export function hasState(path: string, id: string): boolean {
   return versionOf(readJson(path)) > VERSION || readStoredState(path, id) !== undefined;

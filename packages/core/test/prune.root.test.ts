@@ -1,11 +1,21 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Cgroup } from '@ns/cgroups';
 import { Container, prune } from '@ns/core';
-import { needs, notRoot } from '@ns/testing';
+import { needs, notRoot, processEntries } from '@ns/testing';
+import { NodeProgram } from './node-program.ts';
 
 const test = needs(notRoot);
 const previous = process.env.NS_STATE_ROOT;
@@ -55,6 +65,21 @@ test('half-written state goes when it is old, and state of another version stays
   for (const path of [old, other]) utimesSync(path, 1, 1);
   expect((await prune()).containers).toEqual(['2'.repeat(64)]);
   expect([fresh, old, other].map((path) => existsSync(path))).toEqual([true, false, true]);
+});
+
+test("a directory without a state is its maker's, however old, and goes at once when he and his caretaker were killed", async () => {
+  using program = new NodeProgram('held-up-maker');
+  const before = new Set(readdirSync(join(root, 'containers')));
+  const maker = program.start();
+  await once(maker.stdout, 'data');
+  const [caretaker] = processEntries().filter(({ parent }) => parent === maker.pid);
+  const [id] = readdirSync(join(root, 'containers')).filter((name) => !before.has(name)) as [string];
+  utimesSync(join(root, 'containers', id), 1, 1);
+  expect((await prune()).containers).toEqual([]);
+  process.kill(caretaker!.pid, 'SIGKILL');
+  maker.kill('SIGKILL');
+  await once(maker, 'exit');
+  expect((await prune()).containers).toEqual([id]);
 });
 
 test('a removal that was interrupted is finished, and nobody sees the container meanwhile', async () => {

@@ -1,4 +1,8 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
+import { O, open, tryLock } from '@ns/libc';
 import { Container, Pool, run } from '../../src/index.ts';
 
 /* Does one thing with containers over and over until it is ended: `killed-owner OPERATION [worker]`. */
@@ -35,6 +39,18 @@ const operations: Readonly<Record<string, () => Promise<() => PromiseLike<unknow
   async exec() {
     const container = await started({ limits });
     return () => container.exec('sh', ['-c', 'setsid sleep 600 & exit 1']);
+  },
+  /** Is held up before it has given back its ids, and killed. */
+  async removal() {
+    const container = await started({ idMap: 'auto' });
+    const root = process.env.NS_STATE_ROOT!;
+    const lock = open(join(root, 'ids/lock'), O.RDWR);
+    return async () => {
+      tryLock(lock.fd);
+      container.remove({ force: true });
+      while (existsSync(join(root, 'containers', container.id))) await delay(1);
+      process.kill(process.pid, 'SIGKILL');
+    };
   },
   async pool() {
     return async () => {
