@@ -1,10 +1,9 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSize } from '@ns/cgroups';
 import type { IdMaps } from '@ns/launch';
 import { NsError, type OwnedFd, SpecError, SyscallError, UnavailableError } from '@ns/libc';
 import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
-import { createSizedDirectory, openSizedDirectory, type SizedDirectory, type SizeMethod } from '@ns/overlayfs';
+import { createSizedDirectory, type SizedDirectory, type SizeMethod } from '@ns/overlayfs';
 import { kernelAtLeast, readHost } from './host.ts';
 import { makeDirectories } from './make-directories.ts';
 import type { ContainerSpec, Size, Writable } from './types.ts';
@@ -54,7 +53,7 @@ export function layersOfKept({ dir }: KeptWrites): { upper: string; work: string
  * Makes the directory, or finds it again, with the limit it was made with. What is in it has the ids that are inside.
  *
  * @throws UnavailableError nothing that the host has can bound it, or its file system cannot map ids
- * @throws SpecError it was made with another size
+ * @throws SpecError it was made with another size, or without one
  * @throws NsError `ERR_NS_IN_USE`: it is in an image, and another container has that
  */
 export async function openKeptWrites(kept: KeptWrites, idMaps: IdMaps | undefined): Promise<OpenedWrites> {
@@ -116,23 +115,10 @@ export async function mapIds(mount: OwnedFd, idMaps: IdMaps, dir: string): Promi
 
 async function sizedDirectory({ dir, inodes }: KeptWrites, size: Size, ownIds: boolean): Promise<SizedDirectory> {
   const sizeBytes = parseSize(size, 'writable.size');
-  if (existsSync(join(dir, 'size.json'))) {
-    const known = await openSizedDirectory(dir);
-    // A root of the host's own ids would take its files out of the project.
-    if (known.method === 'project-quota' && !ownIds)
-      throw new UnavailableError(
-        `${dir} for a container without ids of its own`,
-        'its size is a project quota, which does not bind such a container',
-        "Use idMap: 'auto', or another directory",
-      );
-    if (known.sizeBytes === sizeBytes && known.inodes === inodes) return known;
-    known.close();
-    const field = known.sizeBytes === sizeBytes ? 'inodes' : 'size';
-    throw new SpecError(`writable.${field}`, 'what it was made with', field === 'size' ? sizeBytes : inodes);
-  }
   try {
     return await createSizedDirectory(dir, sizeBytes, { ownIds, ...(inodes !== undefined && { inodes }) });
   } catch (error) {
+    if (error instanceof SpecError) throw new SpecError(`writable.${error.field}`, error.expected, error.received);
     if (!(error instanceof UnavailableError)) throw error;
     throw new UnavailableError(
       `a size limit for ${dir}`,

@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statfsSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -17,6 +18,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { Container, run } from '@ns/core';
 import { attachMount, createMount, unmountAll } from '@ns/mounts';
+import { createSizedDirectory } from '@ns/overlayfs';
 import { needs, notRoot } from '@ns/testing';
 import { NodeProgram } from './node-program.ts';
 
@@ -143,6 +145,42 @@ describe('where no quota is to be had, an image on a loop device', () => {
     // And can be used again.
     const { stdout } = await run('cat', ['/srv/before'], { writable: { dir: join(home, 'owned'), size: '16m' } });
     expect(stdout).toBe('before\n');
+  });
+
+  loopTest('is had all the same when whoever made it was killed, and what else is in the directory stays', async () => {
+    using program = new NodeProgram('killed-sizer');
+    let step = 1;
+    for (let survived = false; !survived; step++) {
+      const shared = join(home, `shared-${step}`);
+      mkdirSync(shared);
+      writeFileSync(join(shared, 'mine'), 'mine');
+      survived = (await program.run([shared, String(2 ** 20), String(step)])).signal === null;
+      using sized = await createSizedDirectory(shared, 2 ** 20);
+      expect(statfsSync(sized.path).blocks).toBeGreaterThan(0);
+      expect({ step, files: readdirSync(shared).sort() }).toEqual({ step, files: ['image', 'mine', 'size.json'] });
+    }
+    expect(step).toBe(5);
+  });
+
+  loopTest('is not made where there is none, or where writes were kept without', async () => {
+    const writable = { dir: join(home, 'unbounded') };
+    await run('sh', ['-c', 'echo kept > /srv/kept'], { writable });
+    await expect(run('true', { writable: { ...writable, size: '16m' } })).rejects.toMatchObject({
+      code: 'ERR_NS_INVALID_SPEC',
+      field: 'writable.size',
+    });
+    expect((await run('cat', ['/srv/kept'], { writable })).stdout).toBe('kept\n');
+    const shared = join(home, 'mine/too');
+    mkdirSync(shared, { recursive: true });
+    const none = { methods: ['btrfs-qgroup'] } as const;
+    await expect(createSizedDirectory(join(home, 'mine'), 2 ** 20, none)).rejects.toMatchObject({
+      code: 'ERR_NS_UNAVAILABLE',
+    });
+    expect(existsSync(shared)).toBe(true);
+    await expect(createSizedDirectory(join(home, 'new'), 2 ** 20, none)).rejects.toMatchObject({
+      code: 'ERR_NS_UNAVAILABLE',
+    });
+    expect(existsSync(join(home, 'new'))).toBe(false);
   });
 
   loopTest('is freed when the start fails', async () => {

@@ -1,5 +1,4 @@
 import { existsSync, truncateSync, writeFileSync } from 'node:fs';
-import { setTimeout } from 'node:timers/promises';
 import {
   allocate,
   check,
@@ -10,10 +9,10 @@ import {
   type OwnedFd,
   open,
   SyscallError,
-  tryLock,
   UnavailableError,
 } from '@ns/libc';
 import { createMount } from '@ns/mounts';
+import { lockPatiently } from './lock-patiently.ts';
 
 /* <linux/loop.h> */
 const LOOP_CTL_GET_FREE = 0x4c82;
@@ -24,7 +23,6 @@ const FLAGS_AT = 60;
 const RACES = 32;
 /** The kernel frees a loop device a moment after its last mount is gone. */
 const LOCK_WAIT_MS = 2_000;
-const LOCK_RETRY_MS = 10;
 
 // Root's own places: whoever can change PATH does not decide what formats a disk.
 const MKFS_PATH = '/usr/sbin:/sbin:/usr/bin:/bin';
@@ -78,14 +76,10 @@ export async function mountLoopImage(path: string): Promise<OwnedFd> {
     throw new UnavailableError('loop images', '/dev/loop-control is missing', 'modprobe loop');
   // Two mounts of one image destroy it. The lock is that of the open file, which the loop device keeps for as long as it lives.
   using image = open(path, O.RDWR);
-  const deadline = performance.now() + LOCK_WAIT_MS;
-  while (!tryLock(image.fd)) {
-    if (performance.now() > deadline)
-      throw new NsError('ERR_NS_IN_USE', `${path} is mounted already`, {
-        hint: 'One container at a time can write to it: stop the other one',
-      });
-    await setTimeout(LOCK_RETRY_MS);
-  }
+  if (!(await lockPatiently(image, LOCK_WAIT_MS)))
+    throw new NsError('ERR_NS_IN_USE', `${path} is mounted already`, {
+      hint: 'One container at a time can write to it: stop the other one',
+    });
   try {
     using device = attachLoop(path, image);
     return createMount({ type: 'ext4', source: device.path, options: ['nosuid', 'nodev', 'noatime'] });

@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileCall, O, type OwnedFd, onlyKnownKeys, open, SpecError, UnavailableError } from '@ns/libc';
+import { fileCall, NsError, O, type OwnedFd, onlyKnownKeys, open, SpecError, UnavailableError } from '@ns/libc';
 import { createMount } from '@ns/mounts';
 import { createSubvolume, destroySubvolume, isBtrfs, limitSubvolume } from './btrfs-subvolume.ts';
+import { lockPatiently } from './lock-patiently.ts';
 import { createLoopImage, mountLoopImage } from './loop-image.ts';
 import { limitProject } from './project-quota.ts';
 
@@ -88,6 +89,13 @@ const methods: Readonly<Record<SizeMethod, Method>> = {
   },
 };
 
+/* What is in a home: how it is bounded, what that bounds, and, until both are whole, a file that says so. */
+const SIZE_FILE = 'size.json';
+const CONTENT = ['data', 'image'];
+const UNFINISHED = '.unfinished';
+/** mkfs.ext4 may take its time. */
+const MAKING_MS = 30_000;
+
 /** What bounds everybody. */
 const lasting: readonly SizeMethod[] = ['btrfs-qgroup', 'loop-image'];
 
@@ -106,10 +114,13 @@ export interface SizedDirectoryOptions {
 
 /**
  * Makes a directory of a bounded size by whatever the host offers: project quota of ext4 and xfs, a quota group of btrfs, an
- * image file on a loop device. `tmpfs` (memory, and gone when closed) only when it is asked for. Needs CAP_SYS_ADMIN.
+ * image file on a loop device. `tmpfs` (memory, and gone when closed) only when it is asked for. Needs CAP_SYS_ADMIN. One that
+ * was made before, with the same bounds, is opened; what somebody made half, and was killed, is made anew.
  *
- * @param home - a directory to make; it holds what is needed to open it again
+ * @param home - a directory to make; it holds what is needed to open it again. What else is in it stays
  * @throws UnavailableError why none of the ways is open here
+ * @throws SpecError it was made with other bounds, or without
+ * @throws NsError `ERR_NS_IN_USE`: an image that is open already; `ERR_NS_LOCK_TIMEOUT`: somebody takes long to make it
  *
  * @example
  * ```ts
@@ -129,25 +140,63 @@ export async function createSizedDirectory(
   if (inodes !== undefined && (!Number.isSafeInteger(inodes) || inodes <= 0))
     throw new SpecError('inodes', 'a positive number of files', inodes);
   const bounds: Bounds = { sizeBytes, ...(inodes !== undefined && { inodes }) };
+  const wanted = options.methods ?? (ownIds ? ['project-quota' as const, ...lasting] : lasting);
+  if (existsSync(join(home, UNFINISHED)) || !existsSync(join(home, SIZE_FILE))) await make(home, bounds, wanted);
+  const known = await readSize(home);
+  if (known.sizeBytes !== sizeBytes) throw new SpecError('size', MADE_WITH, sizeBytes);
+  if (known.inodes !== inodes) throw new SpecError('inodes', MADE_WITH, inodes);
+  // A root of the host's own ids would take its files out of the project.
+  if (known.method === 'project-quota' && !wanted.includes('project-quota'))
+    throw new UnavailableError(
+      `${home} for writers without ids of their own`,
+      'its size is a project quota, which does not bind them',
+      'Use ids of their own, or another directory',
+    );
+  return openSizedDirectory(home);
+}
+
+const MADE_WITH = 'what it was made with';
+
+async function make(home: string, bounds: Bounds, wanted: readonly SizeMethod[]): Promise<void> {
+  const isNew = (await fileCall(home, () => mkdir(home, { recursive: true, mode: 0o700 }))) !== undefined;
+  using directory = open(home, O.RDONLY | O.DIRECTORY);
+  if (!(await lockPatiently(directory, MAKING_MS)))
+    throw new NsError('ERR_NS_LOCK_TIMEOUT', `another process takes long to make ${home}`, {
+      hint: 'Likely it is stopped; fuser shows which',
+    });
+  // Whoever made it was killed.
+  if (existsSync(join(home, UNFINISHED))) await clear(home);
+  if (existsSync(join(home, SIZE_FILE))) return;
+  if (CONTENT.some((name) => existsSync(join(home, name))))
+    throw new SpecError('size', 'none, as it was made without', bounds.sizeBytes);
   const refusals: string[] = [];
-  for (const method of options.methods ?? (ownIds ? ['project-quota' as const, ...lasting] : lasting)) {
-    await fileCall(home, () => mkdir(home, { recursive: true, mode: 0o700 }));
+  for (const method of wanted) {
     try {
+      await writeFile(join(home, UNFINISHED), '');
       await methods[method].create(home, bounds);
+      await writeFile(join(home, SIZE_FILE), JSON.stringify({ method, ...bounds }));
+      return await rm(join(home, UNFINISHED));
     } catch (error) {
+      await clear(home);
       if (!(error instanceof UnavailableError)) throw error;
       refusals.push(`${method}: ${error.message}`);
-      await clear(home);
-      continue;
     }
-    await writeFile(join(home, 'size.json'), JSON.stringify({ method, ...bounds }));
-    return openSizedDirectory(home);
   }
+  if (isNew) await rmdir(home);
   throw new UnavailableError(
     'a size limit for a directory',
     refusals.join('; '),
     'Use a sized tmpfs, or a file system with quota',
   );
+}
+
+/** Removes what was made of it, and nothing else. */
+async function clear(home: string): Promise<void> {
+  for (const name of [...CONTENT, SIZE_FILE, UNFINISHED]) await rm(join(home, name), { recursive: true, force: true });
+}
+
+async function readSize(home: string): Promise<Bounds & { method: SizeMethod }> {
+  return JSON.parse(await fileCall(home, () => readFile(join(home, SIZE_FILE), 'utf8')));
 }
 
 /**
@@ -156,8 +205,7 @@ export async function createSizedDirectory(
  * @throws NsError `ERR_NS_IN_USE`: an image that is open already
  */
 export async function openSizedDirectory(home: string): Promise<SizedDirectory> {
-  const text = await fileCall(home, () => readFile(join(home, 'size.json'), 'utf8'));
-  const { method, ...bounds } = JSON.parse(text) as Bounds & { method: SizeMethod };
+  const { method, ...bounds } = await readSize(home);
   const mount = await methods[method].open(home, bounds);
   return {
     path: mount?.procPath ?? join(home, 'data'),
@@ -167,9 +215,4 @@ export async function openSizedDirectory(home: string): Promise<SizedDirectory> 
     close: () => mount?.close(),
     [Symbol.dispose]: () => mount?.close(),
   };
-}
-
-async function clear(home: string): Promise<void> {
-  // A method that failed left nothing but empty files and directories of ours.
-  if (existsSync(home)) await rm(home, { recursive: true });
 }
