@@ -40,8 +40,8 @@ const newDirectoryMs = 60_000;
  * known by pid and start time; what belongs to a living one is left alone, and so is a detached container that has
  * ended: its result waits for somebody to ask. Anybody may call it at any time, several at once.
  *
- * A process that dies by SIGKILL does not need this: its monitors and its caretaker clear up, whatever it was doing. It is for
- * machines that lost power, and helpers that were killed too. Once begun it is carried through, also for somebody who lost
+ * Of a process that dies by SIGKILL only the places in networks of containers that outlived it need this. The rest its monitors
+ * and its caretaker clear up, whatever it was doing. It is for machines that lost power, and helpers that were killed too. Once begun it is carried through, also for somebody who lost
  * patience.
  *
  * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost

@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, chownSync } from 'node:fs';
 import { CLONE, check, SYS, syscall } from '@ns/libc';
 import { installedUserNetworks } from '@ns/netns';
-import { needs, notRoot } from '@ns/testing';
+import { eventually, needs, notRoot, processEntries } from '@ns/testing';
 import { makeOutside, useOwnHost } from './network-host.ts';
 import { NodeProgram } from './node-program.ts';
 
@@ -21,11 +22,8 @@ test('an ordinary user has the network of the host, and ports', async () => {
   const user = 65_534;
   chmodSync(stateRoot, 0o755);
   chownSync(stateRoot, user, user);
-  const { exitCode, stdout, stderr } = await program.run([], {
-    uid: user,
-    gid: user,
-    env: { NS_STATE_ROOT: stateRoot },
-  });
+  const options = { uid: user, gid: user, env: { NS_STATE_ROOT: stateRoot } };
+  const { exitCode, stdout, stderr } = await program.run([], options);
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
   const seen = JSON.parse(stdout);
   expect(seen.stdout).toMatch(/^lo\n\w+\nnameserver 192.0.2.53\n$/);
@@ -33,7 +31,25 @@ test('an ordinary user has the network of the host, and ports', async () => {
   expect(seen.answer).toBe('from inside');
   expect(seen.refused).toMatchObject({ code: 'ERR_NS_UNAVAILABLE', hint: expect.stringContaining("network: 'user'") });
   expect(outside.fd).toBeGreaterThan(0);
-});
+
+  // Killed, he leaves no program that connects: first with the better one, then as if that were not there.
+  const installed = installedUserNetworks();
+  for (const name of installed) {
+    const owner = program.start(['until killed'], options);
+    await once(owner.stdout, 'data');
+    const connecting = processEntries().filter((one) => one.parent === owner.pid && /^(pass?ta?|slirp)/.test(one.name));
+    expect(connecting).toHaveLength(1);
+    owner.kill('SIGKILL');
+    const isThere = ({ pid }: { pid: number }) => processEntries().some((one) => one.pid === pid && one.state !== 'Z');
+    expect({ name, gone: await eventually(() => !connecting.some(isThere), 5000) }).toEqual({ name, gone: true });
+    if (name !== installed.at(-1)) hideProgram(name);
+  }
+}, 30_000);
+
+/** In the mount namespace of our own, too. */
+function hideProgram(name: string): void {
+  execFileSync('sh', ['-c', `mount --bind /dev/null "$(readlink -f "$(command -v ${name})")"`]);
+}
 
 /** In a mount namespace of our own: as most distributions have it, any user may open /dev/net/tun. */
 function openTunDevice(directory: string): void {

@@ -2,6 +2,7 @@ import { accessSync, constants } from 'node:fs';
 import type { Launched } from '@ns/launch';
 import { UnavailableError } from '@ns/libc';
 import type { ForwardedPort, UserNetwork } from '@ns/netns';
+import { isDetachable } from '../detachment.ts';
 import type { PlacedFile } from '../plan/root-steps.ts';
 import type { ContainerSpec } from '../types.ts';
 import { userNetworks } from './live-networks.ts';
@@ -20,11 +21,13 @@ export class UserContainerNetwork implements AsyncDisposable {
   readonly files: readonly PlacedFile[];
   readonly #id: string;
   readonly #wantedPorts: readonly string[];
+  readonly #dieWithParent: boolean;
   #network: UserNetwork | undefined;
 
-  private constructor(id: string, ports: readonly string[], files: readonly PlacedFile[]) {
+  private constructor(id: string, spec: ContainerSpec, files: readonly PlacedFile[]) {
     this.#id = id;
-    this.#wantedPorts = ports;
+    this.#wantedPorts = spec.ports ?? [];
+    this.#dieWithParent = !isDetachable(spec);
     this.files = files;
   }
 
@@ -36,7 +39,7 @@ export class UserContainerNetwork implements AsyncDisposable {
   static async prepare(id: string, spec: ContainerSpec): Promise<UserContainerNetwork> {
     const { hostResolvers, installedUserNetworks } = await import('@ns/netns');
     requireDevice();
-    const { extraHosts, dns, hostname = id.slice(0, 12), ports = [] } = spec;
+    const { extraHosts, dns, hostname = id.slice(0, 12) } = spec;
     const usesSlirp = installedUserNetworks()[0] === 'slirp4netns';
     const files = networkFiles({
       names: [hostname],
@@ -46,7 +49,7 @@ export class UserContainerNetwork implements AsyncDisposable {
       ...(extraHosts && { extraHosts }),
       ...(dns && { dns }),
     });
-    return new UserContainerNetwork(id, ports, files);
+    return new UserContainerNetwork(id, spec, files);
   }
 
   get ports(): readonly ForwardedPort[] {
@@ -61,7 +64,8 @@ export class UserContainerNetwork implements AsyncDisposable {
    */
   async connect({ pid }: Pick<Launched, 'pid'>): Promise<void> {
     const { connectUserNetwork } = await import('@ns/netns');
-    this.#network = await connectUserNetwork({ pid: pid!, ports: this.#wantedPorts });
+    const how = { ports: this.#wantedPorts, dieWithParent: this.#dieWithParent };
+    this.#network = await connectUserNetwork({ pid: pid!, ...how });
     userNetworks.set(this.#id, this);
   }
 

@@ -1,6 +1,13 @@
 import { Container, type NsError, run, Wait } from '../../src/index.ts';
 
-/* What an ordinary user sees of networks. Prints one JSON object. */
+/* What an ordinary user sees of networks. Prints one JSON object. With an argument: has a network until it is killed, and says so. */
+
+if (process.argv[2] !== undefined) {
+  const container = await Container.create({ command: ['sleep', '600'], ports: ['127.0.0.1:0:80'] });
+  await container.start();
+  console.log('running');
+  await container.wait();
+}
 
 const links = "sed -n 's/^ *\\([a-z0-9]*\\):.*/\\1/p' /proc/net/dev";
 const { stdout } = await run('sh', ['-c', `${links}; cat /etc/resolv.conf`], { network: 'user', dns: ['192.0.2.53'] });

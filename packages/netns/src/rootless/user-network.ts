@@ -30,6 +30,11 @@ export interface UserNetworkOptions {
   readonly program?: UserNetworkProgram;
   /** Milliseconds until the network has to be there. Default 5000. */
   readonly timeoutMs?: number;
+  /**
+   * The program ends with the thread that calls, by SIGKILL or otherwise: by itself it does not notice that the namespace has
+   * ended. Takes setpriv(1) of util-linux. Default false.
+   */
+  readonly dieWithParent?: boolean;
 }
 
 /** A network namespace that is connected, until it is closed or the namespace ends. */
@@ -47,10 +52,12 @@ const SLIRP_NAMESERVER = '10.0.2.3';
 
 /** The programs that are installed, the better one first: pasta copies the host's addresses and is faster. */
 export function installedUserNetworks(path: string = process.env.PATH ?? ''): UserNetworkProgram[] {
+  return (['pasta', 'slirp4netns'] as const).filter((program) => isInstalled(program, path));
+}
+
+function isInstalled(program: string, path = process.env.PATH ?? ''): boolean {
   const directories = path.split(delimiter).filter((directory) => directory.startsWith('/'));
-  return (['pasta', 'slirp4netns'] as const).filter((program) =>
-    directories.some((directory) => isExecutable(join(directory, program))),
-  );
+  return directories.some((directory) => isExecutable(join(directory, program)));
 }
 
 /**
@@ -77,10 +84,15 @@ export async function connectUserNetwork(options: UserNetworkOptions): Promise<U
   }
   const ports = (options.ports ?? []).flatMap((text) => parsePortSpec(text)).map(resolvePort);
   if (program === 'slirp4netns') for (const port of ports) refuseForSlirp(port);
-  const directory = await mkdtemp(join(tmpdir(), 'ns-slirp-'));
-  const socketPath = join(directory, 'api');
+  // For its commands, until it has been given them.
+  const directory =
+    program === 'slirp4netns' && ports.length > 0 ? await mkdtemp(join(tmpdir(), 'ns-slirp-')) : undefined;
+  const socketPath = directory && join(directory, 'api');
   const { execa } = await import('execa');
-  const child = execa(program, program === 'pasta' ? pastaArguments(pid, ports) : slirpArguments(pid, socketPath), {
+  const command = [program, ...(program === 'pasta' ? pastaArguments(pid, ports) : slirpArguments(pid, socketPath))];
+  const mortally = options.dieWithParent && isInstalled('setpriv') ? ['setpriv', '--pdeathsig', 'KILL'] : [];
+  const [file, ...args] = [...mortally, ...command] as [string, ...string[]];
+  const child = execa(file, args, {
     reject: false,
     stdin: 'ignore',
     stdout: 'ignore',
@@ -94,12 +106,11 @@ export async function connectUserNetwork(options: UserNetworkOptions): Promise<U
   const close = async (): Promise<void> => {
     child.kill('SIGTERM');
     await end;
-    await rm(directory, { recursive: true, force: true });
   };
   const patience: Patience = { deadline: Date.now() + timeoutMs, hasEnded: () => ended };
   try {
     await until('a route', patience, () => hasDefaultRoute(pid) || undefined);
-    if (program === 'slirp4netns') for (const port of ports) await addHostForward(socketPath, port, patience);
+    if (socketPath !== undefined) for (const port of ports) await addHostForward(socketPath, port, patience);
   } catch (error) {
     await close();
     const { stderr } = await end;
@@ -108,6 +119,8 @@ export async function connectUserNetwork(options: UserNetworkOptions): Promise<U
       `${program} did not connect process ${pid}: ${lastLine(String(stderr)) ?? (error as Error).message}`,
       { hint: 'Likely its version is too old, or the process has ended; the message is its own', cause: error },
     );
+  } finally {
+    if (directory !== undefined) await rm(directory, { recursive: true, force: true });
   }
   child.unref();
   return {
@@ -180,13 +193,13 @@ function pastaArguments(pid: number, ports: readonly ForwardedPort[]): string[] 
 }
 
 /** slirp4netns(1). */
-function slirpArguments(pid: number, socketPath: string): string[] {
+function slirpArguments(pid: number, socketPath: string | undefined): string[] {
   return [
     '--configure',
     '--mtu=65520',
     '--disable-host-loopback',
     `--userns-path=/proc/${pid}/ns/user`,
-    `--api-socket=${socketPath}`,
+    ...(socketPath === undefined ? [] : [`--api-socket=${socketPath}`]),
     String(pid),
     'tap0',
   ];
