@@ -108,6 +108,30 @@ rootTest('host addresses, ranges, and all or nothing', async () => {
   await second.close();
 });
 
+for (const by of ['nftables', 'the userland proxy'] as const)
+  rootTest(
+    `every address of one version, by ${by}`,
+    async () => {
+      await using scope = new ResourceStack();
+      const { host, outside, b, firewall } = await scene(scope);
+      if (by !== 'nftables') await Firewall.remove({ netns: host });
+      await serve(scope, b, 'b', TCP_SERVER);
+      await using published = await publishPorts({
+        ports: [...parsePortSpec('0.0.0.0:8084:80'), ...parsePortSpec('[::]:8086:80')],
+        address: '10.88.1.3',
+        address6: 'fd00:1::3',
+        ...(by === 'nftables' ? { firewall } : { netns: host }),
+      });
+      expect(published.ports.map(({ hostAddress }) => hostAddress)).toEqual(['0.0.0.0', '::']);
+      const [four, six] = ['198.51.100.1', '2001:db8:1::1'];
+      expect(await client(outside, TCP_CLIENT, four, 8084)).toMatch(/^b saw/);
+      expect(await client(outside, TCP_CLIENT, six, 8084)).toBe('ECONNREFUSED');
+      expect(await client(outside, TCP_CLIENT, six, 8086)).toMatch(/^b saw/);
+      expect(await client(outside, TCP_CLIENT, four, 8086)).toBe('ECONNREFUSED');
+    },
+    30_000,
+  );
+
 rootTest(
   'without nftables the userland proxy does it: from outside, neighbours, itself and localhost, in both versions',
   async () => {

@@ -6,6 +6,7 @@ import {
   BridgeNetwork,
   type BridgeNetworkOptions,
   link,
+  listClaims,
   NetNamespace,
   overlaps,
   parseSubnet,
@@ -65,6 +66,43 @@ rootTest(
   },
   60_000,
 );
+
+rootTest('a network of a small MTU has IPv4 alone, unless IPv6 is asked for, which is refused', async () => {
+  await using scope = new ResourceStack();
+  const { stateRoot, create, container } = await world(scope);
+  await expect(create('both', { mtu: 1279, ipv6: 'unique-local' })).rejects.toMatchObject({
+    code: 'ERR_NS_INVALID_SPEC',
+    field: 'mtu',
+  });
+  expect(await listClaims({ stateRoot })).toEqual([]);
+  const network = await create('small', { mtu: 1279 });
+  const endpoint = await network.connect({ owner: 'first', netns: await container() });
+  expect(endpoint.address6).toBeUndefined();
+});
+
+rootTest('what the host has by a route to itself is no subnet of a network', async () => {
+  await using scope = new ResourceStack();
+  const { host, create } = await world(scope);
+  inside(host, 'ip', 'route', 'add', 'local', '172.18.0.0/15', 'dev', 'lo');
+  const network = await create('web', { ipv6: 'none' });
+  expect(network.record.subnets.map(({ subnet }) => subnet)).toEqual(['172.20.0.0/16']);
+});
+
+rootTest('networks of one name in two state roots have containers of one name', async () => {
+  await using scope = new ResourceStack();
+  const { create, container } = await world(scope);
+  const other = mkdtempSync(join(tmpdir(), 'network-'));
+  scope.defer(() => rmSync(other, { recursive: true }));
+  const [one, two] = [
+    await create('web', { subnet: '10.82.0.0/24', ipv6: 'none' }),
+    await create('web', { subnet: '10.83.0.0/24', ipv6: 'none', stateRoot: other }),
+  ];
+  const [first, second] = [
+    await one.connect({ owner: 'c', netns: await container() }),
+    await two.connect({ owner: 'c', netns: await container() }),
+  ];
+  expect([first.address, second.address]).toEqual(['10.82.0.2', '10.83.0.2']);
+});
 
 rootTest('a /32 and a /128 have one address, no gateway, and no way out', async () => {
   await using scope = new ResourceStack();

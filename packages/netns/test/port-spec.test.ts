@@ -4,7 +4,8 @@ test.each([
   ['80', [{ protocol: 'tcp', hostPorts: { from: 0, to: 0 }, port: 80 }]],
   ['8080:80', [{ protocol: 'tcp', hostPorts: { from: 8080, to: 8080 }, port: 80 }]],
   ['0:80', [{ protocol: 'tcp', hostPorts: { from: 0, to: 0 }, port: 80 }]],
-  ['0.0.0.0:8080:80', [{ protocol: 'tcp', hostPorts: { from: 8080, to: 8080 }, port: 80 }]],
+  ['0.0.0.0:8080:80', [{ protocol: 'tcp', hostAddress: '0.0.0.0', hostPorts: { from: 8080, to: 8080 }, port: 80 }]],
+  ['[::]:8080:80', [{ protocol: 'tcp', hostAddress: '::', hostPorts: { from: 8080, to: 8080 }, port: 80 }]],
   [
     '127.0.0.1:8080:80/udp',
     [{ protocol: 'udp', hostAddress: '127.0.0.1', hostPorts: { from: 8080, to: 8080 }, port: 80 }],

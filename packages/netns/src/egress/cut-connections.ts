@@ -24,11 +24,25 @@ export interface CutOptions extends InNetns {
  * CAP_NET_ADMIN, and CONFIG_NF_CT_NETLINK.
  */
 export async function cutConnections({ netns, from, refused }: CutOptions): Promise<void> {
+  await cutThose(netns, (ends) => isIn(ends.source, from) && refused(ends));
+}
+
+/**
+ * Makes the kernel forget all connections from and to addresses that are about to be somebody's: by those of who had them
+ * before, their packets would be taken for answers, which no rule refuses. What is needed is as for {@link cutConnections}.
+ */
+export async function forgetConnections({ netns, of }: InNetns & { readonly of: readonly Subnet[] }): Promise<void> {
+  await cutThose(netns, ({ source, destination }) => isIn(source, of) || isIn(destination, of));
+}
+
+type Ends = Destination & { readonly source: string };
+
+async function cutThose(netns: InNetns['netns'], which: (ends: Ends) => boolean): Promise<void> {
   using socket = openSocket(netns, { protocol: NETLINK.NETFILTER });
   for (const message of await listConnections(socket)) {
     const { family, attributes } = connectionPayload.decode(message.payload);
     const ends = endsOf(attributes);
-    if (ends && isIn(ends.source, from) && refused(ends)) cut(socket, family, attributes);
+    if (ends && which(ends)) cut(socket, family, attributes);
   }
 }
 
@@ -40,7 +54,7 @@ async function listConnections(socket: NetlinkSocket): Promise<NetlinkMessage[]>
   } catch (error) {
     // The answer of a kernel that does not know this kind of message.
     if (!(error instanceof NetlinkError) || error.code !== 'EINVAL') throw error;
-    process.emitWarning('connections that a changed egress policy forbids go on: the kernel does not list them', {
+    process.emitWarning('connections that began under other rules go on: the kernel does not list them', {
       code: 'NS_EGRESS_CONNECTIONS',
       detail: 'Use a kernel with CONFIG_NF_CT_NETLINK',
     });
@@ -49,7 +63,7 @@ async function listConnections(socket: NetlinkSocket): Promise<NetlinkMessage[]>
 }
 
 /** Where it comes from, and where it goes after address translation, which is what the rules see. */
-function endsOf({ original, reply }: ConnectionAttributes): (Destination & { source: string }) | undefined {
+function endsOf({ original, reply }: ConnectionAttributes): Ends | undefined {
   const source = original?.addresses?.source4 ?? original?.addresses?.source6;
   const destination = reply?.addresses?.source4 ?? reply?.addresses?.source6;
   if (source === undefined || destination === undefined) return undefined;

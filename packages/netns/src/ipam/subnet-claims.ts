@@ -85,7 +85,8 @@ export async function subnetsOfHost(options: InNetns): Promise<SubnetInUse[]> {
   const addresses = await listAddresses({ netns: options.netns });
   const targets = routes
     .filter(
-      (route) => route.to !== 'default' && ['unicast', 'blackhole', 'unreachable', 'prohibit'].includes(route.kind),
+      (route) =>
+        route.to !== 'default' && ['unicast', 'local', 'blackhole', 'unreachable', 'prohibit'].includes(route.kind),
     )
     .map((route) => ({
       subnet: subnetAround(withLength(route.to)),

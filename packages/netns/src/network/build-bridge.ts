@@ -1,4 +1,5 @@
 import { add as addAddress } from '../address.ts';
+import { forgetConnections } from '../egress/cut-connections.ts';
 import type { Firewall } from '../firewall/firewall.ts';
 import { findForwardingObstacles } from '../firewall/obstacles.ts';
 import type { AddressPool } from '../ipam/address-pool.ts';
@@ -29,6 +30,8 @@ export async function buildBridge(
     await addAddress(bridge, `${gateway}/${subnet.prefixLength}`, { netns, nodad: subnet.family === 'inet6' });
   await setUp(bridge, { netns });
   await firewall.addNetwork(firewallNetwork(record));
+  // From now on none begins but by these rules; an earlier network of these subnets may have left some.
+  await forgetConnections({ netns, of: pools.map(({ subnet }) => subnet) });
   if (!internal) warnOfObstacles(record, netns);
 }
 

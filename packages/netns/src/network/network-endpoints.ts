@@ -102,7 +102,8 @@ export class NetworkEndpoints {
       let endpoint: Endpoint = {
         owner,
         link: options.link ?? 'eth0',
-        hostLink: `nsv${digest(this.#record.name, owner).slice(0, 12)}`,
+        // Another state root may have a network of this name; its bridge is called otherwise.
+        hostLink: `nsv${digest(this.#record.bridge, owner).slice(0, 12)}`,
         mac: options.mac ?? macFor(address ?? address6!, owner),
         address,
         address6,

@@ -10,6 +10,8 @@ import type { InNetns } from '../namespace-reference.ts';
 import type { Entrust } from '../remains.ts';
 import { type AddressPlan, digest, type NetworkRecord } from './network-state.ts';
 
+const IPV6_MTU = 1280;
+
 /** How to make a bridge network. */
 export interface BridgeNetworkOptions extends InNetns {
   readonly name: string;
@@ -18,7 +20,7 @@ export interface BridgeNetworkOptions extends InNetns {
   readonly gateway?: string;
   readonly range?: string;
   readonly auxiliaryAddresses?: Readonly<Record<string, string>>;
-  /** Default `unique-local` where the host has IPv6: a random /64 of RFC 4193. */
+  /** Default `unique-local` where the host has IPv6 and `mtu` is enough for it: a random /64 of RFC 4193. */
   readonly ipv6?: 'none' | 'unique-local' | { readonly subnet: string; readonly gateway?: string };
   /** No way out, no way in. Default false. */
   readonly internal?: boolean;
@@ -26,7 +28,7 @@ export interface BridgeNetworkOptions extends InNetns {
   readonly icc?: boolean;
   /** Default true. */
   readonly masquerade?: boolean;
-  /** Bytes, default 1500. */
+  /** Bytes, default 1500. IPv6 needs 1280. */
   readonly mtu?: number;
   /** What containers may connect to; left out, everything. */
   readonly egress?: EgressOptions;
@@ -56,9 +58,11 @@ export async function planNetwork(options: BridgeNetworkOptions, root: string): 
     mtu = 1500,
   } = options;
   if (options.egress) checkEgress(options.egress);
+  const ipv6 = options.ipv6 ?? (mtu >= IPV6_MTU && existsSync('/proc/net/if_inet6') ? 'unique-local' : 'none');
+  if (ipv6 !== 'none' && mtu < IPV6_MTU)
+    throw new SpecError('mtu', `${IPV6_MTU} or more, which IPv6 needs (RFC 8200), or ipv6: 'none' with it`, mtu);
   const four = await claimSubnet({ name, subnet: options.subnet, family: 'inet', netns, stateRoot: root });
   const subnets: AddressPlan[] = [{ subnet: four.text, gateway, range, auxiliaryAddresses }];
-  const ipv6 = options.ipv6 ?? (existsSync('/proc/net/if_inet6') ? 'unique-local' : 'none');
   if (ipv6 !== 'none') {
     const wanted = ipv6 === 'unique-local' ? undefined : ipv6.subnet;
     if (wanted !== undefined && parseSubnet(wanted, 'ipv6.subnet').family !== 'inet6')

@@ -1,5 +1,6 @@
 import type { NetlinkRequest } from '@ns/netlink';
 import { jointPolicy, type NamePolicy } from '../dns/name-policy.ts';
+import { forgetConnections } from '../egress/cut-connections.ts';
 import { EgressPolicy } from '../egress/egress-policy.ts';
 import { hasPolicy, policyRemovals, wholeRemoval } from '../egress/egress-removal.ts';
 import type { EgressOptions } from '../egress/egress-rule.ts';
@@ -73,11 +74,14 @@ export class NetworkPolicies {
    *
    * @throws UnavailableError the kernel has no rules for ports of bridges
    */
-  async prepare({ hostLink }: Endpoint, record: NetworkRecord): Promise<void> {
+  async prepare(endpoint: PolicedEndpoint, record: NetworkRecord): Promise<void> {
     await this.#firewall.preparePorts();
     // What goes between it and its neighbours is routed, also where nothing goes out.
     this.#firewall.allowForwarding(firewallNetwork(record));
-    closePort(this.#firewall, hostLink);
+    closePort(this.#firewall, endpoint.hostLink);
+    const { netns } = this.#firewall;
+    // Of who had its addresses before, who may have had another policy, or none.
+    await forgetConnections({ netns, of: egressScope(this.#placeOf(endpoint)).inside });
   }
 
   /** Puts a container's policy in force, and opens its port. */

@@ -5,7 +5,7 @@ import type { Protocol } from '../firewall/set-elements.ts';
 /** A port to publish. */
 export interface PortSpec {
   readonly protocol: Protocol;
-  /** Address of the host; left out, every address of both versions. */
+  /** Address of the host; `0.0.0.0` and `::`, every one of that version; left out, every address of both versions. */
   readonly hostAddress?: string;
   /** Ports of the host that will do, tried in order; `0` asks for any free one. */
   readonly hostPorts: { readonly from: number; readonly to: number };
@@ -17,7 +17,8 @@ const SHAPE = 'a port as Docker writes it: [address:][hostPort[-hostPort]:]port[
 
 /**
  * Reads a published port in Docker's notation: `80`, `8080:80`, `127.0.0.1:8080:80/udp`, `[::1]:8080:80`, `8000-8010:9000-9010`,
- * `127.0.0.1::80` (any free port), `8000-8010:80` (the first free one of these).
+ * `127.0.0.1::80` (any free port), `8000-8010:80` (the first free one of these). Without an address it is published on both
+ * IPv4 and IPv6; `0.0.0.0:8080:80` on IPv4 alone, `[::]:8080:80` on IPv6 alone.
  *
  * @returns one entry for each port of the container
  * @throws SpecError
@@ -44,7 +45,7 @@ export function parsePortSpec(text: string, field = 'ports'): PortSpec[] {
   }
   return Array.from({ length: count }, (_, index) => ({
     protocol: protocol as Protocol,
-    ...(hostAddress === undefined || hostAddress === '0.0.0.0' ? {} : { hostAddress }),
+    ...(hostAddress === undefined ? {} : { hostAddress }),
     hostPorts:
       count === 1 || hostPorts.from === 0 ? hostPorts : { from: hostPorts.from + index, to: hostPorts.from + index },
     port: ports.from + index,
