@@ -295,6 +295,36 @@ const LOCK_EX = 2; // <sys/file.h>
 const LOCK_NB = 4;
 
 /**
+ * Takes the exclusive lock of one byte of a file, which need not have it, unless another descriptor has that one: fcntl(2),
+ * F_OFD_SETLK, since 3.15. One file holds locks for any number of names that way. Closing gives it back; so does the kernel
+ * when the holder dies.
+ *
+ * @param fd - open for writing
+ * @param offset - which byte, below 2^63
+ */
+export function tryLockByte(fd: number, offset: bigint): boolean {
+  const lock = allocate(32); // struct flock
+  lock.bytes.writeInt16LE(F_WRLCK, 0);
+  lock.bytes.writeBigInt64LE(offset, 8);
+  lock.bytes.writeBigInt64LE(1n, 16);
+  const result = syscall(SYS.fcntl, fd, F_OFD_SETLK, lock.address);
+  if (result === -ERRNO.EAGAIN || result === -ERRNO.EACCES) return false;
+  check('fcntl', result);
+  return true;
+}
+
+const F_WRLCK = 1; // <fcntl.h>
+const F_OFD_SETLK = 37;
+
+/** Ends the process by SIGABRT, also from a worker: for when whatever this thread did next would be done to the wrong thing. */
+export function abortProcess(): void {
+  // To this very thread, so that it does not run on until another one has received the signal.
+  syscall(SYS.tgkill, process.pid, syscall(SYS.gettid), SIGABRT);
+}
+
+const SIGABRT = 6; // <signal.h>
+
+/**
  * Id of the calling thread: gettid(2). On the main thread it is the process's. `/proc/ID` exists as long as the thread does,
  * so it tells whether a worker that owned something is still there.
  */

@@ -1,6 +1,6 @@
 import { isAsyncFunction, isGeneratorFunction } from 'node:util/types';
-import { type NamespaceKind, namespaceFlags, SIGNALS } from '@ns/launch';
-import { NsError, SpecError, SYS, syscall } from '@ns/libc';
+import { type NamespaceKind, namespaceFlags } from '@ns/launch';
+import { abortProcess, NsError, SpecError, SYS, syscall } from '@ns/libc';
 import { NotEnterableError } from './errors.ts';
 import { checkAction } from './hints.ts';
 import { openCurrent } from './open-namespace.ts';
@@ -36,8 +36,7 @@ export function enterNamespace<T>(kind: NamespaceKind, fd: number, fn: () => T):
 
 /** In another namespace, whatever this thread did next would be done to the wrong one: no error could be handled there. */
 function die(): never {
-  // To this very thread, so that it does not run on until another one has received the signal.
-  syscall(SYS.tgkill, process.pid, syscall(SYS.gettid), SIGNALS.SIGABRT);
+  abortProcess();
   throw new NsError('ERR_NS_RESTORE_FAILED', 'the thread could not return to its own namespace', {
     hint: 'End the process: whatever this thread does next is done to the wrong namespace',
   });

@@ -1,4 +1,4 @@
-import { CLONE, check, O, type OwnedFd, open, SpecError, SYS, syscall } from '@ns/libc';
+import { abortProcess, CLONE, check, O, type OwnedFd, open, SpecError, SYS, syscall } from '@ns/libc';
 
 /**
  * Runs `body` with the calling thread inside another network namespace: setns(2), then back. A socket belongs for ever to
@@ -45,6 +45,6 @@ function awayFromHome<Result>(leave: () => void, body: () => Result): Result {
     if (result instanceof Promise) throw new SpecError('body', 'a synchronous function', result);
     return result;
   } finally {
-    if (syscall(SYS.setns, home.fd, CLONE.NEWNET) < 0) process.abort();
+    if (syscall(SYS.setns, home.fd, CLONE.NEWNET) < 0) abortProcess();
   }
 }

@@ -53,6 +53,20 @@ export class PortInUseError extends NsError {
   }
 }
 
+/** A name server that is not of this library has the address at which a network's names are served. Code `ERR_NS_NAME_SERVER_TAKEN`. */
+export class NameServerTakenError extends NsError {
+  constructor(network: string, addresses: readonly string[], cause: unknown) {
+    super(
+      'ERR_NS_NAME_SERVER_TAKEN',
+      `another program answers at port 53 of ${addresses.join(' and ')}, where network '${network}' serves its names`,
+      {
+        hint: "Likely it listens on all addresses of the host: let it listen on its own (dnsmasq: bind-dynamic with interface=…; ss -lnup 'sport = 53' shows which it is)",
+        cause,
+      },
+    );
+  }
+}
+
 /** nft refused a ruleset. Code `ERR_NS_NFT_FAILED`. */
 export class NftError extends NsError {
   /** What nft wrote. */

@@ -19,6 +19,7 @@ export type { RefusedConnection } from './egress/refused-connections.ts';
 export {
   AddressInUseError,
   AddressPoolExhaustedError,
+  NameServerTakenError,
   NetworkExistsError,
   NetworkNotFoundError,
   NftError,

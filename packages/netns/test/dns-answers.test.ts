@@ -1,9 +1,12 @@
 import { createSocket } from 'node:dgram';
-import { createServer, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Resolver } from '@ns/netns';
+import { eventually } from '@ns/testing';
 import { decode, encode, type Packet, streamDecode, streamEncode } from 'dns-packet';
 
-/* Answers of a hostile resolver outside. What the kernel then lets through is tested with root. */
+/* Answers of a hostile resolver outside, and hostile clients. What the kernel then lets through is tested with root. */
 
 const NAME = 'good.test';
 const CHAIN = [
@@ -69,6 +72,117 @@ test.each(['udp', 'tcp'] as const)('an alias that ends in private addresses, ove
   }
 });
 
+test('an answer counts only from who was asked', async () => {
+  const [asked, forger] = [createSocket('udp4'), createSocket('udp4')];
+  await new Promise<void>((resolve) => asked.bind(0, '127.0.0.9', resolve));
+  const { port } = asked.address();
+  await new Promise<void>((resolve) => forger.bind(port, '127.0.0.66', resolve));
+  const said = (query: Buffer, data: string) =>
+    encode({ ...answer(decode(query)), answers: [{ type: 'A', name: NAME, ttl: 60, data }] });
+  asked.on('message', (query, { port: to, address }) =>
+    forger.send(said(query, '192.0.2.66'), to, address, () => asked.send(said(query, '192.0.2.9'), to, address)),
+  );
+  const resolver = await Resolver.start({
+    listen: ['127.0.0.1'],
+    port: 45_355,
+    upstreams: [{ address: '127.0.0.9', port }],
+  });
+  try {
+    expect((await askUdp(NAME)).answers).toMatchObject([{ data: '192.0.2.9' }]);
+  } finally {
+    await resolver.close();
+    asked.close();
+    forger.close();
+  }
+});
+
+test('what was allowed when the question came must be allowed when its answer does', async () => {
+  const upstream = createSocket('udp4');
+  await new Promise<void>((resolve) => upstream.bind(0, '127.0.0.1', resolve));
+  let allowed = NAME;
+  const opened: string[] = [];
+  const resolver = await Resolver.start({
+    listen: ['127.0.0.1'],
+    port: 45_355,
+    upstreams: [{ address: '127.0.0.1', port: upstream.address().port }],
+    // A new object for each, as after a change of the policy.
+    policyFor: () => {
+      const known = allowed;
+      return {
+        allowsName: (name) => name === known,
+        allowsNeighbour: () => false,
+        openNeighbour() {},
+        openResolved: (_, addresses) => {
+          opened.push(known);
+          return addresses.map(({ address }) => address);
+        },
+      };
+    },
+  });
+  try {
+    upstream.once('message', (query, { port, address }) => {
+      allowed = 'another.test';
+      upstream.send(encode(answer(decode(query))), port, address);
+    });
+    expect(await askUdp(NAME)).toMatchObject({ rcode: 'NXDOMAIN', answers: [] });
+    expect(opened).toEqual([]);
+  } finally {
+    await resolver.close();
+    upstream.close();
+  }
+});
+
+test('a client has its share of connections and questions, and must read its answers', async () => {
+  const asked: string[] = [];
+  const upstream = createSocket('udp4');
+  upstream.on('message', (query) => asked.push(decode(query).questions![0]!.name));
+  await new Promise<void>((resolve) => upstream.bind(0, '127.0.0.1', resolve));
+  const resolver = await Resolver.start({
+    listen: ['127.0.0.1'],
+    port: 45_355,
+    upstreams: [{ address: '127.0.0.1', port: upstream.address().port }],
+  });
+  resolver.names.add('x', 'big.test', '10.0.0.1');
+  const connections = Array.from({ length: 40 }, () => connect(45_355, '127.0.0.1'));
+  const client = createSocket('udp4');
+  try {
+    for (const connection of connections) connection.on('error', () => {});
+    const ended = await Promise.all(
+      connections.map(async (connection) => {
+        await once(connection, 'connect').catch(() => {});
+        connection.write(streamEncode(query('big.test')));
+        // One that is one too many is reset, or closed.
+        const closed = () => 'closed';
+        return Promise.race([
+          once(connection, 'data').then(() => 'answered', closed),
+          once(connection, 'close').then(closed, closed),
+        ]);
+      }),
+    );
+    expect(ended.filter((end) => end === 'answered')).toHaveLength(32);
+
+    // Who only asks is not heard on for ever.
+    const [reader] = connections.filter((_, index) => ended[index] === 'answered') as [Socket];
+    reader.pause();
+    const chunk = Buffer.concat(Array.from({ length: 1000 }, () => streamEncode(query('big.test'))));
+    let sent = 0;
+    const isTaken = async () =>
+      reader.write(chunk) || (await Promise.race([once(reader, 'drain'), delay(1_000, 'never')])) !== 'never';
+    while (sent < 2_000 && (await isTaken())) sent++;
+    expect(sent).toBeLessThan(2_000);
+
+    for (let i = 0; i < 200; i++) client.send(encode(query(`n${i}.example.test`)), 45_355, '127.0.0.1');
+    expect(await eventually(() => asked.length >= 128)).toBe(true);
+    await delay(200);
+    expect(asked).toHaveLength(128);
+  } finally {
+    client.close();
+    for (const connection of connections) connection.destroy();
+    await resolver.close();
+    upstream.close();
+  }
+});
+
 const query = (name: string): Packet => ({
   type: 'query',
   id: 7,
@@ -85,7 +199,6 @@ function askUdp(name: string): Promise<Packet> {
 }
 
 async function askTcp(name: string): Promise<Packet> {
-  const { connect } = await import('node:net');
   const socket = connect(45_355, '127.0.0.1');
   return new Promise<Packet>((resolve) => {
     socket.on('data', (bytes) => resolve(streamDecode(bytes)));

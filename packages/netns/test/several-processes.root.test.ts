@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AddressPool, BridgeNetwork, NetNamespace, NetNamespacePool } from '@ns/netns';
 import { eventually, needs, notRoot } from '@ns/testing';
-import { client, inside, ResourceStack } from './scene.ts';
+import { client, inside, ResourceStack, serve } from './scene.ts';
 
 const rootTest = needs(notRoot);
 const LOOKUP = `const r=new (require('dns').promises.Resolver)({timeout:5000,tries:1});r.setServers([process.argv[1]]);r.resolve4(process.argv[2]).then((x)=>console.log(x[0]),(e)=>console.log(e.code))`;
@@ -37,6 +37,36 @@ rootTest(
     expect(await client(b, LOOKUP, '10.77.0.1', 'a')).toBe('ENOTFOUND');
   },
 );
+
+rootTest('a name server that is none of ours is not taken for one', async () => {
+  await using scope = new ResourceStack();
+  const { stateRoot, host, make } = await world(scope);
+  const options = { netns: host, stateRoot, upstreams: [] };
+  const taken = { code: 'ERR_NS_NAME_SERVER_TAKEN', message: expect.stringContaining('port 53 of 10.77.0.1') };
+  const serveEverywhere = (meanwhile: ResourceStack) =>
+    serve(meanwhile, host, 'other', `require('dgram').createSocket('udp4').bind(53,()=>console.log('up'))`);
+  const plan = { name: 'web', subnet: '10.77.0.0/24', ipv6: 'none', ...options } as const;
+  {
+    await using meanwhile = new ResourceStack();
+    await serveEverywhere(meanwhile);
+    await expect(BridgeNetwork.create(plan)).rejects.toMatchObject(taken);
+    expect(JSON.parse(inside(host, 'ip', '-j', 'link', 'show', 'type', 'bridge'))).toEqual([]);
+  }
+
+  await using first = await BridgeNetwork.create(plan);
+  await first.connect({ owner: 'a', netns: await make(), names: ['a'] });
+  await first.close();
+  // It can be opened, and removed; nobody is connected to it.
+  const later = new ResourceStack();
+  await serveEverywhere(later);
+  await using second = await BridgeNetwork.open('web', options);
+  await expect(second.connect({ owner: 'b', netns: await make() })).rejects.toMatchObject(taken);
+  await later[Symbol.asyncDispose]();
+  const served = () => inside(host, 'ss', '-Hnul').includes('10.77.0.1:53');
+  expect(await eventually(served)).toBe(true);
+  await second.connect({ owner: 'b', netns: await make() });
+  await second.remove();
+});
 
 rootTest(
   'a policy changed by one process holds for the names another serves, and opening the network leaves it as it is',

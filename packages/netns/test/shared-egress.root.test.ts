@@ -308,6 +308,18 @@ rootTest('a change cuts the connections it forbids, and leaves the others', asyn
   expect(await Promise.all([three!.say(), named!.say(), unpoliced.say()])).toEqual(['heard', 'ECONNRESET', 'heard']);
 });
 
+rootTest('a name that leads to an address with a rule of its own opens no more than that rule', async () => {
+  await using scope = new ResourceStack();
+  const { upstream, outside, member } = await world(scope);
+  upstream.names.add('x', 'evil.test', '10.200.0.1');
+  await serve(scope, outside, 'outside', TCP_SERVER);
+  const a = await member('a', { egress: { allow: ['10.200.0.1:81', 'evil.test'] } });
+  expect(await lookUp(a.netns, 'evil.test', 'A', gateway)).toBe('10.200.0.1');
+  expect(await client(a.netns, TCP_CLIENT, '10.200.0.1', 80)).toBe('ECONNREFUSED');
+  const b = await member('b', { egress: { allow: ['10.200.0.1:80', 'evil.test'] } });
+  expect(await client(b.netns, TCP_CLIENT, '10.200.0.1', 80)).toMatch(/^outside saw/);
+});
+
 rootTest('icc: false holds also for what is sent to the gateway to be routed back', async () => {
   await using scope = new ResourceStack();
   const { host, network, member } = await world(scope, { icc: false });

@@ -82,7 +82,7 @@ export class Network implements AsyncDisposable {
    * Makes a network. When a step fails, those before it are undone.
    *
    * @throws SpecError `ERR_NS_INVALID_SPEC`
-   * @throws NsError `ERR_NS_NETWORK_EXISTS`, `ERR_NS_SUBNET_OVERLAP`, `ERR_NS_NO_FREE_SUBNET`
+   * @throws NsError `ERR_NS_NETWORK_EXISTS`, `ERR_NS_SUBNET_OVERLAP`, `ERR_NS_NO_FREE_SUBNET`, `ERR_NS_NAME_SERVER_TAKEN`
    * @throws UnavailableError the kernel lacks the driver, or the machine nft
    */
   static async create(options: NetworkOptions, patience: Patience = {}): Promise<Network> {

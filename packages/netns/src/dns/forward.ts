@@ -18,8 +18,8 @@ export interface Upstream extends InNetns {
 
 /**
  * Asks the first resolver, and each further one when those before it have been silent for a while; the first answer counts.
- * Each question has a number and a source port of its own, both random, and an answer counts only when number and question
- * agree: what a forger would have to guess (RFC 5452).
+ * Each question has a number and a source port of its own, both random, and an answer counts only when it comes from who was
+ * asked, and number and question agree: what a forger would have to guess (RFC 5452).
  *
  * @returns the answer with the number of `query`; `undefined` when nobody answered
  */
@@ -65,18 +65,18 @@ function questionEnd(query: Buffer): number {
 
 function askUdp(query: Buffer, { address, port, netns }: Upstream): Promise<Buffer | undefined> {
   const six = isIPv6(address);
-  const socket = createSocket(six ? 'udp6' : 'udp4');
+  const socket = createSocket(six ? 'udp6' : 'udp4').unref();
   return new Promise<Buffer | undefined>((resolve) => {
-    const timer = setTimeout(resolve, TIMEOUT_MS, undefined);
+    const timer = setTimeout(resolve, TIMEOUT_MS, undefined).unref();
     socket.on('error', () => resolve(undefined));
-    socket.on('message', (answer, sender) => {
-      if (sender.port !== port || !answers(query, answer)) return;
+    socket.on('message', (answer) => {
+      if (!answers(query, answer)) return;
       clearTimeout(timer);
       resolve(answer);
     });
-    // The kernel chooses the port, which it does at random.
+    // The kernel chooses the port, which it does at random, and lets in what comes from who was asked.
     const { fd } = bindSocket({ netns, protocol: 'udp', address: six ? '::' : '0.0.0.0', port: 0 });
-    socket.bind({ fd: fd.release() }, () => socket.send(query, port, address));
+    socket.bind({ fd: fd.release() }, () => socket.connect(port, address, () => socket.send(query)));
   }).finally(() => socket.close());
 }
 

@@ -12,6 +12,7 @@ import {
 } from 'dns-packet';
 import type { InNetns } from '../namespace-reference.ts';
 import { bindSocket } from '../ports/bound-socket.ts';
+import { ClientShares } from './client-shares.ts';
 import { forward, readFrames, type Upstream } from './forward.ts';
 import { hostResolvers } from './host-resolvers.ts';
 import type { NamePolicy } from './name-policy.ts';
@@ -41,14 +42,16 @@ export interface ResolverOptions extends InNetns {
 /** Response codes, RFC 1035. */
 const RCODE = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4 } as const;
 const MAX_UDP = 512;
-const MAX_PENDING = 512;
+const QUESTIONS = { each: 128, all: 512 };
+const CONNECTIONS = { each: 32, all: 512 };
 const TCP_IDLE_MS = 10_000;
 
 /**
  * The name server of one network, in this process: answers for its containers' names and aliases, and passes the rest on.
  * Listens inside the network namespace of the bridge. Port 53 needs CAP_NET_BIND_SERVICE.
  *
- * It keeps no cache, speaks UDP and TCP, and does not keep the event loop alive.
+ * It keeps no cache, speaks UDP and TCP, and does not keep the event loop alive. Each client has 128 questions and 32 connections
+ * of the 512 that there are for all.
  *
  * @example
  * await using resolver = await Resolver.start({ listen: ['10.88.0.1'] });
@@ -63,7 +66,8 @@ export class Resolver implements AsyncDisposable {
   readonly #datagrams: Datagram[] = [];
   readonly #servers: Server[] = [];
   readonly #connections = new Set<Socket>();
-  #pending = 0;
+  readonly #questionShares = new ClientShares(QUESTIONS);
+  readonly #connectionShares = new ClientShares(CONNECTIONS);
 
   private constructor(options: ResolverOptions, upstreams: readonly Upstream[]) {
     const { ttlSec = 5 } = options;
@@ -130,25 +134,34 @@ export class Resolver implements AsyncDisposable {
   }
 
   #serve(connection: Socket): void {
-    this.#connections.add(connection);
-    connection.on('close', () => this.#connections.delete(connection));
+    const client = connection.remoteAddress ?? '';
     connection.on('error', ignore);
+    if (!this.#connectionShares.take(client)) {
+      connection.destroy();
+      return;
+    }
+    this.#connections.add(connection);
+    connection.on('close', () => {
+      this.#connections.delete(connection);
+      this.#connectionShares.giveBack(client);
+    });
+    // Who does not read its answers is asked no more.
+    connection.on('drain', () => connection.resume());
     connection.setTimeout(TCP_IDLE_MS, () => connection.destroy());
     connection.unref();
     readFrames(connection, (query) => {
-      void this.#answer(query, connection.remoteAddress ?? '', 'tcp').then((answer) => {
+      void this.#answer(query, client, 'tcp').then((answer) => {
         if (!answer || connection.destroyed) return;
         const length = Buffer.alloc(2);
         length.writeUInt16BE(answer.length);
-        connection.write(Buffer.concat([length, answer]));
+        if (!connection.write(Buffer.concat([length, answer]))) connection.pause();
       });
     });
   }
 
   /** The answer to a query; `undefined` for what deserves none. Never rejects: whatever a container sends, the resolver goes on. */
   async #answer(query: Buffer, client: string, transport: 'udp' | 'tcp'): Promise<Buffer | undefined> {
-    if (this.#pending >= MAX_PENDING) return undefined;
-    this.#pending++;
+    if (!this.#questionShares.take(client)) return undefined;
     try {
       const packet = parse(query);
       // An answer is never answered: two resolvers could talk for ever.
@@ -161,7 +174,7 @@ export class Resolver implements AsyncDisposable {
     } catch {
       return undefined;
     } finally {
-      this.#pending--;
+      this.#questionShares.giveBack(client);
     }
   }
 
@@ -193,7 +206,12 @@ export class Resolver implements AsyncDisposable {
     if (policy && !policy.allowsName(name)) return refuse();
     const answer = await forward(query, this.#upstreams, transport);
     if (!answer) return reply(packet, RCODE.SERVFAIL);
-    return policy ? this.#opened(policy, name, packet, answer) : answer;
+    if (!policyFor) return answer;
+    // It may have been changed meanwhile, here or by another process.
+    await this.#options.refresh?.();
+    const current = policyFor(client);
+    if (current && !current.allowsName(name)) return refuse();
+    return current ? this.#opened(current, name, packet, answer) : answer;
   }
 
   /** Addresses of a container on the network; none where the name exists with nothing of this type. */

@@ -2,7 +2,7 @@ import type { Firewall } from '../firewall/firewall.ts';
 import { applyRuleset } from '../firewall/run-nft.ts';
 import { cutConnections } from './cut-connections.ts';
 import { beginPolicy, removePolicy } from './egress-removal.ts';
-import type { EgressOptions } from './egress-rule.ts';
+import { closedSubnets, type EgressOptions } from './egress-rule.ts';
 import { policyScript } from './egress-ruleset.ts';
 import { type EgressPlace, type EgressScope, egressScope } from './egress-scope.ts';
 import { OpenedAddresses, type ResolvedAddress } from './opened-addresses.ts';
@@ -94,13 +94,18 @@ export class EgressPolicy {
 
   /**
    * Opens what a name resolved to. Addresses in closed subnets are left out: a name somebody else controls must not lead
-   * to this network's insides (DNS rebinding).
+   * to this network's insides (DNS rebinding). Where a rule lets some of them through, they may be answered, and are open as
+   * that rule says, not as the name's does.
    *
    * @returns the addresses that may be answered
    */
   openResolved(name: string, addresses: readonly ResolvedAddress[]): string[] {
     const usable = addresses.filter(({ address }) => this.#rules.isReachable(address));
-    if (this.#rules.otherwise !== 'allow') this.#openFor(name, usable);
+    if (this.#rules.otherwise !== 'allow')
+      this.#openFor(
+        name,
+        usable.filter(({ address }) => !isIn(address, closedSubnets)),
+      );
     return usable.map(({ address }) => address);
   }
 
@@ -128,11 +133,18 @@ export class EgressPolicy {
   }
 
   async #putInForce(options: EgressOptions): Promise<void> {
-    const rules = new PolicyRules(options);
-    const { bridge, logGroup } = this.#place;
-    const script = policyScript({ scope: this.#scope, logPrefix: bridge, logGroup, rules });
-    await applyRuleset(script, `set the egress policy of ${this.#scope.label}`, { netns: this.#firewall.netns });
+    const before = this.#options;
+    // First: a name that is resolved meanwhile must not be opened by the old rules in what the kernel has of the new.
     this.follow(options);
+    const { bridge, logGroup } = this.#place;
+    const script = policyScript({ scope: this.#scope, logPrefix: bridge, logGroup, rules: this.#rules });
+    try {
+      await applyRuleset(script, `set the egress policy of ${this.#scope.label}`, { netns: this.#firewall.netns });
+    } catch (error) {
+      this.follow(before);
+      throw error;
+    }
+    this.#opened.forget();
   }
 
   #openFor(name: string, addresses: readonly ResolvedAddress[]): void {

@@ -1,6 +1,7 @@
 import { NsError, rollBack, SpecError } from '@ns/libc';
 import type { EgressPolicy } from '../egress/egress-policy.ts';
 import type { EgressOptions } from '../egress/egress-rule.ts';
+import { checkEgress } from '../egress/policy-rules.ts';
 import { LostNetworkError, NetworkExistsError, NetworkNotFoundError } from '../errors.ts';
 import { Firewall } from '../firewall/firewall.ts';
 import type { AddressPool } from '../ipam/address-pool.ts';
@@ -68,8 +69,8 @@ export class BridgeNetwork implements AsyncDisposable {
   /**
    * Makes a network. When a step fails, those before it are undone.
    *
-   * @throws NsError ERR_NS_NETWORK_EXISTS; SubnetOverlapError; NoFreeSubnetError; SpecError; UnavailableError where /proc/sys is
-   * read-only
+   * @throws NsError ERR_NS_NETWORK_EXISTS; SubnetOverlapError; NoFreeSubnetError; NameServerTakenError; SpecError;
+   * UnavailableError where /proc/sys is read-only
    */
   static async create(options: BridgeNetworkOptions): Promise<BridgeNetwork> {
     const name = checkStateName(options.name);
@@ -124,6 +125,7 @@ export class BridgeNetwork implements AsyncDisposable {
       await network.#policies.start(record, { isNew: true });
       await state.write(record);
       await network.#serveNames(options.upstreams);
+      network.#names?.assertOurs();
       network.#removeOnDispose = true;
       return network;
     } catch (error) {
@@ -248,9 +250,17 @@ export class BridgeNetwork implements AsyncDisposable {
    */
   async changeEgress(egress: EgressOptions): Promise<void> {
     if (!this.egress) throw new SpecError('egress', 'nothing: the network was made without a policy', egress);
-    await this.egress.change(egress);
-    this.#record = { ...this.#record, egress };
+    checkEgress(egress);
+    const before = this.#record;
+    // Written first: another process that serves the names must not open by the old rules what the new ones close.
+    this.#record = { ...before, egress };
     await this.#state.write(this.#record);
+    try {
+      await this.egress.change(egress);
+    } catch (error) {
+      this.#record = before;
+      throw await rollBack(error, () => this.#state.write(before));
+    }
   }
 
   /**
@@ -262,8 +272,13 @@ export class BridgeNetwork implements AsyncDisposable {
     const endpoint = this.#state.endpoint(this.name, owner);
     if (!endpoint || !isPoliced(endpoint))
       throw new SpecError('egress', 'nothing: the container was connected without a policy', egress);
-    await this.#policies.change(endpoint, egress);
+    checkEgress(egress);
     this.#state.writeEndpoint(this.name, { ...endpoint, egress });
+    try {
+      await this.#policies.change(endpoint, egress);
+    } catch (error) {
+      throw await rollBack(error, async () => this.#state.writeEndpoint(this.name, endpoint));
+    }
   }
 
   /** Containers of the network. */
@@ -274,9 +289,10 @@ export class BridgeNetwork implements AsyncDisposable {
   /**
    * Connects a container, running or not started yet. When a step fails, those before it are undone.
    *
-   * @throws AddressPoolExhaustedError, AddressInUseError, PortInUseError, SpecError
+   * @throws AddressPoolExhaustedError, AddressInUseError, PortInUseError, SpecError, NameServerTakenError
    */
   async connect(options: ConnectOptions): Promise<Endpoint> {
+    this.#names?.assertOurs();
     return this.#endpoints.connect(options);
   }
 

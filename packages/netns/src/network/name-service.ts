@@ -1,6 +1,7 @@
-import { hasCode } from '@ns/libc';
+import { hasCode, type OwnedFd } from '@ns/libc';
 import type { NamePolicy } from '../dns/name-policy.ts';
 import { Resolver } from '../dns/resolver.ts';
+import { NameServerTakenError } from '../errors.ts';
 import type { NetnsReference } from '../namespace-reference.ts';
 import type { Endpoint, NetworkRecord, NetworkState } from './network-state.ts';
 
@@ -21,12 +22,14 @@ const TAKEOVER_INTERVAL_MS = 500;
 const TICK_MS = 50;
 
 /**
- * The names of a network, served by one of the processes that have it open. When that one ends, whatever it dies of,
- * another goes on.
+ * The names of a network, served by one of the processes that have it open: the one with the lock. When that one ends,
+ * whatever it dies of, another goes on.
  */
 export class NameService {
   readonly #options: NameServiceOptions;
   #resolver: Resolver | undefined;
+  #lock: OwnedFd | undefined;
+  #taken: NameServerTakenError | undefined;
   #takeover: NodeJS.Timeout | undefined;
   #namesFromMs = 0;
 
@@ -47,11 +50,24 @@ export class NameService {
     clearInterval(this.#takeover);
     await this.#resolver?.close();
     this.#resolver = undefined;
+    this.#lock?.close();
+    this.#lock = undefined;
   }
 
-  /** False: another process serves the network's names. */
+  /**
+   * Who is on the network asks one of us, as far as this process knows.
+   *
+   * @throws NameServerTakenError: it asks a program that knows nothing of its names and its policy
+   */
+  assertOurs(): void {
+    if (this.#taken) throw this.#taken;
+  }
+
+  /** False: somebody else serves the network's names. */
   async #serve(): Promise<boolean> {
-    const { netns, listen, upstreams, policyFor } = this.#options;
+    const { network, netns, listen, upstreams, policyFor, state } = this.#options;
+    const lock = state.lockNames(network);
+    if (!lock) return false;
     try {
       this.#resolver = await Resolver.start({
         netns,
@@ -60,9 +76,13 @@ export class NameService {
         policyFor,
         refresh: () => this.#readRecords(),
       });
+      this.#lock = lock;
+      this.#taken = undefined;
       return true;
     } catch (error) {
+      lock.close();
       if (!hasCode(error, 'EADDRINUSE')) throw error;
+      this.#taken = new NameServerTakenError(network, listen, error);
       return false;
     }
   }

@@ -129,7 +129,10 @@ export class NetworkPolicies {
 
   /** Knows the policies that are on record, where all processes of the network write. */
   async follow(record: NetworkRecord, endpoints: readonly Endpoint[]): Promise<void> {
-    if (record.egress && !sameOptions(record.egress, this.#network?.options)) this.#network?.follow(record.egress);
+    // It may be another network of this name, made meanwhile.
+    if (!record.egress) this.#network = undefined;
+    else if (!this.#network) await this.start(record, { isNew: false });
+    else if (!sameOptions(record.egress, this.#network.options)) this.#network.follow(record.egress);
     const policed = endpoints.filter(isPoliced);
     const owners = new Set(policed.map(({ owner }) => owner));
     for (const owner of this.#containers.keys()) if (!owners.has(owner)) this.#forget(owner);

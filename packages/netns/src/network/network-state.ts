@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { existsSync, rmSync, statSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { inOwnTurns } from '@ns/libc';
+import { inOwnTurns, O, type OwnedFd, open, tryLockByte } from '@ns/libc';
 import type { EgressOptions } from '../egress/egress-rule.ts';
 import { withDirectoryLock } from '../file-lock.ts';
 import type { PublishedPort } from '../firewall/firewall.ts';
@@ -85,6 +85,17 @@ export class NetworkState {
    */
   exclusively<Result>(name: string, body: () => Promise<Result>, timeoutMs?: number): Promise<Result> {
     return withDirectoryLock(join(this.#root, 'networks', checkStateName(name)), body, timeoutMs);
+  }
+
+  /** Who has it serves the names of a network; `undefined` while another does. The kernel gives it back when its holder dies. */
+  lockNames(name: string): OwnedFd | undefined {
+    const path = join(stateDirectory(this.#root, 'name-servers'), 'lock');
+    const file = open(path, O.RDWR | O.CREAT | O.NOFOLLOW, { mode: 0o600 });
+    // A byte for each name: one file for all, of which nothing has to be removed.
+    const byte = BigInt(`0x${hash('sha256', checkStateName(name)).slice(0, 15)}`);
+    if (tryLockByte(file.fd, byte)) return file;
+    file.close();
+    return undefined;
   }
 
   async read(name: string): Promise<NetworkRecord | undefined> {

@@ -1,4 +1,4 @@
-import { AF, addressOf, allocate, check, OwnedFd, SOCK, SOL_SOCKET, SYS, syscall } from '@ns/libc';
+import { AF, allocate, check, OwnedFd, SOCK, SOL_SOCKET, SYS, syscall } from '@ns/libc';
 import { parseIpAddress } from '@ns/netlink';
 import type { Protocol } from '../firewall/set-elements.ts';
 import { type InNetns, insideReference } from '../namespace-reference.ts';
@@ -65,7 +65,9 @@ function openSocketHere(protocol: Protocol, addressSize: number): OwnedFd {
 }
 
 function setOption(fd: number, level: number, option: number, value: number): void {
-  check('setsockopt', syscall(SYS.setsockopt, fd, level, option, addressOf(new Int32Array([value])), 4));
+  const { bytes, address } = allocate(4);
+  bytes.writeInt32LE(value);
+  check('setsockopt', syscall(SYS.setsockopt, fd, level, option, address, 4));
 }
 
 function socketAddress(bytes: Buffer, port: number): { bytes: Buffer; address: number } {
@@ -78,7 +80,8 @@ function socketAddress(bytes: Buffer, port: number): { bytes: Buffer; address: n
 
 function boundPort(fd: number): number {
   const name = allocate(SOCKADDR_IN6_SIZE);
-  const size = new Int32Array([SOCKADDR_IN6_SIZE]);
-  check('getsockname', syscall(SYS.getsockname, fd, name.address, addressOf(size)));
+  const size = allocate(4);
+  size.bytes.writeInt32LE(SOCKADDR_IN6_SIZE);
+  check('getsockname', syscall(SYS.getsockname, fd, name.address, size.address));
   return name.bytes.readUInt16BE(2);
 }
