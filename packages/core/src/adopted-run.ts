@@ -13,6 +13,7 @@ import {
   ResourceStack,
 } from '@ns/libc';
 import { IdLease } from '@ns/namespaces';
+import { endAttached } from './attached-stream.ts';
 import { drawDesign } from './blueprint.ts';
 import { isFrozen, payloadName, readAccounts } from './container-cgroup.ts';
 import type { Ending } from './container-process.ts';
@@ -139,7 +140,9 @@ export class AdoptedRun implements RunHandle {
       await this.ids?.[Symbol.asyncDispose]();
     } else this.cgroup?.close();
     this.#closeProcess();
-    if (this.streams instanceof LogFiles) await this.streams.finish();
+    endAttached(this.streams);
+    this.streams.drain();
+    if (this.streams instanceof LogFiles) await this.streams.ended();
     const [stdout, stderr] = [readOutput('stdout'), readOutput('stderr')];
     return {
       exitCode: exit.exitCode,

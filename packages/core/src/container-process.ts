@@ -212,6 +212,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
           : ([1, 2] as const).map((fd) => this.#streams.collect(fd, (data) => output.add({ fd, data })));
       const exit = await running.launched.exited;
       const ending = await running.finish(exit);
+      this.#streams.drain();
       const failure = cause === undefined ? exit.failure : undefined;
       if (failure && failure.step?.op !== 'exec') throw running.refusal?.() ?? new ContainerStartError(failure);
       await Promise.all(collected);

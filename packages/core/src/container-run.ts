@@ -98,10 +98,12 @@ export class ContainerRun implements RunHandle {
     const { network } = run.#resources;
     try {
       await (restoration ? restoration.settle(launched) : launched.ready);
-      if (network instanceof UserContainerNetwork) await run.#connect(network);
+      if (network instanceof UserContainerNetwork) await network.connect(launched);
       if (isDetachable(spec)) await handOver(launched.monitorPid, [cgroup, run.#payload], ids);
       return run;
     } catch (error) {
+      // What failed may have been ours to do: then it still waits.
+      launched.kill();
       launched.scratch.then(
         (handedOver) => handedOver.close(),
         () => {},
@@ -141,15 +143,6 @@ export class ContainerRun implements RunHandle {
     }
   }
 
-  async #connect(network: UserContainerNetwork): Promise<void> {
-    try {
-      await network.connect(this.launched);
-    } catch (error) {
-      this.end('abort');
-      throw error;
-    }
-  }
-
   /** Ends every process for a reason of ours. */
   end(cause: Result['reason']): void {
     this.cause ??= cause;
@@ -181,7 +174,7 @@ export class ContainerRun implements RunHandle {
     await ownTurn('clearing up');
     const { oom, usage } = readAccounts(exit, this.#payload);
     const total = await this.#release();
-    if (this.streams instanceof LogFiles) await this.streams.finish();
+    this.streams.drain();
     await collected;
     if (exit.failure && !this.cause) throw new ContainerStartError(exit.failure);
     return {

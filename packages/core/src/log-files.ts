@@ -63,13 +63,16 @@ export class LogFiles extends StandardStreams {
     return this.#streams[1]!;
   }
 
-  /** The process is gone: the streams end with what is in the files. Settles when that was read. */
-  async finish(): Promise<void> {
-    const ended = this.#streams.map(
-      (stream) => stream.closed || new Promise((resolve) => stream.once('close', resolve)),
-    );
+  /** The process is gone, and its monitor: the streams end with what is in the files. */
+  override drain(): void {
     for (const stream of this.#streams) stream.finish();
-    await Promise.all(ended);
+  }
+
+  /** Settles when all was read. */
+  async ended(): Promise<void> {
+    await Promise.all(
+      this.#streams.map((stream) => stream.closed || new Promise((resolve) => stream.once('close', resolve))),
+    );
   }
 
   override closeInherited(): void {

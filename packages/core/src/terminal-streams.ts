@@ -1,8 +1,7 @@
-import { Readable, type Writable } from 'node:stream';
-import { StandardStreams } from '@ns/launch';
+import { finished, Readable, type Writable } from 'node:stream';
+import { OutputStream, StandardStreams } from '@ns/launch';
 import { allocate, check, ioctl, O, OwnedFd } from '@ns/libc';
 import { TerminalInput } from './terminal-input.ts';
-import { TerminalOutput } from './terminal-output.ts';
 
 // <asm-generic/ioctls.h>
 const TIOCSWINSZ = 0x5414;
@@ -22,7 +21,7 @@ export interface TerminalSize {
  * written before it exists waits here.
  */
 export class TerminalStreams extends StandardStreams {
-  readonly #output = new TerminalOutput();
+  readonly #output = new OutputStream();
   readonly #nothing = Readable.from([]);
   readonly #input = new TerminalInput();
   /** The controlling side. */
@@ -57,9 +56,9 @@ export class TerminalStreams extends StandardStreams {
     const stream = fd === 1 ? this.#output : this.#nothing;
     // Text where somebody has asked for it with setEncoding.
     stream.on('data', (data: Buffer | string) => sink(typeof data === 'string' ? Buffer.from(data) : data));
+    // Who iterates may have seen the end by now.
     return new Promise((resolve) => {
-      stream.on('error', () => resolve());
-      stream.on('close', () => resolve());
+      finished(stream, { writable: false }, () => resolve());
     });
   }
 
@@ -118,6 +117,10 @@ export class TerminalStreams extends StandardStreams {
     super.processEnded();
     this.#hasEnded = true;
     this.#peer?.close();
+  }
+
+  override drain(): void {
+    this.#output.drain();
   }
 
   override destroyStdin(): void {

@@ -53,6 +53,30 @@ rootTest('a state directory without room: how it ended has its place', async () 
   await container.remove();
 });
 
+rootTest(
+  'a state directory without room for one file more, whichever that is: it is made, or it is said why not',
+  async () => {
+    const outcomes: string[] = [];
+    for (let files = 9; files < 15; files++) {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=16m,nr_inodes=${files}`, 'few', small]);
+      process.env.NS_STATE_ROOT = join(small, 'state');
+      try {
+        const spec = { command: ['true'], lifetime: { dieWithParent: false }, idMap: 'auto' } as const;
+        const container = await Container.create(spec, { timeout: 10_000 });
+        outcomes.push('made');
+        await container.remove({ force: true });
+      } catch (error) {
+        const { code, errnoCode = code } = error as { code: string; errnoCode?: string };
+        outcomes.push(errnoCode);
+      } finally {
+        execFileSync('umount', [small]);
+      }
+    }
+    expect(new Set(outcomes)).toEqual(new Set(['ENOSPC', 'made']));
+  },
+  60_000,
+);
+
 rootTest('all of what finds room is there', async () => {
   const container = await writeALot(join(root.path, 'log'));
   const { exitCode, truncated, stdout } = await container.wait();

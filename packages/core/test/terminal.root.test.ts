@@ -97,6 +97,13 @@ rootTest('a program that closes its side of the terminal is not hung up on', asy
   }
 });
 
+rootTest('whose output is iterated over ends like any other', async () => {
+  const process = run('echo', ['there'], { tty: true });
+  let text = '';
+  for await (const { data } of process) text += data;
+  expect([text, (await process).stdout]).toEqual(['there\r\n', 'there\r\n']);
+});
+
 rootTest('several are attached; the program waits for the slowest, and all hear of the end', () =>
   leavesNothing(async () => {
     await using container = await Container.create({ command: ['sh', '-c', 'read x; seq 1 100000'], stdin: 'pipe' });
@@ -134,6 +141,20 @@ rootTest('one who is attached and reads nothing holds up the program, but not it
     attached.destroy();
   }),
 );
+
+rootTest('nor does he hold up those who have found the container', async () => {
+  await using container = await Container.create({
+    command: ['sh', '-c', 'sleep 0.3; seq 1 100000'],
+    lifetime: { dieWithParent: false },
+  });
+  await container.start();
+  const found = await Container.get(container.id);
+  const attached = found.attach();
+  expect(await found.wait({ timeout: 10_000 })).toMatchObject({ exitCode: 0 });
+  let bytes = 0;
+  for await (const data of attached) bytes += (data as Buffer).length;
+  expect(bytes).toBe(588_895);
+});
 
 rootTest('who goes away leaves the program alone, and those who stay', async () => {
   await using container = await Container.create({ command: ['cat'], stdin: 'pipe' });

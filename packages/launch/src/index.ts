@@ -9,6 +9,7 @@ export { type LaunchOptions, launch } from './launch.ts';
 export { Launched } from './launched.ts';
 export type { FdLayout, Step } from './lowering.ts';
 export { helperName } from './orphans.ts';
+export { OutputStream } from './output-stream.ts';
 export { candidatesFor } from './path-candidates.ts';
 export { type PreparedOptions, PreparedProgram } from './prepared-program.ts';
 export type { ResourceUsage } from './records.ts';

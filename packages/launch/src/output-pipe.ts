@@ -1,9 +1,10 @@
 import { fstatSync } from 'node:fs';
-import { Socket } from 'node:net';
+import { finished } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { allocate, check, ERRNO, type FdWatch, type OwnedFd, pipe, SYS, syscall, watchFd } from '@ns/libc';
 import { Deferred } from './deferred.ts';
 import { disposeLater } from './late-disposal.ts';
+import { Backlog, OutputStream } from './output-stream.ts';
 
 /** What one read takes at most: all that a pipe holds. */
 const chunk = allocate(65536);
@@ -13,7 +14,7 @@ const READS_IN_A_ROW = 8;
 /**
  * A pipe that a process writes to, and our end of it.
  *
- * One who wants all that was written, once the process has ended, needs no stream of Node's: that costs more than the end
+ * One who wants all that was written, once the process has ended, needs no stream: that costs more than the end
  * of a short command. {@link collect} does without, until somebody asks for the {@link stream} after all. And it may keep
  * the process's end open as well: otherwise the kernel wakes us when the process closes it, which is a moment before we are
  * told of its end, and mostly in the way of that.
@@ -26,9 +27,11 @@ export class OutputPipe implements Disposable {
   readonly #keepsWriter: boolean;
   #inherited = false;
   #referenced = true;
-  #stream: Socket | undefined;
+  #stream: OutputStream | undefined;
   #sink: ((data: Buffer) => void) | undefined;
   #watch: FdWatch | undefined;
+  /** When all who count are gone. */
+  #backlog: Backlog | undefined;
   #atEnd = false;
   readonly #ended = new Deferred<void>();
 
@@ -53,12 +56,14 @@ export class OutputPipe implements Disposable {
   }
 
   /** A stream of what comes from now on. Holds its descriptor until it was read to its end or destroyed. */
-  get stream(): Socket {
+  get stream(): OutputStream {
     // All was read already: then it is at its end.
-    if (!this.#stream && this.#atEnd) this.#stream = new Socket().destroy();
+    if (!this.#stream && this.#atEnd) this.#stream = new OutputStream().destroy();
     if (!this.#stream) {
       this.#watch?.close();
-      this.#stream = new Socket({ fd: this.#reader.release(), readable: true, writable: false });
+      this.#stream = new OutputStream();
+      this.#stream.connect(this.#reader);
+      if (this.#backlog) this.#stream.drain();
       if (!this.#referenced) this.#stream.unref();
       if (this.#inherited) this.#writer.close();
       if (this.#sink) this.#collectFrom(this.#stream, this.#sink);
@@ -107,6 +112,16 @@ export class OutputPipe implements Disposable {
     this.#read();
   }
 
+  /** Nobody who counts holds the other end any more: what is there now is all. */
+  drain(): void {
+    if (this.#stream) {
+      this.#stream.drain();
+    } else if (!this.#atEnd) {
+      this.#backlog = new Backlog(this.#reader);
+      this.#read();
+    }
+  }
+
   ref(): void {
     this.#setReferenced(true);
   }
@@ -126,6 +141,8 @@ export class OutputPipe implements Disposable {
     if (this.#stream || this.#atEnd || this.#watch) return;
     this.#watch = watchFd(this.#reader.fd, { readable: true }, () => this.#read());
     if (!this.#referenced) this.#watch.unref();
+    // All are gone already: then it may be that nothing happens any more.
+    if (this.#backlog) this.#read();
   }
 
   #read(): void {
@@ -133,13 +150,15 @@ export class OutputPipe implements Disposable {
     if (!this.#watch || !this.#sink || this.#stream || this.#atEnd) return;
     for (let i = 0; i < READS_IN_A_ROW; i++) {
       const size = syscall(SYS.read, this.#reader.fd, chunk.address, chunk.bytes.length);
-      if (size === -ERRNO.EAGAIN || size === -ERRNO.EINTR) return;
-      check('read', size);
-      if (size === 0) {
+      if (size === -ERRNO.EINTR) continue;
+      const isEmpty = size === -ERRNO.EAGAIN;
+      if (!isEmpty) check('read', size);
+      if (size > 0) this.#sink(Buffer.from(chunk.bytes.subarray(0, size)));
+      if (size === 0 || this.#backlog?.isTaken(size, isEmpty)) {
         this.#end(disposeLater);
         return;
       }
-      this.#sink(Buffer.from(chunk.bytes.subarray(0, size)));
+      if (isEmpty) return;
     }
   }
 
@@ -150,12 +169,11 @@ export class OutputPipe implements Disposable {
     this.#ended.resolve();
   }
 
-  #collectFrom(stream: Socket, sink: (data: Buffer) => void): void {
+  #collectFrom(stream: OutputStream, sink: (data: Buffer) => void): void {
     // Text where somebody has asked for it with setEncoding.
     stream.on('data', (data: Buffer | string) => sink(typeof data === 'string' ? Buffer.from(data) : data));
-    // A reset pipe is an ended pipe: what came before stays.
-    stream.on('error', () => this.#ended.resolve());
-    stream.on('close', () => this.#ended.resolve());
+    // Destroyed before, or by an error, it has ended, too: what came before stays.
+    finished(stream, { writable: false }, () => this.#ended.resolve());
   }
 
   #setReferenced(referenced: boolean): void {

@@ -156,6 +156,14 @@ export class StandardStreams {
     for (const output of this.#outputs) output?.processEnded();
   }
 
+  /**
+   * Nothing is left that the process has started: its outputs end with what is there now. Anybody may have them open who was
+   * handed them or has found them in /proc, and nobody waits for him.
+   */
+  drain(): void {
+    for (const output of this.#outputs) output?.drain();
+  }
+
   /** Nobody writes to the process any more: it is gone. */
   destroyStdin(): void {
     this.closeUnusedStdin();

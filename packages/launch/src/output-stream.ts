@@ -1,0 +1,122 @@
+import { Readable } from 'node:stream';
+import { allocate, ERRNO, type FdWatch, ioctl, type OwnedFd, SYS, syscall, watchFd } from '@ns/libc';
+
+// <asm-generic/ioctls.h>
+const FIONREAD = 0x541b;
+const FIONBIO = 0x5421;
+const yes = allocate(4);
+yes.bytes.writeInt32LE(1);
+
+/** What one turn of the event loop takes at most. Calls are synchronous, and what they leave here is copied at once. */
+const chunk = allocate(65536);
+const count = allocate(4);
+
+/**
+ * What is written to a pipe or a terminal, from its other side. Node's own stream for terminals takes the end of the processes
+ * for the end of their output, and loses what the kernel still has of it: some kilobytes. And all of Node's wait for the last
+ * who can write, who may be anybody: see {@link drain}.
+ */
+export class OutputStream extends Readable {
+  #fd: OwnedFd | undefined;
+  #watch: FdWatch | undefined;
+  #wanted = false;
+  #referenced = true;
+  #isDrained = false;
+  #backlog: Backlog | undefined;
+
+  /** @param fd - ours from now on */
+  connect(fd: OwnedFd): void {
+    this.#fd = fd;
+    if (this.destroyed) fd.close();
+    else if (this.#wanted) this._read();
+  }
+
+  /** Nothing will come, unless something does already. */
+  abandon(): void {
+    if (!this.#watch) this.push(null);
+  }
+
+  /**
+   * Nobody writes any more who counts: it ends with what is there now, and does not wait for others who have the other side
+   * open. What its reader has not taken yet stays for him.
+   */
+  drain(): void {
+    this.#isDrained = true;
+    this.#watch?.close();
+    this.#watch = undefined;
+    if (this.#wanted && !this.destroyed) this._read();
+  }
+
+  override _read(): void {
+    this.#wanted = true;
+    if (!this.#fd || this.#watch) return;
+    if (this.#isDrained) {
+      this.#backlog ??= new Backlog(this.#fd);
+      this.#readOn();
+      return;
+    }
+    this.#watch = watchFd(this.#fd.fd, { readable: true }, () => this.#readOn());
+    if (!this.#referenced) this.#watch.unref();
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#watch?.close();
+    this.#fd?.close();
+    done(error);
+  }
+
+  ref(): void {
+    this.#referenced = true;
+    this.#watch?.ref();
+  }
+
+  unref(): void {
+    this.#referenced = false;
+    this.#watch?.unref();
+  }
+
+  #readOn(): void {
+    const { data, atEnd, isEmpty } = readNow(this.#fd!);
+    const ended = atEnd || (this.#backlog?.isTaken(data.length, isEmpty) ?? false);
+    const isFull = data.length > 0 && !this.push(data);
+    if (ended) this.push(null);
+    if (!isFull && !ended) return;
+    this.#wanted = false;
+    // Of the end the kernel would tell again and again.
+    this.#watch?.close();
+    this.#watch = undefined;
+  }
+}
+
+/** What is left in a pipe or a terminal to which nobody of ours writes any more; others may, for ever. */
+export class Backlog {
+  #bytes: number;
+
+  constructor({ fd }: OwnedFd) {
+    ioctl(fd, FIONBIO, yes.address);
+    ioctl(fd, FIONREAD, count.address);
+    // What a terminal holds it only tells in part; it is less than this.
+    this.#bytes = Math.max(count.bytes.readInt32LE(), chunk.bytes.length);
+  }
+
+  /** So much more was read of it, until there was nothing. Was that the last of it? */
+  isTaken(bytes: number, isEmpty: boolean): boolean {
+    this.#bytes -= bytes;
+    return isEmpty || this.#bytes <= 0;
+  }
+}
+
+/** What there is now. */
+function readNow({ fd }: OwnedFd): { data: Buffer; isEmpty: boolean; atEnd: boolean } {
+  const { bytes, address } = chunk;
+  let size = 0;
+  let got = 1;
+  // A terminal gives a few kilobytes at a time.
+  while ((got > 0 || got === -ERRNO.EINTR) && size < bytes.length) {
+    got = syscall(SYS.read, fd, address + size, bytes.length - size);
+    if (got > 0) size += got;
+  }
+  const isEmpty = got === -ERRNO.EAGAIN;
+  // EIO is how Linux says that no process has the other side of a terminal open any more.
+  return { data: Buffer.from(bytes.subarray(0, size)), isEmpty, atEnd: got <= 0 && !isEmpty };
+}
