@@ -20,6 +20,7 @@ import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog, makeLogDirectory } from './log-location.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { Onlookers } from './onlookers.ts';
+import { textLimit } from './output.ts';
 import { isEnding, isSame } from './process-identity.ts';
 import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';
@@ -57,7 +58,7 @@ export class ContainerLife {
     this.#record = new ContainerRecord(spec, found);
     this.isFound = found !== undefined;
     this.#isLetGo = this.isFound;
-    this.#maxOutputBytes = parseSize(spec.maxOutput?.bytes ?? defaultMaxOutputBytes, 'maxOutput.bytes');
+    this.#maxOutputBytes = textLimit(parseSize(spec.maxOutput?.bytes ?? defaultMaxOutputBytes, 'maxOutput.bytes'));
     this.logs = new LogBuffer(this.#maxOutputBytes);
     this.supervision = new Supervision(found ? {} : spec, {
       exec,
@@ -370,7 +371,12 @@ export class ContainerLife {
     const run = this.#run!;
     this.supervision.beginning();
     run.launched.go();
-    feedInput(run.streams, this.spec.stdin);
+    feedInput(run.streams, this.spec.stdin, (error) => {
+      process.emitWarning(`the input of container ${this.id.slice(0, 12)} failed, it is ended: ${error}`, {
+        code: 'NS_STDIN',
+      });
+      run.launched.kill();
+    });
     try {
       await run.launched.executed;
     } catch {

@@ -4,8 +4,8 @@ import { type Exit, type Launched, StandardStreams } from '@ns/launch';
 import { SyscallError } from '@ns/libc';
 import type { ContainerWarning } from './container-warning.ts';
 import { defaultMaxOutputBytes } from './defaults.ts';
-import { alreadyIterated, ContainerStartError, noInput, ProcessFailedError } from './errors.ts';
-import { CapturedOutput, type OutputChunk } from './output.ts';
+import { alreadyIterated, ContainerStartError, failedInput, noInput, ProcessFailedError } from './errors.ts';
+import { CapturedOutput, type OutputChunk, textLimit } from './output.ts';
 import type { Result, Usage } from './result.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
 import type { ContainerSpec, MaxOutput } from './types.ts';
@@ -59,7 +59,8 @@ export class ContainerProcess<Output extends string | Buffer = string>
   readonly #result: Promise<Result<Output>>;
   #started: Promise<void> | undefined;
   #launched: Launched | undefined;
-  #pendingSignal: NodeJS.Signals | undefined;
+  /** Those it gets when it exists, in this order. */
+  readonly #pendingSignals: NodeJS.Signals[] = [];
   #iterated = false;
 
   /**
@@ -135,7 +136,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
   /** Sends a signal to the command, SIGTERM by default. Returns false when it is gone. SIGKILL ends the whole container. */
   kill(signal: NodeJS.Signals = 'SIGTERM'): boolean {
     if (this.#launched) return this.#launched.signal(signal);
-    this.#pendingSignal ??= signal;
+    this.#pendingSignals.push(checkCall('signal', { signal }).signal);
     return true;
   }
 
@@ -175,7 +176,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
     if (options.signal?.aborted) return undefined;
     const adopt = (running: Running) => {
       this.#launched = running.launched;
-      if (this.#pendingSignal) running.launched.signal(this.#pendingSignal);
+      for (const signal of this.#pendingSignals) running.launched.signal(signal);
       return running;
     };
     try {
@@ -189,6 +190,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
   async #supervise(starting: Running | undefined | Promise<Running>, options: ProcessOptions): Promise<Result<Output>> {
     const startedAt = performance.now();
     const { bytes = defaultMaxOutputBytes, onExceed = 'drop-tail' } = options.maxOutput ?? {};
+    const limitBytes = parseSize(bytes, 'maxOutput.bytes');
     let cause: 'abort' | 'output-limit' | 'timeout' | undefined;
     const end = (why: NonNullable<typeof cause>) => {
       cause ??= why;
@@ -199,11 +201,15 @@ export class ContainerProcess<Output extends string | Buffer = string>
     const timer = options.timeoutMs === undefined ? undefined : setTimeout(end, options.timeoutMs, 'timeout');
     try {
       const output = new CapturedOutput(
-        parseSize(bytes, 'maxOutput.bytes'),
+        options.encoding === 'buffer' ? limitBytes : textLimit(limitBytes),
         onExceed,
         () => onExceed === 'kill' && end('output-limit'),
       );
-      feedInput(this.#streams, options.stdin);
+      let inputFailure: unknown;
+      feedInput(this.#streams, options.stdin, (error) => {
+        inputFailure ??= error;
+        end('abort');
+      });
       const running = await starting;
       if (!running) return unlessFailed(neverStarted<Output>(options), options);
       const collected =
@@ -216,6 +222,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
       const failure = cause === undefined ? exit.failure : undefined;
       if (failure && failure.step?.op !== 'exec') throw running.refusal?.() ?? new ContainerStartError(failure);
       await Promise.all(collected);
+      if (inputFailure) throw failedInput(options.command[0]!, inputFailure);
       const notExecuted = failure && new ContainerStartError(failure);
       const encode = (fd: 1 | 2) => (options.encoding === 'buffer' ? output.bytes(fd) : output.text(fd)) as Output;
       const result: Result<Output> = {
@@ -293,8 +300,16 @@ function neverStarted<Output extends string | Buffer>({ encoding }: ProcessOptio
   };
 }
 
-/** Connects stdin to what was given; without anything it is closed unless somebody took it by the end of this turn. */
-export function feedInput(streams: StandardStreams, stdin: ContainerSpec['stdin']): void {
+/**
+ * Connects stdin to what was given; without anything it is closed unless somebody took it by the end of this turn.
+ *
+ * @param failed - called when it ends before its time: what the process got is not what it was to get
+ */
+export function feedInput(
+  streams: StandardStreams,
+  stdin: ContainerSpec['stdin'],
+  failed: (error: unknown) => void,
+): void {
   if (stdin === 'null' || stdin === 'pipe') return;
   if (stdin === undefined) {
     queueMicrotask(() => streams.closeUnusedStdin());
@@ -303,7 +318,10 @@ export function feedInput(streams: StandardStreams, stdin: ContainerSpec['stdin'
   const pipe = streams.stdin;
   if (!pipe) return;
   if (typeof stdin === 'string' || Buffer.isBuffer(stdin)) pipe.end(stdin);
-  else stdin.on('error', () => pipe.end()).pipe(pipe);
+  else {
+    finished(stdin, { writable: false }, (error) => error && !pipe.destroyed && failed(error));
+    stdin.pipe(pipe);
+  }
 }
 
 /** Waits for the end of a stream that is the caller's to read. One that nobody has begun to read by now nobody will. */

@@ -106,6 +106,17 @@ export const noInput = (): NsError =>
     hint: "Give stdin: 'pipe' or tty: true, or ask a process for its stdin in the turn in which it is made",
   });
 
+/** What a process had of its input is not all: it was ended. */
+export const failedInput = (command: string, cause: unknown): NsError =>
+  new NsError(
+    'ERR_NS_STDIN_FAILED',
+    `the input of ${command} failed: ${cause instanceof Error ? cause.message : cause}`,
+    {
+      hint: 'It was ended: what it made of half of its input is not its output. The cause tells what the stream said',
+      cause,
+    },
+  );
+
 function isNotFound(error: SyscallError): boolean {
   return error.code === 'ENOENT' || error.code === 'ENOTDIR';
 }

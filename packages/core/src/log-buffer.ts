@@ -18,6 +18,9 @@ export interface LogOptions extends Patience {
   readonly since?: Date | number;
 }
 
+/** What Node's memory has of one, about. */
+const ENTRY_COST = 400;
+
 /** The output of a container, kept in memory up to a limit; the oldest goes first. */
 export class LogBuffer {
   readonly #limit: number;
@@ -41,11 +44,16 @@ export class LogBuffer {
   add(stream: LogEntry['stream'], data: Buffer, time: Date = new Date()): void {
     this.#entries.push({ stream, time, data });
     this.#bytes += data.length;
-    while (this.#bytes > this.#limit && this.#entries.length > 1) {
+    while (this.#isFull && this.#entries.length > 1) {
       this.#bytes -= this.#entries.shift()!.data.length;
       this.#dropped++;
     }
     this.changed.emit('change');
+  }
+
+  /** What entries cost besides their bytes is limited likewise: of one byte each they would be hundreds of times the limit. */
+  get #isFull(): boolean {
+    return this.#bytes > this.#limit || this.#entries.length * ENTRY_COST > Math.max(this.#limit, 2 ** 20);
   }
 
   end(): void {

@@ -1,3 +1,4 @@
+import { constants } from 'node:buffer';
 import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 
@@ -10,9 +11,14 @@ export interface OutputChunk {
 /** What to do when the limit is reached. */
 export type OnExceed = 'kill' | 'drop-head' | 'drop-tail';
 
+/** Less than this is a small piece: it costs some hundred bytes of Node's memory besides its own. */
+const SMALL = 1024;
+/** So many of them are joined. */
+const MANY = 1024;
+
 /**
  * Keeps the output of a process, within one limit for both streams. Chunks are kept as they came and joined once, at
- * the end: a gigabyte that is dropped costs no memory.
+ * the end: a gigabyte that is dropped costs no memory. Small ones are joined before, or a limit would not be one.
  */
 export class CapturedOutput {
   readonly #limit: number;
@@ -20,6 +26,10 @@ export class CapturedOutput {
   readonly #exceeded: () => void;
   readonly #chunks: OutputChunk[] = [];
   #first = 0;
+  /** Those from here on were not joined yet, */
+  #unjoined = 0;
+  /** and so many of them are small. */
+  #small = 0;
   #bytes = 0;
   #truncated = false;
 
@@ -73,12 +83,27 @@ export class CapturedOutput {
   /** As text; a character cut in half by the limit is left out. */
   text(fd: 1 | 2): string {
     const bytes = this.bytes(fd);
-    return this.#truncated ? new StringDecoder('utf8').write(bytes) : bytes.toString('utf8');
+    if (!this.#truncated) return bytes.toString('utf8');
+    return this.#onExceed === 'drop-head'
+      ? bytes.subarray(continuationLength(bytes)).toString('utf8')
+      : new StringDecoder('utf8').write(bytes);
   }
 
   #keep(chunk: OutputChunk): void {
     this.#chunks.push(chunk);
     this.#bytes += chunk.data.length;
+    if (chunk.data.length < SMALL && ++this.#small === MANY) this.#joinSmall();
+  }
+
+  /** Which stream spoke first is known of the newest alone. */
+  #joinSmall(): void {
+    const pieces = this.#chunks.splice(Math.max(this.#unjoined, this.#first));
+    for (const fd of [1, 2] as const) {
+      const own = pieces.flatMap((piece) => (piece.fd === fd ? [piece.data] : []));
+      if (own.length > 0) this.#chunks.push({ fd, data: join(own) });
+    }
+    this.#unjoined = this.#chunks.length;
+    this.#small = 0;
   }
 
   #dropHead(): void {
@@ -91,6 +116,26 @@ export class CapturedOutput {
     }
     if (this.#first <= 1024) return;
     this.#chunks.splice(0, this.#first);
+    this.#unjoined = Math.max(0, this.#unjoined - this.#first);
     this.#first = 0;
   }
+}
+
+/** Not in a pool, of which it would keep what others have left there. */
+function join(pieces: readonly Buffer[]): Buffer {
+  const joined = Buffer.allocUnsafeSlow(pieces.reduce((size, { length }) => size + length, 0));
+  let at = 0;
+  for (const piece of pieces) at += piece.copy(joined, at);
+  return joined;
+}
+
+/** What Node can make one text of, and a result is one. */
+export function textLimit(limitBytes: number): number {
+  return Math.min(limitBytes, constants.MAX_STRING_LENGTH);
+}
+
+/** How many bytes at the beginning are the end of a character. */
+function continuationLength(bytes: Buffer): number {
+  const begin = bytes.subarray(0, 3).findIndex((byte) => (byte & 0xc0) !== 0x80);
+  return begin < 0 ? Math.min(bytes.length, 3) : begin;
 }

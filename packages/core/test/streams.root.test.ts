@@ -1,6 +1,7 @@
+import { PassThrough, Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { needs, notRoot } from '@ns/testing';
-import { run } from '../src/index.ts';
+import { Container, run } from '../src/index.ts';
 import { useOwnStateRoot } from './leaves-nothing.ts';
 
 /* Streams as their callers really treat them: left early, asked for late, written to when nobody reads. */
@@ -41,4 +42,55 @@ rootTest('who writes to a command that has ended does not bring this process dow
   expect(await process).toMatchObject({ exitCode: 0, reason: 'exit' });
   process.stdin.write('more');
   await delay(20);
+});
+
+rootTest('signals that are sent before the process exists arrive, all of them', async () => {
+  const killed = run('sleep', ['2']);
+  killed.kill('SIGCONT');
+  killed.kill('SIGKILL');
+  expect(await killed).toMatchObject({ signal: 'SIGKILL', reason: 'signal' });
+  const call = new AbortController();
+  const aborted = run('sleep', ['2'], { signal: call.signal });
+  aborted.kill('SIGCONT');
+  call.abort();
+  expect(await aborted).toMatchObject({ signal: 'SIGKILL', reason: 'abort' });
+  const unknown = run('true');
+  expect(() => unknown.kill('SIGNONE' as NodeJS.Signals)).toThrow(expect.objectContaining({ field: 'signal' }));
+  expect(await unknown).toMatchObject({ exitCode: 0 });
+});
+
+describe('an input that fails before its end', () => {
+  const failing = () =>
+    Readable.from(
+      (async function* () {
+        yield 'partial';
+        await delay(50);
+        throw new Error('the disk is gone');
+      })(),
+    );
+
+  rootTest('ends the command, and is the reason that it is rejected for', async () => {
+    await expect(run('cat', [], { stdin: failing() })).rejects.toMatchObject({
+      code: 'ERR_NS_STDIN_FAILED',
+      message: expect.stringContaining('the input of cat failed: the disk is gone'),
+      cause: expect.objectContaining({ message: 'the disk is gone' }),
+    });
+    const destroyed = new PassThrough();
+    const process = run('cat', [], { stdin: destroyed });
+    setTimeout(() => destroyed.destroy(), 50);
+    await expect(process).rejects.toMatchObject({ cause: { code: 'ERR_STREAM_PREMATURE_CLOSE' } });
+  });
+
+  rootTest('is nothing to a command that has ended by then', async () => {
+    const stdin = new PassThrough();
+    expect(await run('true', [], { stdin })).toMatchObject({ exitCode: 0, reason: 'exit' });
+    stdin.destroy(new Error('too late'));
+    await delay(20);
+  });
+
+  rootTest('ends a container', async () => {
+    await using container = await Container.create({ command: ['cat'], stdin: failing() });
+    await container.start();
+    expect(await container.wait()).toMatchObject({ signal: 'SIGKILL', stdout: 'partial' });
+  });
 });
