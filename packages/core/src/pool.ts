@@ -217,7 +217,7 @@ export class Pool implements AsyncDisposable {
     });
     while (!patience.signal.aborted && this.#waiting.length + this.#claimed.size > 0) {
       this.#refill();
-      await Promise.race([impatient, ...this.#making, ...[...this.#claimed].map(({ ended }) => ended)]);
+      await Promise.race([impatient, ...this.#making, ...[...this.#claimed].map(({ ended }) => ended.catch(() => {}))]);
     }
     clearTimeout(timer);
     signal?.removeEventListener('abort', lose);
@@ -298,7 +298,9 @@ export class Pool implements AsyncDisposable {
 
   /** Takes a new sandbox in: for who has waited longest, or for later. */
   #offer(sandbox: PooledSandbox): void {
-    sandbox.ended.then(() => this.#forget(sandbox));
+    // What of it could not be given back is told by whoever ends it.
+    const forget = () => this.#forget(sandbox);
+    sandbox.ended.then(forget, forget);
     const waiter = this.#waiting.shift();
     if (waiter) waiter.resolve(this.#claim(sandbox));
     else this.#ready.push(sandbox);
@@ -310,7 +312,9 @@ export class Pool implements AsyncDisposable {
       // Somebody has killed it.
       this.#ready.splice(index, 1);
       this.#losses++;
-      void sandbox[Symbol.asyncDispose]();
+      sandbox[Symbol.asyncDispose]().catch((error) => {
+        process.emitWarning(`not all of a sandbox could be given back: ${error}`, { code: 'NS_POOL' });
+      });
       this.#refillLater();
     } else if (this.#claimed.delete(sandbox) && this.#refilling) {
       // Those who wait for its result first.

@@ -3,6 +3,7 @@ import { eventually, needs, notRoot, processEntries } from '@ns/testing';
 import fc from 'fast-check';
 import { Pool, type PooledSandbox } from '../src/index.ts';
 import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
+import { NodeProgram } from './node-program.ts';
 
 const rootTest = needs(notRoot);
 useOwnStateRoot();
@@ -16,6 +17,22 @@ function monitors(): number[] {
     .filter(({ parent, name, state }) => parent === process.pid && name === 'ns-monitor' && state !== 'Z')
     .map(({ pid }) => pid);
 }
+
+/** Nobody can take away who uses a volume. */
+const unreleasable = `
+  import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+  import { join } from 'node:path';
+  import { Pool, Volume } from '../src/index.ts';
+  const { name } = await Volume.create({ name: 'pooled' });
+  const mounts = [{ type: 'volume', source: name, target: '/mnt' }];
+  const pool = await Pool.create({ size: 2, template: { mounts } });
+  const users = join(process.env.NS_STATE_ROOT, 'volumes', name, 'users');
+  for (const user of readdirSync(users)) {
+    rmSync(join(users, user));
+    mkdirSync(join(users, user));
+  }
+  await pool.close().catch(({ code }) => console.log(code));
+`;
 
 async function isFull(pool: Pool): Promise<boolean> {
   await pool.settled();
@@ -128,6 +145,15 @@ describe('a pool', () => {
         expect(rejections).toEqual([]);
       }),
   );
+
+  rootTest('what of a sandbox cannot be given back is said by who closes the pool, and by nobody else', async () => {
+    const program = new NodeProgram('unused', unreleasable);
+    try {
+      expect(await program.run()).toMatchObject({ exitCode: 0, stdout: 'EISDIR\n', stderr: '' });
+    } finally {
+      program[Symbol.dispose]();
+    }
+  });
 
   rootTest('reads, streams and limits output as run does', () =>
     leavesNothing(async () => {

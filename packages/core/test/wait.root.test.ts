@@ -136,3 +136,28 @@ test('what is no condition is refused', async () => {
   await expect(create('ready')).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC' });
   await expect(create(Wait.all([]))).rejects.toMatchObject({ field: 'wait.conditions' });
 });
+
+test('a program that ends before its first verdict is not waited for', async () => {
+  await using c = await Container.create({
+    command: ['sh', '-c', 'sleep 0.2; exit 3'],
+    health: { command: 'exit 1', interval: 60_000 },
+    wait: Wait.health({ timeout: 5000 * slowness }),
+  });
+  expect(await failure(c)).toMatchObject({
+    code: 'ERR_NS_WAIT_FAILED',
+    message: expect.stringContaining('it has ended with exit code 3'),
+  });
+});
+
+test('a line is tried as a whole when it ends, and before that while it is short', async () => {
+  // Such a pattern takes the square of what it is tried on.
+  const wait = Wait.log(/ready.*connections/, { timeout: 5000 * slowness });
+  const script = `process.stdout.write('ready'.repeat(13_000)); setTimeout(() => console.log(' for connections'), 500)`;
+  await using c = await node(script, { wait });
+  await c.start();
+  await using prompt = await Container.create({
+    command: ['sh', '-c', 'printf "ready for connections"; sleep 60'],
+    wait,
+  });
+  await prompt.start();
+});

@@ -1,5 +1,8 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Wait } from '@ns/core';
+import { LogBuffer } from '../src/log-buffer.ts';
 import { parseListeners } from '../src/wait/listening-sockets.ts';
+import { untilReady } from '../src/wait/until-ready.ts';
 import { describeCondition } from '../src/wait/wait.ts';
 
 test('listening sockets are read from the tables of the kernel', () => {
@@ -34,4 +37,28 @@ test('conditions are data and read like sentences', () => {
     ],
   });
   expect(describeCondition(condition)).toBe('a line with /up/ and port 80 or an answer of http://container:81/x');
+});
+
+test('a line that does not end is not tried at each piece of it: a pattern may take the square of its length', async () => {
+  const logs = new LogBuffer(2 ** 20);
+  const lines: number[] = [];
+  const pattern = /^ready.*connections$/;
+  const { test: original } = RegExp.prototype;
+  RegExp.prototype.test = function (this: RegExp, line: string) {
+    if (this.source === pattern.source) lines.push(line.length);
+    return original.call(this, line);
+  };
+  try {
+    const subject = { pid: 1, logs, startedAt: 0, ended: new Promise<never>(() => {}), health: undefined };
+    const ready = untilReady(Wait.log(pattern), subject);
+    for (let i = 0; i < 100; i++) {
+      logs.add('stdout', Buffer.from('ready'.repeat(100)));
+      await nextTurn();
+    }
+    logs.add('stdout', Buffer.from(' for connections\n'));
+    await ready;
+  } finally {
+    RegExp.prototype.test = original;
+  }
+  expect(lines).toEqual([500, 1000, 50_016, 0]);
 });

@@ -120,9 +120,12 @@ const conditions: { readonly [Kind in WaitCondition['kind']]: (attempt: Attempt<
       return ports.includes(attempt.condition.port);
     }),
   http: (attempt) => whileRunning(attempt, () => isAnswered(attempt)),
-  async health({ subject: { health }, fail }) {
+  async health({ subject, fail }) {
+    const { health } = subject;
     if (!health) throw new SpecError('wait', 'a health check in the specification', 'Wait.health() without `health`');
-    if ((await health.settled) !== 'unhealthy') return;
+    const verdict = await Promise.race([health.settled, subject.ended]);
+    if (verdict === 'healthy') return;
+    if (verdict !== 'unhealthy') throw fail(ended(verdict), hintForEarlyEnd(verdict));
     const { lastOutput } = health.state;
     throw fail(
       lastOutput ? `it is unhealthy (${lastOutput})` : 'it is unhealthy; the check wrote nothing',
@@ -159,13 +162,18 @@ async function untilLogged({ condition, subject, signal, fail }: Attempt<'log'>)
     const lines = (unfinished[stream] + decoders[stream].write(data)).split('\n');
     unfinished[stream] = lines.pop()!.slice(-MAX_LINE);
     found += lines.filter(matches).length;
-    if (found + Number(matches(unfinished[stream])) >= times) return;
+    const prompt = unfinished[stream];
+    if (found + Number(prompt.length <= MAX_PROMPT && matches(prompt)) >= times) return;
   }
+  const untried = Object.values(unfinished).filter((line) => line.length > MAX_PROMPT);
+  if (found + untried.filter(matches).length >= times) return;
   const result = await subject.ended;
   throw fail(ended(result), hintForEarlyEnd(result));
 }
 
 const MAX_LINE = 64 * 1024;
+/** Up to here a line is tried before it ends, at each piece of it: a pattern may take the square of what it is tried on. */
+const MAX_PROMPT = 1024;
 
 async function isAnswered({ condition, subject, signal, saw }: Attempt<'http'>): Promise<boolean> {
   const { port = 80, status: wanted, body } = condition;
