@@ -127,8 +127,8 @@ export function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Ending {
   // Where cgroups are its to make, its processes may be in some of its own.
   const oom = (unlessGone(() => cgroup?.oomKills({ below: true })) ?? 0) > 0;
   return {
-    // Somebody else's SIGKILL after a survived shortage is not an OOM kill; one of our processes that died of it is.
-    oom: oom && exit.exitCode !== 0,
+    // What has survived a shortage may end in good order, or by a signal that is not the kernel's: that is its end then.
+    oom: oom && exit.exitCode !== 0 && (exit.signal === null || exit.signal === 'SIGKILL'),
     usage: {
       cpuUserMs: usage?.cpuUserMs,
       cpuSystemMs: usage?.cpuSystemMs,

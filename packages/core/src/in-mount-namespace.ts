@@ -99,7 +99,7 @@ async function withHelper<T>(
   });
   owner.defer(() => helper.pidfd?.close());
   try {
-    return await Promise.race([use(helper), helper.exited.then(({ failure }) => Promise.reject(failure))]);
+    return await use(helper);
   } finally {
     helper.kill();
     await helper.exited;

@@ -222,6 +222,14 @@ describe('exec', () => {
     }),
   );
 
+  rootTest('a shortage that it has survived is not what another signal ends it for', () =>
+    withRunning({ limits: { memory: '96MiB', memorySwap: '96MiB' } }, async (container) => {
+      const hog = 'sh -c "echo 1000 > /proc/self/oom_score_adj; exec tail /dev/zero"';
+      const result = await inside(container, `${hog}; kill -TERM $$`);
+      expect(result).toMatchObject({ signal: 'SIGTERM', reason: 'signal' });
+    }),
+  );
+
   rootTest('many at once', () =>
     withRunning({}, async (container) => {
       const results = await Promise.all(

@@ -1,4 +1,4 @@
-import { readlinkSync, writeFileSync } from 'node:fs';
+import { fstatSync, readlinkSync, writeFileSync } from 'node:fs';
 import { hasCode, O, type OwnedFd, open, openat2, RESOLVE } from '@ns/libc';
 import type { NetNamespace } from '@ns/netns';
 import type { PlacedFile } from '../plan/root-steps.ts';
@@ -71,11 +71,14 @@ export function replaceFiles(pid: number, netns: NetNamespace, files: readonly P
   if (!root) return;
   for (const { path, content } of files) {
     try {
-      // Whatever the container has put in the place of these files: a link leads nowhere outside, a FIFO does not hold us.
-      using file = openat2(root.fd, path, {
-        flags: O.WRONLY | O.TRUNC | O.NONBLOCK | O.NOCTTY | O.NOFOLLOW,
+      // Whatever the container has put in the place of these files: a link leads nowhere outside, and a device or a FIFO is
+      // not opened, which alone may do something.
+      using found = openat2(root.fd, path, {
+        flags: O.PATH | O.NOFOLLOW,
         resolve: RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS,
       });
+      if (!fstatSync(found.fd).isFile()) continue;
+      using file = open(found.procPath, O.WRONLY | O.TRUNC);
       writeFileSync(file.fd, content);
     } catch (error) {
       // Its root is read-only, or it does without such files.
@@ -97,7 +100,7 @@ function rootOf(pid: number, netns: NetNamespace): OwnedFd | undefined {
   return undefined;
 }
 
-const ignored = ['EROFS', 'ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO', 'EISDIR', 'EACCES'];
+const ignored = ['EROFS', 'ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES'];
 
 function lines(text: readonly string[]): string {
   return text.map((line) => `${line}\n`).join('');
