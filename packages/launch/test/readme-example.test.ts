@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { finished } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { explain, launch, type Step } from '../src/index.ts';
 
@@ -43,7 +44,7 @@ test('the example of the README', async () => {
   expect({ exitCode, signal, timedOut }).toEqual({ exitCode: 0, signal: null, timedOut: false });
   expect(usage).toBeDefined();
   launched.stderr!.destroy();
-  await new Promise((resolve) => launched.stdout!.once('close', resolve));
+  await finished(launched.stdout!, { writable: false });
   expect(written).toBe('GREETING=hello\n');
   expect(printed[0]).toMatch(/^1 {2}dieWithParent: be killed when/);
 });
