@@ -19,7 +19,7 @@ export function kernelState(): KernelState {
 
 /**
  * What exists now and did not in `before`, as readable lines. The kernel takes some things apart a little later than the
- * call that ended them returns, and helpers of ours wait some seconds for more to do, so they get six.
+ * call that ended them returns, and helpers of ours wait some seconds for more to do, so they get ten.
  */
 export async function leftSince(before: KernelState): Promise<string[]> {
   for (let attempt = 0; ; attempt++) {
@@ -33,7 +33,7 @@ export async function leftSince(before: KernelState): Promise<string[]> {
 }
 
 /** 50 ms apart. */
-const MOST_ATTEMPTS = 120;
+const MOST_ATTEMPTS = 200;
 
 /** A process as /proc/PID/stat shows it. */
 export interface ProcessEntry {
