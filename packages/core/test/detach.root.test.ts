@@ -156,7 +156,7 @@ test('who runs commands in it and is killed leaves no cgroup in it', async () =>
     expect(leaves()).toEqual([]);
   }
   await c.remove({ force: true });
-});
+}, 120_000);
 
 test('out of memory is told apart while its cgroup is there', async () => {
   const id = await makeDetached('sleep 0.1; exec tail /dev/zero');

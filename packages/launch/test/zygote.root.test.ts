@@ -164,6 +164,21 @@ rootTest('nothing of it is left when nothing was started for a while', async () 
   expect(await leftSince(before)).toEqual([]);
 });
 
+rootTest('nor when it is held up with what it was asked for for longer than that', async () => {
+  await zygote();
+  rest();
+  await eventually(() => zygotes().length === 0);
+  const before = kernelState();
+  const pid = await zygote();
+  process.kill(pid, 'SIGSTOP');
+  const held = launch({ steps: monitoredPlan(['true']), stdio: ['null', 'null', 'null'] });
+  patience.idleMs = 100;
+  rest();
+  process.kill(pid, 'SIGCONT');
+  expect((await held.exited).exitCode).toBe(0);
+  expect(await leftSince(before)).toEqual([]);
+});
+
 describe('a process that gives up privileges', () => {
   let script: NodeScript;
   beforeAll(() => {
