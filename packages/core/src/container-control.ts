@@ -2,8 +2,12 @@ import { SIGNALS } from '@ns/launch';
 import { hasCode, ownTurn } from '@ns/libc';
 import type { ContainerLife } from './container-life.ts';
 import { cgroupOf, processIds, signalProcess } from './container-processes.ts';
+import type { RunHandle } from './run-handle.ts';
 
-/* How a container is started, held still and ended. Each call is carried through, whoever waits for it. */
+/*
+ * How a container is started, held still and ended. Each call is carried through, whoever waits for it, in the order of the
+ * calls; those that end it for good, kill and remove, wait for none.
+ */
 
 /** How a container is stopped. */
 export interface StopOptions {
@@ -16,9 +20,18 @@ export interface StopOptions {
 /** Settles when it runs, or is ready. */
 export async function startContainer(life: ContainerLife): Promise<void> {
   const startedAt = Date.now();
+  await untilReady(life, startedAt, await life.inOrder(() => begin(life)));
+}
+
+async function begin(life: ContainerLife): Promise<RunHandle> {
+  // One that was asked to end is not there any more when it is started again.
+  await life.stopping;
   await life.supervision.holdBack();
   await life.begin();
-  const { launched, result } = life.run!;
+  return life.run!;
+}
+
+async function untilReady(life: ContainerLife, startedAt: number, { launched, result }: RunHandle): Promise<void> {
   await life.supervision.ready({ pid: launched.pid!, logs: life.logs, startedAt, ended: result });
 }
 
@@ -40,41 +53,59 @@ export async function killContainer(
 }
 
 /** Settles when nothing is left. */
-export async function stopContainer(
+export async function stopContainer(life: ContainerLife, options: StopOptions): Promise<void> {
+  await life.inOrder(() => askToEnd(life, options));
+  await life.stopping;
+}
+
+/** Settles when it is asked to end; `life.stopping` when nothing is left. */
+async function askToEnd(
   life: ContainerLife,
   { timeout = 10_000, signal = life.spec.stopSignal ?? 'SIGTERM' }: StopOptions,
 ): Promise<void> {
   await life.holdBack();
   await life.catchUp();
   // Held still it would not hear of it.
-  if (life.status === 'paused') await resumeContainer(life);
+  if (life.status === 'paused') await resume(life);
   if (!life.isAlive) return;
   const run = life.run!;
   if (life.status === 'created') run.launched.kill();
   else run.launched.signal(signal);
   const timer = setTimeout(() => run.launched.kill(), timeout);
-  await life.end(run);
-  clearTimeout(timer);
+  life.stopping = life.end(run).finally(() => clearTimeout(timer));
 }
 
 /** Settles when it runs again, or is ready. */
 export async function restartContainer(life: ContainerLife, options: StopOptions): Promise<void> {
-  await stopContainer(life, options);
-  await ownTurn('making');
-  await startContainer(life);
+  life.assertOurs('restart it');
+  let startedAt = 0;
+  const run = await life.inOrder(async () => {
+    await askToEnd(life, options);
+    await life.stopping;
+    await ownTurn('making');
+    startedAt = Date.now();
+    return begin(life);
+  });
+  await untilReady(life, startedAt, run);
 }
 
 /** Settles when every process is held still. */
-export async function pauseContainer(life: ContainerLife): Promise<void> {
-  if (life.status === 'paused') return;
-  life.running('pause it');
-  await life.during('pause it', (run) => cgroupOf(run, 'pausing a container').freeze());
-  life.setStatus('paused');
-  life.events.emit({ type: 'pause' });
+export function pauseContainer(life: ContainerLife): Promise<void> {
+  return life.inOrder(async () => {
+    if (life.status === 'paused') return;
+    life.running('pause it');
+    await life.during('pause it', (run) => cgroupOf(run, 'pausing a container').freeze());
+    life.setStatus('paused');
+    life.events.emit({ type: 'pause' });
+  });
 }
 
 /** Settles when they go on. */
-export async function resumeContainer(life: ContainerLife): Promise<void> {
+export function resumeContainer(life: ContainerLife): Promise<void> {
+  return life.inOrder(() => resume(life));
+}
+
+async function resume(life: ContainerLife): Promise<void> {
   if (life.status !== 'paused') return;
   await life.during('resume it', (run) => cgroupOf(run, 'resuming a container').thaw());
   life.setStatus('running');

@@ -24,6 +24,7 @@ import { textLimit } from './output.ts';
 import { isEnding, isSame } from './process-identity.ts';
 import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';
+import { stateDirectory } from './state-root.ts';
 import { readStoredLog } from './stored-log.ts';
 import type { StoredSpec } from './stored-spec.ts';
 import { type Supervised, Supervision } from './supervision.ts';
@@ -50,19 +51,20 @@ export class ContainerLife {
   #status: ContainerStatus = 'created';
   #unwatch = () => {};
   #turn: Promise<void> = Promise.resolve();
-  /** Whatever becomes of it, this process may end. */
-  #isLetGo: boolean;
-  readonly #onlookers = new Onlookers();
+  #orders: Promise<void> = Promise.resolve();
+  /** Until the run that was asked to end has ended, if any was. */
+  stopping: Promise<void> = Promise.resolve();
+  readonly #onlookers: Onlookers;
 
   constructor(spec: ContainerSpec, exec: Supervised['exec'], found?: ContainerState) {
     this.#record = new ContainerRecord(spec, found);
     this.isFound = found !== undefined;
-    this.#isLetGo = this.isFound;
+    this.#onlookers = new Onlookers(this.isFound);
     this.#maxOutputBytes = textLimit(parseSize(spec.maxOutput?.bytes ?? defaultMaxOutputBytes, 'maxOutput.bytes'));
     this.logs = new LogBuffer(this.#maxOutputBytes);
     this.supervision = new Supervision(found ? {} : spec, {
       exec,
-      startAgain: () => this.begin(),
+      startAgain: () => this.begin({ byItself: true }),
       emit: (event) => this.events.emit(event),
     });
   }
@@ -120,11 +122,11 @@ export class ContainerLife {
   }
 
   /** Does something with its changes. */
-  withOverlays<T>(act: (overlays: readonly ContainerOverlay[]) => Promise<T>): Promise<T> {
+  withOverlays<T>(act: (overlays: readonly ContainerOverlay[]) => Promise<T>, signal?: AbortSignal): Promise<T> {
     return this.atRest(async () => {
       using held = this.holdOverlays();
       return await act(held.overlays);
-    });
+    }, signal);
   }
 
   /** Its file system, also when nothing runs. */
@@ -145,7 +147,7 @@ export class ContainerLife {
     try {
       this.#record.claim();
       await this.#resources.acquire(this.id, this.spec);
-      await traced('create', this.trace, () => this.#prepare(beginning));
+      await traced('create', this.trace, () => this.#prepare(beginning, asked));
     } catch (error) {
       throw await rollBack(error, async () => {
         try {
@@ -175,24 +177,44 @@ export class ContainerLife {
     if (state && state.status !== 'stopped') await this.adopt(state);
   }
 
-  /** Lets the program begin; settles when it runs. */
-  begin(): Promise<void> {
-    return traced('start', this.trace, () => this.exclusive(() => this.#startProgram()));
+  /** Lets the program begin; settles when it runs. By itself it does not begin once somebody has stopped it. */
+  begin({ byItself = false }: { readonly byItself?: boolean } = {}): Promise<void> {
+    return traced('start', this.trace, () => this.exclusive(() => this.#startProgram(byItself)));
+  }
+
+  /** Does what was asked for when all that was asked for before is done. */
+  inOrder<T>(act: () => Promise<T>): Promise<T> {
+    const order = this.#orders.then(act);
+    this.#orders = order.then(nothing, nothing);
+    return order;
   }
 
   /** Does something that must not happen while it is being started or removed, nor while another such thing happens. */
   exclusive<T>(act: () => Promise<T>): Promise<T> {
     const turn = this.#turn.then(act);
-    this.#turn = turn.then(
-      () => {},
-      () => {},
-    );
+    this.#turn = turn.then(nothing, nothing);
     return turn;
   }
 
-  /** Does something with its files; when it is stopped, it is not started meanwhile. */
-  atRest<T>(act: () => Promise<T>): Promise<T> {
-    return this.isAlive && !this.#isEnding ? act() : this.exclusive(act);
+  /**
+   * Does something with its files; when it is stopped, it is not started meanwhile.
+   *
+   * @param signal - gives up waiting for others who do; what has begun heeds it itself
+   */
+  async atRest<T>(act: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    if (this.isAlive && !this.#isEnding) return act();
+    signal?.throwIfAborted();
+    const turn = this.exclusive(async () => {
+      signal?.throwIfAborted();
+      begun = true;
+      return act();
+    });
+    let begun = false;
+    if (!signal) return turn;
+    return new Promise((resolve, reject) => {
+      signal.addEventListener('abort', () => !begun && reject(signal.reason), { once: true });
+      turn.then(resolve, reject);
+    });
   }
 
   /** Does something with the run there is. That it ends meanwhile is said in our words. */
@@ -214,7 +236,7 @@ export class ContainerLife {
 
   /** Somebody waits for something of it. Detached or found, it keeps the event loop alive only until he says that he is done. */
   lookOn(run = this.isAlive ? this.#run : undefined): () => void {
-    return run && this.#isLetGo ? this.#onlookers.add(run.launched) : () => {};
+    return run ? this.#onlookers.add(run.launched) : () => {};
   }
 
   /** The same while what comes piece by piece is looked at. */
@@ -258,8 +280,12 @@ export class ContainerLife {
       status,
       ...(result && { ending: ending as ContainerState['ending'] }),
     };
-    // Its maker may have begun another run before we hear of the end of ours.
-    this.#change(({ init }) => (!init || !this.#init || isSame(init, this.#init) ? changes : {}));
+    this.#change(({ init, ending: known }) => {
+      // Its maker may have begun another run before we hear of the end of ours.
+      const isOurs = !init || !this.#init || isSame(init, this.#init);
+      // And knows better why it ended.
+      return isOurs && !(this.isFound && known) ? changes : {};
+    });
   }
 
   /** The user decides: nobody starts it again by himself, neither this process nor the one that made it. */
@@ -308,10 +334,9 @@ export class ContainerLife {
 
   /** Nothing of this process keeps watching it. */
   letGo(): void {
-    this.#isLetGo = true;
     this.supervision[Symbol.dispose]();
     this.#unwatch();
-    this.#run?.launched.unref();
+    this.#onlookers.letGo(this.#run?.launched);
   }
 
   /** @returns its run, when it has processes */
@@ -351,21 +376,28 @@ export class ContainerLife {
     return new ContainerStateError(code, this.id.slice(0, 12), this.status, wanted, hint);
   }
 
+  /** @throws ContainerStateError `ERR_NS_CONTAINER_NOT_OURS`: another process made it */
+  assertOurs(wanted: string): void {
+    if (this.isFound && this.status !== 'removed') throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', wanted, onlyItsMaker);
+  }
+
   /** When a run ends, what fails fails because of that; we may not have heard of it yet. */
   #refusal({ launched }: RunHandle, wanted: string): ContainerStateError | undefined {
     if (!isEnding(launched)) return undefined;
     return new ContainerStateError('ERR_NS_CONTAINER_NOT_RUNNING', this.id.slice(0, 12), 'stopped', wanted);
   }
 
-  async #startProgram(): Promise<void> {
+  async #startProgram(byItself: boolean): Promise<void> {
     if (this.isAlive && this.#isEnding) await this.#run?.result.catch(() => {});
-    if (this.isFound && this.status !== 'removed' && this.#status !== 'running' && this.#status !== 'paused')
-      throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', 'start it', onlyItsMaker);
+    if (byItself && this.#record.rests) return;
+    if (this.#status !== 'running' && this.#status !== 'paused') this.assertOurs('start it');
     if (this.status === 'removed') throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'start it');
     if (this.#status === 'stopped') {
       // Its monitor, who had them meanwhile, is gone.
       if (isDetachable(this.spec)) await this.#resources.retake();
-      await this.#prepareAgain();
+      await this.#prepareAgain(byItself);
+      // Stopped meanwhile, by a process that saw nothing run.
+      if (byItself && this.#record.rests) return this.#endPrepared();
     }
     if (this.#status !== 'created') throw this.refuse('ERR_NS_CONTAINER_RUNNING', 'start it');
     const run = this.#run!;
@@ -391,9 +423,9 @@ export class ContainerLife {
     traceOnly('exit', this.trace, () => run.result);
   }
 
-  async #prepareAgain(): Promise<void> {
+  async #prepareAgain(byItself: boolean): Promise<void> {
     try {
-      await this.#prepare();
+      await this.#prepare({}, byItself ? {} : asked);
       if (!this.#record.isGone) return;
     } catch (error) {
       if (!this.#record.isGone) throw await rollBack(error, () => this.#endPrepared());
@@ -421,7 +453,7 @@ export class ContainerLife {
     throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'start it');
   }
 
-  async #prepare(beginning: Beginning = {}): Promise<void> {
+  async #prepare(beginning: Beginning, changes: StateChanges): Promise<void> {
     makeLogDirectory(this.spec);
     this.logs.reopen();
     const { id, logs } = this;
@@ -432,7 +464,7 @@ export class ContainerLife {
     const run = await this.#resources.prepareRun(this.spec, context, beginning);
     this.#run = run;
     liveNetworks.get(id)?.began(run.launched.pid!, (refused) => this.events.emit({ type: 'egress', ...refused }));
-    this.#writeCreated();
+    this.#writeCreated(changes);
     if (isDetachable(this.spec)) run.outlivesUs();
     this.#unwatch = watchContainerCgroup(run.cgroup, this.spec, (event) => this.events.emit(event));
     this.#follow(run);
@@ -468,12 +500,12 @@ export class ContainerLife {
     }
   }
 
-  #writeCreated(): void {
+  #writeCreated(changes: StateChanges): void {
     const again = this.#status === 'stopped';
     this.#status = 'created';
-    const now = { ...this.#processes(), status: this.#status, stopRequested: false, ending: undefined };
+    const now = { ...this.#processes(), status: this.#status, ending: undefined };
     this.#init = now.init;
-    if (!this.#record.change(now) && !again) this.#record.write(now);
+    if (!this.#record.change({ ...now, ...changes }) && !again) this.#record.write({ ...now, ...asked });
   }
 
   /** Its processes and what belongs to them. */
@@ -490,3 +522,8 @@ export class ContainerLife {
 }
 
 const onlyItsMaker = 'Only the process that made it can';
+
+/** The user wants it to run, whoever has stopped it before. */
+const asked = { stopRequested: false } as const;
+
+function nothing(): void {}

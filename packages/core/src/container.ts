@@ -453,7 +453,7 @@ export class Container implements AsyncDisposable {
   async diff(patience: Patience = {}): Promise<Change[]> {
     return interruptibly('looking for changes', checkCall('patience', patience), async (signal) => {
       await ownTurn(this.id);
-      return this.#life.withOverlays((overlays) => diffContainer(overlays, signal));
+      return this.#life.withOverlays((overlays) => diffContainer(overlays, signal), signal);
     });
   }
 
@@ -479,12 +479,13 @@ export class Container implements AsyncDisposable {
    */
   async apply(target: string, options: ApplyChangesOptions & Patience = {}): Promise<AppliedChanges> {
     const { patience, rest } = splitPatience(options);
-    checkCall('apply', { target });
+    checkCall('apply', { ...rest, target });
     checkCall('patience', patience);
     return interruptibly('applying changes', patience, async (signal) => {
       await ownTurn(this.id);
-      return this.#life.withOverlays((overlays) =>
-        applyContainer(overlays, target.replace(/\/+$/, ''), { ...rest, signal }),
+      return this.#life.withOverlays(
+        (overlays) => applyContainer(overlays, target.replace(/\/+$/, ''), { ...rest, signal }),
+        signal,
       );
     });
   }
@@ -567,7 +568,7 @@ export class Container implements AsyncDisposable {
    * @throws UnavailableError stopped, for an ordinary user, and before Linux 6.15 unless it writes to a directory, with the ids of the host
    */
   async copyIn(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
-    return this.#copy(copyIntoContainer, 'copy into it', { ...options, from, to });
+    return this.#copy(copyIntoContainer, 'copy into it', { from, to }, options);
   }
 
   /**
@@ -579,21 +580,23 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_NO_LAYER`: stopped, and its root was not one overlay
    */
   async copyOut(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
-    return this.#copy(copyOutOfContainer, 'copy out of it', { ...options, from, to });
+    return this.#copy(copyOutOfContainer, 'copy out of it', { from, to }, options);
   }
 
   async #copy(
     copy: typeof copyIntoContainer,
     wanted: string,
-    { from, to, ...options }: CopyOptions & { from: string; to: string },
+    paths: { readonly from: string; readonly to: string },
+    options: CopyOptions,
   ): Promise<CopiedTree> {
-    checkCall('copy', { from, to });
     const { patience, rest } = splitPatience(options);
+    checkCall('copy', { ...rest, ...paths });
     checkCall('patience', patience);
     return interruptibly('copying', patience, async (signal) => {
       await ownTurn(this.id);
-      return this.#life.atRest(async () =>
-        copy(this.#life.root(wanted), this.#life.run!.design.namespaces, { ...rest, signal, from, to }),
+      return this.#life.atRest(
+        async () => copy(this.#life.root(wanted), this.#life.run!.design.namespaces, { ...rest, signal, ...paths }),
+        signal,
       );
     });
   }
@@ -635,6 +638,7 @@ export class Container implements AsyncDisposable {
    */
   export(options: ExportOptions = {}): Readable {
     const { patience, rest } = splitPatience(options);
+    checkCall('export', rest);
     checkCall('patience', patience);
     const archive = exportContainer(this.#life.root('export it'), this.#life.run!.design.namespaces, rest);
     return interruptiblyRead('the export', patience, archive);
@@ -709,7 +713,8 @@ export class Container implements AsyncDisposable {
 
   /**
    * Lets it go on without us: it survives this process, and `Container.get` finds it again, with its output and its end.
-   * This object can still be used; disposing of it leaves the container alone from now on.
+   * This object can still be used; disposing of it leaves the container alone from now on. Its restart policy and health checks,
+   * which were of this process, end.
    *
    * @throws NsError `ERR_NS_CONTAINER_NOT_DETACHABLE`: it was not made with `lifetime: { dieWithParent: false }`
    */

@@ -18,11 +18,18 @@ export class EventHub<Event extends { readonly type: string }> {
     this.#emitter.off(type, listener);
   }
 
-  /** Nothing, after the end. */
+  /** Nothing, after the end. What a listener throws is an uncaught exception, not the failure of whatever was going on. */
   emit(event: Event): void {
     if (this.#closed) return;
-    this.#emitter.emit(event.type, event);
-    this.#emitter.emit(ANY, event);
+    for (const name of [event.type, ANY])
+      for (const listener of this.#emitter.listeners(name))
+        try {
+          listener(event);
+        } catch (error) {
+          process.nextTick(() => {
+            throw error;
+          });
+        }
   }
 
   /** Ends all iterators. */

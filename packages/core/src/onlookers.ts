@@ -3,10 +3,16 @@ import type { RunProcess } from './run-handle.ts';
 type Referenced = Pick<RunProcess, 'ref' | 'unref'>;
 
 /**
- * Those who wait for something of a process that does not keep the event loop alive by itself: while there is one, it does.
+ * Those who wait for something of a process. As long as it is ours it keeps the event loop alive by itself; from when it is let
+ * go, while there is one of them.
  */
 export class Onlookers {
   readonly #counts = new WeakMap<Referenced, number>();
+  #isLetGo: boolean;
+
+  constructor(isLetGo: boolean) {
+    this.#isLetGo = isLetGo;
+  }
 
   /** @returns says that he is done; idempotent */
   add(process: Referenced): () => void {
@@ -18,9 +24,16 @@ export class Onlookers {
     };
   }
 
-  #change(process: Referenced, by: 1 | -1): void {
+  /** From now on it is only for them. */
+  letGo(process: Referenced | undefined): void {
+    this.#isLetGo = true;
+    if (process) this.#change(process, 0);
+  }
+
+  #change(process: Referenced, by: 1 | 0 | -1): void {
     const count = (this.#counts.get(process) ?? 0) + by;
     this.#counts.set(process, count);
+    if (!this.#isLetGo) return;
     if (count > 0) process.ref();
     else process.unref();
   }

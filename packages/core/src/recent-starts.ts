@@ -160,6 +160,8 @@ function keyOf(spec: ContainerSpec): string | null {
   const { rootfs, writable, seccomp } = spec;
   // Other roots have files that a plan depends on.
   if (rootfs !== undefined && (typeof rootfs === 'string' || !('host' in rootfs))) return null;
+  // What somebody wants hidden is looked for at each start: it may have been made this moment.
+  if (rootfs?.hide?.length) return null;
   if (typeof writable === 'object' && !('tmpfs' in writable)) return null;
   if (seccomp !== undefined && seccomp !== 'default' && seccomp !== 'strict' && seccomp !== 'unconfined') return null;
   const told: unknown[] = [spec.stdin === 'null'];

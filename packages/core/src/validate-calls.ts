@@ -28,6 +28,14 @@ const stopEntries = { timeout: v.optional(patienceMs), signal: v.optional(signal
 /** A prefix of an id, or a name; both have an end. */
 const reference = v.pipe(text('an id or a name'), v.maxLength(128, 'an id or a name of at most 128 characters'));
 
+const id = integer(0, 2 ** 32 - 2);
+const ownership = v.union(
+  [oneOf(['keep', 'ignore']), v.strictObject({ uid: id, gid: id })],
+  "'keep', 'ignore' or { uid, gid }",
+);
+const privileges = oneOf(['keep', 'drop']);
+const callback = v.function('a function');
+
 /** Of each call that takes options, the options. `patience` is that of every call that may take long. */
 const calls = {
   patience: v.strictObject(patienceEntries),
@@ -83,10 +91,18 @@ const calls = {
   }),
   updateOptions: v.strictObject({ dryRun: v.optional(boolean), ...patienceEntries }),
   fork: v.strictObject({ count: integer(1, 10_000), spec: v.custom<object>(isPlainObject, 'an object') }),
-  apply: v.strictObject({ target: path }),
+  apply: v.strictObject({
+    target: path,
+    select: v.optional(callback),
+    ownership: v.optional(ownership),
+    privileges: v.optional(privileges),
+    mapOwner: v.optional(callback),
+    whiteouts: v.optional(oneOf(['overlay', 'oci'])),
+  }),
   commit: v.strictObject({ store: path }),
   unmount: v.strictObject({ target: absolutePath }),
-  copy: v.strictObject({ from: path, to: path }),
+  copy: v.strictObject({ from: path, to: path, ownership: v.optional(ownership), privileges: v.optional(privileges) }),
+  export: v.strictObject({ mapOwner: v.optional(callback), exclude: v.optional(callback) }),
 } as const;
 
 /**
