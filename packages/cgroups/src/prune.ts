@@ -62,11 +62,18 @@ function orphansBelow(hierarchy: Hierarchy, components: readonly string[]): Cgro
       const owner = readOwner(fd);
       // What lies beneath a living owner's cgroup is judged by its own mark; what lies beneath an orphan goes with it.
       if (!owner || !isDead(owner)) return true;
+      if (!isRemovable(fd)) return false;
       found.push(new CgroupDirectory(hierarchy, [...components, ...path], openAgain(fd)));
       return false;
     },
   });
   return found;
+}
+
+/** Those of other users are left to them, and to root. */
+function isRemovable(fd: number): boolean {
+  const uid = process.geteuid!();
+  return uid === 0 || fstatSync(fd).uid === uid;
 }
 
 /**

@@ -1,6 +1,7 @@
 import {
   AT_REMOVEDIR,
   check,
+  chmodAt,
   closeBound,
   ERRNO,
   fileSystemMagic,
@@ -60,11 +61,15 @@ export function openAgain(fd: number): OwnedFd {
   return new OwnedFd(check('openat', openAt(fd, '.', O.RDONLY | O.DIRECTORY)));
 }
 
+const MODE = 0o755;
+
 /** Makes one directory in an open one. `false` when it was there already. */
 export function makeDirectory(parent: OwnedFd, name: string, path: string): boolean {
-  const result = mkdirAt(parent.fd, name, 0o755);
+  const result = mkdirAt(parent.fd, name, MODE);
   if (result === -ERRNO.EEXIST) return false;
   if (result < 0) throw new SyscallError('mkdirat', result, { path, hint: mkdirHints[result] });
+  // Whatever our umask: a container with ids of its own looks into its cgroup. Somebody may have removed it again.
+  chmodAt(parent.fd, name, MODE);
   return true;
 }
 

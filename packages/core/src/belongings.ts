@@ -1,10 +1,10 @@
 import { dirname, join } from 'node:path';
 import { planCgroup } from '@ns/cgroups';
 import type { Belongings } from '@ns/launch';
-import { NsError } from '@ns/libc';
+import { NsError, stateRoot } from '@ns/libc';
 import { removedDirectory } from './container-state.ts';
 import { markPath } from './network/owner-mark.ts';
-import { containerDirectory, stateRoot } from './state-root.ts';
+import { containerDirectory } from './state-root.ts';
 import type { ContainerSpec } from './types.ts';
 import { wantsIdLease } from './user-namespace.ts';
 import { volumeUseFile, volumeUser } from './volume-store.ts';

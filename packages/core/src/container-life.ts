@@ -144,6 +144,8 @@ export class ContainerLife {
   async create(beginning: Beginning = {}): Promise<void> {
     // Here nobody knows of it yet: between later steps others would find it half made.
     await ownTurn('making');
+    // Without a place for state there is nothing to roll back.
+    stateDirectory('containers');
     try {
       this.#record.claim();
       await this.#resources.acquire(this.id, this.spec);

@@ -1,9 +1,9 @@
 import { readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { entrust } from '@ns/launch';
-import { isAlive, NsError, type ProcessIdentity, withDirectoryLockSync } from '@ns/libc';
+import { isAlive, NsError, type ProcessIdentity, stateRoot, withDirectoryLockSync } from '@ns/libc';
 import { isAbandoned, readStates } from './container-state.ts';
-import { stateDirectory, stateRoot } from './state-root.ts';
+import { stateDirectory } from './state-root.ts';
 
 /**
  * The link that says whose a name is, and what is in it: the container and its maker, whoever gave it the name. Making it is

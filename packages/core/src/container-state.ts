@@ -2,12 +2,20 @@ import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { hasBegun } from '@ns/launch';
-import { hasCode, inOwnTurns, isAlive, NsError, type ProcessIdentity, withDirectoryLockSync } from '@ns/libc';
+import {
+  hasCode,
+  inOwnTurns,
+  isAlive,
+  NsError,
+  type ProcessIdentity,
+  stateRoot,
+  withDirectoryLockSync,
+} from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { readJournal } from './detachment.ts';
 import { hasOutput } from './log-location.ts';
 import type { Result } from './result.ts';
-import { containerDirectory, stateDirectory, stateRoot } from './state-root.ts';
+import { containerDirectory } from './state-root.ts';
 import { type StoredSpec, toStoredText } from './stored-spec.ts';
 import { hasState, readMaker, readStoredState, VERSION } from './stored-state.ts';
 

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { release } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
-import { AT_FDCWD, S, statAt } from '@ns/libc';
+import { AT_FDCWD, S, statAt, UnavailableError } from '@ns/libc';
 import { type MountInfo, MountTable } from '@ns/mounts';
 import { hiddenPaths } from './defaults.ts';
 
@@ -60,14 +60,18 @@ let constant: Pick<Host, 'lastCapability' | 'boundingSet' | 'kernel' | 'uid' | '
 let mountTable: MountTable | undefined;
 let known: { readonly mounts: readonly MountInfo[]; readonly host: Host } | undefined;
 
-/** Reads the facts. What cannot change while this process lives is read once. */
+/**
+ * Reads the facts. What cannot change while this process lives is read once.
+ *
+ * @throws UnavailableError /proc does not tell
+ */
 export function readHost(): Host {
   constant ??= {
-    lastCapability: Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8')),
-    boundingSet: BigInt(`0x${/^CapBnd:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]}`),
+    lastCapability: Number(readProc('sys/kernel/cap_last_cap')),
+    boundingSet: BigInt(`0x${/^CapBnd:\s*(\w+)/m.exec(readProc('self/status'))![1]}`),
     kernel: release().split('.').slice(0, 2).map(Number) as [number, number],
     uid: process.geteuid!(),
-    openFilesLimit: Number(/^Max open files\s+\w+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))![1]),
+    openFilesLimit: Number(/^Max open files\s+\w+\s+(\d+)/m.exec(readProc('self/limits'))![1]),
   };
   mountTable ??= new MountTable();
   const mounts = mountTable.read();
@@ -81,6 +85,18 @@ export function readHost(): Host {
     known = { mounts, host };
   }
   return known.host;
+}
+
+function readProc(path: string): string {
+  try {
+    return readFileSync(`/proc/${path}`, 'utf8');
+  } catch (error) {
+    throw new UnavailableError(
+      'making containers',
+      `/proc is not whole: ${(error as Error).message}`,
+      'Mount all of it: mount -t proc proc /proc, without subset=pid',
+    );
+  }
 }
 
 /** Does this kernel have at least the given version? */

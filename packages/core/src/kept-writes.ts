@@ -1,11 +1,10 @@
 import { join } from 'node:path';
 import { parseSize } from '@ns/cgroups';
 import type { IdMaps } from '@ns/launch';
-import { NsError, type OwnedFd, SpecError, SyscallError, UnavailableError } from '@ns/libc';
+import { makeDirectories, NsError, type OwnedFd, SpecError, SyscallError, UnavailableError } from '@ns/libc';
 import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
 import { createSizedDirectory, type SizedDirectory, type SizeMethod } from '@ns/overlayfs';
 import { kernelAtLeast, readHost } from './host.ts';
-import { makeDirectories } from './make-directories.ts';
 import type { ContainerSpec, Size, Writable } from './types.ts';
 
 /** A directory that keeps writes from one container to the next. */

@@ -2,9 +2,8 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSize } from '@ns/cgroups';
 import { outputTimesPath } from '@ns/launch';
-import { SpecError } from '@ns/libc';
+import { makeDirectories, SpecError } from '@ns/libc';
 import { isDetachable } from './detachment.ts';
-import { makeDirectories } from './make-directories.ts';
 import { containerDirectory } from './state-root.ts';
 import type { ContainerSpec } from './types.ts';
 

@@ -1,13 +1,12 @@
 import { readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { pruneCgroups } from '@ns/cgroups';
-import { isAlive, NsError } from '@ns/libc';
+import { isAlive, NsError, stateRoot } from '@ns/libc';
 import { reclaimIds } from '@ns/namespaces';
 import { pruneNames } from './container-names.ts';
 import { directoriesWithoutState, isAbandoned, makerIn, readAllStates, removeState } from './container-state.ts';
 import { pruneNetworks } from './network/prune-networks.ts';
 import { type Patience, patiently } from './patience.ts';
-import { stateRoot } from './state-root.ts';
 import { checkCall } from './validate-calls.ts';
 
 /** What {@link prune} removed, by kind. */

@@ -1,5 +1,5 @@
 import { type Exit, launch, PreparedProgram, type StandardStreams } from '@ns/launch';
-import { ResourceStack } from '@ns/libc';
+import { ResourceStack, stateRoot } from '@ns/libc';
 import { readAccounts } from './container-cgroup.ts';
 import { leftoversOf } from './container-launch.ts';
 import type { Running } from './container-process.ts';
@@ -7,7 +7,6 @@ import { designContainer } from './design.ts';
 import { type Host, type HostFile, isUnchanged, readHost } from './host.ts';
 import { containerPlan } from './plan/container-plan.ts';
 import { needsResources } from './resources.ts';
-import { stateRoot } from './state-root.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
 
 /* Services run the same command in the same container again and again. Deciding, planning and assembling take half a

@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
-import { join } from 'node:path';
-import { AsyncResourceStack, isAlive, type ProcessIdentity } from '@ns/libc';
+import { isAbsolute, join } from 'node:path';
+import { AsyncResourceStack, isAlive, type ProcessIdentity, stateRoot, UnavailableError } from '@ns/libc';
 import { VolumeStore } from '@ns/overlayfs';
 import { readStates } from './container-state.ts';
 import { identifySelf } from './process-identity.ts';
@@ -8,12 +8,28 @@ import { identifySelf } from './process-identity.ts';
 /**
  * Where volumes are: `$NS_STATE_ROOT/volumes`, or else `/var/lib/ns/volumes` as root and `$XDG_DATA_HOME/ns/volumes`
  * otherwise. Unlike the rest of the state they outlive a reboot.
+ *
+ * @throws UnavailableError this user has no home directory
  */
 export function volumeRoot(): string {
-  const { NS_STATE_ROOT, XDG_DATA_HOME } = process.env;
-  if (NS_STATE_ROOT) return join(NS_STATE_ROOT, 'volumes');
+  const { NS_STATE_ROOT, XDG_DATA_HOME = '' } = process.env;
+  if (NS_STATE_ROOT) return join(stateRoot(), 'volumes');
   if (process.geteuid!() === 0) return '/var/lib/ns/volumes';
-  return join(XDG_DATA_HOME || join(homedir(), '.local/share'), 'ns/volumes');
+  return join(isAbsolute(XDG_DATA_HOME) ? XDG_DATA_HOME : join(homeDirectory(), '.local/share'), 'ns/volumes');
+}
+
+function homeDirectory(): string {
+  try {
+    const home = homedir();
+    if (isAbsolute(home)) return home;
+  } catch {
+    // Neither HOME nor an entry in /etc/passwd: a container that runs as some number.
+  }
+  throw new UnavailableError(
+    'a directory for volumes',
+    'this user has no home directory',
+    'Set XDG_DATA_HOME, or NS_STATE_ROOT, to a directory that this user may write to',
+  );
 }
 
 /** The volumes of this machine. */

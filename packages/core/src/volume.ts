@@ -1,11 +1,11 @@
 import { entrust } from '@ns/launch';
-import { ownTurn } from '@ns/libc';
+import { ownTurn, stateDirectory } from '@ns/libc';
 import type { VolumeStatus } from '@ns/overlayfs';
 import { newId } from './design.ts';
 import { type Patience, patientlyInTurn, patientlyMade } from './patience.ts';
 import { checkCall } from './validate-calls.ts';
 import { validateVolume } from './validate-mounts.ts';
-import { livingUsers, volumeStore } from './volume-store.ts';
+import { livingUsers, volumeRoot, volumeStore } from './volume-store.ts';
 
 /** What {@link Volume.create} makes. */
 export interface VolumeOptions {
@@ -58,11 +58,13 @@ export class Volume {
    *
    * @throws SpecError `ERR_NS_INVALID_SPEC`
    * @throws NsError `ERR_NS_VOLUME_EXISTS`
+   * @throws UnavailableError this user has no directory for volumes
    */
   static async create(options: VolumeOptions = {}, patience: Patience = {}): Promise<Volume> {
     const { name = newId(), labels = {} } = validateVolume(options);
     const make = async () => {
       await ownTurn('making');
+      stateDirectory(volumeRoot());
       return new Volume(await volumeStore().create({ name, labels, entrust }));
     };
     return patientlyMade('making a volume', checkCall('patience', patience), make, (volume) => volume.remove());

@@ -58,7 +58,8 @@ const descriptions: Descriptions = {
     )}`,
   bind: ({ source, target, attributes: names }) =>
     `bind ${typeof source === 'string' ? source : 'fd' in source ? source.fd : source.handle} to ${target}${attributes(names)}`,
-  file: ({ target, content }) => `place a file of ${Buffer.byteLength(content)} bytes at ${target}`,
+  file: ({ target, content, optional }) =>
+    `place a file of ${Buffer.byteLength(content)} bytes at ${target}${optional ? ', if it can be made there' : ''}`,
   mask: ({ paths }) => `mask ${list(paths, 20)}`,
   readonlyPaths: ({ paths }) => `make ${list(paths, 20)} read-only`,
   readonlyRoot: () => 'make the root read-only',

@@ -36,6 +36,13 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
     undefined,
     'A process limit was reached: RLIMIT_NPROC, pids.max of the cgroup, or sysctl kernel.pid_max',
   ],
+  ['write', 'EFBIG', undefined, 'More than this process may write to one file: raise RLIMIT_FSIZE (ulimit -f)'],
+  [
+    'prctl',
+    'EPERM',
+    'boundingSet',
+    'Dropping capabilities needs CAP_SETPCAP, which this process has not: keep it when it is started',
+  ],
   ['clone3', 'ENOMEM', undefined, 'Likely the pid namespace to clone into has no init any more'],
   [
     'setns',

@@ -41,6 +41,7 @@ export { IdleTimer } from './idle-timer.ts';
 export { nearest, onlyKnownKeys } from './known-keys.ts';
 export { addressOf, errno, libc, namespaceChanges, syscall } from './libc.ts';
 export { type FdWatch, type LoopHandle, watchFdAlone } from './loop-handle.ts';
+export { makeDirectories } from './make-directories.ts';
 export { allocate, cString, type Memory, mapShared } from './memory.ts';
 export { unescapeMountField } from './mount-field.ts';
 export { inOwnTurns, ownTurn } from './own-turn.ts';
@@ -53,6 +54,7 @@ export {
 } from './process-stat.ts';
 export { AsyncResourceStack, ResourceStack } from './resource-stack.ts';
 export { rollBack } from './roll-back.ts';
+export { stateDirectory, stateRoot } from './state-directory.ts';
 export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';
 export { closeBound } from './thread-fd.ts';
 export { type EventWatch, prepareToWatch, type WatchedEvents, watchFd } from './watch-fd.ts';

@@ -137,6 +137,7 @@ async function runHelper(helper: 'newuidmap' | 'newgidmap', pid: number, map: Id
   const result = await execa(helper, [String(pid), ...numbers], {
     reject: false,
     stdin: 'ignore',
+    cwd: '/',
     extendEnv: false,
     env: { PATH: HELPER_PATH },
     timeout: 10_000,

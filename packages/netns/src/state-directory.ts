@@ -1,25 +1,14 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileCall, hasCode, SpecError } from '@ns/libc';
+import { hasCode, stateDirectory as makeStateDirectory, SpecError } from '@ns/libc';
 
-/**
- * Where state that outlives a process is kept: `NS_STATE_ROOT`, else /run/ns as root, else $XDG_RUNTIME_DIR/ns.
- */
-export function stateRoot(): string {
-  const { NS_STATE_ROOT, XDG_RUNTIME_DIR } = process.env;
-  if (NS_STATE_ROOT) return NS_STATE_ROOT;
-  if (process.geteuid?.() === 0) return '/run/ns';
-  if (XDG_RUNTIME_DIR) return join(XDG_RUNTIME_DIR, 'ns');
-  throw new SpecError('NS_STATE_ROOT', 'a directory for state, or XDG_RUNTIME_DIR', undefined);
-}
+export { stateRoot } from '@ns/libc';
 
 /** A directory of the state root, made when it is missing. Only the owner may look inside. */
 export function stateDirectory(root: string, ...parts: string[]): string {
   for (const part of parts) checkStateName(part);
-  const path = join(root, ...parts);
-  fileCall(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
-  return path;
+  return makeStateDirectory(root, ...parts);
 }
 
 /** Removes a directory of the state root. Idempotent. */

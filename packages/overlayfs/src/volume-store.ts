@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rmdir, unlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, rmdir, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import {
@@ -101,7 +101,8 @@ export class VolumeStore {
     try {
       await mkdir(inside('users'), { mode: 0o700 });
       // The container's users must get at it, through the bind; nobody on the host gets past the store itself.
-      await mkdir(inside('data'), { mode: 0o755 });
+      await mkdir(inside('data'));
+      await chmod(inside('data'), 0o755);
       await writeFile(inside('volume.json'), JSON.stringify({ labels, createdAt }));
       await rename(temporary, path);
     } catch (cause) {

@@ -1,7 +1,6 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileCall, hasCode, NsError } from '@ns/libc';
-import { makeDirectories } from '../make-directories.ts';
+import { fileCall, hasCode, makeDirectories, NsError } from '@ns/libc';
 import { fromStoredText, type StoredSpec, toStoredText } from '../stored-spec.ts';
 import type { OutsideMount } from './outside-mounts.ts';
 

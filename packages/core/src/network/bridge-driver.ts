@@ -1,5 +1,5 @@
+import { stateRoot } from '@ns/libc';
 import { BridgeNetwork } from '@ns/netns';
-import { stateRoot } from '../state-root.ts';
 import { withoutUndefined } from '../without-undefined.ts';
 import type { NetworkDriver } from './network-driver.ts';
 import { bridgeOptions } from './network-options.ts';

@@ -1,5 +1,5 @@
+import { stateRoot } from '@ns/libc';
 import type { BridgeNetworkOptions, EgressOptions } from '@ns/netns';
-import { stateRoot } from '../state-root.ts';
 import { withoutUndefined } from '../without-undefined.ts';
 
 /** How to make a {@link Network}. */

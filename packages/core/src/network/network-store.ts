@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isAlive, NsError, type ProcessIdentity, withDirectoryLockSync } from '@ns/libc';
+import { isAlive, NsError, type ProcessIdentity, stateRoot, withDirectoryLockSync } from '@ns/libc';
 import { identifySelf } from '../process-identity.ts';
-import { stateDirectory, stateRoot } from '../state-root.ts';
+import { stateDirectory } from '../state-root.ts';
 import type { NetworkOptions } from './network-options.ts';
 
 /* With what options a network was made: the driver's own records tell of what it became. */

@@ -1,6 +1,5 @@
-import { hasCode, NsError } from '@ns/libc';
+import { hasCode, NsError, stateRoot } from '@ns/libc';
 import type { EgressOptions, EgressPolicy, Endpoint, Entrust, RefusedConnection } from '@ns/netns';
-import { stateRoot } from '../state-root.ts';
 import type { NetworkBackend, NetworkDriver } from './network-driver.ts';
 import type { NetworkOptions } from './network-options.ts';
 import { claimOptions, markBusy, optionFiles, readOptions, removeOptions, replaceOptions } from './network-store.ts';

@@ -1,9 +1,9 @@
 import { readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { isAlive } from '@ns/libc';
+import { isAlive, stateRoot } from '@ns/libc';
 import { isAbandoned, readState, readStates } from '../container-state.ts';
 import { identifySelf } from '../process-identity.ts';
-import { stateDirectory, stateRoot } from '../state-root.ts';
+import { stateDirectory } from '../state-root.ts';
 
 /**
  * Who made the network of a container: a container has no state yet when it gets its addresses, and that of `run` never

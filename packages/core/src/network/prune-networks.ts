@@ -1,7 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { hasCode } from '@ns/libc';
-import { stateRoot } from '../state-root.ts';
+import { hasCode, stateRoot } from '@ns/libc';
 import { readOptions, removeDrafts, storedNames, takeOver } from './network-store.ts';
 import { goneOwners, ownerLabel, unmarkOwner } from './owner-mark.ts';
 

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { rollBack, SpecError } from '@ns/libc';
+import { rollBack, SpecError, stateRoot } from '@ns/libc';
 import {
   AddressPool,
   address as addresses,
@@ -15,7 +15,7 @@ import {
   parseSubnet,
   route,
 } from '@ns/netns';
-import { stateDirectory, stateRoot } from '../state-root.ts';
+import { stateDirectory } from '../state-root.ts';
 import { withoutUndefined } from '../without-undefined.ts';
 import type { NetworkBackend, NetworkDriver } from './network-driver.ts';
 import type { NetworkOptions } from './network-options.ts';

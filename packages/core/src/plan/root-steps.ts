@@ -224,7 +224,14 @@ function assembledHostRoot(root: ResolvedRoot, files: readonly PlacedFile[], hos
             },
     ),
     ...files.map(
-      ({ path, content }): Step => ({ op: 'file', target: path, content, mode: 0o644, uid: 0, gid: 0, writable: true }),
+      ({ path, content }): Step => ({
+        op: 'file',
+        target: path,
+        content,
+        ...{ mode: 0o644, uid: 0, gid: 0 },
+        writable: true,
+        optional: true,
+      }),
     ),
   ];
 }

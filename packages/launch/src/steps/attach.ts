@@ -47,8 +47,16 @@ function openHow({ asm }: Lowering, type: 'file' | 'directory', resolve: number)
 /**
  * A descriptor of a path inside the root. What is missing is made component by component, each resolved from the root
  * again: a symbolic link that a hostile image planted leads to somewhere inside it, or the start fails.
+ *
+ * @param otherwise - where to go on when a file is missing in a directory that is read-only
  */
-export function resolveTarget(to: Lowering, path: string, type: 'file' | 'directory', resolve: number): Slot {
+export function resolveTarget(
+  to: Lowering,
+  path: string,
+  type: 'file' | 'directory',
+  resolve: number,
+  otherwise?: Label,
+): Slot {
   const { asm } = to;
   const root = to.handle('root');
   const place = asm.slot();
@@ -64,11 +72,14 @@ export function resolveTarget(to: Lowering, path: string, type: 'file' | 'direct
   parts.forEach((part, i) => {
     const last = i === parts.length - 1;
     if (last && type === 'file')
-      asm.call('mknodat', [parent, asm.string(part), S.IFREG | 0o644, 0], { tolerate: ['EEXIST'] });
+      asm.call('mknodat', [parent, asm.string(part), S.IFREG | 0o644, 0], {
+        tolerate: otherwise ? ['EEXIST', 'EROFS'] : ['EEXIST'],
+      });
     else asm.call('mkdirat', [parent, asm.string(part), 0o755], { tolerate: ['EEXIST'] });
     const next = last ? place : asm.slot();
     asm.call('openat2', [root, asm.string(`/${parts.slice(0, i + 1).join('/')}`), last ? how : directoryHow, 24], {
       store: next,
+      ...(last && otherwise && { tolerate: ['ENOENT'], otherwise }),
     });
     parent = next;
   });

@@ -1,6 +1,6 @@
 import type { Lowerings } from '../lowering.ts';
 import { Label } from '../program.ts';
-import { attach, attachTo, IN_ROOT, openTarget, PLAIN, resolveTarget } from './attach.ts';
+import { attachTo, IN_ROOT, openTarget, PLAIN, resolveTarget } from './attach.ts';
 import { detachedFile } from './detached-file.ts';
 import { bits, type MountAttribute, type Propagation, propagationFlags } from './mount-attributes.ts';
 import { newMount } from './new-mount.ts';
@@ -34,6 +34,8 @@ export type FileSystemStep =
       readonly uid: number;
       readonly gid: number;
       readonly writable?: true;
+      /** It is left out where there is no such file and none can be made: in a directory that is read-only. */
+      readonly optional?: true;
     };
 
 export const fileSystemLowerings: Lowerings<FileSystemStep> = {
@@ -51,9 +53,12 @@ export const fileSystemLowerings: Lowerings<FileSystemStep> = {
     asm.place(skip);
   },
 
-  file({ target, ...file }, to) {
+  file({ target, optional, ...file }, to) {
     const tree = to.asm.slot();
+    const skip = new Label();
+    const place = resolveTarget(to, target, 'file', IN_ROOT, optional && skip);
     detachedFile(to, file, tree);
-    attach(to, tree, target, 'file');
+    attachTo(to, tree, place);
+    to.asm.place(skip);
   },
 };

@@ -52,6 +52,7 @@ export async function compileAppArmorProfile(
     input: text,
     encoding: 'buffer',
     reject: false,
+    cwd: '/',
     env: { PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` },
   });
   if (result.exitCode === 0) return result.stdout;

@@ -40,7 +40,8 @@ async function readIfThere(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return '';
+    // A directory is what Docker makes of a file to bind that is missing.
+    if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EISDIR')) return '';
     throw error;
   }
 }

@@ -18,7 +18,14 @@ export async function applyRuleset(script: string, doing: string, options: InNet
   const [file, args] = target
     ? ['nsenter', [`--net=/proc/${process.pid}/fd/${target.fd}`, 'nft', '-f', '-']]
     : ['nft', ['-f', '-']];
-  const result = await execa(file, args, { input: script, reject: false, timeout: 30_000 });
+  const result = await execa(file, args, {
+    input: script,
+    reject: false,
+    timeout: 30_000,
+    // Our own working directory may be one that was removed, and jobs of cron search /usr/bin and /bin only.
+    cwd: '/',
+    env: { PATH: [process.env.PATH, '/usr/sbin:/usr/bin:/sbin:/bin'].filter(Boolean).join(':') },
+  });
   if (!result.failed) return;
   if (
     result.code === 'ENOENT' ||

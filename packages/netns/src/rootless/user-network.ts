@@ -94,6 +94,7 @@ export async function connectUserNetwork(options: UserNetworkOptions): Promise<U
   const [file, ...args] = [...mortally, ...command] as [string, ...string[]];
   const child = execa(file, args, {
     reject: false,
+    cwd: '/',
     stdin: 'ignore',
     stdout: 'ignore',
     buffer: true,

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { fileCall, hasCode } from '@ns/libc';
+import { hasCode } from './errors.ts';
+import { fileCall } from './file-call.ts';
 
 /**
  * Makes a directory that a caller names, with those above it. Node's own `recursive` does not end below /proc: a directory
