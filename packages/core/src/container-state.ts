@@ -15,7 +15,7 @@ import type { IdLease } from '@ns/namespaces';
 import { readJournal } from './detachment.ts';
 import { hasOutput } from './log-location.ts';
 import type { Result } from './result.ts';
-import { containerDirectory } from './state-root.ts';
+import { containerDirectory, stateDirectory } from './state-root.ts';
 import { type StoredSpec, toStoredText } from './stored-spec.ts';
 import { hasState, readMaker, readStoredState, VERSION } from './stored-state.ts';
 

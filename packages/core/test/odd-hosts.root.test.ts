@@ -111,6 +111,11 @@ test('nft is found where cron and su do not search', async () => {
   expect(await on('', ['network'], net)).toEqual({ network: 'made' });
 });
 
+test('root of a user namespace on the network of the host is refused another one, and lives', async () => {
+  const refused = { code: 'EPERM', hint: expect.stringContaining('in the user namespace that owns') };
+  expect(await on('', ['network'], ['unshare', '--user', '--map-root-user'])).toMatchObject({ network: refused });
+});
+
 test('an /etc without the usual files is no obstacle', async () => {
   const empty = 'mount -t tmpfs -o mode=755 odd /etc';
   const all = { run: 'x\n', 'read-only': 'x\n' };

@@ -5,8 +5,8 @@ import { abortProcess, CLONE, check, O, type OwnedFd, open, SpecError, SYS, sysc
  * the namespace it was made in, so this is needed for the microseconds of a socket(2) call only.
  *
  * `body` must be synchronous: other code of this thread would run inside the namespace otherwise. Needs CAP_SYS_ADMIN in
- * the user namespaces that own both. When the way back fails the process ends (SIGABRT): everything it opened afterwards
- * would be in the wrong network.
+ * the user namespaces that own both. When the way back fails all the same, the process ends (SIGABRT): everything it opened
+ * afterwards would be in the wrong network.
  *
  * @param namespaceFd - an open network namespace
  * @throws SyscallError EINVAL when the descriptor is no network namespace, EPERM without the privilege
@@ -22,7 +22,7 @@ export function insideNetworkNamespace<Result>(namespaceFd: number, body: () => 
  * Runs `body` with the calling thread inside a network namespace that is made for it: unshare(2), then back. The rules of
  * {@link insideNetworkNamespace} hold. The namespace is gone afterwards unless `body` opened it.
  *
- * @throws SyscallError EPERM without CAP_SYS_ADMIN, ENOSPC at the limit user.max_net_namespaces
+ * @throws SyscallError EPERM without CAP_SYS_ADMIN, here or over the network namespace to come back to, ENOSPC at the limit user.max_net_namespaces
  */
 export function insideNewNetworkNamespace<Result>(body: () => Result): Result {
   return awayFromHome(
@@ -39,12 +39,15 @@ export function openOwnNetworkNamespace(): OwnedFd {
 
 function awayFromHome<Result>(leave: () => void, body: () => Result): Result {
   using home = openOwnNetworkNamespace();
+  // Root of a user namespace may leave a network that is not its own, and never enter it again: that is known before.
+  const enterHome = () => syscall(SYS.setns, home.fd, CLONE.NEWNET);
+  check('setns', enterHome(), { doing: 'make sure of the way back into the own network namespace' });
   leave();
   try {
     const result = body();
     if (result instanceof Promise) throw new SpecError('body', 'a synchronous function', result);
     return result;
   } finally {
-    if (syscall(SYS.setns, home.fd, CLONE.NEWNET) < 0) abortProcess();
+    if (enterHome() < 0) abortProcess();
   }
 }

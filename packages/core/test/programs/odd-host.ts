@@ -1,4 +1,4 @@
-import { Container, Network, type NsError, prune, run, Volume } from '@ns/core';
+import { Container, Network, type NsError, probe, prune, run, Volume } from '@ns/core';
 
 // Does what is asked for on a machine that is not as most are, and says what came of it: {what: result}.
 const does: Readonly<Record<string, () => Promise<unknown>>> = {
@@ -11,6 +11,7 @@ const does: Readonly<Record<string, () => Promise<unknown>>> = {
     return (await container.exec('echo', ['x'])).stdout;
   },
   network: async () => {
+    await probe();
     const network = await Network.create({ name: `odd-${process.pid}` });
     await network.remove();
     return 'made';
