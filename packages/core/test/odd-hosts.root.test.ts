@@ -113,7 +113,8 @@ test('nft is found where cron and su do not search', async () => {
 
 test('root of a user namespace on the network of the host is refused another one, and lives', async () => {
   const refused = { code: 'EPERM', hint: expect.stringContaining('in the user namespace that owns') };
-  expect(await on('', ['network'], ['unshare', '--user', '--map-root-user'])).toMatchObject({ network: refused });
+  const came = await on('', ['network', 'run'], ['unshare', '--user', '--map-root-user']);
+  expect(came).toMatchObject({ network: refused, run: { hint: expect.stringContaining('idMap') } });
 });
 
 test('an /etc without the usual files is no obstacle', async () => {
@@ -133,6 +134,11 @@ test('a /proc of processes only is named as the reason', async () => {
     run: unavailable(/\/proc is not whole/, /subset=pid/),
     container: unavailable(/\/proc is not whole/, /subset=pid/),
   });
+});
+
+test('a /proc with covered parts, as in a container, is told to whoever cannot have one of his own', async () => {
+  const refused = { code: 'ERR_NS_CONTAINER_START', hint: expect.stringContaining('systempaths=unconfined') };
+  expect(await on('mount --bind /dev/null /proc/uptime', ['run'], asStranger)).toMatchObject({ run: refused });
 });
 
 test('a user who prunes leaves the cgroups of others to them', async () => {

@@ -36,6 +36,24 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
     undefined,
     'A process limit was reached: RLIMIT_NPROC, pids.max of the cgroup, or sysctl kernel.pid_max',
   ],
+  [
+    'fsmount',
+    'EPERM',
+    'mount',
+    'Likely parts of /proc or /sys are covered here, as in a container: a user namespace gets a new one only where it may see all of the old. Start that container with --security-opt systempaths=unconfined (Docker), --security-opt unmask=ALL (Podman), or --privileged',
+  ],
+  [
+    'setxattr',
+    'EPERM',
+    'coverLayer',
+    'Attributes named trusted. are for root of the machine: as root of a user namespace, give the container one of its own (idMap)',
+  ],
+  [
+    'keyctl',
+    'EPERM',
+    'sessionKeyring',
+    'Likely a seccomp filter refuses it, as in a container: start that one with --security-opt seccomp=unconfined, or --privileged',
+  ],
   ['write', 'EFBIG', undefined, 'More than this process may write to one file: raise RLIMIT_FSIZE (ulimit -f)'],
   [
     'prctl',
