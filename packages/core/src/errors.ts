@@ -40,6 +40,8 @@ export class ProcessFailedError<Output extends string | Buffer = string> extends
 
 /** By what has failed: hints in the words of a specification. */
 const startHints: Readonly<Record<string, string>> = {
+  'execve ENOENT':
+    "The program, its script interpreter or its dynamic loader does not exist inside the root. Arguments are strings of their own: ['ls', '-l']",
   'clone3 EAGAIN':
     'A process limit was reached: limits.pids, which counts the init too (allow 2 at least, or make the command the first process with init: false), or sysctl kernel.pid_max, or RLIMIT_NPROC',
   'faccessat EROFS':
@@ -90,7 +92,9 @@ const stateHints: Readonly<Record<string, string>> = {
 export class ContainerStateError extends NsError {
   readonly status: string;
   constructor(code: `ERR_NS_CONTAINER_${string}`, id: string, status: string, wanted: string, hint?: string) {
-    super(code, `container ${id} is ${status}: cannot ${wanted}`, { hint: hint ?? stateHints[code] ?? '' });
+    super(code, `container ${id} is ${status}: cannot ${wanted}`, {
+      hint: hint ?? stateHints[status === 'removed' ? 'ERR_NS_CONTAINER_REMOVED' : code] ?? '',
+    });
     this.status = status;
   }
 }

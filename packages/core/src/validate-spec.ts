@@ -97,12 +97,17 @@ const limitEntries = Object.fromEntries(dockerLimitKeys.map((key) => [key, v.opt
 
 const fields = {
   command: v.pipe(
-    v.array(text('a string'), 'an array of strings'),
+    v.array(text('a string'), "an array of strings such as ['ls', '-l']"),
     v.check((argv) => argv.length > 0 && argv[0] !== '', 'a program name and its arguments'),
   ),
   env: v.optional(dictionary(environmentName, text('a string'), 'an object of strings')),
   cwd: v.optional(absolutePath),
-  user: v.optional(v.pipe(text('a user'), v.regex(/^[^:]+(:[^:]+)?$/, "'uid', 'uid:gid' or names"))),
+  user: v.optional(
+    v.pipe(
+      text("a user as text: a name, 'uid' or 'uid:gid'"),
+      v.regex(/^[^:]+(:[^:]+)?$/, "'uid', 'uid:gid' or names"),
+    ),
+  ),
   groups: v.optional(
     v.array(v.union([integer(0, 2 ** 32 - 2), text('a group name')], 'a gid or a group name'), 'an array of groups'),
   ),

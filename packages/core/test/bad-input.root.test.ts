@@ -56,6 +56,25 @@ describe('a command that cannot run ends as in a shell', () => {
   );
 });
 
+describe('beginners are told what to do', () => {
+  rootTest('about arguments in the name of the program', () =>
+    leavesNothing(async () => {
+      const apart = { hint: expect.stringContaining('strings of their own') };
+      await expect(run('echo hello', [], { check: true })).rejects.toMatchObject(apart);
+      await using container = await Container.create({ command: ['echo hello'] });
+      await expect(container.start()).rejects.toMatchObject(apart);
+    }),
+  );
+
+  rootTest('about a container that is gone', () =>
+    leavesNothing(async () => {
+      const container = await Container.create({ command: ['true'] });
+      await container.remove();
+      await expect((async () => container.exec('true'))()).rejects.toThrow('Create another one');
+    }),
+  );
+});
+
 describe('a container that cannot be made', () => {
   const code = 'ERR_NS_CONTAINER_START';
   rootTest('for want of the memory that its setup takes', () =>

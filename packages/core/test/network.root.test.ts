@@ -66,6 +66,10 @@ test('a wrong address is that of the field in which it was written', async () =>
   expect(await refused(Container.create({ command, network: { network, ip: '10.78.0.2' } }))).toBe('network.ip');
   expect(await refused(Container.create({ command, network: [{ network, ip6: 'fd00::2' }] }))).toBe('network[0].ip6');
   expect(await refused(Container.create({ command, network: [{ network, ip: '1.2' }] }))).toBe('network[0].ip');
+  const subnet = '10.79.0.0/24';
+  expect(await refused(Network.create({ name: 'a', subnet, ipRange: '10.80.0.0/25' }))).toBe('ipRange');
+  const auxAddresses = { router: '10.80.0.1' };
+  expect(await refused(Network.create({ name: 'a', subnet, auxAddresses }))).toBe('auxAddresses.router');
   await using container = await idle({});
   expect(await refused(network.connect(container, { ip: '10.78.0.2' }))).toBe('ip');
 });

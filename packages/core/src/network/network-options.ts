@@ -1,4 +1,4 @@
-import { stateRoot } from '@ns/libc';
+import { SpecError, stateRoot } from '@ns/libc';
 import type { BridgeNetworkOptions, EgressOptions } from '@ns/netns';
 import { withoutUndefined } from '../without-undefined.ts';
 
@@ -47,6 +47,19 @@ export interface NetworkOptions {
   readonly peers?: readonly string[];
   /** `vxlan`: UDP port, default 4789. */
   readonly port?: number;
+}
+
+/** Options that the network package has under another name. */
+const names: Readonly<Record<string, string>> = {
+  range: 'ipRange',
+  auxiliaryAddresses: 'auxAddresses',
+  upstreams: 'dns',
+};
+
+/** What the network package says of one of its options, of the one that the user has written. */
+export function asGiven(error: unknown): unknown {
+  if (!(error instanceof SpecError)) return error;
+  return error.at(error.field.replace(/^\w+/, (name) => names[name] ?? name));
 }
 
 /** The same as the network package has it. */

@@ -1,7 +1,7 @@
 import { hasCode, NsError, stateRoot } from '@ns/libc';
 import type { EgressOptions, EgressPolicy, Endpoint, Entrust, RefusedConnection } from '@ns/netns';
 import type { NetworkBackend, NetworkDriver } from './network-driver.ts';
-import type { NetworkOptions } from './network-options.ts';
+import { asGiven, type NetworkOptions } from './network-options.ts';
 import { claimOptions, markBusy, optionFiles, readOptions, removeOptions, replaceOptions } from './network-store.ts';
 import { isOwnerGone, ownerLabel } from './owner-mark.ts';
 import { keepNamespaceReady, releaseReadyNamespace } from './ready-namespaces.ts';
@@ -30,7 +30,10 @@ export class OpenedNetwork {
   /** @param entrusted - its options: disposed of when they are removed */
   static async create(options: NetworkOptions, entrust?: Entrust, entrusted?: Disposable): Promise<OpenedNetwork> {
     const { driver } = await drivers[options.driver ?? 'bridge']();
-    return new OpenedNetwork(options, driver, await driver.create(options, entrust), entrusted);
+    const backend = await driver.create(options, entrust).catch((error) => {
+      throw asGiven(error);
+    });
+    return new OpenedNetwork(options, driver, backend, entrusted);
   }
 
   static async open(options: NetworkOptions): Promise<OpenedNetwork> {
