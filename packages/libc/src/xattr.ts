@@ -14,7 +14,7 @@ import { SYS } from './syscalls.ts';
 const SIZE = 64 * 1024;
 const buffer = allocate(SIZE);
 const path = allocate(4096 + 64);
-const key = allocate(256);
+const key = allocate(257);
 /** struct xattr_args: value, size, flags. */
 const args = allocate(16);
 const ARGS_SIZE = 16;
@@ -27,7 +27,7 @@ function placePath(text: string): number {
 
 function placeKey(attribute: string): number {
   // XATTR_NAME_MAX is 255; longer ones are cut to 256 bytes, which the kernel answers with ERANGE.
-  const length = writeFileName(attribute, key.bytes, 0, 255);
+  const length = writeFileName(attribute, key.bytes, 0, 256);
   key.bytes[length < 0 ? -1 - length : length] = 0;
   return key.address;
 }

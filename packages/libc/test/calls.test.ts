@@ -17,6 +17,7 @@ import {
   addressOf,
   allocate,
   cString,
+  ERRNO,
   F,
   F_SEAL,
   fileSystemMagic,
@@ -34,10 +35,12 @@ import {
   RESOLVE,
   readInto,
   receive,
+  removeXattr,
   SOCK,
   SOL_SOCKET,
   SpecError,
   SYS,
+  setXattr,
   socketPair,
   syscall,
   watchFd,
@@ -275,4 +278,12 @@ test('memory: zeroed, NUL-terminated, no NUL inside', () => {
 test('what open returns is closed by close', () => {
   const file = open('/dev/null', O.RDONLY);
   closeSync(file.release());
+});
+
+test('a name of an attribute that is too long is refused, not cut', () => {
+  using directory = open(tmpdir(), O.RDONLY | O.DIRECTORY);
+  const long = `user.${'x'.repeat(251)}`;
+  expect(setXattr(directory.fd, '', long, Buffer.of())).toBe(-ERRNO.ERANGE);
+  expect(removeXattr(directory.fd, '', long)).toBe(-ERRNO.ERANGE);
+  expect(removeXattr(directory.fd, '', `${long}more`)).toBe(-ERRNO.ERANGE);
 });

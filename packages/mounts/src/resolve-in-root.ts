@@ -84,7 +84,8 @@ export function resolveInRoot(rootFd: number, path: string, options: ResolveOpti
   const resolve = IN_ROOT | (options.resolve ?? 0);
   let wanted = splitPath(path);
   let links = 0;
-  for (let race = 0; race < MAX_RACES; race++) {
+  // Each component that is missing takes a turn of its own.
+  for (let turn = 0; turn < MAX_RACES + wanted.length; turn++) {
     const found = tryOpen(rootFd, wanted.join('/'), O.PATH, resolve);
     if (found !== 'missing') return assertKind(found, path, create);
     if (create === undefined)

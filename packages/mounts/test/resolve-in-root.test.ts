@@ -54,6 +54,11 @@ test('dots below what is made on the way', () => {
   expect(resolve('new/../../../beside', { create: 'directory' })).toBe('/beside');
 });
 
+test('however many components are missing', () => {
+  const path = '/d'.repeat(300);
+  expect(resolve(path, { create: 'directory' })).toBe(path);
+});
+
 test('missing components are made, a file at the end', () => {
   expect(resolve('etc/x/hosts', { create: 'file' })).toBe('/etc/x/hosts');
   expect(readFileSync(join(root, 'etc/x/hosts'), 'utf8')).toBe('');
