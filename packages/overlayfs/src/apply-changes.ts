@@ -1,4 +1,4 @@
-import { listXattrs, onlyKnownKeys } from '@ns/libc';
+import { onlyKnownKeys } from '@ns/libc';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import { defaultOwnership, type OwnershipPolicy, type PrivilegePolicy, type Skipped } from './file-metadata.ts';
 import { fileType } from './file-type.ts';
@@ -8,6 +8,7 @@ import { drain, type Steps } from './time-slices.ts';
 import { TreeApplier } from './tree-applier.ts';
 import { walkLayer } from './walk-layer.ts';
 import type { WhiteoutForm } from './whiteouts.ts';
+import { xattrNames } from './xattr-names.ts';
 
 /** How {@link applyChanges} accepts changes. */
 export interface ApplyChangesOptions {
@@ -74,7 +75,7 @@ export async function applyChanges(
   function* steps(): Steps<never> {
     for (const entry of walkLayer(from, { whiteouts: options.whiteouts ?? 'overlay' })) {
       const { path, dirFd, name, stat, whiteout } = entry;
-      if (!whiteout) assertSelfContained(path, fileType(stat.mode), listXattrs(dirFd, name));
+      if (!whiteout) assertSelfContained(path, fileType(stat.mode), xattrNames(dirFd, name));
       yield* applier.take(entry);
     }
     applier.finish();

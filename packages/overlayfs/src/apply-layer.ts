@@ -20,7 +20,7 @@ export interface ApplyLayerOptions {
   readonly mapOwner?: (owner: Owner) => Owner;
   /** Device nodes: `make` (default), or `skip` where mknod(2) is not permitted; they are listed in the result. */
   readonly devices?: 'make' | 'skip';
-  /** Bounds against archives made to fill a disk. Default: none. */
+  /** Bounds against archives made to fill a disk. Bytes are those of content, and of what pax headers say. Default: none. */
   readonly maxBytes?: number;
   readonly maxEntries?: number;
   readonly signal?: AbortSignal;

@@ -1,7 +1,7 @@
-import { allocate, closeFd, getXattr, listXattrs, readlinkAt, type Stat, SYS, syscall } from '@ns/libc';
+import { allocate, closeFd, getXattr, readlinkAt, type Stat, SYS, syscall } from '@ns/libc';
 import { inodeKey, isDevice, isDirectory, isRegular, isSymlink, permissions } from './file-type.ts';
 import { openRegular } from './open-regular.ts';
-import { overlayPrefixes } from './whiteouts.ts';
+import { overlayPrefixes, xattrNames } from './xattr-names.ts';
 
 /** A name in an open directory, with what it was found to be. */
 export interface NamedFile {
@@ -43,7 +43,7 @@ const isPrivate = (attribute: string): boolean => overlayPrefixes.some((prefix) 
 
 /** Attributes that belong to the file, not to overlayfs, sorted. */
 export function ownXattrs(dirFd: number, name: string): readonly string[] {
-  return onlyOwn(listXattrs(dirFd, name));
+  return onlyOwn(xattrNames(dirFd, name));
 }
 
 /** Of some attributes, those that belong to the file. */

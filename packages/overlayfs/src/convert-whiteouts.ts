@@ -1,8 +1,24 @@
-import { check, closeFd, mknodAt, O, OwnedFd, openAt, removeXattr, S, setXattr, unlinkAt } from '@ns/libc';
+import { randomBytes } from 'node:crypto';
+import {
+  check,
+  closeFd,
+  ERRNO,
+  mknodAt,
+  O,
+  OwnedFd,
+  openAt,
+  removeXattr,
+  renameAt,
+  S,
+  setXattr,
+  unlinkAt,
+} from '@ns/libc';
 import { type DirectoryPlace, openChildDirectory, openDirectory } from './directory-place.ts';
+import { markForAnyMount } from './overlay-xattrs.ts';
 import { drain, type Steps } from './time-slices.ts';
 import { type LayerEntry, walkLayer } from './walk-layer.ts';
-import { OPAQUE_MARKER, overlayPrefixes, overlayXattr, WHITEOUT_PREFIX } from './whiteouts.ts';
+import { OPAQUE_MARKER, overlayXattr, WHITEOUT_PREFIX } from './whiteouts.ts';
+import { overlayPrefixes } from './xattr-names.ts';
 
 /**
  * Ways to write down what a layer deletes. `overlay`: devices 0/0 and trusted.overlay.opaque. `overlay-user`: devices 0/0 (any user may
@@ -46,39 +62,53 @@ export async function convertWhiteouts(
   return marks;
 }
 
+/** The new mark is there before the old one goes: what fails leaves the file deleted. */
 function rewriteWhiteout({ dirFd, name, path }: LayerEntry, to: WhiteoutNotation): void {
-  // Both forms: which of them it is in does not matter then.
-  unlinkAt(dirFd, name);
-  unlinkAt(dirFd, WHITEOUT_PREFIX + name);
-  if (to === 'oci') makeEmpty(dirFd, WHITEOUT_PREFIX + name, path);
-  else if (to !== 'overlay-xattr') check('mknodat', mknodAt(dirFd, name, S.IFCHR, 0, 0), { path });
-  else if (overlayXattr(dirFd, '.', 'opaque') !== 'y') {
-    // (Below an opaque directory there is nothing to hide, and the attribute can say only one of the two.)
-    makeEmpty(dirFd, name, path);
-    mark(dirFd, name, path, 'whiteout', 'y');
-    // The kernel looks for such files only where the directory says that there may be some.
-    mark(dirFd, '.', path, 'opaque', 'x');
+  const ociName = WHITEOUT_PREFIX + name;
+  if (to === 'oci') makeEmpty(dirFd, ociName, path);
+  // (Below an opaque directory there is nothing to hide, and the attribute can say only one of the two.)
+  else if (to === 'overlay-xattr' && overlayXattr(dirFd, '.', 'opaque') === 'y') unlinkAt(dirFd, name);
+  else {
+    const made = `.ns-whiteout-${randomBytes(16).toString('hex')}`;
+    try {
+      if (to === 'overlay-xattr') {
+        makeEmpty(dirFd, made, path);
+        markForAnyMount(dirFd, made, path, 'whiteout', yes);
+        // The kernel looks for such files only where the directory says that there may be some.
+        markForAnyMount(dirFd, '.', path, 'opaque', Buffer.from('x'));
+      } else check('mknodat', mknodAt(dirFd, made, S.IFCHR, 0, 0), { path });
+      check('renameat2', renameAt(dirFd, made, dirFd, name), { path });
+    } finally {
+      unlinkAt(dirFd, made);
+    }
   }
+  unlinkAt(dirFd, to === 'oci' ? name : ociName);
 }
+
+const yes = Buffer.from('y');
+const OPAQUE = 'opaque';
+const opaquePrefixes: Readonly<Record<Exclude<WhiteoutNotation, 'oci'>, readonly string[]>> = {
+  overlay: ['trusted.overlay.'],
+  'overlay-user': ['user.overlay.'],
+  'overlay-xattr': ['trusted.overlay.', 'user.overlay.'],
+};
 
 function rewriteOpaque({ dirFd, name, path }: LayerEntry, to: WhiteoutNotation): void {
   // By its own descriptor: a path of two components could be made to lead elsewhere.
   using directory = new OwnedFd(check('openat', openChildDirectory(dirFd, name), { path }));
-  for (const prefix of overlayPrefixes) removeXattr(directory.fd, '.', `${prefix}opaque`);
-  unlinkAt(directory.fd, OPAQUE_MARKER);
+  const kept = to === 'oci' ? [] : opaquePrefixes[to];
   if (to === 'oci') makeEmpty(directory.fd, OPAQUE_MARKER, path);
+  else if (to === 'overlay-xattr') markForAnyMount(directory.fd, '.', path, OPAQUE, yes);
   else {
-    const attribute = to === 'overlay-user' ? 'user.overlay.opaque' : 'trusted.overlay.opaque';
-    check('setxattr', setXattr(directory.fd, '.', attribute, Buffer.from('y')), { path, args: { attribute } });
+    const attribute = kept[0] + OPAQUE;
+    check('setxattr', setXattr(directory.fd, '.', attribute, yes), { path, args: { attribute } });
   }
+  for (const prefix of overlayPrefixes) if (!kept.includes(prefix)) removeXattr(directory.fd, '.', prefix + OPAQUE);
+  if (to !== 'oci') unlinkAt(directory.fd, OPAQUE_MARKER);
 }
 
-/** Both name spaces: the same layer works with and without `userxattr`. */
-function mark(dirFd: number, name: string, path: string, key: string, value: string): void {
-  for (const prefix of ['trusted.overlay.', 'user.overlay.'])
-    check('setxattr', setXattr(dirFd, name, prefix + key, Buffer.from(value)), { path });
-}
-
+/** An empty file, or what is there. */
 function makeEmpty(dirFd: number, name: string, path: string): void {
-  closeFd(check('openat', openAt(dirFd, name, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600), { path }));
+  const fd = openAt(dirFd, name, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600);
+  if (fd !== -ERRNO.EEXIST) closeFd(check('openat', fd, { path }));
 }

@@ -7,12 +7,14 @@ import {
   getXattr,
   removeXattr,
   S,
+  SpecError,
   type Stat,
   setXattr,
   utimesAt,
 } from '@ns/libc';
 import { ownXattrs } from './compare-files.ts';
-import { overlayPrefixes } from './whiteouts.ts';
+import { isId } from './owner.ts';
+import { overlayPrefixes } from './xattr-names.ts';
 
 /** What is set on a file after its content is there. */
 export interface Metadata extends Pick<Stat, 'mode' | 'uid' | 'gid' | 'mtimeSec' | 'mtimeNsec'> {
@@ -58,11 +60,13 @@ export function applyMetadata(
   ownership: OwnershipPolicy,
 ): Skipped[] {
   const { mode, uid, gid } = metadata;
-  if (ownership === 'keep')
+  if (ownership === 'keep') {
+    if (!isId(uid) || !isId(gid)) throw new SpecError('mapOwner', 'ids from 0 to 4294967294', { uid, gid });
     check('fchownat', name === '' ? chownFd(dirFd, uid, gid) : chownAt(dirFd, name, uid, gid), {
       path,
       hint: "Keeping owners needs CAP_CHOWN and, in a user namespace, ids that are mapped; use ownership: 'ignore'",
     });
+  }
   if ((mode & S.IFMT) !== S.IFLNK) check('fchmodat2', chmodAt(dirFd, name, mode & 0o7777), { path });
   return applyXattrsAndTimes(dirFd, name, path, metadata);
 }

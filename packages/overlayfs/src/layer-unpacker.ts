@@ -89,6 +89,7 @@ export class LayerUnpacker implements TarSink, Disposable {
   #file: { readonly fd: number; readonly writer: SparseWriter; readonly finish: () => void } | undefined;
   #entries = 0;
   #bytes = 0;
+  #extensionBytes = 0;
   readonly #skipped: Skipped[] = [];
 
   /** @param root - stays the caller's */
@@ -103,18 +104,28 @@ export class LayerUnpacker implements TarSink, Disposable {
   }
 
   member(raw: TarMember): void {
-    const { maxBytes, maxEntries } = this.#policy;
+    const { maxEntries } = this.#policy;
     const path = safePath(raw.path);
     const member = { ...raw, path, ...this.#policy.mapOwner?.({ uid: raw.uid, gid: raw.gid }) };
     this.#bytes += member.size;
     if (++this.#entries > maxEntries)
       throw new ArchiveError('ERR_NS_ARCHIVE_TOO_LARGE', `more than ${maxEntries} entries`, { path });
-    if (this.#bytes > maxBytes)
-      throw new ArchiveError('ERR_NS_ARCHIVE_TOO_LARGE', `more than ${maxBytes} bytes`, { path });
+    this.#assertFits();
     const name = nameOf(path);
     if (path === '') this.#rootDirectory(member);
     else if (name.startsWith(WHITEOUT_PREFIX) && this.#policy.whiteouts !== 'keep') this.#whiteout(path, name);
     else this.#make(member, name);
+  }
+
+  extension(length: number): void {
+    this.#extensionBytes += length;
+    this.#assertFits();
+  }
+
+  #assertFits(): void {
+    const { maxBytes } = this.#policy;
+    if (this.#bytes + this.#extensionBytes > maxBytes)
+      throw new ArchiveError('ERR_NS_ARCHIVE_TOO_LARGE', `more than ${maxBytes} bytes`);
   }
 
   content(bytes: Buffer): void {

@@ -3,8 +3,6 @@ import {
   closeFd,
   ERRNO,
   getXattr,
-  listXattrs,
-  listXattrsFd,
   O,
   openAt,
   readlinkAt,
@@ -37,6 +35,7 @@ import { HeaderEncoder, type TarEntry } from './tar-header.ts';
 import type { Steps } from './time-slices.ts';
 import { join, type LayerEntry, type UnopenedFile } from './walk-layer.ts';
 import { OPAQUE_MARKER, WHITEOUT_PREFIX } from './whiteouts.ts';
+import { xattrNames, xattrNamesFd } from './xattr-names.ts';
 
 /** What becomes a member. */
 export type TarSource = LayerEntry | UnopenedFile;
@@ -82,7 +81,7 @@ export class MemberWriter {
     if (isSocket(entry.stat)) return undefined;
     if (isRegular(entry.stat)) return this.#file(entry);
     const { dirFd, name, stat } = entry;
-    const attributes = listXattrs(dirFd, name);
+    const attributes = xattrNames(dirFd, name);
     if (this.#kind === 'layer') assertRepresentable(entry, fileType(stat.mode), attributes);
     const member = describe(entry.path, stat, this.#owner(stat));
     if (!isDirectory(stat) && this.#putLink(member, stat)) return undefined;
@@ -130,7 +129,7 @@ export class MemberWriter {
       // What is open decides: the name may lead elsewhere by now.
       const stat = statFd(fd);
       if (!isRegular(stat)) return undefined;
-      const attributes = listXattrsFd(fd);
+      const attributes = xattrNamesFd(fd);
       if (this.#kind === 'layer') assertRepresentable(entry, 'file', attributes);
       const member = describe(path, stat, this.#owner(entry.stat ?? stat));
       if (this.#putLink(member, stat)) return undefined;

@@ -1,5 +1,5 @@
-import { check, getXattr, listXattrs, removeXattr, setXattr } from '@ns/libc';
-import { overlayPrefixes } from './whiteouts.ts';
+import { check, getXattr, removeXattr, setXattr } from '@ns/libc';
+import { overlayPrefixes, xattrNames } from './xattr-names.ts';
 
 const keyOf = (attribute: string): string | undefined => {
   const prefix = overlayPrefixes.find((candidate) => attribute.startsWith(candidate));
@@ -34,7 +34,7 @@ export function applyOverlayXattrs(
   path: string,
   which: 'keep' | 'keep-opaque',
 ): void {
-  for (const attribute of listXattrs(fromDirFd, fromName)) {
+  for (const attribute of xattrNames(fromDirFd, fromName)) {
     const key = keyOf(attribute);
     if (key === undefined || (which === 'keep-opaque' && !portable.has(key))) continue;
     const value = getXattr(fromDirFd, fromName, attribute);
@@ -46,7 +46,7 @@ export function applyOverlayXattrs(
 
 /** Makes a directory forget that it was part of an overlay. */
 export function removeOverlayXattrs(dirFd: number, name: string): void {
-  for (const attribute of listXattrs(dirFd, name)) {
+  for (const attribute of xattrNames(dirFd, name)) {
     if (keyOf(attribute) !== undefined)
       check('removexattr', removeXattr(dirFd, name, attribute), { path: name, args: { attribute } });
   }

@@ -1,6 +1,6 @@
 import { ArchiveError } from './archive-error.ts';
 import type { FileType } from './file-type.ts';
-import { overlayPrefixes } from './whiteouts.ts';
+import { overlayPrefixes } from './xattr-names.ts';
 
 const hint =
   'Mount with redirectDir nofollow and metacopy false (the defaults here), or mount it and use diffTrees or treeStream';

@@ -1,4 +1,4 @@
-import { S } from '@ns/libc';
+import { decodeFileName, S } from '@ns/libc';
 
 /* The tar format as layers use it: POSIX ustar headers with pax extended headers (POSIX.1-2001), and on reading also what
    GNU tar writes. Field positions: https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html */
@@ -140,11 +140,17 @@ export function parsePax(data: Buffer): Map<string, Buffer> | undefined {
     const end = at + Number(digits);
     const equals = data.indexOf(0x3d, space);
     if (end > data.length || data[end - 1] !== 0x0a || equals < 0 || equals >= end) return undefined;
-    records.set(data.toString('utf8', space + 1, equals), data.subarray(equals + 1, end - 1));
+    records.set(decodeFileName(data.subarray(space + 1, equals)), data.subarray(equals + 1, end - 1));
     at = end;
   }
   return records;
 }
+
+/** The name of an attribute as a key, which ends at the first `=`: as GNU tar writes it. */
+export const encodeXattrName = (name: string): string => name.replaceAll('%', '%25').replaceAll('=', '%3D');
+
+/** The reverse of {@link encodeXattrName}. */
+export const decodeXattrName = (key: string): string => key.replaceAll('%3D', '=').replaceAll('%25', '%');
 
 /** Seconds and nanoseconds as pax writes them: exact, and without zeros at the end. */
 export function paxTime(sec: number, nsec: number): string {

@@ -1,5 +1,5 @@
 import { encodeFileName } from '@ns/libc';
-import { BLOCK, field, padding, paxRecord, paxTime, putNumber, TYPE } from './tar-format.ts';
+import { BLOCK, encodeXattrName, field, padding, paxRecord, paxTime, putNumber, TYPE } from './tar-format.ts';
 
 /** What a tar archive says of one file. */
 export interface TarEntry {
@@ -186,7 +186,7 @@ function paxRecords(
     text += paxRecord('mtime', paxTime(mtimeSec, mtimeNsec));
   if (xattrs && xattrs.size > 0)
     for (const [attribute, value] of xattrs)
-      text += paxRecord(`SCHILY.xattr.${latin1(encodeFileName(attribute))}`, value.toString('latin1'));
+      text += paxRecord(`SCHILY.xattr.${latin1(encodeFileName(encodeXattrName(attribute)))}`, value.toString('latin1'));
   return text === '' ? undefined : Buffer.from(text, 'latin1');
 }
 

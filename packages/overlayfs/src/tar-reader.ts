@@ -1,8 +1,10 @@
 import { decodeFileName, S } from '@ns/libc';
 import { ArchiveError } from './archive-error.ts';
+import { isId } from './owner.ts';
 import {
   BLOCK,
   checksum,
+  decodeXattrName,
   field,
   getBytes,
   getNumber,
@@ -36,6 +38,8 @@ export interface TarMember {
 export interface TarSink {
   /** A new member; its content comes next, if it has any. */
   member(member: TarMember): void;
+  /** How long a header is that says more of a member, or of all that follow. */
+  extension(length: number): void;
   /** A piece of its content. The bytes are valid during the call only. */
   content(bytes: Buffer): void;
   /** The content is complete. */
@@ -47,6 +51,8 @@ const noRecords: ReadonlyMap<string, Buffer> = new Map();
 
 // Names, links and attributes of one file: 64 KiB of attributes at most per name space, 4 KiB paths.
 const MAX_EXTENSION = 1024 * 1024;
+/** What a global header can say here. No more is kept of it: an archive may have any number of them. */
+const globalKeys: ReadonlySet<string> = new Set(['path', 'linkpath', 'size', 'uid', 'gid', 'mtime']);
 const XATTR_KEY = 'SCHILY.xattr.';
 
 const extensions: ReadonlySet<string> = new Set([TYPE.PAX, TYPE.PAX_GLOBAL, TYPE.GNU_LONG_NAME, TYPE.GNU_LONG_LINK]);
@@ -129,6 +135,7 @@ export class TarReader {
     if (extensions.has(type)) {
       if (size > MAX_EXTENSION)
         throw new ArchiveError('ERR_NS_ARCHIVE_TOO_LARGE', `an extended header of ${size} bytes`);
+      this.#sink.extension(size);
       this.#extensionType = type;
       this.#left = size;
       this.#padding = padding(size);
@@ -146,21 +153,31 @@ export class TarReader {
     else {
       const records = parsePax(bytes);
       if (!records) throw new ArchiveError('ERR_NS_BAD_ARCHIVE', 'malformed pax header');
-      if (this.#extensionType === TYPE.PAX_GLOBAL) for (const [key, value] of records) this.#globals.set(key, value);
-      else this.#records = records;
+      if (this.#extensionType === TYPE.PAX) this.#records = records;
+      else for (const [key, value] of records) if (globalKeys.has(key)) this.#globals.set(key, value);
     }
     this.#skip(this.#padding);
   }
 
   #describe(block: Buffer, type: string, headerSize: number): TarMember {
-    const record = (key: string): Buffer | undefined => this.#records.get(key) ?? this.#globals.get(key);
+    // An empty value takes back what a global header said.
+    const record = (key: string): Buffer | undefined => {
+      const value = this.#records.get(key) ?? this.#globals.get(key);
+      return value?.length ? value : undefined;
+    };
     const decimal = (key: string, header: number): number => {
       const value = record(key);
-      if (value === undefined || value.length === 0) return header;
+      if (value === undefined) return header;
       const text = value.toString('latin1');
       if (!/^\d{1,16}$/.test(text) || !Number.isSafeInteger(Number(text)))
         throw new ArchiveError('ERR_NS_BAD_ARCHIVE', `pax ${key} is no number`);
       return Number(text);
+    };
+    const id = (key: 'uid' | 'gid'): number => {
+      const value = decimal(key, number(block, key));
+      if (!isId(value))
+        throw new ArchiveError('ERR_NS_BAD_ARCHIVE', `${key} ${value} is none that a file can have`, { path });
+      return value;
     };
     const path = decodeFileName(record('path') ?? this.#longName ?? nameOf(block));
     if (type === TYPE.GNU_SPARSE || hasKey(this.#records, 'GNU.sparse.')) {
@@ -183,8 +200,8 @@ export class TarReader {
       path,
       type: kind,
       mode: (number(block, 'mode') & 0o7777) | fileType,
-      uid: decimal('uid', number(block, 'uid')),
-      gid: decimal('gid', number(block, 'gid')),
+      uid: id('uid'),
+      gid: id('gid'),
       size: fileType === S.IFREG ? size : refuseContent(path, kind, size),
       mtimeSec: mtime.sec,
       mtimeNsec: mtime.nsec,
@@ -225,7 +242,7 @@ function hasKey(records: ReadonlyMap<string, Buffer>, prefix: string): boolean {
 function xattrsOf(records: ReadonlyMap<string, Buffer>): ReadonlyMap<string, Buffer> {
   if (!hasKey(records, XATTR_KEY)) return noRecords;
   const xattrs = [...records].filter(([key]) => key.startsWith(XATTR_KEY));
-  return new Map(xattrs.map(([key, value]) => [key.slice(XATTR_KEY.length), value]));
+  return new Map(xattrs.map(([key, value]) => [decodeXattrName(key.slice(XATTR_KEY.length)), value]));
 }
 
 const untilNul = (bytes: Buffer): Buffer => (bytes.includes(0) ? bytes.subarray(0, bytes.indexOf(0)) : bytes);

@@ -1,4 +1,5 @@
-import { getXattr, listXattrs, S, type Stat } from '@ns/libc';
+import { getXattr, S, type Stat } from '@ns/libc';
+import { overlayPrefixes, xattrNames } from './xattr-names.ts';
 
 /* How "deleted" and "hides everything below it" are written down, in the three worlds a layer passes through:
    - overlayfs as root: a character device 0/0; trusted.overlay.opaque = y on a directory;
@@ -15,16 +16,13 @@ export const OLD_OPAQUE_MARKER = '.wh..opq';
 /** Prefix of names that AUFS kept for itself. */
 export const WHITEOUT_META_PREFIX = '.wh..wh.';
 
-/** Where overlayfs keeps its attributes. */
-export const overlayPrefixes = ['trusted.overlay.', 'user.overlay.', 'user.fuseoverlayfs.'] as const;
-
 /** Which marks a layer directory carries. `overlay`: those of the kernel, where `.wh.x` is an ordinary name; `oci`: both. */
 export type WhiteoutForm = 'overlay' | 'oci';
 
 /** The value of an overlay attribute in whichever name space it is; see {@link overlayPrefixes}. */
 export function overlayXattr(dirFd: number, name: string, key: string): string | undefined {
   // Nearly all files have none, so one call is enough.
-  const names = listXattrs(dirFd, name);
+  const names = xattrNames(dirFd, name);
   if (names.length === 0) return undefined;
   const prefix = overlayPrefixes.find((candidate) => names.includes(candidate + key));
   return prefix === undefined ? undefined : getXattr(dirFd, name, prefix + key)?.toString('latin1');

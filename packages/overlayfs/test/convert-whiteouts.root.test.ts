@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { unmount } from '@ns/mounts';
 import {
@@ -56,10 +56,46 @@ for (const first of notations) {
         await applyLayer(diffStream(layer, { whiteouts: 'oci' }), seen);
         expect(readdirSync(join(layer, 'a'))).toEqual(['.wh.gone']);
       } else {
-        const userxattr = second === 'overlay-user';
-        mountOverlay({ lower: [layer, lower], target: seen, userxattr }).close();
+        for (const userxattr of second === 'overlay-xattr' ? [true, false] : [second === 'overlay-user']) {
+          using _mount = mountOverlay({ lower: [layer, lower], target: seen, userxattr });
+          expect(await diffTrees(reference, seen)).toEqual([]);
+        }
+        return;
       }
       expect(await diffTrees(reference, seen)).toEqual([]);
     });
   }
 }
+
+it('who has no privilege can convert a layer of his own, too', async () => {
+  const own = scratch.tree('own', { 'a/.wh.gone': '', 'b/.wh..wh..opq': '' });
+  for (const name of ['', 'a', 'a/.wh.gone', 'b', 'b/.wh..wh..opq']) chownSync(join(own, name), 1000, 1000);
+  process.seteuid!(1000);
+  try {
+    expect(await convertWhiteouts(own, 'overlay-xattr')).toBe(2);
+  } finally {
+    process.seteuid!(0);
+  }
+  const changes = (await diffLayer(own, [lower])).filter(({ kind }) => kind === 'deleted');
+  expect(changes.map(({ path }) => path)).toEqual(['/a/gone', '/b/old']);
+});
+
+it('what cannot be marked anew keeps its mark', async () => {
+  const own = scratch.tree('own', { 'a/.wh.gone': '', 'b/.wh..wh..opq': '' });
+  for (const name of ['a', 'b']) {
+    // The mark is his; of a sticky directory of somebody else he cannot set attributes.
+    chmodSync(join(own, name), 0o1777);
+    chownSync(join(own, name, readdirSync(join(own, name))[0]!), 1000, 1000);
+    process.seteuid!(1000);
+    try {
+      await expect(convertWhiteouts(own, 'overlay-xattr')).rejects.toMatchObject({ code: 'EPERM' });
+    } finally {
+      process.seteuid!(0);
+    }
+    const changes = await diffLayer(own, [lower], { whiteouts: 'oci' });
+    expect(changes.map(({ kind, path }) => `${kind} ${path}`)).toContain(
+      `deleted /${name === 'a' ? 'a/gone' : 'b/old'}`,
+    );
+    rmSync(join(own, name), { recursive: true });
+  }
+});

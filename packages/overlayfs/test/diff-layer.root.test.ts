@@ -13,7 +13,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { type Change, diffLayer, mountOverlay } from '@ns/overlayfs';
+import { closeFd, setXattr } from '@ns/libc';
+import { applyChanges, applyLayer, type Change, diffLayer, diffStream, mountOverlay, snapshot } from '@ns/overlayfs';
 import { needs, notRoot } from '@ns/testing';
 import { Scratch } from './scratch.ts';
 
@@ -160,6 +161,28 @@ it('one at a time, and stopped early without leaving descriptors', async () => {
     break;
   }
   expect(open()).toBe(before);
+});
+
+it('more attributes than can be listed keep nobody from seeing what changed', async () => {
+  const many = (fd: number) => {
+    for (let i = 0; i < 400; i++) expect(setXattr(fd, '', `user.${i}${'x'.repeat(240)}`, Buffer.from('v'))).toBe(0);
+    closeFd(fd);
+  };
+  run(() => {
+    rmSync(join(merged, 'etc'), { recursive: true });
+    mkdirSync(join(merged, 'etc'));
+    writeFileSync(join(merged, 'etc/hosts'), '');
+    writeFileSync(join(merged, 'etc/new'), '');
+  });
+  for (const name of ['etc', 'etc/hosts', 'etc/new']) many(openSync(join(upper, name), 'r'));
+  expect(short(await diffLayer(upper, [lower]))).toEqual(
+    expect.arrayContaining(['A /etc/new', 'D /etc/passwd', 'M /etc/hosts']),
+  );
+  const copy = scratch.dir('copy');
+  await applyLayer(diffStream(upper), copy);
+  await applyChanges(upper, copy);
+  await snapshot(upper, scratch.dir('snapshot'));
+  expect(readdirSync(join(copy, 'etc')).sort()).toEqual(['hosts', 'new']);
 });
 
 it('names that are not UTF-8, and a file that looks like a whiteout', async () => {

@@ -11,7 +11,7 @@ import {
 import { join } from 'node:path';
 import { type ApplyLayerOptions, applyLayer } from '@ns/overlayfs';
 import { needs, notRoot } from '@ns/testing';
-import { TYPE } from '../src/tar-format.ts';
+import { paxRecord, TYPE } from '../src/tar-format.ts';
 import type { TarEntry } from '../src/tar-header.ts';
 import { encodeHeader } from './encode-header.ts';
 import { Scratch } from './scratch.ts';
@@ -158,6 +158,26 @@ it('bounds are kept before anything is written', async () => {
     ),
   ).toBe('ERR_NS_ARCHIVE_TOO_LARGE');
   expect(existsSync(join(root, 'big'))).toBe(false);
+});
+
+it('what headers say counts, too, if no member follows', async () => {
+  const [header] = archive({ path: 'g', type: TYPE.PAX_GLOBAL, size: 512 });
+  const record = paxRecord('comment', 'x'.repeat(512 - '512 comment=\n'.length));
+  const archived = Array(10).fill(Buffer.concat([header!, Buffer.from(record)]));
+  await expect(applyLayer(archived, root, { maxBytes: 1000 })).rejects.toMatchObject({
+    code: 'ERR_NS_ARCHIVE_TOO_LARGE',
+  });
+});
+
+it('an owner who can be nobody is refused, not taken for root', async () => {
+  for (const id of [-1, 0.5, 2 ** 32 - 1, 2 ** 32, Number.NaN]) {
+    for (const owner of [{ uid: id }, { gid: id }]) {
+      const mapOwner = () => ({ uid: 0, gid: 0, ...owner });
+      expect(await apply([{ path: 'f', mode: 0o4755 }], { mapOwner })).toBe('ERR_NS_INVALID_SPEC');
+    }
+  }
+  expect(await apply([{ path: 'g', mode: 0o4755, uid: 2 ** 32 - 2 }])).toBeUndefined();
+  expect(lstatSync(join(root, 'g')).uid).toBe(2 ** 32 - 2);
 });
 
 it('names and links are kept as bytes', async () => {

@@ -15,6 +15,7 @@ function read(archive: Buffer, piece = archive.length || 1): { member: TarMember
       last.content = Buffer.concat([last.content, bytes]);
     },
     memberEnd: () => {},
+    extension: () => {},
   });
   for (let at = 0; at < archive.length; at += piece) reader.write(archive.subarray(at, at + piece));
   reader.end();
@@ -127,6 +128,13 @@ test('any entry comes back exactly, in pieces of any size', () => {
   );
 });
 
+test('names of attributes are bytes, and may hold what ends a key', () => {
+  const xattrs = new Map(['user.a=b', 'user.%3D', 'user.%25=%', 'user.\udcff'].map((key) => [key, Buffer.from('v=1')]));
+  const header = encodeHeader({ ...base, xattrs });
+  expect(header.includes('SCHILY.xattr.user.a%3Db=v=1\n')).toBe(true);
+  expect(read(header)[0]?.member.xattrs).toEqual(xattrs);
+});
+
 test('the pax size wins over the header, whatever that says (CVE-2025-62518)', () => {
   const inner = encodeHeader({ ...base, path: 'smuggled' });
   const pax = Buffer.from(paxRecord('size', String(inner.length)), 'latin1');
@@ -138,6 +146,19 @@ test('the pax size wins over the header, whatever that says (CVE-2025-62518)', (
     Buffer.alloc(1024),
   ]);
   expect(read(archive).map(({ member }) => member.path)).toEqual(['outer']);
+});
+
+test('an empty pax record says nothing: the header counts', () => {
+  const pax = Buffer.alloc(512);
+  const length = pax.write(['path', 'linkpath', 'mtime', 'uid'].map((key) => paxRecord(key, '')).join(''));
+  const extension = encodeHeader({ ...base, path: 'x', type: TYPE.PAX, size: length });
+  const link = encodeHeader({ ...base, path: 'link', type: TYPE.SYMLINK, linkName: 'to', mtimeSec: 7, uid: 3 });
+  expect(read(Buffer.concat([extension, pax, link]))[0]?.member).toMatchObject({
+    path: 'link',
+    linkName: 'to',
+    mtimeSec: 7,
+    uid: 3,
+  });
 });
 
 test('parsePax refuses what is malformed', () => {
@@ -153,6 +174,10 @@ test.each<[string, Buffer, string]>([
   ['an archive cut in content', encodeHeader({ ...base, size: 600 }), 'ERR_NS_BAD_ARCHIVE'],
   ['an unknown type', encodeHeader({ ...base, type: 'Z' }), 'ERR_NS_BAD_ARCHIVE'],
   ['a link with content', encodeHeader({ ...base, type: TYPE.SYMLINK, size: 512 }), 'ERR_NS_BAD_ARCHIVE'],
+  ...[2 ** 32 - 1, 2 ** 32, Number.MAX_SAFE_INTEGER].flatMap((id): [string, Buffer, string][] => [
+    [`user ${id}`, encodeHeader({ ...base, uid: id }), 'ERR_NS_BAD_ARCHIVE'],
+    [`group ${id}`, encodeHeader({ ...base, gid: id }), 'ERR_NS_BAD_ARCHIVE'],
+  ]),
   ['a pax header of gigabytes', encodeHeader({ ...base, type: TYPE.PAX, size: 2 ** 32 }), 'ERR_NS_ARCHIVE_TOO_LARGE'],
 ])('%s is refused', (_what, archive, code) => {
   expect(() => read(archive)).toThrow(expect.objectContaining({ code }));
