@@ -1,5 +1,17 @@
 import { Readable } from 'node:stream';
-import { allocate, ERRNO, type FdWatch, ioctl, type OwnedFd, SYS, syscall, watchFd } from '@ns/libc';
+import {
+  addressOf,
+  allocate,
+  ERRNO,
+  F,
+  type FdWatch,
+  ioctl,
+  type Memory,
+  type OwnedFd,
+  SYS,
+  syscall,
+  watchFd,
+} from '@ns/libc';
 
 // <asm-generic/ioctls.h>
 const FIONREAD = 0x541b;
@@ -8,7 +20,9 @@ const yes = allocate(4);
 yes.bytes.writeInt32LE(1);
 
 /** What one turn of the event loop takes at most. Calls are synchronous, and what they leave here is copied at once. */
-const chunk = allocate(65536);
+const chunk = allocate(256 * 1024);
+/** What a pipe holds unless it is told otherwise: pipe(7). */
+const PIPE_BYTES = 65536;
 const count = allocate(4);
 
 /**
@@ -22,6 +36,7 @@ export class OutputStream extends Readable {
   #wanted = false;
   #referenced = true;
   #isDrained = false;
+  #isWide = false;
   #backlog: Backlog | undefined;
 
   /** @param fd - ours from now on */
@@ -75,8 +90,16 @@ export class OutputStream extends Readable {
     this.#watch?.unref();
   }
 
+  /** Who writes more than a pipe holds need not be waited for, nor wait, at each 64 KiB. What is no pipe, or more than a user may have, stays. */
+  #widen(): void {
+    if (this.#isWide) return;
+    this.#isWide = true;
+    syscall(SYS.fcntl, this.#fd!.fd, F.SETPIPE_SZ, chunk.bytes.length);
+  }
+
   #readOn(): void {
-    const { data, atEnd, isEmpty } = readNow(this.#fd!);
+    const { data, atEnd, isEmpty } = readNow(this.#fd!, this.#isWide);
+    if (data.length >= PIPE_BYTES) this.#widen();
     const ended = atEnd || (this.#backlog?.isTaken(data.length, isEmpty) ?? false);
     const isFull = data.length > 0 && !this.push(data);
     if (ended) this.push(null);
@@ -106,9 +129,9 @@ export class Backlog {
   }
 }
 
-/** What there is now. */
-function readNow({ fd }: OwnedFd): { data: Buffer; isEmpty: boolean; atEnd: boolean } {
-  const { bytes, address } = chunk;
+/** What there is now; of what is likely much, without a copy. */
+function readNow({ fd }: OwnedFd, isMuch: boolean): { data: Buffer; isEmpty: boolean; atEnd: boolean } {
+  const { bytes, address } = isMuch ? ownMemory(chunk.bytes.length) : chunk;
   let size = 0;
   let got = 1;
   // A terminal gives a few kilobytes at a time.
@@ -118,5 +141,13 @@ function readNow({ fd }: OwnedFd): { data: Buffer; isEmpty: boolean; atEnd: bool
   }
   const isEmpty = got === -ERRNO.EAGAIN;
   // EIO is how Linux says that no process has the other side of a terminal open any more.
-  return { data: Buffer.from(bytes.subarray(0, size)), isEmpty, atEnd: got <= 0 && !isEmpty };
+  const read = bytes.subarray(0, size);
+  // A little of it does not keep all of it.
+  const data = isMuch && size > bytes.length / 2 ? read : Buffer.from(read);
+  return { data, isEmpty, atEnd: got <= 0 && !isEmpty };
+}
+
+function ownMemory(size: number): Memory {
+  const bytes = Buffer.allocUnsafeSlow(size);
+  return { bytes, address: addressOf(bytes) };
 }
