@@ -118,6 +118,16 @@ export class AdoptedRun implements RunHandle {
     this.#held.use(resource);
   }
 
+  go(): never {
+    throw new NsError(
+      'ERR_NS_CONTAINER_NOT_OURS',
+      'this container was made by another process, which has to start it',
+      {
+        hint: 'Start it there; once it runs, it can be managed from here',
+      },
+    );
+  }
+
   letGo(): void {
     this.#closeProcess();
     this.#payload?.close();
@@ -225,7 +235,6 @@ function ofAnother(adopted: Adopted, door: OwnedFd, namespaces: ReadonlyMap<Name
     pidfd: door,
     namespaces,
     executed: Promise.resolve(),
-    go: refuseToGo,
     signal: (signal) => adopted.signal(signal),
     kill: () => adopted.kill(),
     ref: () => adopted.ref(),
@@ -236,12 +245,6 @@ function ofAnother(adopted: Adopted, door: OwnedFd, namespaces: ReadonlyMap<Name
 // A pidfd is enough to join them all.
 const noNamespaces: ReadonlyMap<NamespaceKind, OwnedFd> = new Map();
 
-function refuseToGo(): never {
-  throw new NsError('ERR_NS_CONTAINER_NOT_OURS', 'this container was made by another process, which has to start it', {
-    hint: 'Start it there; once it runs, it can be managed from here',
-  });
-}
-
 /** Of a container that has ended. */
 const gone: RunProcess = {
   monitorPid: 0,
@@ -249,7 +252,6 @@ const gone: RunProcess = {
   pidfd: undefined,
   namespaces: noNamespaces,
   executed: Promise.resolve(),
-  go: refuseToGo,
   signal: () => false,
   kill: () => false,
   ref: () => {},

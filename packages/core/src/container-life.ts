@@ -404,7 +404,7 @@ export class ContainerLife {
     if (this.#status !== 'created') throw this.refuse('ERR_NS_CONTAINER_RUNNING', 'start it');
     const run = this.#run!;
     this.supervision.beginning();
-    run.launched.go();
+    run.go();
     feedInput(run.streams, this.spec.stdin, (error) => {
       process.emitWarning(`the input of container ${this.id.slice(0, 12)} failed, it is ended: ${error}`, {
         code: 'NS_STDIN',

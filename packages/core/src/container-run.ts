@@ -63,6 +63,7 @@ export class ContainerRun implements RunHandle {
   readonly #resources: Resources;
   readonly #payload: Cgroup | undefined;
   readonly #held = new AsyncResourceStack();
+  #startedAt = performance.now();
 
   private constructor(
     parts: Pick<ContainerRun, 'design' | 'plan' | 'streams' | 'launched' | 'cgroup' | 'execCgroups'> & {
@@ -80,7 +81,7 @@ export class ContainerRun implements RunHandle {
     this.execCgroups = parts.execCgroups;
     this.#payload = parts.payload;
     this.#resources = parts.resources;
-    this.result = this.#supervise(parts.output, parts.collected, performance.now());
+    this.result = this.#supervise(parts.output, parts.collected);
     // Somebody may ask later, or never.
     this.result.catch(() => {});
   }
@@ -143,6 +144,11 @@ export class ContainerRun implements RunHandle {
     }
   }
 
+  go(): void {
+    this.#startedAt = performance.now();
+    this.launched.go();
+  }
+
   /** Ends every process for a reason of ours. */
   end(cause: Result['reason']): void {
     this.cause ??= cause;
@@ -167,7 +173,7 @@ export class ContainerRun implements RunHandle {
     return this.#resources.ids;
   }
 
-  async #supervise(output: CapturedOutput, collected: Promise<unknown>, startedAt: number): Promise<Result> {
+  async #supervise(output: CapturedOutput, collected: Promise<unknown>): Promise<Result> {
     const exit = await this.launched.exited;
     endAttached(this.streams);
     // As if we had heard of it that much later: of what it leaves nothing has been looked at yet.
@@ -184,7 +190,7 @@ export class ContainerRun implements RunHandle {
       stdout: output.text(1),
       stderr: output.text(2),
       truncated: output.truncated || exit.outputLost,
-      durationMs: performance.now() - startedAt,
+      durationMs: performance.now() - this.#startedAt,
       usage: {
         ...usage,
         memoryPeakBytes: total?.memory?.peakBytes ?? usage.memoryPeakBytes,

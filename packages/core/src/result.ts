@@ -30,7 +30,7 @@ export interface Result<Output extends string | Buffer = string> {
   readonly stderr: Output;
   /** Output was dropped: because of `maxOutput`, or because the files of one that may outlive its maker had no room. */
   readonly truncated: boolean;
-  /** Wall-clock time from the call to the end. */
+  /** Wall-clock time from the call to the end; of a container, from its start. */
   readonly durationMs: number;
   readonly usage: Usage;
   /** What it had to go without. */

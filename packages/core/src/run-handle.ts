@@ -9,7 +9,7 @@ import type { Result } from './result.ts';
 /** The processes of a run, launched by us or by somebody else. */
 export type RunProcess = Pick<
   Launched,
-  'monitorPid' | 'pid' | 'pidfd' | 'namespaces' | 'executed' | 'go' | 'signal' | 'kill' | 'ref' | 'unref'
+  'monitorPid' | 'pid' | 'pidfd' | 'namespaces' | 'executed' | 'signal' | 'kill' | 'ref' | 'unref'
 >;
 
 /** One run of a container, as its {@link Container} needs it: one that we began, or one that we found. */
@@ -26,6 +26,8 @@ export interface RunHandle {
   readonly ids: Pick<IdLease, 'uids' | 'gids'> | undefined;
   /** Settles when no process is left. */
   readonly result: Promise<Result>;
+  /** Lets its program begin. Only of one that we began ourselves. */
+  go(): void;
   /** Disposed of when the run has ended. */
   hold(resource: AsyncDisposable): void;
   /** Nothing is asked of it any more. */

@@ -38,6 +38,13 @@ test('one that is stopped while it is being paused hears of it', async () => {
   expect(exitCode).toBe(7);
 });
 
+test('how long it took is counted from its start', async () => {
+  await using container = await Container.create({ command: ['true'] });
+  await delay(1_000);
+  await container.start();
+  expect((await container.wait()).durationMs).toBeLessThan(1_000);
+});
+
 test('kill waits for nobody', async () => {
   const command = ['sh', '-c', 'trap "" TERM; while :; do sleep 0.02; done'];
   await using container = await Container.create({ command, init: false });
