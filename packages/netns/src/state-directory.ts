@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hasCode, stateDirectory as makeStateDirectory, SpecError } from '@ns/libc';
 
@@ -29,19 +29,15 @@ export function checkStateName(name: string, field = 'name'): string {
   return name;
 }
 
-/** Where {@link writeJson} writes before the file is whole. */
+/** Where {@link writeJsonSync} writes before the file is whole. */
 export function draftOf(path: string): string {
   return `${path}.${process.pid}.draft`;
 }
 
-/** Writes JSON so that a reader sees the old or the new text, never half of one. */
-export async function writeJson(path: string, value: unknown): Promise<void> {
-  const draft = draftOf(path);
-  await writeFile(draft, JSON.stringify(value), { mode: 0o600 });
-  await rename(draft, path);
-}
-
-/** {@link writeJson} for small files of a tmpfs. */
+/**
+ * Writes JSON so that a reader sees the old or the new text, never half of one. Synchronous: a thread of libuv's may still make
+ * something when this one was killed and what is entrusted is being removed.
+ */
 export function writeJsonSync(path: string, value: unknown): void {
   const draft = draftOf(path);
   writeFileSync(draft, JSON.stringify(value), { mode: 0o600 });

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { chmod, mkdir, readdir, readFile, rename, rmdir, unlink, writeFile } from 'node:fs/promises';
+import { chmodSync, existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { readdir, readFile, rename, rmdir, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import {
@@ -97,14 +97,15 @@ export class VolumeStore {
       directories: [inside('users'), inside('data')],
       parents: [temporary],
     });
-    await fileCall(this.#dir, () => mkdir(temporary, { recursive: true, mode: 0o700 }));
+    // Synchronous: a thread of libuv's may still make something when this one was killed and what is entrusted is being removed.
+    fileCall(this.#dir, () => mkdirSync(temporary, { recursive: true, mode: 0o700 }));
     try {
-      await mkdir(inside('users'), { mode: 0o700 });
+      mkdirSync(inside('users'), { mode: 0o700 });
       // The container's users must get at it, through the bind; nobody on the host gets past the store itself.
-      await mkdir(inside('data'));
-      await chmod(inside('data'), 0o755);
-      await writeFile(inside('volume.json'), JSON.stringify({ labels, createdAt }));
-      await rename(temporary, path);
+      mkdirSync(inside('data'));
+      chmodSync(inside('data'), 0o755);
+      writeFileSync(inside('volume.json'), JSON.stringify({ labels, createdAt }));
+      renameSync(temporary, path);
     } catch (cause) {
       const error = existsSync(path)
         ? new NsError('ERR_NS_VOLUME_EXISTS', `a volume called ${name} exists`, {

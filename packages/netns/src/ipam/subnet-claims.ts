@@ -6,7 +6,14 @@ import { NoFreeSubnetError, SubnetOverlapError } from '../errors.ts';
 import { withFileLock } from '../file-lock.ts';
 import type { InNetns } from '../namespace-reference.ts';
 import { list as listRoutes } from '../route.ts';
-import { checkStateName, readJson, removeOldDrafts, stateDirectory, stateRoot, writeJson } from '../state-directory.ts';
+import {
+  checkStateName,
+  readJson,
+  removeOldDrafts,
+  stateDirectory,
+  stateRoot,
+  writeJsonSync,
+} from '../state-directory.ts';
 import { overlaps, parseSubnet, type Subnet, subnetAround, subnetFrom } from './subnet.ts';
 
 /** Subnets to give to networks that name none: Docker's, without the first, which Docker's own default bridge has. */
@@ -64,7 +71,7 @@ export async function claimSubnet(options: ClaimOptions): Promise<Subnet> {
     const networks = others.map((claim) => ({ subnet: parseSubnet(claim.subnet), by: `network '${claim.name}'` }));
     const taken = [...networks, ...(await subnetsOfHost(options))];
     const subnet = wanted ? checked(wanted, taken) : family === 'inet6' ? randomUla(taken) : firstFree(pools, taken);
-    await writeJson(join(directory, claimFile(name, subnet.family)), { name, subnet: subnet.text, since: Date.now() });
+    writeJsonSync(join(directory, claimFile(name, subnet.family)), { name, subnet: subnet.text, since: Date.now() });
     return subnet;
   });
 }

@@ -14,7 +14,6 @@ import {
   removeOldDrafts,
   removeStateDirectory,
   stateDirectory,
-  writeJson,
   writeJsonSync,
 } from '../state-directory.ts';
 
@@ -105,7 +104,7 @@ export class NetworkState {
   }
 
   async write(record: NetworkRecord): Promise<void> {
-    await writeJson(join(this.#directory(record.name), NETWORK_FILE), record);
+    writeJsonSync(join(this.#directory(record.name), NETWORK_FILE), record);
   }
 
   async endpoints(name: string): Promise<Endpoint[]> {
