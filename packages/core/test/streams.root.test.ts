@@ -20,6 +20,13 @@ rootTest('who stops iterating does not stop the command, and the result has all 
   }
 });
 
+rootTest('who takes one piece, and then never asks again, does not hold up the end', async () => {
+  const command = run('sh', ['-c', 'echo ready; read line; exit 3'], { stdin: 'pipe' });
+  expect(String((await command.stdout[Symbol.asyncIterator]().next()).value)).toBe('ready\n');
+  command.stdin.end('go\n');
+  expect(await command).toMatchObject({ exitCode: 3, stdout: 'ready\n' });
+});
+
 rootTest('who begins to iterate after the end finds the end', async () => {
   const process = sh('echo there');
   expect((await process).stdout).toBe('there\n');

@@ -48,7 +48,7 @@ export class OutputStream extends Readable {
 
   /** Nothing will come, unless something does already. */
   abandon(): void {
-    if (!this.#watch) this.push(null);
+    if (!this.#watch) this.#end();
   }
 
   /**
@@ -97,12 +97,18 @@ export class OutputStream extends Readable {
     syscall(SYS.fcntl, this.#fd!.fd, F.SETPIPE_SZ, chunk.bytes.length);
   }
 
+  #end(): void {
+    this.push(null);
+    // Who has left an iterator of it asks for nothing more, not even for the end.
+    this.read(0);
+  }
+
   #readOn(): void {
     const { data, atEnd, isEmpty } = readNow(this.#fd!, this.#isWide);
     if (data.length >= PIPE_BYTES) this.#widen();
     const ended = atEnd || (this.#backlog?.isTaken(data.length, isEmpty) ?? false);
     const isFull = data.length > 0 && !this.push(data);
-    if (ended) this.push(null);
+    if (ended) this.#end();
     if (!isFull && !ended) return;
     this.#wanted = false;
     // Of the end the kernel would tell again and again.
