@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileCall, NsError, O, type OwnedFd, onlyKnownKeys, open, SpecError, UnavailableError } from '@ns/libc';
 import { createMount } from '@ns/mounts';
@@ -89,7 +89,7 @@ const methods: Readonly<Record<SizeMethod, Method>> = {
   },
 };
 
-/* What is in a home: how it is bounded, what that bounds, and, until both are whole, a file that says so. */
+/* What is in a home: how it is bounded, under another name until it is, and what that bounds. */
 const SIZE_FILE = 'size.json';
 const CONTENT = ['data', 'image'];
 const UNFINISHED = '.unfinished';
@@ -172,10 +172,9 @@ async function make(home: string, bounds: Bounds, wanted: readonly SizeMethod[])
   const refusals: string[] = [];
   for (const method of wanted) {
     try {
-      await writeFile(join(home, UNFINISHED), '');
+      await writeFile(join(home, UNFINISHED), JSON.stringify({ method, ...bounds }));
       await methods[method].create(home, bounds);
-      await writeFile(join(home, SIZE_FILE), JSON.stringify({ method, ...bounds }));
-      return await rm(join(home, UNFINISHED));
+      return await rename(join(home, UNFINISHED), join(home, SIZE_FILE));
     } catch (error) {
       await clear(home);
       if (!(error instanceof UnavailableError)) throw error;

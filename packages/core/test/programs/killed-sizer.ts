@@ -6,7 +6,7 @@ import { createSizedDirectory } from '@ns/overlayfs';
 
 const [home, size, step] = process.argv.slice(2) as [string, string, string];
 let left = Number(step);
-for (const method of ['writeFile', 'rm'] as const) {
+for (const method of ['writeFile', 'rename'] as const) {
   const original = fs.promises[method] as (...args: unknown[]) => Promise<void>;
   Reflect.set(fs.promises, method, (...args: unknown[]) => {
     if (--left === 0) process.kill(process.pid, 'SIGKILL');
