@@ -19,10 +19,12 @@ const FIONBIO = 0x5421;
 const yes = allocate(4);
 yes.bytes.writeInt32LE(1);
 
-/** What one turn of the event loop takes at most. Calls are synchronous, and what they leave here is copied at once. */
-const chunk = allocate(256 * 1024);
-/** What a pipe holds unless it is told otherwise: pipe(7). */
+/** What a pipe holds unless it is told otherwise, pipe(7), and what is passed on at once. */
 const PIPE_BYTES = 65536;
+/** What one that was full is made to hold. */
+const WIDE_BYTES = 4 * PIPE_BYTES;
+/** Calls are synchronous, and what they leave here is copied at once. */
+const chunk = allocate(PIPE_BYTES);
 const count = allocate(4);
 
 /**
@@ -36,6 +38,7 @@ export class OutputStream extends Readable {
   #wanted = false;
   #referenced = true;
   #isDrained = false;
+  #wasFull = false;
   #isWide = false;
   #backlog: Backlog | undefined;
 
@@ -92,9 +95,16 @@ export class OutputStream extends Readable {
 
   /** Who writes more than a pipe holds need not be waited for, nor wait, at each 64 KiB. What is no pipe, or more than a user may have, stays. */
   #widen(): void {
-    if (this.#isWide) return;
-    this.#isWide = true;
-    syscall(SYS.fcntl, this.#fd!.fd, F.SETPIPE_SZ, chunk.bytes.length);
+    if (this.#wasFull) return;
+    this.#wasFull = true;
+    this.#isWide = syscall(SYS.fcntl, this.#fd!.fd, F.SETPIPE_SZ, WIDE_BYTES) > 0;
+  }
+
+  /** In pieces that whoever keeps them can count on, as into the files of a log. */
+  #pass(data: Buffer): boolean {
+    let wantsMore = true;
+    for (let at = 0; at < data.length; at += PIPE_BYTES) wantsMore = this.push(data.subarray(at, at + PIPE_BYTES));
+    return wantsMore;
   }
 
   #end(): void {
@@ -107,7 +117,7 @@ export class OutputStream extends Readable {
     const { data, atEnd, isEmpty } = readNow(this.#fd!, this.#isWide);
     if (data.length >= PIPE_BYTES) this.#widen();
     const ended = atEnd || (this.#backlog?.isTaken(data.length, isEmpty) ?? false);
-    const isFull = data.length > 0 && !this.push(data);
+    const isFull = !this.#pass(data);
     if (ended) this.#end();
     if (!isFull && !ended) return;
     this.#wanted = false;
@@ -125,7 +135,7 @@ export class Backlog {
     ioctl(fd, FIONBIO, yes.address);
     ioctl(fd, FIONREAD, count.address);
     // What a terminal holds it only tells in part; it is less than this.
-    this.#bytes = Math.max(count.bytes.readInt32LE(), chunk.bytes.length);
+    this.#bytes = Math.max(count.bytes.readInt32LE(), WIDE_BYTES);
   }
 
   /** So much more was read of it, until there was nothing. Was that the last of it? */
@@ -137,7 +147,7 @@ export class Backlog {
 
 /** What there is now; of what is likely much, without a copy. */
 function readNow({ fd }: OwnedFd, isMuch: boolean): { data: Buffer; isEmpty: boolean; atEnd: boolean } {
-  const { bytes, address } = isMuch ? ownMemory(chunk.bytes.length) : chunk;
+  const { bytes, address } = isMuch ? ownMemory(WIDE_BYTES) : chunk;
   let size = 0;
   let got = 1;
   // A terminal gives a few kilobytes at a time.
