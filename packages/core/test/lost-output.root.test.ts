@@ -23,13 +23,15 @@ afterEach(() => {
   rmSync(small, { recursive: true });
 });
 
+/** Not before it is on record that it runs: that finds room. */
 async function writeALot(directory?: string): Promise<Container> {
   const container = await Container.create({
-    command: ['sh', '-c', `head -c ${WRITTEN} /dev/zero; exit 3`],
+    command: ['sh', '-c', `until [ -e /go ]; do sleep 0.02; done; head -c ${WRITTEN} /dev/zero; exit 3`],
     lifetime: { dieWithParent: false },
     ...(directory !== undefined && { log: { directory } }),
   });
   await container.start();
+  await container.exec('touch', ['/go'], { check: true });
   return container;
 }
 
