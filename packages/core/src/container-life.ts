@@ -206,12 +206,12 @@ export class ContainerLife {
   async atRest<T>(act: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     if (this.isAlive && !this.#isEnding) return act();
     signal?.throwIfAborted();
+    let begun = false;
     const turn = this.exclusive(async () => {
       signal?.throwIfAborted();
       begun = true;
       return act();
     });
-    let begun = false;
     if (!signal) return turn;
     return new Promise((resolve, reject) => {
       signal.addEventListener('abort', () => !begun && reject(signal.reason), { once: true });
