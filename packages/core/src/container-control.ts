@@ -54,15 +54,19 @@ export async function killContainer(
 
 /** Settles when nothing is left. */
 export async function stopContainer(life: ContainerLife, options: StopOptions): Promise<void> {
-  await life.inOrder(() => askToEnd(life, options));
+  // What was asked for before may be to end it too, with more patience.
+  const deadline = { at: performance.now() + patienceOf(options) };
+  life.deadlines.add(deadline);
+  if (life.askedToEnd) void endWithin(life, life.askedToEnd, patienceOf(options));
+  await life.inOrder(() => {
+    life.deadlines.delete(deadline);
+    return askToEnd(life, options);
+  });
   await life.stopping;
 }
 
 /** Settles when it is asked to end; `life.stopping` when nothing is left. */
-async function askToEnd(
-  life: ContainerLife,
-  { timeout = 10_000, signal = life.spec.stopSignal ?? 'SIGTERM' }: StopOptions,
-): Promise<void> {
+async function askToEnd(life: ContainerLife, options: StopOptions): Promise<void> {
   await life.holdBack();
   await life.catchUp();
   // Held still it would not hear of it.
@@ -70,9 +74,21 @@ async function askToEnd(
   if (!life.isAlive) return;
   const run = life.run!;
   if (life.status === 'created') run.launched.kill();
-  else run.launched.signal(signal);
+  else run.launched.signal(options.signal ?? life.spec.stopSignal ?? 'SIGTERM');
+  const left = [...life.deadlines].map(({ at }) => Math.max(at - performance.now(), 0));
+  life.askedToEnd = run;
+  life.stopping = endWithin(life, run, Math.min(patienceOf(options), ...left));
+}
+
+function patienceOf({ timeout = 10_000 }: StopOptions): number {
+  return timeout;
+}
+
+/** Settles when nothing of a run is left. */
+async function endWithin(life: ContainerLife, run: RunHandle, timeout: number): Promise<void> {
   const timer = setTimeout(() => run.launched.kill(), timeout);
-  life.stopping = life.end(run).finally(() => clearTimeout(timer));
+  await life.end(run);
+  clearTimeout(timer);
 }
 
 /** Settles when it runs again, or is ready. */

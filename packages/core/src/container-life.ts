@@ -52,7 +52,11 @@ export class ContainerLife {
   #unwatch = () => {};
   #turn: Promise<void> = Promise.resolve();
   #orders: Promise<void> = Promise.resolve();
-  /** Until the run that was asked to end has ended, if any was. */
+  /** Until when those wait who want it to end and whose turn is yet to come. */
+  readonly deadlines = new Set<{ readonly at: number }>();
+  /** The last run that was asked to end, whether it has or not. */
+  askedToEnd: RunHandle | undefined;
+  /** Until that has ended. */
   stopping: Promise<void> = Promise.resolve();
   readonly #onlookers: Onlookers;
 

@@ -1,13 +1,14 @@
 import { cgroupLimits } from './container-cgroup.ts';
 import type { ContainerLife } from './container-life.ts';
 import { cgroupOf } from './container-processes.ts';
-import { updateNetwork } from './network/live-networks.ts';
+import { networkToUpdate, updateNetwork } from './network/live-networks.ts';
 import { type ContainerUpdate, type PlannedChange, plannedMounts, planUpdate } from './planned-changes.ts';
 import type { RunningMounts } from './running-mounts.ts';
 import { validateSpec } from './validate-spec.ts';
 
 /**
- * Changes a running container, all that is asked for checked before the first of it.
+ * Changes a running container, what is asked for checked before the first of it. What the kernel alone can refuse comes last, and
+ * the mounts are as before when it does.
  *
  * @returns what changed, or would
  */
@@ -22,13 +23,16 @@ export async function updateContainer(
   const limits =
     changes.limits &&
     cgroupLimits({ ...(spec.limits?.missing && { missing: spec.limits.missing }), ...changes.limits });
-  const { add = [], remove = [] } = mounts;
-  planned.push(...plannedMounts({ add, remove }, (target) => runningMounts.at(target)));
+  const changedMounts = { add: [], remove: [], ...mounts };
+  planned.push(...plannedMounts(changedMounts, (target) => runningMounts.at(target)));
   if (dryRun) return planned;
   await life.during('update it', async (run) => {
-    if (limits) await cgroupOf(run, 'changing limits').update(limits.limits, { missing: limits.missing });
-    await updateNetwork(life.id, changes);
-    await runningMounts.change(run, add, remove);
+    const cgroup = limits && cgroupOf(run, 'changing limits');
+    const network = networkToUpdate(life.id, changes);
+    await runningMounts.change(run, changedMounts, async () => {
+      await cgroup?.update(limits!.limits, { missing: limits!.missing });
+      await updateNetwork(network, changes);
+    });
   });
   life.respecify((now) => planUpdate(now, changes).spec);
   return planned;

@@ -357,7 +357,7 @@ export class Container implements AsyncDisposable {
   /**
    * Changes limits, egress policy, bandwidth or mounts of the running container. Limits and directions not named stay; a
    * policy is replaced, and connections that the new one forbids are cut: to addresses, and to all names when one was
-   * taken out.
+   * taken out. What is refused changes nothing; limits and network that the kernel alone refuses may be half changed.
    *
    * @param options.dryRun - only say what would change
    * @param options.signal - with `timeout`: how long the caller waits; what was begun is carried through

@@ -30,17 +30,29 @@ export class RunningMounts {
     return this.#added.findLast((added) => added.target === posix.resolve(target))?.mount;
   }
 
-  /** Unmounts and mounts; what was mounted goes again when something fails. */
-  async change(run: RunHandle, add: readonly MountSpec[], remove: readonly string[]): Promise<void> {
-    for (const target of remove) await this.remove(run, target);
-    const done = new AsyncResourceStack();
+  /**
+   * Unmounts and mounts, for the time that something else is done, and for good when that succeeds. When anything fails, what was
+   * mounted goes and what was unmounted is mounted again.
+   */
+  async change(
+    run: RunHandle,
+    { add, remove }: { readonly add: readonly MountSpec[]; readonly remove: readonly string[] },
+    act: () => Promise<void>,
+  ): Promise<void> {
+    const undo = new AsyncResourceStack();
     try {
+      for (const target of remove) {
+        const mount = this.at(target);
+        await this.remove(run, target);
+        undo.defer(() => this.add(run, mount!));
+      }
       for (const mount of add) {
         await this.add(run, mount);
-        done.defer(() => this.remove(run, mount.target));
+        undo.defer(() => this.remove(run, mount.target));
       }
+      await act();
     } catch (error) {
-      throw await rollBack(error, () => done[Symbol.asyncDispose]());
+      throw await rollBack(error, () => undo[Symbol.asyncDispose]());
     }
   }
 

@@ -56,6 +56,22 @@ test('kill waits for nobody', async () => {
   expect((await container.wait()).signal).toBe('SIGKILL');
 });
 
+test('stop does not wait longer because a restart does', async () => {
+  const command = ['sh', '-c', 'trap "" TERM; while :; do sleep 0.02; done'];
+  await using container = await Container.create({ command, init: false });
+  await container.start();
+  for (const between of [0, 100]) {
+    const restarting = container.restart({ timeout: 600_000 });
+    await delay(between);
+    await container.stop({ timeout: 0 });
+    await restarting;
+    expect(container.status).toBe('stopped');
+    await container.start();
+  }
+  await Promise.all([container.restart({ timeout: 600_000 }), container.stop({ timeout: 0 })]);
+  expect(container.status).toBe('stopped');
+});
+
 test('what another process has stopped does not start again by itself', async () => {
   using program = new NodeProgram(
     'stopping-hand',

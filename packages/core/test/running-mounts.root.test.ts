@@ -121,6 +121,22 @@ test('what cannot be', async () => {
   });
 });
 
+test('an update that is refused changes nothing', async () => {
+  await using container = await running({ limits: { memory: '64MiB' } });
+  const memory = async () => (await container.stats()).memory?.maxBytes;
+  await container.mount({ source: '/usr', target: '/srv/usr' });
+  const places = () => mountsOf(container).match(/ \/srv\S*/g);
+  const before = places();
+  const changes = { limits: { memory: '128MiB' }, mounts: { add: [{ type: 'tmpfs', target: '/srv/x' }] } } as const;
+  await expect(container.update({ ...changes, egress: { default: 'deny' } })).rejects.toMatchObject({
+    code: 'ERR_NS_NO_NETWORK',
+  });
+  // Refused by the kernel alone, when the mounts are made.
+  const mounts = { remove: ['/srv/usr'], ...changes.mounts };
+  await expect(container.update({ limits: { cpusetCpus: '4000' }, mounts })).rejects.toThrow();
+  expect([places(), await memory()]).toEqual([before, 64 * 2 ** 20]);
+});
+
 test('mounts of an update: said beforehand, made together, or not at all', async () => {
   await using container = await running();
   const before = mountsOf(container);

@@ -19,12 +19,14 @@ const FIONBIO = 0x5421;
 const yes = allocate(4);
 yes.bytes.writeInt32LE(1);
 
-/** What a pipe holds unless it is told otherwise, pipe(7), and what is passed on at once. */
-const PIPE_BYTES = 65536;
-/** What one that was full is made to hold. */
-const WIDE_BYTES = 4 * PIPE_BYTES;
-/** Calls are synchronous, and what they leave here is copied at once. */
-const chunk = allocate(PIPE_BYTES);
+/** What a pipe holds unless it is told otherwise, pipe(7), and what is passed on at once at most. */
+const PIECE_BYTES = 65536;
+/** What a pipe that was full is made to hold. */
+const WIDE_BYTES = 4 * PIECE_BYTES;
+/** How much is read in one turn of the event loop before others have theirs. */
+const PIECES_IN_A_ROW = 8;
+/** What the next piece is read into. */
+let room: Memory | undefined;
 const count = allocate(4);
 
 /**
@@ -39,7 +41,7 @@ export class OutputStream extends Readable {
   #referenced = true;
   #isDrained = false;
   #wasFull = false;
-  #isWide = false;
+  #hasEnded = false;
   #backlog: Backlog | undefined;
 
   /** @param fd - ours from now on */
@@ -97,29 +99,28 @@ export class OutputStream extends Readable {
   #widen(): void {
     if (this.#wasFull) return;
     this.#wasFull = true;
-    this.#isWide = syscall(SYS.fcntl, this.#fd!.fd, F.SETPIPE_SZ, WIDE_BYTES) > 0;
-  }
-
-  /** In pieces that whoever keeps them can count on, as into the files of a log. */
-  #pass(data: Buffer): boolean {
-    let wantsMore = true;
-    for (let at = 0; at < data.length; at += PIPE_BYTES) wantsMore = this.push(data.subarray(at, at + PIPE_BYTES));
-    return wantsMore;
+    syscall(SYS.fcntl, this.#fd!.fd, F.SETPIPE_SZ, WIDE_BYTES);
   }
 
   #end(): void {
+    this.#hasEnded = true;
     this.push(null);
     // Who has left an iterator of it asks for nothing more, not even for the end.
     this.read(0);
   }
 
   #readOn(): void {
-    const { data, atEnd, isEmpty } = readNow(this.#fd!, this.#isWide);
-    if (data.length >= PIPE_BYTES) this.#widen();
-    const ended = atEnd || (this.#backlog?.isTaken(data.length, isEmpty) ?? false);
-    const isFull = !this.#pass(data);
-    if (ended) this.#end();
-    if (!isFull && !ended) return;
+    let isWanted = true;
+    // Who is given a piece may be content with it, and destroy the stream.
+    for (let i = 0; i < PIECES_IN_A_ROW && isWanted && !this.#hasEnded && !this.destroyed; i++) {
+      const { data, atEnd, isEmpty } = readPiece(this.#fd!);
+      const ended = atEnd || (this.#backlog?.isTaken(data.length, isEmpty) ?? false);
+      if (data.length > 0) isWanted = this.push(data);
+      if (ended) this.#end();
+      else if (data.length === PIECE_BYTES) this.#widen();
+      else if (isWanted) return;
+    }
+    if (isWanted && !this.#hasEnded) return;
     this.#wanted = false;
     // Of the end the kernel would tell again and again.
     this.#watch?.close();
@@ -145,22 +146,24 @@ export class Backlog {
   }
 }
 
-/** What there is now; of what is likely much, without a copy. */
-function readNow({ fd }: OwnedFd, isMuch: boolean): { data: Buffer; isEmpty: boolean; atEnd: boolean } {
-  const { bytes, address } = isMuch ? ownMemory(WIDE_BYTES) : chunk;
+/** What there is now, without a copy when it is much. */
+function readPiece({ fd }: OwnedFd): { data: Buffer; isEmpty: boolean; atEnd: boolean } {
+  room ??= ownMemory(PIECE_BYTES);
+  const { bytes, address } = room;
   let size = 0;
   let got = 1;
   // A terminal gives a few kilobytes at a time.
-  while ((got > 0 || got === -ERRNO.EINTR) && size < bytes.length) {
-    got = syscall(SYS.read, fd, address + size, bytes.length - size);
+  while ((got > 0 || got === -ERRNO.EINTR) && size < PIECE_BYTES) {
+    got = syscall(SYS.read, fd, address + size, PIECE_BYTES - size);
     if (got > 0) size += got;
   }
   const isEmpty = got === -ERRNO.EAGAIN;
   // EIO is how Linux says that no process has the other side of a terminal open any more.
-  const read = bytes.subarray(0, size);
-  // A little of it does not keep all of it.
-  const data = isMuch && size > bytes.length / 2 ? read : Buffer.from(read);
-  return { data, isEmpty, atEnd: got <= 0 && !isEmpty };
+  const atEnd = got <= 0 && !isEmpty;
+  // A little of it must not keep all of it.
+  if (size <= PIECE_BYTES / 2) return { data: Buffer.from(bytes.subarray(0, size)), isEmpty, atEnd };
+  room = undefined;
+  return { data: bytes.subarray(0, size), isEmpty, atEnd };
 }
 
 function ownMemory(size: number): Memory {

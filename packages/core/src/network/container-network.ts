@@ -194,16 +194,21 @@ export class ContainerNetwork implements AsyncDisposable {
     await this.#refreshNames();
   }
 
+  /** @throws NsError `ERR_NS_NO_EGRESS_POLICY`: it was made without one */
+  assertEgressPolicy(): void {
+    if (this.#egress) return;
+    throw new NsError('ERR_NS_NO_EGRESS_POLICY', 'the container was made without an egress policy of its own', {
+      hint: 'Make it with one, { default: "allow" } at least; that of a network is changed by network.update({ egress })',
+    });
+  }
+
   /**
    * Changes what it may connect to.
    *
    * @throws NsError `ERR_NS_NO_EGRESS_POLICY`: it was made without one
    */
   async changeEgress(policy: EgressOptions): Promise<void> {
-    if (!this.#egress)
-      throw new NsError('ERR_NS_NO_EGRESS_POLICY', 'the container was made without an egress policy of its own', {
-        hint: 'Make it with one, { default: "allow" } at least; that of a network is changed by network.update({ egress })',
-      });
+    this.assertEgressPolicy();
     for (const { own, hold } of this.#connections.values())
       await (own ? hold.network.backend.changeEgress(policy) : hold.network.backend.changeEgressOf(this.#id, policy));
     this.#egress = policy;

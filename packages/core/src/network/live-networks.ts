@@ -25,17 +25,26 @@ export function portsOf(id: string): readonly ContainerPort[] {
 }
 
 /**
- * Changes policy and bandwidth of a container of this process.
+ * The network that an update changes, if it changes any.
  *
- * @throws NsError `ERR_NS_NO_NETWORK`: it has none of ours
+ * @throws NsError `ERR_NS_NO_NETWORK`: the container has none of ours; `ERR_NS_NO_EGRESS_POLICY`: it has none to change
  */
-export async function updateNetwork(id: string, { egress, bandwidth }: ContainerUpdate): Promise<void> {
-  if (!egress && !bandwidth) return;
+export function networkToUpdate(id: string, { egress, bandwidth }: ContainerUpdate): ContainerNetwork | undefined {
+  if (!egress && !bandwidth) return undefined;
   const network = liveNetworks.get(id);
   if (!network)
     throw new NsError('ERR_NS_NO_NETWORK', `container ${id.slice(0, 12)} has no network that this process made`, {
       hint: 'Make it with network, ports or egress; another process changes those of its own containers',
     });
-  if (egress) await network.changeEgress(egress);
-  if (bandwidth) await network.changeBandwidth(bandwidth);
+  if (egress) network.assertEgressPolicy();
+  return network;
+}
+
+/** Changes policy and bandwidth of a container of this process. */
+export async function updateNetwork(
+  network: ContainerNetwork | undefined,
+  { egress, bandwidth }: ContainerUpdate,
+): Promise<void> {
+  if (egress) await network?.changeEgress(egress);
+  if (bandwidth) await network?.changeBandwidth(bandwidth);
 }
