@@ -22,6 +22,7 @@ import { readJournal } from './detachment.ts';
 import { ExecCgroups } from './exec-cgroups.ts';
 import { LogFiles, readLog, type StoredOutput } from './log-files.ts';
 import { type LogLocation, locateLog } from './log-location.ts';
+import { leaveNetworksOf } from './network/prune-networks.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import { descendantsOf } from './process-list.ts';
 import type { Result } from './result.ts';
@@ -146,6 +147,8 @@ export class AdoptedRun implements RunHandle {
     await this.#held[Symbol.asyncDispose]();
     // What belongs to a maker that is still there, he clears up.
     if (this.#state.detachable) {
+      // What is in the way is said by prune(), which finds it again.
+      await leaveNetworksOf(this.#state.id).catch(() => {});
       await this.cgroup?.[Symbol.asyncDispose]();
       await this.ids?.[Symbol.asyncDispose]();
     } else this.cgroup?.close();

@@ -25,7 +25,7 @@ export async function startContainer(life: ContainerLife): Promise<void> {
 
 async function begin(life: ContainerLife): Promise<RunHandle> {
   // One that was asked to end is not there any more when it is started again.
-  await life.stopping;
+  await life.requestedEnd.settled;
   await life.supervision.holdBack();
   await life.begin();
   return life.run!;
@@ -54,18 +54,15 @@ export async function killContainer(
 
 /** Settles when nothing is left. */
 export async function stopContainer(life: ContainerLife, options: StopOptions): Promise<void> {
-  // What was asked for before may be to end it too, with more patience.
-  const deadline = { at: performance.now() + patienceOf(options) };
-  life.deadlines.add(deadline);
-  if (life.askedToEnd) void endWithin(life, life.askedToEnd, patienceOf(options));
+  const comes = life.requestedEnd.expect(patienceOf(options));
   await life.inOrder(() => {
-    life.deadlines.delete(deadline);
+    comes();
     return askToEnd(life, options);
   });
-  await life.stopping;
+  await life.requestedEnd.settled;
 }
 
-/** Settles when it is asked to end; `life.stopping` when nothing is left. */
+/** Settles when it is asked to end; `life.requestedEnd` when nothing is left. */
 async function askToEnd(life: ContainerLife, options: StopOptions): Promise<void> {
   await life.holdBack();
   await life.catchUp();
@@ -75,20 +72,11 @@ async function askToEnd(life: ContainerLife, options: StopOptions): Promise<void
   const run = life.run!;
   if (life.status === 'created') run.launched.kill();
   else run.launched.signal(options.signal ?? life.spec.stopSignal ?? 'SIGTERM');
-  const left = [...life.deadlines].map(({ at }) => Math.max(at - performance.now(), 0));
-  life.askedToEnd = run;
-  life.stopping = endWithin(life, run, Math.min(patienceOf(options), ...left));
+  life.requestedEnd.isAsked(run, patienceOf(options));
 }
 
 function patienceOf({ timeout = 10_000 }: StopOptions): number {
   return timeout;
-}
-
-/** Settles when nothing of a run is left. */
-async function endWithin(life: ContainerLife, run: RunHandle, timeout: number): Promise<void> {
-  const timer = setTimeout(() => run.launched.kill(), timeout);
-  await life.end(run);
-  clearTimeout(timer);
 }
 
 /** Settles when it runs again, or is ready. */
@@ -97,7 +85,7 @@ export async function restartContainer(life: ContainerLife, options: StopOptions
   let startedAt = 0;
   const run = await life.inOrder(async () => {
     await askToEnd(life, options);
-    await life.stopping;
+    await life.requestedEnd.settled;
     await ownTurn('making');
     startedAt = Date.now();
     return begin(life);

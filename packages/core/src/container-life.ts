@@ -22,6 +22,7 @@ import { liveNetworks } from './network/live-networks.ts';
 import { Onlookers } from './onlookers.ts';
 import { textLimit } from './output.ts';
 import { isEnding, isSame } from './process-identity.ts';
+import { RequestedEnd } from './requested-end.ts';
 import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';
 import { stateDirectory } from './state-root.ts';
@@ -30,6 +31,7 @@ import type { StoredSpec } from './stored-spec.ts';
 import { type Supervised, Supervision } from './supervision.ts';
 import { TerminalStreams } from './terminal-streams.ts';
 import { type ContainerTrace, traced, traceOnly } from './tracing.ts';
+import { Turns } from './turns.ts';
 import type { ContainerSpec } from './types.ts';
 
 /**
@@ -50,14 +52,9 @@ export class ContainerLife {
   #init: ProcessIdentity | undefined;
   #status: ContainerStatus = 'created';
   #unwatch = () => {};
-  #turn: Promise<void> = Promise.resolve();
-  #orders: Promise<void> = Promise.resolve();
-  /** Until when those wait who want it to end and whose turn is yet to come. */
-  readonly deadlines = new Set<{ readonly at: number }>();
-  /** The last run that was asked to end, whether it has or not. */
-  askedToEnd: RunHandle | undefined;
-  /** Until that has ended. */
-  stopping: Promise<void> = Promise.resolve();
+  readonly requestedEnd = new RequestedEnd((run) => this.end(run));
+  readonly #orders = new Turns();
+  readonly #turns = new Turns();
   readonly #onlookers: Onlookers;
 
   constructor(spec: ContainerSpec, exec: Supervised['exec'], found?: ContainerState) {
@@ -190,16 +187,12 @@ export class ContainerLife {
 
   /** Does what was asked for when all that was asked for before is done. */
   inOrder<T>(act: () => Promise<T>): Promise<T> {
-    const order = this.#orders.then(act);
-    this.#orders = order.then(nothing, nothing);
-    return order;
+    return this.#orders.take(act);
   }
 
   /** Does something that must not happen while it is being started or removed, nor while another such thing happens. */
   exclusive<T>(act: () => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(act);
-    this.#turn = turn.then(nothing, nothing);
-    return turn;
+    return this.#turns.take(act);
   }
 
   /**
@@ -208,19 +201,7 @@ export class ContainerLife {
    * @param signal - gives up waiting for others who do; what has begun heeds it itself
    */
   async atRest<T>(act: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    if (this.isAlive && !this.#isEnding) return act();
-    signal?.throwIfAborted();
-    let begun = false;
-    const turn = this.exclusive(async () => {
-      signal?.throwIfAborted();
-      begun = true;
-      return act();
-    });
-    if (!signal) return turn;
-    return new Promise((resolve, reject) => {
-      signal.addEventListener('abort', () => !begun && reject(signal.reason), { once: true });
-      turn.then(resolve, reject);
-    });
+    return this.isAlive && !this.#isEnding ? act() : this.#turns.take(act, signal);
   }
 
   /** Does something with the run there is. That it ends meanwhile is said in our words. */
@@ -531,5 +512,3 @@ const onlyItsMaker = 'Only the process that made it can';
 
 /** The user wants it to run, whoever has stopped it before. */
 const asked = { stopRequested: false } as const;
-
-function nothing(): void {}

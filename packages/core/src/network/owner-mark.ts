@@ -36,7 +36,7 @@ export function goneOwners(): (id: string) => boolean {
   };
 }
 
-function makerLives(id: string): boolean {
+export function makerLives(id: string): boolean {
   try {
     const [pid, startTime] = readlinkSync(markPath(id)).split(':').map(Number);
     return isAlive({ pid: pid!, startTime: startTime! });

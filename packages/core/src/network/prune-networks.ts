@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { hasCode, stateRoot } from '@ns/libc';
 import { readOptions, removeDrafts, storedNames, takeOver } from './network-store.ts';
-import { goneOwners, ownerLabel, unmarkOwner } from './owner-mark.ts';
+import { goneOwners, makerLives, ownerLabel, unmarkOwner } from './owner-mark.ts';
 
 /** What {@link pruneNetworks} removed. */
 export interface PrunedNetworks {
@@ -16,15 +16,23 @@ export interface PrunedNetworks {
 /** Removes what containers that are gone have left: links, addresses, ports, and networks that were theirs alone. */
 export async function pruneNetworks(): Promise<PrunedNetworks> {
   removeDrafts();
-  const names = storedNames();
-  const { holdNetwork, forgetNetwork, pruneUnfinishedNetworks, removeOwnNetwork } = await import(
-    './opened-networks.ts'
-  );
-  const networks = names.length > 0 ? await pruneUnfinishedNetworks() : [];
+  const { pruneUnfinishedNetworks } = await import('./opened-networks.ts');
+  const unfinished = storedNames().length > 0 ? await pruneUnfinishedNetworks() : [];
+  const { networks, ...pruned } = await leaveNetworks(goneOwners());
+  return { networks: [...unfinished, ...networks], ...pruned };
+}
+
+/** The same of one container that has ended, unless who made it is there to do it. */
+export async function leaveNetworksOf(id: string): Promise<void> {
+  if (markedOwners().includes(id) && !makerLives(id)) await leaveNetworks((one) => one === id);
+}
+
+async function leaveNetworks(isGone: (id: string) => boolean): Promise<PrunedNetworks> {
+  const { holdNetwork, forgetNetwork, removeOwnNetwork } = await import('./opened-networks.ts');
+  const networks: string[] = [];
   const endpoints = new Set<string>();
   const failed: { name: string; error: unknown }[] = [];
-  const isGone = goneOwners();
-  for (const name of names.filter((one) => !networks.includes(one))) {
+  for (const name of storedNames()) {
     try {
       const owner = readOptions(name)?.labels?.[ownerLabel];
       if (owner !== undefined && isGone(owner)) {
