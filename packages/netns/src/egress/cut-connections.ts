@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   type ConnectionAttributes,
   connectionPayload,
@@ -6,9 +7,10 @@ import {
   NetlinkError,
   type NetlinkMessage,
   type NetlinkSocket,
+  parseIpAddress,
 } from '@ns/netlink';
 import { protocolOf } from '../firewall/set-elements.ts';
-import type { Subnet } from '../ipam/subnet.ts';
+import { addressText, type Subnet } from '../ipam/subnet.ts';
 import { type InNetns, openSocket } from '../namespace-reference.ts';
 import { type Destination, isIn } from './policy-rules.ts';
 
@@ -24,7 +26,7 @@ export interface CutOptions extends InNetns {
  * CAP_NET_ADMIN, and CONFIG_NF_CT_NETLINK.
  */
 export async function cutConnections({ netns, from, refused }: CutOptions): Promise<void> {
-  await cutThose(netns, (ends) => isIn(ends.source, from) && refused(ends));
+  await cutThose(netns, from, (ends) => isIn(ends.source, from) && refused(ends));
 }
 
 /**
@@ -32,18 +34,36 @@ export async function cutConnections({ netns, from, refused }: CutOptions): Prom
  * before, their packets would be taken for answers, which no rule refuses. What is needed is as for {@link cutConnections}.
  */
 export async function forgetConnections({ netns, of }: InNetns & { readonly of: readonly Subnet[] }): Promise<void> {
-  await cutThose(netns, ({ source, destination }) => isIn(source, of) || isIn(destination, of));
+  await cutThose(netns, of, ({ source, destination }) => isIn(source, of) || isIn(destination, of));
 }
 
 type Ends = Destination & { readonly source: string };
 
-async function cutThose(netns: InNetns['netns'], which: (ends: Ends) => boolean): Promise<void> {
+/** How many are looked at in one turn of the event loop. */
+const CONNECTIONS_IN_A_ROW = 256;
+
+/** @param near - each of those has an address in one of them */
+async function cutThose(
+  netns: InNetns['netns'],
+  near: readonly Subnet[],
+  which: (ends: Ends) => boolean,
+): Promise<void> {
   using socket = openSocket(netns, { protocol: NETLINK.NETFILTER });
+  const prefixes = near.map(wholeBytesOf);
+  let looked = 0;
   for (const message of await listConnections(socket)) {
+    // To decode all that a busy host has would take a second.
+    if (!prefixes.some((prefix) => message.payload.includes(prefix))) continue;
+    if (++looked % CONNECTIONS_IN_A_ROW === 0) await nextTurn();
     const { family, attributes } = connectionPayload.decode(message.payload);
     const ends = endsOf(attributes);
     if (ends && which(ends)) cut(socket, family, attributes);
   }
+}
+
+/** What all addresses of a subnet begin with. */
+function wholeBytesOf({ family, first, prefixLength }: Subnet): Buffer {
+  return parseIpAddress(addressText(first, family)).subarray(0, prefixLength / 8);
 }
 
 async function listConnections(socket: NetlinkSocket): Promise<NetlinkMessage[]> {
