@@ -44,7 +44,8 @@ test('what lives on keeps its place in networks when its maker is killed', async
   await using other = await Network.create({ name: 'other', dns: [] });
   // Directories and chains are there from the first one on.
   const policed = { ports: ['0:80'], egress: { allow: ['10.1.0.0/16', 'a.example.com'] } };
-  for (const network of [web, other]) await (await idle({ network, name: 'first', ...policed })).remove({ force: true });
+  for (const network of [web, other])
+    await (await idle({ network, name: 'first', ...policed })).remove({ force: true });
   const empty = await everything();
   const owner = program.start(['lasting']);
   await once(owner.stdout, 'data');
