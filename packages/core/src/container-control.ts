@@ -83,7 +83,9 @@ function patienceOf({ timeout = 10_000 }: StopOptions): number {
 export async function restartContainer(life: ContainerLife, options: StopOptions): Promise<void> {
   life.assertOurs('restart it');
   let startedAt = 0;
+  const comes = life.requestedEnd.expect(patienceOf(options));
   const run = await life.inOrder(async () => {
+    comes();
     await askToEnd(life, options);
     await life.requestedEnd.settled;
     await ownTurn('making');

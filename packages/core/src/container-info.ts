@@ -7,6 +7,7 @@ export interface ContainerInfo {
   readonly labels: Readonly<Record<string, string>>;
   readonly command: readonly string[];
   readonly status: ContainerStatus;
+  /** Of its first process, in the caller's pid namespace; undefined when there is none. */
   readonly pid: number | undefined;
   readonly createdAt: Date;
 }

@@ -1,4 +1,5 @@
 import { parseSize } from '@ns/cgroups';
+import { Deferred } from '@ns/launch';
 import { identifyProcess, ownTurn, type ProcessIdentity, rollBack } from '@ns/libc';
 import { AdoptedRun } from './adopted-run.ts';
 import { watchContainerCgroup } from './cgroup-watch.ts';
@@ -56,6 +57,7 @@ export class ContainerLife {
   readonly #orders = new Turns();
   readonly #turns = new Turns();
   readonly #onlookers: Onlookers;
+  readonly #left = new Deferred<never>();
 
   constructor(spec: ContainerSpec, exec: Supervised['exec'], found?: ContainerState) {
     this.#record = new ContainerRecord(spec, found);
@@ -214,11 +216,9 @@ export class ContainerLife {
     }
   }
 
-  /** How the run ends. Keeps the event loop alive until then. */
-  wait(): Promise<Result> {
-    const { result } = this.#run!;
-    const done = this.lookOn();
-    return result.finally(done);
+  /** How a run ends, unless it is left before. */
+  endOf(run: RunHandle): Promise<Result> {
+    return Promise.race([run.result, this.#left.promise]);
   }
 
   /** Somebody waits for something of it. Detached or found, it keeps the event loop alive only until he says that he is done. */
@@ -236,10 +236,10 @@ export class ContainerLife {
     }
   }
 
-  /** The same of a run that need not be the present one any more: somebody may start it again at once. */
+  /** Settles when a run has ended, and keeps the event loop alive until then. It need not be the present one: somebody may start it again at once. */
   async end(run: RunHandle): Promise<void> {
     const done = this.lookOn(run);
-    await run.result.catch(() => {});
+    await this.endOf(run).catch(() => {});
     done();
   }
 
@@ -298,7 +298,7 @@ export class ContainerLife {
     for (;;) {
       // Again: it may have been started in between.
       this.#run?.launched.kill();
-      if (this.#run) await this.wait().catch(() => {});
+      if (this.#run) await this.end(this.#run);
       const startedAgain = this.#record.removeIfEnded();
       if (!startedAgain) break;
       // By its maker, another process: this run is not the one that we know.
@@ -317,6 +317,18 @@ export class ContainerLife {
       this.events.emit({ type: 'remove' });
       this.events.close();
     }
+  }
+
+  /** It was found, and is left to whoever made it. What was asked for here before is carried through. */
+  async leave(): Promise<void> {
+    await this.inOrder(() => this.requestedEnd.settled);
+    const error = this.refuse(
+      'ERR_NS_CONTAINER_LEFT',
+      'wait for its end',
+      'Dispose of what Container.get() gave you after that',
+    );
+    this.#run!.letGo();
+    this.#left.reject(() => error);
   }
 
   /** Nothing of this process keeps watching it. */

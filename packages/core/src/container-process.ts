@@ -66,6 +66,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
   /**
    * @param start - starts the process with the given streams; what it throws, the promise rejects with
    * @param streams - default: pipes
+   * @hidden
    */
   constructor(
     options: ProcessOptions,
@@ -106,7 +107,10 @@ export class ContainerProcess<Output extends string | Buffer = string>
     return this.#launched?.pid;
   }
 
-  /** What the program writes; unread, it slows the program down. With `tty` all output. */
+  /**
+   * What the program writes; with `tty` all output. Unread, it goes to the result alone, with `buffer: false` nowhere. Who reads it
+   * slowly, or calls `pause()`, holds up the program, and its result, which comes after all output.
+   */
   get stdout(): Readable {
     return this.#streams.stdout!;
   }

@@ -85,7 +85,9 @@ import { validateExec, validateMount, validateSpec } from './validate-spec.ts';
 export class Container implements AsyncDisposable {
   /** 64 hexadecimal digits. */
   readonly id: string;
+  /** As its specification has them. */
   readonly labels: Readonly<Record<string, string>>;
+  /** When it was made. */
   readonly createdAt: Date;
   readonly #life: ContainerLife;
   readonly #mounts = new RunningMounts();
@@ -103,6 +105,10 @@ export class Container implements AsyncDisposable {
    *
    * @throws SpecError `ERR_NS_INVALID_SPEC`
    * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
+   * @throws NsError `ERR_NS_ROOTFS`, `ERR_NS_MOUNT_SOURCE`, `ERR_NS_DEVICE`, `ERR_NS_NETWORK_NOT_FOUND`,
+   * `ERR_NS_CONTAINER_NOT_FOUND`: something that the specification names is not there
+   * @throws NsError `ERR_NS_PORT_IN_USE`, `ERR_NS_ADDRESS_IN_USE`: or is taken
+   * @throws UnavailableError `ERR_NS_UNAVAILABLE`: this machine or user lacks what is asked for
    * @throws ContainerStartError `ERR_NS_CONTAINER_START`: a step of the setup failed; nothing is left behind
    */
   static async create(spec: ContainerSpec, options: Patience = {}): Promise<Container> {
@@ -230,7 +236,8 @@ export class Container implements AsyncDisposable {
   }
 
   /**
-   * Lets the program begin; settles when it runs, or with `wait` when it is ready. A stopped container is started again with the files it had.
+   * Lets the program begin; settles when it runs, or with `wait` when it is ready. A stopped container is started again with
+   * the files it had.
    *
    * @throws ContainerStartError `ERR_NS_COMMAND_NOT_FOUND`, `ERR_NS_COMMAND_NOT_EXECUTABLE` with the exit code of a shell
    * @throws ContainerStateError `ERR_NS_CONTAINER_RUNNING`
@@ -249,7 +256,7 @@ export class Container implements AsyncDisposable {
     checkCall('patience', patience);
     const done = this.#life.lookOn();
     try {
-      return await patiently('waiting for the end', patience, () => this.#life.run!.result);
+      return await patiently('waiting for the end', patience, () => this.#life.endOf(this.#life.run!));
     } finally {
       done();
     }
@@ -432,8 +439,8 @@ export class Container implements AsyncDisposable {
   }
 
   /**
-   * What the program wrote, with the moment it was read: as much as memory holds (`maxOutput`), or as the files of `log` hold,
-   * rotated ones included.
+   * What the program wrote, with the moment it was read: the last `maxOutput.bytes` of it (64 MiB unless told otherwise), whatever
+   * the result keeps; or as much as the files of `log` hold, rotated ones included.
    *
    * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost, from the iterator
    */
@@ -475,7 +482,7 @@ export class Container implements AsyncDisposable {
    * @param options.select - which paths to accept
    * @param options.privileges - `drop`: no devices, no set-user-ID, set-group-ID or file capabilities. Default `keep`
    * @param options.timeout - milliseconds; with `signal`, who loses patience has some of the changes in `target`
-   * @throws UnsafePathError a link stands where an accepted change needs a directory
+   * @throws NsError `ERR_NS_UNSAFE_PATH`: a link stands where an accepted change needs a directory
    */
   async apply(target: string, options: ApplyChangesOptions & Patience = {}): Promise<AppliedChanges> {
     const { patience, rest } = splitPatience(options);
@@ -563,8 +570,12 @@ export class Container implements AsyncDisposable {
   /**
    * Copies a file or tree of the host into the container, running or stopped. Links in it lead nowhere outside (CVE-2018-15664).
    *
+   * As cp(1) does: into `to` when that is a directory or ends in `/`, else as `to`; `from` that ends in `/.` is what is in it.
+   * Missing directories on the way are made. A relative path of the host is one of the working directory.
+   *
    * @param options.ownership - `keep`: ids on the host become the same ids inside (default as root); `ignore`: all is root's
    * inside (default otherwise); or an owner inside
+   * @throws SyscallError `ENOENT`: there is no `from`
    * @throws UnavailableError stopped, for an ordinary user, and before Linux 6.15 unless it writes to a directory, with the ids of the host
    */
   async copyIn(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
@@ -572,10 +583,12 @@ export class Container implements AsyncDisposable {
   }
 
   /**
-   * Copies a file or tree of the container, running or stopped, to the host. Links in it lead nowhere outside (CVE-2018-15664).
+   * Copies a file or tree of the container, running or stopped, to the host, by the rules of {@link copyIn}. Links in it lead
+   * nowhere outside (CVE-2018-15664).
    *
    * @param options.ownership - `keep`: ids inside become the same ids on the host (default as root); `ignore`: all is the
    * caller's (default otherwise); or an owner on the host
+   * @throws SyscallError `ENOENT`: there is no `from`
    * @throws UnavailableError stopped, before Linux 6.15 unless it writes to a directory, with the ids of the host
    * @throws NsError `ERR_NS_NO_LAYER`: stopped, and its root was not one overlay
    */
@@ -646,8 +659,8 @@ export class Container implements AsyncDisposable {
 
   /**
    * Everything the program writes from now on, and what it shall read, as one stream, which closes when the program has
-   * ended and its output was read. `end()` ends an input that is a pipe (`stdin: 'pipe'`), for all who are attached; a terminal stays. `destroy()`
-   * leaves the program alone. Several may be attached: the program waits for the slowest.
+   * ended and its output was read. `end()` ends an input that is a pipe (`stdin: 'pipe'`), for all who are attached; a terminal
+   * stays. `destroy()` leaves the program alone. Several may be attached: the program waits for the slowest.
    *
    * @throws ContainerStateError `ERR_NS_CONTAINER_NOT_RUNNING`
    */
@@ -726,9 +739,12 @@ export class Container implements AsyncDisposable {
     this.#life.letGo();
   }
 
-  /** Removes it, unless it was detached or found: then only this object is done with it. */
+  /**
+   * Removes it, unless it was detached or found: then only this object is done with it, when what was asked for has been done.
+   * Who waits for the end of a found one then hears `ERR_NS_CONTAINER_LEFT`.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#life.isFound) this.#life.run!.letGo();
+    if (this.#life.isFound) await this.#inTurn('leaving', {}, () => this.#life.leave());
     else if (!this.#detached) await this.remove({ force: true });
   }
 

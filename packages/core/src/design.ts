@@ -242,8 +242,9 @@ function filesFor(
   if (noGateway && hostEntries(extraHosts ?? {}).some(([, address]) => address === hostGatewayWord))
     throw new SpecError(
       'extraHosts',
-      "addresses: 'host-gateway' is this machine's on a bridge or vxlan, and no network of the container has one",
+      'addresses',
       extraHosts,
+      "'host-gateway' is the address of this machine on a bridge or vxlan: give the container such a network, or write the address",
     );
   const ownHostname = { path: '/etc/hostname', content: `${hostname}\n` };
   if (!network && !ownNamespace) {

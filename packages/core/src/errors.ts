@@ -70,7 +70,7 @@ export class ContainerStartError extends NsError {
     // The message of every error ends with its hint; it is not to stand there twice.
     const what = cause.hint === undefined ? cause.message : cause.message.slice(0, -`. ${cause.hint}`.length);
     const hint = startHints[`${cause.syscall} ${cause.code}`] ?? startHints[cause.code] ?? cause.hint ?? '';
-    super(code, `the container could not be started: ${what}`, { cause, hint });
+    super(code, `the program could not be started: ${what}`, { cause, hint });
     this.errnoCode = cause.code;
     this.exitCode = !command ? 125 : isNotFound(cause) ? 127 : 126;
     this.step = cause.step;

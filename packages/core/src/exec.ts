@@ -15,22 +15,16 @@ import type { ContainerSpec, RunOptions } from './types.ts';
 import { resolveUser } from './user.ts';
 
 /** Options of `exec`. What is not given is as the container's own program has it. */
-export type ExecOptions = Pick<
-  RunOptions,
-  | 'env'
-  | 'cwd'
-  | 'user'
-  | 'groups'
-  | 'stdin'
-  | 'timeout'
-  | 'signal'
-  | 'maxOutput'
-  | 'check'
-  | 'encoding'
-  | 'buffer'
-  | 'umask'
-  | 'tty'
->;
+export interface ExecOptions
+  extends Pick<
+    RunOptions,
+    'user' | 'groups' | 'stdin' | 'timeout' | 'signal' | 'maxOutput' | 'check' | 'encoding' | 'buffer' | 'umask' | 'tty'
+  > {
+  /** Added to the environment of the container; a variable of the same name is replaced. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Absolute, inside the root; has to be there (`ERR_NS_CONTAINER_START`). Default: the container's. */
+  readonly cwd?: string;
+}
 
 /** A container that a command can be run in. */
 export interface ExecTarget {

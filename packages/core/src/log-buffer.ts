@@ -12,9 +12,9 @@ export interface LogEntry {
 export interface LogOptions extends Patience {
   /** Go on with what comes, until the container ends. Default false. */
   readonly follow?: boolean;
-  /** Only the last so many lines. */
+  /** Only the last so many lines. Default: all there are. */
   readonly tail?: number;
-  /** Only what was written after this moment. */
+  /** Only what was written from this moment on; a number is milliseconds since 1970. Default: all there is. */
   readonly since?: Date | number;
 }
 

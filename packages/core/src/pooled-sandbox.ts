@@ -15,10 +15,13 @@ import { validatePooled } from './validate-pool.ts';
 const GONE = 'Take another one; likely a signal or the memory limit ended it';
 
 /** Options of a command in a pooled sandbox: what can still be decided when everything else is made. */
-export type PooledRunOptions = Pick<
-  RunOptions,
-  'env' | 'cwd' | 'stdin' | 'timeout' | 'signal' | 'maxOutput' | 'check' | 'encoding' | 'buffer'
->;
+export interface PooledRunOptions
+  extends Pick<RunOptions, 'stdin' | 'timeout' | 'signal' | 'maxOutput' | 'check' | 'encoding' | 'buffer'> {
+  /** Added to the environment of the template; a variable of the same name is replaced. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Absolute, inside the root; has to be there (`ERR_NS_CONTAINER_START`). Default: the template's. */
+  readonly cwd?: string;
+}
 
 /** A sandbox for one command, ready but for the command. Whoever has acquired it runs its command, or disposes of it. */
 export class PooledSandbox implements AsyncDisposable {

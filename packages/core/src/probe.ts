@@ -36,7 +36,7 @@ export const featureTrials: Readonly<Record<string, Trials<string>>> = {
 /**
  * What works here, for this user: each feature is tried, not guessed from a version. What does not work says why, and
  * what would make it work. Nothing is left behind; nothing is changed outside of cgroups, namespaces and processes made
- * for the purpose. Takes about a tenth of a second; rejects only for who loses patience.
+ * for the purpose. Takes some tenths of a second; rejects only for who loses patience.
  *
  * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
  *

@@ -31,13 +31,10 @@ import type { AsBytes, ContainerSpec, RunOptions } from './types.ts';
  */
 export function run(command: string, args: readonly string[], options: RunOptions & AsBytes): ContainerProcess<Buffer>;
 export function run(command: string, args?: readonly string[], options?: RunOptions): ContainerProcess;
+export function run(command: string | readonly string[], options: RunOptions & AsBytes): ContainerProcess<Buffer>;
+export function run(command: string | readonly string[], options?: RunOptions): ContainerProcess;
 export function run(
-  command: string | readonly [string, ...string[]],
-  options: RunOptions & AsBytes,
-): ContainerProcess<Buffer>;
-export function run(command: string | readonly [string, ...string[]], options?: RunOptions): ContainerProcess;
-export function run(
-  command: string | readonly [string, ...string[]],
+  command: string | readonly string[],
   second: readonly string[] | RunOptions = [],
   third: RunOptions = {},
 ): ContainerProcess<string | Buffer> {

@@ -10,6 +10,7 @@ import { copiedUp, type MountContext, mountSource, resolveMount, tmpfsOptions } 
 import { withMountLabel } from './plan/mount-label.ts';
 import { detach, prepareMounts } from './prepare-mounts.ts';
 import type { RunHandle } from './run-handle.ts';
+import { Turns } from './turns.ts';
 import { volumeUser } from './volume-store.ts';
 
 interface AddedMount extends AsyncDisposable {
@@ -19,10 +20,18 @@ interface AddedMount extends AsyncDisposable {
   readonly id: string;
 }
 
+/** What is in its place no more. */
+interface RemovedMount {
+  readonly added: AddedMount;
+  /** The same mount, attached nowhere. Of one that the kernel does not copy there is none. */
+  readonly copy: OwnedFd | undefined;
+}
+
 /** What was mounted in a container after its start. It ends with the container, like everything in its mount namespace. */
 export class RunningMounts {
   #run: RunHandle | undefined;
   #added: AddedMount[] = [];
+  readonly #turns = new Turns();
   #uses = 0;
 
   /** What was mounted there since the start. */
@@ -32,28 +41,34 @@ export class RunningMounts {
 
   /**
    * Unmounts and mounts, for the time that something else is done, and for good when that succeeds. When anything fails, what was
-   * mounted goes and what was unmounted is mounted again.
+   * mounted goes, and what was unmounted is in its place again, with what is in it.
    */
-  async change(
+  change(
     run: RunHandle,
     { add, remove }: { readonly add: readonly MountSpec[]; readonly remove: readonly string[] },
     act: () => Promise<void>,
   ): Promise<void> {
-    const undo = new AsyncResourceStack();
-    try {
-      for (const target of remove) {
-        const mount = this.at(target);
-        await this.remove(run, target);
-        undo.defer(() => this.add(run, mount!));
+    return this.#turns.take(async () => {
+      const undo = new AsyncResourceStack();
+      const removed: RemovedMount[] = [];
+      try {
+        for (const target of remove) {
+          const one = await this.#takeAway(run, target, { keep: true });
+          removed.push(one);
+          undo.defer(() => this.#putBack(run, one));
+        }
+        for (const mount of add) {
+          await this.#add(run, mount);
+          undo.defer(() => this.#remove(run, mount.target));
+        }
+        await act();
+      } catch (error) {
+        throw await rollBack(error, () => undo[Symbol.asyncDispose]());
+      } finally {
+        for (const { copy } of removed) copy?.close();
       }
-      for (const mount of add) {
-        await this.add(run, mount);
-        undo.defer(() => this.remove(run, mount.target));
-      }
-      await act();
-    } catch (error) {
-      throw await rollBack(error, () => undo[Symbol.asyncDispose]());
-    }
+      for (const { added } of removed) await added[Symbol.asyncDispose]();
+    });
   }
 
   /**
@@ -63,15 +78,24 @@ export class RunningMounts {
    * namespace resolves the target inside its root and puts it there by descriptor (move_mount(2)): no link that the
    * container swaps leads outside.
    */
-  async add(run: RunHandle, mount: MountSpec): Promise<void> {
+  add(run: RunHandle, mount: MountSpec): Promise<void> {
+    return this.#turns.take(() => this.#add(run, mount));
+  }
+
+  /**
+   * Takes away what {@link add} mounted.
+   *
+   * @throws NsError `ERR_NS_NOT_MOUNTED`: nothing was mounted there, or the container made the path lead elsewhere
+   */
+  remove(run: RunHandle, target: string): Promise<void> {
+    return this.#turns.take(() => this.#remove(run, target));
+  }
+
+  async #add(run: RunHandle, mount: MountSpec): Promise<void> {
     this.#follow(run);
-    const { design } = run;
-    const context: MountContext = {
-      ids: { idMaps: design.namespaces.idMaps, user: design.user },
-      canCloneMounts: process.geteuid!() === 0,
-      mountLabel: design.mountLabel,
-    };
-    const prepared = await prepareMounts(volumeUser(design.id, ++this.#uses), design.root, [mount], context);
+    const context = contextOf(run);
+    const { id, root } = run.design;
+    const prepared = await prepareMounts(volumeUser(id, ++this.#uses), root, [mount], context);
     try {
       using mounted = await attach(run, mount, context, prepared.fds);
       this.#added.push({
@@ -86,12 +110,12 @@ export class RunningMounts {
     run.hold(prepared);
   }
 
-  /**
-   * Takes away what {@link add} mounted.
-   *
-   * @throws NsError `ERR_NS_NOT_MOUNTED`: nothing was mounted there, or the container made the path lead elsewhere
-   */
-  async remove(run: RunHandle, target: string): Promise<void> {
+  async #remove(run: RunHandle, target: string): Promise<void> {
+    const { added } = await this.#takeAway(run, target);
+    await added[Symbol.asyncDispose]();
+  }
+
+  async #takeAway(run: RunHandle, target: string, { keep = false } = {}): Promise<RemovedMount> {
     this.#follow(run);
     using root = await openContainerRoot(run);
     using place = openPlace(root, target);
@@ -102,13 +126,26 @@ export class RunningMounts {
       throw new NsError('ERR_NS_NOT_MOUNTED', `nothing that mount() mounted is at ${target}`, {
         hint: 'Only what was mounted after the start can be unmounted, by the same path',
       });
+    const copy = keep ? await copyOf(run, place) : undefined;
     using proc = open('/proc', O.PATH | O.DIRECTORY);
-    await inMountNamespace(run, {
-      inside: [{ op: 'unmount', mount: target, proc: 'proc' }],
-      fds: { [target]: place.fd, proc: proc.fd },
-    });
+    try {
+      await inMountNamespace(run, {
+        inside: [{ op: 'unmount', mount: target, proc: 'proc' }],
+        fds: { [target]: place.fd, proc: proc.fd },
+      });
+    } catch (error) {
+      copy?.close();
+      throw error;
+    }
     this.#added = this.#added.filter((mount) => mount !== added);
-    await added[Symbol.asyncDispose]();
+    return { added, copy };
+  }
+
+  async #putBack(run: RunHandle, { added, copy }: RemovedMount): Promise<void> {
+    if (!copy) return this.#add(run, added.mount);
+    const bind = bindOf(added.mount, resolveMount(added.mount, 0, contextOf(run)));
+    await inMountNamespace(run, { inside: [{ ...bind, source: { fd: 'copy' } }], fds: { copy: copy.fd } });
+    this.#added.push({ ...added, id: mountIdOf(copy) });
   }
 
   /** What another run had is gone. */
@@ -139,14 +176,7 @@ async function attach(
   prepared: ReadonlyMap<string, OwnedFd>,
 ): Promise<OwnedFd> {
   const step = resolveMount(mount, 0, context);
-  const bind: Omit<Extract<Step, { op: 'bind' }>, 'source'> = {
-    op: 'bind',
-    target: mount.target,
-    type: step.op === 'file' || (step.op === 'bind' && step.type === 'file') ? 'file' : 'directory',
-    attributes: 'attributes' in step ? step.attributes : ['nosuid', 'nodev'],
-    recursive: step.op === 'bind' && step.recursive,
-    ...(step.op === 'bind' && step.propagation && { propagation: step.propagation }),
-  };
+  const bind = bindOf(mount, step);
   if (step.op !== 'file' && context.canCloneMounts) {
     const detached = await detachedMount(mount, context, prepared);
     try {
@@ -174,6 +204,44 @@ async function attach(
           recursive: bind.recursive,
         };
   return takeFromMountNamespace(run, { outside: [outside], inside: [{ ...bind, source: { handle } }, handOver] });
+}
+
+/** How something that is mounted nowhere is put in its place. */
+function bindOf(
+  { target }: MountSpec,
+  step: ReturnType<typeof resolveMount>,
+): Omit<Extract<Step, { op: 'bind' }>, 'source'> {
+  return {
+    op: 'bind',
+    target,
+    type: step.op === 'file' || (step.op === 'bind' && step.type === 'file') ? 'file' : 'directory',
+    attributes: 'attributes' in step ? step.attributes : ['nosuid', 'nodev'],
+    recursive: step.op === 'bind' && step.recursive,
+    ...(step.op === 'bind' && step.propagation && { propagation: step.propagation }),
+  };
+}
+
+function contextOf({ design }: RunHandle): MountContext {
+  return {
+    ids: { idMaps: design.namespaces.idMaps, user: design.user },
+    canCloneMounts: process.geteuid!() === 0,
+    mountLabel: design.mountLabel,
+  };
+}
+
+/** A copy of a mount, and of those in it, attached nowhere. */
+async function copyOf(run: RunHandle, place: OwnedFd): Promise<OwnedFd | undefined> {
+  try {
+    return await takeFromMountNamespace(run, {
+      inside: [
+        { op: 'detachTree', source: { fd: 'place' }, recursive: true, handle: 'copy' },
+        { op: 'handOver', handle: 'copy' },
+      ],
+      fds: { place: place.fd },
+    });
+  } catch {
+    return undefined;
+  }
 }
 
 /** Root makes files as root of the host, an ordinary user as root of the container. */

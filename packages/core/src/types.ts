@@ -18,7 +18,8 @@ export type Rootfs =
   | string
   | {
       /**
-       * A copy-on-write view of the host's own file system, private places hidden.
+       * A copy-on-write view of the host's own file system without `/root`, `/home`, `/run`, `/etc/shadow`, host keys of SSH and state
+       * of containers. All else is there, `/tmp` too, and root without `idMap` reads files of any mode.
        *
        * In a user namespace each directory of `/` has a layer of its own: none is there to `commit`, and to copy out of or export
        * while it is stopped (`ERR_NS_NO_LAYER`). One with mounts below is read-only; instead of such a `/tmp` there is an empty
@@ -194,7 +195,8 @@ export interface ContainerSpec extends NetworkSpec {
   readonly shmSize?: Size;
   /**
    * Devices of the host to have besides null, zero, full, random, urandom, tty and the pseudoterminals; a string is a path. In a user
-   * namespace they are bound from the host, else made (CAP_MKNOD). Default: none. `ERR_NS_DEVICE` for what is no device. What the program may use is enforced by its cgroup: {@link DeviceSpec.permissions}.
+   * namespace they are bound from the host, else made (CAP_MKNOD). Default: none. `ERR_NS_DEVICE` for what is no device.
+   * What the program may use is enforced by its cgroup: {@link DeviceSpec.permissions}.
    */
   readonly devices?: readonly (string | DeviceSpec)[];
   /**
@@ -275,7 +277,8 @@ export interface ContainerSpec extends NetworkSpec {
   /** A command that tells whether the container does its work. */
   readonly health?: HealthSpec;
   /**
-   * Whether it starts again after its end: after 100 ms, then twice as long each time. Kept by the process that made the
+   * Whether it starts again after its end: after 100 ms, then twice as long each time, a minute at most; after a run of 10 s
+   * from 100 ms again. An end by `timeout` or `maxOutput` is final. `on-failure:5` counts restarts. Kept by the process that made the
    * container, until `stop`, `kill` or `remove`; `'always'` and `'unless-stopped'` are the same here. Default `'no'`.
    */
   readonly restart?: RestartPolicy;
@@ -285,7 +288,10 @@ export interface ContainerSpec extends NetworkSpec {
 export interface MaxOutput {
   /** Default 64 MiB. */
   readonly bytes?: Size;
-  /** `kill` ends the container; the others keep the end or the beginning. Default `drop-tail`. */
+  /**
+   * `kill` ends the container; `drop-tail` keeps the beginning, `drop-head` the end. Default `drop-tail`. `logs()` keeps the end
+   * in any case.
+   */
   readonly onExceed?: 'kill' | 'drop-head' | 'drop-tail';
 }
 

@@ -47,12 +47,10 @@ test('what lives on keeps its place in networks when its maker is killed', async
   for (const network of [web, other])
     await (await idle({ network, name: 'first', ...policed })).remove({ force: true });
   const empty = await everything();
-  const owner = program.start(['lasting']);
-  await once(owner.stdout, 'data');
+  const { child: owner, killed } = await program.begin(['lasting']);
   const before = await everything();
-  const ended = once(owner, 'exit');
   owner.kill('SIGKILL');
-  await ended;
+  await killed;
   // As long as a caretaker might take.
   await delay(500);
   expect(await everything()).toEqual(before);
@@ -65,8 +63,7 @@ for (const operation of ['running own', 'running own with a policy'])
   test(`killed, the last who has a network leaves no table: ${operation}`, async () => {
     const rules = async () => (await everything()).rules;
     expect(await rules()).toEqual(['']);
-    const owner = program.start([operation]);
-    await once(owner.stdout, 'data');
+    const { child: owner } = await program.begin([operation]);
     expect(await rules()).toContain('publish4');
     const caretaker = processEntries().find(({ name, parent }) => name === 'ns-caretaker' && parent === owner.pid)!;
     owner.kill('SIGKILL');
@@ -94,14 +91,13 @@ for (const way of ['SIGKILL', 'worker'] as const)
     const operations = ['plain', 'ports', 'policed', 'own', 'own with a policy', 'several', 'upper', 'run', 'connect'];
     for (const operation of [...operations, 'update', 'restart']) {
       for (let round = 0; round < (way === 'SIGKILL' ? rounds : 1); round++) {
-        const owner = program.start([operation, way]);
-        await once(owner.stdout, 'data');
+        const { child: owner, killed } = await program.begin([operation, way]);
         const afterMs = 200 * Math.random();
-        await delay(afterMs);
-        const ended = way === 'worker' ? once(owner.stdout, 'data') : once(owner, 'exit');
+        await Promise.race([delay(afterMs), killed]);
+        const terminated = once(owner.stdout, 'data');
         if (way === 'SIGKILL') owner.kill('SIGKILL');
         else owner.stdin.write('end\n');
-        await ended;
+        await (way === 'SIGKILL' ? killed : Promise.race([terminated, killed]));
         // Others look at what is just being removed, and remove it, too.
         if (round > 0) {
           await Network.list();

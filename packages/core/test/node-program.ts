@@ -1,4 +1,5 @@
 import { type ChildProcessByStdio, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -63,6 +64,28 @@ export class NodeProgram implements Disposable {
       cwd: '/',
       ...credentials,
     });
+  }
+
+  /**
+   * Starts it, and waits until it has written something.
+   *
+   * @returns what tells of its end: it rejects with what the program said, when that was its own
+   */
+  async begin(
+    args: readonly string[] = [],
+    options: ProgramOptions = {},
+  ): Promise<{ child: ChildProcessByStdio<Writable, Readable, Readable>; killed: Promise<void> }> {
+    const child = this.start(args, options);
+    let said = '';
+    child.stderr.on('data', (data) => {
+      said += data;
+    });
+    const killed = once(child, 'close').then(([exitCode]) => {
+      if (exitCode !== null) throw new Error(`${args.join(' ')} ended with ${exitCode}: ${said}`);
+    });
+    killed.catch(() => {});
+    await Promise.race([once(child.stdout, 'data'), killed]);
+    return { child, killed };
   }
 
   /** Runs it to its end. */

@@ -70,6 +70,28 @@ test('stop does not wait longer because a restart does', async () => {
   }
   await Promise.all([container.restart({ timeout: 600_000 }), container.stop({ timeout: 0 })]);
   expect(container.status).toBe('stopped');
+  await container.start();
+  await Promise.all([container.restart({ timeout: 600_000 }), container.restart({ timeout: 0 })]);
+  expect(container.status).toBe('running');
+});
+
+test('what was asked of a found one is done before it is let go, and who waits for its end is told', async () => {
+  const command = ['sh', '-c', 'trap "" TERM; while :; do sleep 0.02; done'];
+  await using container = await Container.create({ command, init: false });
+  await container.start();
+  const found = await Container.get(container.id);
+  void found.stop({ timeout: 200 });
+  await found[Symbol.asyncDispose]();
+  expect((await container.wait()).signal).toBe('SIGKILL');
+  await container.start();
+  const another = await Container.get(container.id);
+  const waiting = another.wait();
+  await another[Symbol.asyncDispose]();
+  await expect(waiting).rejects.toMatchObject({
+    code: 'ERR_NS_CONTAINER_LEFT',
+    hint: expect.stringContaining('get()'),
+  });
+  expect(container.status).toBe('running');
 });
 
 test('what another process has stopped does not start again by itself', async () => {

@@ -137,6 +137,32 @@ test('an update that is refused changes nothing', async () => {
   expect([places(), await memory()]).toEqual([before, 64 * 2 ** 20]);
 });
 
+describe.each([
+  ['ids of the host', {}],
+  ['ids of its own', { idMap: 'auto' }],
+] as const)('with %s, a refused update', (_, spec) => {
+  test('puts back what it took away, with what is in it', async () => {
+    await using container = await running(spec);
+    await container.mount({ type: 'tmpfs', target: '/srv/memory' });
+    const options = () => / \/srv\/memory (\S+)/.exec(mountsOf(container))?.[1];
+    const before = options();
+    await output(container, 'echo kept > /srv/memory/file');
+    const add = [
+      { type: 'tmpfs', target: '/srv/memory' },
+      { source: join(dir, 'nowhere'), target: '/srv/x' },
+    ] as const;
+    const update = container.update({ mounts: { remove: ['/srv/memory'], add } });
+    // Asked for meanwhile, it comes after.
+    const other = container.mount({ type: 'tmpfs', target: '/srv/other' });
+    await expect(update).rejects.toMatchObject({ code: 'ERR_NS_MOUNT_SOURCE' });
+    await other;
+    expect(await output(container, 'cat /srv/memory/file; stat -f -c %T /srv/other')).toBe('kept\ntmpfs\n');
+    expect(options()).toBe(before);
+    await container.unmount('/srv/memory');
+    expect(options()).toBe(undefined);
+  });
+});
+
 test('mounts of an update: said beforehand, made together, or not at all', async () => {
   await using container = await running();
   const before = mountsOf(container);

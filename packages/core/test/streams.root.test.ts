@@ -27,6 +27,44 @@ rootTest('who takes one piece, and then never asks again, does not hold up the e
   expect(await command).toMatchObject({ exitCode: 3, stdout: 'ready\n' });
 });
 
+rootTest('who destroys a stream on being given a piece of it hears no more, and the command ends', async () => {
+  for (const size of [10, 65_536, 5_000_000]) {
+    const process = sh(`head -c ${size} /dev/zero; sleep 0.1; exit 3`);
+    process.stdout.once('data', () => process.stdout.destroy());
+    expect(await process).toMatchObject({ reason: 'exit', exitCode: 3 });
+  }
+});
+
+rootTest('what was written arrives, whatever its size, and however it is read', async () => {
+  const text = Array.from({ length: 500_000 }, (_, i) => `${i + 1}\n`).join('');
+  for (const size of [1, 65_535, 65_536, 65_537, 262_145, 3_000_000]) {
+    const expected = text.slice(0, size);
+    const process = sh(`seq 1 500000 | head -c ${size}`, { buffer: false });
+    let read = '';
+    for await (const data of process.stdout) {
+      read += data;
+      if (read.length % 3 === 0) await delay(1);
+    }
+    expect(read === expected).toBe(true);
+    const paused = sh(`seq 1 500000 | head -c ${size}`);
+    paused.stdout.once('data', () => {
+      paused.stdout.pause();
+      setTimeout(() => paused.stdout.resume(), 50);
+    });
+    expect((await paused).stdout === expected).toBe(true);
+  }
+});
+
+rootTest('a pipe that the program has widened stays as wide', async () => {
+  const script = `
+    import fcntl, os
+    fcntl.fcntl(1, 1031, 1 << 20)
+    for _ in range(20): os.write(1, b'x' * 65536)
+    os.write(2, str(fcntl.fcntl(1, 1032)).encode())`;
+  const { stdout, stderr } = await run('python3', ['-c', script.replaceAll('\n    ', '\n')], { encoding: 'buffer' });
+  expect([stdout.length, String(stderr)]).toEqual([20 * 65_536, String(2 ** 20)]);
+});
+
 rootTest('who begins to iterate after the end finds the end', async () => {
   const process = sh('echo there');
   expect((await process).stdout).toBe('there\n');

@@ -69,7 +69,7 @@ const descriptions: Descriptions = {
     `attach ${source}${idsMapped ? ', its ids mapped,' : ''} in the scratch as ${name}`,
   openRoot: () => 'resolve targets in the root of the namespace that was entered',
   handOver: ({ handle }) => `hand over a descriptor of ${handle}`,
-  detachTree: ({ source }) => `take a copy of the mount of ${source}`,
+  detachTree: ({ source }) => `take a copy of the mount of ${typeof source === 'string' ? source : source.fd}`,
   detachFile: ({ content }) => `make a mount of one file of ${Buffer.byteLength(content)} bytes`,
   unmount: ({ mount }) => `unmount ${mount}`,
   boundingSet: ({ keep }) => `drop capabilities outside ${keep.toString(16)} from the bounding set`,

@@ -1,5 +1,6 @@
 export { Adopted, type AdoptOptions } from './adopted.ts';
 export { entrust } from './caretaker.ts';
+export { Deferred } from './deferred.ts';
 export { describeStep } from './describe-step.ts';
 export type { Belongings } from './entrusted.ts';
 export type { Exit } from './exit.ts';

@@ -99,7 +99,8 @@ export class OutputStream extends Readable {
   #widen(): void {
     if (this.#wasFull) return;
     this.#wasFull = true;
-    syscall(SYS.fcntl, this.#fd!.fd, F.SETPIPE_SZ, WIDE_BYTES);
+    const size = syscall(SYS.fcntl, this.#fd!.fd, F.GETPIPE_SZ);
+    if (size < WIDE_BYTES) syscall(SYS.fcntl, this.#fd!.fd, F.SETPIPE_SZ, WIDE_BYTES);
   }
 
   #end(): void {
@@ -115,10 +116,10 @@ export class OutputStream extends Readable {
     for (let i = 0; i < PIECES_IN_A_ROW && isWanted && !this.#hasEnded && !this.destroyed; i++) {
       const { data, atEnd, isEmpty } = readPiece(this.#fd!);
       const ended = atEnd || (this.#backlog?.isTaken(data.length, isEmpty) ?? false);
+      if (data.length === PIECE_BYTES) this.#widen();
       if (data.length > 0) isWanted = this.push(data);
       if (ended) this.#end();
-      else if (data.length === PIECE_BYTES) this.#widen();
-      else if (isWanted) return;
+      else if (data.length < PIECE_BYTES && isWanted) return;
     }
     if (isWanted && !this.#hasEnded) return;
     this.#wanted = false;

@@ -26,7 +26,7 @@ export function onlyKnownKeys<T>(
 /** The candidate most like a word that is none of them, or `undefined` when none is much like it. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(2, word.length / 2) + 1;
+  let bestDistance = Math.max(2, word.length / 3) + 1;
   for (const candidate of candidates) {
     const [given, known] = [word.toLowerCase(), candidate.toLowerCase()];
     const edits = isAbbreviation(given, known) ? 1 : distance(given, known);

@@ -115,7 +115,7 @@ export class NetlinkSocket implements Disposable {
   }
 
   /**
-   * {@link request} on a thread of libuv's pool, for what makes the kernel wait: removing a link takes an RCU grace period,
+   * {@link NetlinkSocket.request} on a thread of libuv's pool, for what makes the kernel wait: removing a link takes an RCU grace period,
    * tens of milliseconds on a busy machine. Do not use the socket meanwhile.
    *
    * @throws NetlinkError when the kernel refuses

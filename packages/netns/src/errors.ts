@@ -15,7 +15,7 @@ export class AddressInUseError extends NsError {
   readonly owner: string;
 
   constructor(address: string, owner: string) {
-    super('ERR_NS_ADDRESS_IN_USE', `address ${address} belongs to ${owner}`, {
+    super('ERR_NS_ADDRESS_IN_USE', `address ${address} belongs to ${owner.slice(0, 12)}`, {
       hint: 'Give another one, or none for a free one',
     });
     this.owner = owner;

@@ -217,9 +217,10 @@ export class VolumeStore {
     } catch (cause) {
       if (hasCode(cause, 'ENOENT')) return this.#removeRest(path);
       const { usedBy } = await this.get(name);
-      throw new NsError('ERR_NS_VOLUME_IN_USE', `the volume ${name} is used by ${usedBy.join(', ')}`, {
+      const users = usedBy.map((user) => user.slice(0, 12));
+      throw new NsError('ERR_NS_VOLUME_IN_USE', `the volume ${name} is used by ${users.join(', ')}`, {
         cause,
-        hint: 'Remove them first',
+        hint: 'Remove the containers that have it mounted first',
       });
     }
     const aside = await this.#takeAside(path);

@@ -24,7 +24,7 @@ export async function checkpointContainer(life: ContainerLife, options: DumpOpti
     checkPrivileges(criu, spec);
     await dumpContainer(criu, { spec, run, overlays, beforeEnd: () => life.holdBack() }, options);
   });
-  if (!options.leaveRunning) await life.wait();
+  if (!options.leaveRunning) await life.end(life.run!);
 }
 
 /**

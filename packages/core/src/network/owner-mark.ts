@@ -1,4 +1,4 @@
-import { readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import { lstatSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAlive, stateRoot } from '@ns/libc';
 import { isAbandoned, readState, readStates } from '../container-state.ts';
@@ -34,6 +34,11 @@ export function goneOwners(): (id: string) => boolean {
     const state = states.get(id);
     return !makerLives(id) && (state === undefined || isAbandoned(state));
   };
+}
+
+/** Has it places in networks, or is about to? */
+export function hasMark(id: string): boolean {
+  return lstatSync(markPath(id), { throwIfNoEntry: false }) !== undefined;
 }
 
 export function makerLives(id: string): boolean {

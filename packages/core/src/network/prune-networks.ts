@@ -1,8 +1,9 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { hasCode, stateRoot } from '@ns/libc';
 import { readOptions, removeDrafts, storedNames, takeOver } from './network-store.ts';
-import { goneOwners, makerLives, ownerLabel, unmarkOwner } from './owner-mark.ts';
+import { goneOwners, hasMark, makerLives, ownerLabel, unmarkOwner } from './owner-mark.ts';
 
 /** What {@link pruneNetworks} removed. */
 export interface PrunedNetworks {
@@ -22,9 +23,15 @@ export async function pruneNetworks(): Promise<PrunedNetworks> {
   return { networks: [...unfinished, ...networks], ...pruned };
 }
 
-/** The same of one container that has ended, unless who made it is there to do it. */
+/** So long who made a container may take to hear of its end and leave its networks, if he is not being killed. */
+const MAKER_MS = 2_000;
+
+/** The same of one container that has ended, where who made it does not do it. */
 export async function leaveNetworksOf(id: string): Promise<void> {
-  if (markedOwners().includes(id) && !makerLives(id)) await leaveNetworks((one) => one === id);
+  for (const begin = performance.now(); hasMark(id); await delay(5)) {
+    if (!makerLives(id)) return void (await leaveNetworks((one) => one === id));
+    if (performance.now() - begin > MAKER_MS) return;
+  }
 }
 
 async function leaveNetworks(isGone: (id: string) => boolean): Promise<PrunedNetworks> {
@@ -55,7 +62,8 @@ async function leaveNetworks(isGone: (id: string) => boolean): Promise<PrunedNet
       }
     }
   }
-  for (const id of markedOwners()) if (isGone(id)) unmarkOwner(id);
+  // Who is on a network still is known by its mark.
+  if (failed.length === 0) for (const id of markedOwners()) if (isGone(id)) unmarkOwner(id);
   return { networks, endpoints: [...endpoints], failed };
 }
 

@@ -55,7 +55,7 @@ export interface ExitCondition extends Timed {
  * ```
  */
 export const Wait: {
-  /** A line of the output matches. A line that is not ended yet counts too. */
+  /** A line of the output matches; a text is looked for anywhere in it. A line that is not ended yet counts too. */
   log(pattern: RegExp | string, options?: LogCondition): WaitCondition;
   /** A TCP socket listens on the port, whatever the address. */
   port(port: number, options?: Timed): WaitCondition;
@@ -68,6 +68,7 @@ export const Wait: {
   health(options?: Timed): WaitCondition;
   /** The program has ended with this code: for containers that do one thing. */
   exit(options?: ExitCondition): WaitCondition;
+  /** All of them hold, in whatever order. Fails as soon as one fails. */
   all(conditions: readonly WaitCondition[], options?: Timed): WaitCondition;
   /** The first that holds is enough; it fails when all have failed. */
   any(conditions: readonly WaitCondition[], options?: Timed): WaitCondition;

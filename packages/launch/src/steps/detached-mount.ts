@@ -1,4 +1,4 @@
-import { AT_FDCWD, AT_RECURSIVE, MNT_DETACH, O, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '@ns/libc';
+import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, MNT_DETACH, O, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '@ns/libc';
 import type { Lowerings } from '../lowering.ts';
 import { sendRecord } from '../send-record.ts';
 import { attachLayer } from './attach.ts';
@@ -20,8 +20,13 @@ export type DetachedMountStep =
   | { readonly op: 'openRoot' }
   /** Give the caller a descriptor that an earlier step made, `root` or a mount, as {@link Launched.scratch}. */
   | { readonly op: 'handOver'; readonly handle: string }
-  /** A copy of a tree of this mount namespace, for a bind in another one that is entered next. */
-  | { readonly op: 'detachTree'; readonly source: string; readonly recursive: boolean; readonly handle: string }
+  /** A copy of a tree of this mount namespace, by its path or a descriptor (O_PATH), for a bind that follows, here or in another one. */
+  | {
+      readonly op: 'detachTree';
+      readonly source: string | { readonly fd: string };
+      readonly recursive: boolean;
+      readonly handle: string;
+    }
   /** A mount of one file with this content, in memory only, for a bind in another mount namespace that is entered next. */
   | {
       readonly op: 'detachFile';
@@ -56,7 +61,9 @@ export const detachedMountLowerings: Lowerings<DetachedMountStep> = {
   detachTree({ source, recursive, handle }, to) {
     const { asm } = to;
     const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0);
-    asm.call('open_tree', [AT_FDCWD, asm.string(source), flags], { store: to.handle(handle) });
+    const store = to.handle(handle);
+    if (typeof source === 'string') asm.call('open_tree', [AT_FDCWD, asm.string(source), flags], { store });
+    else asm.call('open_tree', [to.fd(source.fd), asm.string(''), flags | AT_EMPTY_PATH], { store });
   },
 
   detachFile({ handle, ...file }, to) {
