@@ -299,7 +299,8 @@ export interface MaxOutput {
 export interface ContainerLimits extends DockerLimits {
   /**
    * What becomes of a limit whose controller or file this machine lacks: `'error'` refuses (`ERR_NS_UNAVAILABLE`), `'warn'`
-   * goes without and says so in `warnings`. Default `'error'`.
+   * goes without and says so in `warnings`. Default `'error'`. An ordinary user without a delegated cgroup gets EACCES in either
+   * case: there is nothing to set any of them in.
    */
   readonly missing?: MissingPolicy;
 }
