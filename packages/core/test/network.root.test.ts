@@ -305,7 +305,7 @@ test('who asks for the address of the host where it has none is told so', async 
   for (const spec of [{}, { network: 'host' }])
     await expect(run('true', [], { ...spec, extraHosts })).rejects.toMatchObject({
       field: 'extraHosts',
-      message: expect.stringContaining('no network of the container has one'),
+      message: expect.stringContaining('give the container such a network'),
     });
 });
 
