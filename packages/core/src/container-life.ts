@@ -236,7 +236,10 @@ export class ContainerLife {
     }
   }
 
-  /** Settles when a run has ended, and keeps the event loop alive until then. It need not be the present one: somebody may start it again at once. */
+  /**
+   * Settles when a run has ended, and keeps the event loop alive until then. It need not be the present one: somebody may start it
+   * again at once.
+   */
   async end(run: RunHandle): Promise<void> {
     const done = this.lookOn(run);
     await this.endOf(run).catch(() => {});

@@ -23,7 +23,8 @@ export async function updateContainer(
   const limits =
     changes.limits &&
     cgroupLimits({ ...(spec.limits?.missing && { missing: spec.limits.missing }), ...changes.limits });
-  const changedMounts = { add: [], remove: [], ...mounts };
+  const { add = [], remove = [] } = mounts;
+  const changedMounts = { add, remove };
   planned.push(...plannedMounts(changedMounts, (target) => runningMounts.at(target)));
   if (dryRun) return planned;
   await life.during('update it', async (run) => {

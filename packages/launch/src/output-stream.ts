@@ -25,6 +25,8 @@ const PIECE_BYTES = 65536;
 const WIDE_BYTES = 4 * PIECE_BYTES;
 /** How much is read in one turn of the event loop before others have theirs. */
 const PIECES_IN_A_ROW = 8;
+/** For one piece: a terminal gives 4 KiB at a time. Who writes single bytes as fast as we read must not hold us. */
+const READS_FOR_A_PIECE = 16;
 /** What the next piece is read into. */
 let room: Memory | undefined;
 const count = allocate(4);
@@ -95,7 +97,10 @@ export class OutputStream extends Readable {
     this.#watch?.unref();
   }
 
-  /** Who writes more than a pipe holds need not be waited for, nor wait, at each 64 KiB. What is no pipe, or more than a user may have, stays. */
+  /**
+   * Who writes more than a pipe holds need not be waited for, nor wait, at each 64 KiB. What is no pipe, or more than a user may
+   * have, stays.
+   */
   #widen(): void {
     if (this.#wasFull) return;
     this.#wasFull = true;
@@ -153,14 +158,13 @@ function readPiece({ fd }: OwnedFd): { data: Buffer; isEmpty: boolean; atEnd: bo
   const { bytes, address } = room;
   let size = 0;
   let got = 1;
-  // A terminal gives a few kilobytes at a time.
-  while ((got > 0 || got === -ERRNO.EINTR) && size < PIECE_BYTES) {
+  for (let reads = 0; reads < READS_FOR_A_PIECE && size < PIECE_BYTES && (got > 0 || got === -ERRNO.EINTR); reads++) {
     got = syscall(SYS.read, fd, address + size, PIECE_BYTES - size);
     if (got > 0) size += got;
   }
   const isEmpty = got === -ERRNO.EAGAIN;
   // EIO is how Linux says that no process has the other side of a terminal open any more.
-  const atEnd = got <= 0 && !isEmpty;
+  const atEnd = got <= 0 && !isEmpty && got !== -ERRNO.EINTR;
   // A little of it must not keep all of it.
   if (size <= PIECE_BYTES / 2) return { data: Buffer.from(bytes.subarray(0, size)), isEmpty, atEnd };
   room = undefined;
