@@ -10,14 +10,17 @@ import {
   removeXattr,
   renameAt,
   S,
+  type Stat,
   setXattr,
+  statAt,
   unlinkAt,
 } from '@ns/libc';
 import { type DirectoryPlace, openChildDirectory, openDirectory } from './directory-place.ts';
+import { isDirectory } from './file-type.ts';
 import { markForAnyMount } from './overlay-xattrs.ts';
 import { drain, type Steps } from './time-slices.ts';
 import { type LayerEntry, walkLayer } from './walk-layer.ts';
-import { OPAQUE_MARKER, overlayXattr, WHITEOUT_PREFIX } from './whiteouts.ts';
+import { isDeviceWhiteout, isXattrWhiteout, OPAQUE_MARKER, overlayXattr, WHITEOUT_PREFIX } from './whiteouts.ts';
 import { overlayPrefixes } from './xattr-names.ts';
 
 /**
@@ -63,9 +66,15 @@ export async function convertWhiteouts(
 }
 
 /** The new mark is there before the old one goes: what fails leaves the file deleted. */
-function rewriteWhiteout({ dirFd, name, path }: LayerEntry, to: WhiteoutNotation): void {
+function rewriteWhiteout(entry: LayerEntry, to: WhiteoutNotation): void {
+  const { dirFd, name, path } = entry;
   const ociName = WHITEOUT_PREFIX + name;
-  if (to === 'oci') makeEmpty(dirFd, ociName, path);
+  const successor = statAt(dirFd, name);
+  if (successor && !isWhiteout(dirFd, name, successor)) {
+    // Deleted and made anew in one layer. Only here two names can say so; elsewhere what is there hides what was.
+    if (to === 'oci') return;
+    if (isDirectory(successor)) rewriteOpaque(entry, to);
+  } else if (to === 'oci') makeEmpty(dirFd, ociName, path);
   // (Below an opaque directory there is nothing to hide, and the attribute can say only one of the two.)
   else if (to === 'overlay-xattr' && overlayXattr(dirFd, '.', 'opaque') === 'y') unlinkAt(dirFd, name);
   else {
@@ -83,6 +92,10 @@ function rewriteWhiteout({ dirFd, name, path }: LayerEntry, to: WhiteoutNotation
     }
   }
   unlinkAt(dirFd, to === 'oci' ? name : ociName);
+}
+
+function isWhiteout(dirFd: number, name: string, stat: Stat): boolean {
+  return isDeviceWhiteout(stat) || isXattrWhiteout(dirFd, name, stat);
 }
 
 const yes = Buffer.from('y');

@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { unmount } from '@ns/mounts';
 import {
@@ -65,6 +65,35 @@ for (const first of notations) {
       expect(await diffTrees(reference, seen)).toEqual([]);
     });
   }
+}
+
+for (const to of notations) {
+  it(`${to}: what a layer has in place of what it deletes stays`, async () => {
+    const own = scratch.tree('own', {
+      '.wh.a': '',
+      'a/new': '',
+      'b/.wh.old': '',
+      'b/old': 'new',
+      '.wh.c': '',
+      c: 'new',
+    });
+    await convertWhiteouts(own, to);
+    const seen = scratch.dir('seen');
+    const look = (): void => {
+      expect(readdirSync(seen).sort()).toEqual(['a', 'b', 'c']);
+      expect(readdirSync(join(seen, 'a'))).toEqual(['new']);
+      expect(readFileSync(join(seen, 'b/old'), 'utf8')).toBe('new');
+      expect(readFileSync(join(seen, 'c'), 'utf8')).toBe('new');
+    };
+    if (to === 'oci') {
+      await applyLayer(diffStream(lower), seen);
+      await applyLayer(diffStream(own, { whiteouts: 'oci' }), seen);
+      look();
+    } else {
+      using _mount = mountOverlay({ lower: [own, lower], target: seen, userxattr: to === 'overlay-user' });
+      look();
+    }
+  });
 }
 
 it('who has no privilege can convert a layer of his own, too', async () => {
