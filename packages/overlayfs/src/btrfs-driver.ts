@@ -20,6 +20,7 @@ import { createSubvolume, destroySubvolume, isBtrfs, limitSubvolume, snapshotSub
 import { probeDriver } from './probe-driver.ts';
 import { RootDirectory } from './root-directory.ts';
 import type { StorageDriver, WritableRoot, WritableRootSpec } from './storage-driver.ts';
+import { storeDirectory } from './store-directory.ts';
 import { flatten } from './vfs-driver.ts';
 import { type WholeDriver, WholeRoot } from './whole-root.ts';
 
@@ -34,8 +35,9 @@ export class BtrfsDriver implements StorageDriver, WholeDriver {
 
   /** @param home - a directory of the driver's own, on btrfs */
   constructor(home: string) {
-    this.#home = new RootDirectory(join(home, 'roots'));
-    this.#bases = join(home, 'bases');
+    const own = storeDirectory('home', home);
+    this.#home = new RootDirectory(join(own, 'roots'));
+    this.#bases = join(own, 'bases');
   }
 
   probe(): Promise<string | undefined> {

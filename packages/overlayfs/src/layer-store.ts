@@ -8,6 +8,7 @@ import { type CopyTally, copyInto, copyRootMetadata } from './copy-into.ts';
 import { type DirectoryPlace, openDirectory } from './directory-place.ts';
 import type { Owner } from './owner.ts';
 import { removeTree } from './remove-tree.ts';
+import { storeDirectory } from './store-directory.ts';
 import { diffStream } from './tar-stream.ts';
 import { drain } from './time-slices.ts';
 
@@ -44,9 +45,12 @@ const DIGEST = /^sha256:[0-9a-f]{64}$/;
 export class LayerStore {
   readonly #dir: string;
 
-  /** @param dir - made when it is first written to */
+  /**
+   * @param dir - made when it is first written to; a relative one is below the directory of the process now
+   * @throws SpecError `ERR_NS_INVALID_SPEC`: it is empty
+   */
   constructor(dir: string) {
-    this.#dir = dir;
+    this.#dir = storeDirectory('dir', dir);
   }
 
   /**

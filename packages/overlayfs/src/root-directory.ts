@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileCall, hasCode, NsError, O, open, rollBack, SpecError } from '@ns/libc';
 import { removeTree } from './remove-tree.ts';
 import type { WritableRootSpec } from './storage-driver.ts';
+import { storeDirectory } from './store-directory.ts';
 import { drain } from './time-slices.ts';
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
@@ -13,7 +14,7 @@ export class RootDirectory {
   readonly path: string;
 
   constructor(path: string) {
-    this.path = path;
+    this.path = storeDirectory('home', path);
   }
 
   /** @throws SpecError before an id becomes a path */

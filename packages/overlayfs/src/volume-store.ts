@@ -24,6 +24,7 @@ import { copyInto, copyRootMetadata } from './copy-into.ts';
 import { type DirectoryPlace, openChildDirectory, openDirectory } from './directory-place.ts';
 import { defaultOwnership } from './file-metadata.ts';
 import { removeTree } from './remove-tree.ts';
+import { storeDirectory } from './store-directory.ts';
 import { drain } from './time-slices.ts';
 
 /** A named directory that outlives containers. */
@@ -71,9 +72,12 @@ export interface VolumeRemains {
 export class VolumeStore {
   readonly #dir: string;
 
-  /** @param dir - made when it is first written to */
+  /**
+   * @param dir - made when it is first written to; a relative one is below the directory of the process now
+   * @throws SpecError `ERR_NS_INVALID_SPEC`: it is empty
+   */
   constructor(dir: string) {
-    this.#dir = dir;
+    this.#dir = storeDirectory('dir', dir);
   }
 
   /**

@@ -1,4 +1,17 @@
-import { applyChanges, applyLayer, copyTree, diffLayer, diffTrees, mountOverlay } from '@ns/overlayfs';
+import {
+  applyChanges,
+  applyLayer,
+  BtrfsDriver,
+  copyTree,
+  diffLayer,
+  diffTrees,
+  FuseOverlayfsDriver,
+  LayerStore,
+  mountOverlay,
+  OverlayDriver,
+  VfsDriver,
+  VolumeStore,
+} from '@ns/overlayfs';
 
 // A misspelt restriction must not be silently none.
 test.each<[string, () => unknown, string]>([
@@ -14,3 +27,12 @@ test.each<[string, () => unknown, string]>([
     hint: expect.stringContaining(nearest),
   });
 });
+
+// It would be whatever directory the process is in.
+test.each([LayerStore, VolumeStore, OverlayDriver, VfsDriver, BtrfsDriver, FuseOverlayfsDriver])(
+  '%p is not kept in a directory without a name',
+  (Store) => {
+    for (const dir of ['', undefined as never])
+      expect(() => new Store(dir)).toThrow(expect.objectContaining({ code: 'ERR_NS_INVALID_SPEC' }));
+  },
+);
