@@ -7,6 +7,8 @@ import { run, tracedMessages } from './traced-messages.mjs';
 const element = "'{ tcp . 8080 : 10.90.0.2 . 80 }'";
 run('nft add table inet ns');
 run("nft add map inet ns publish4 '{ type inet_proto . inet_service : ipv4_addr . inet_service; }'");
+run('nft add chain inet ns forward');
+run('nft add rule inet ns forward counter');
 for (const [source, destination] of [
   ['10.77.0.2', '10.77.0.3'],
   ['fd77::2', 'fd77::3'],
@@ -24,6 +26,9 @@ const commands = {
   'connections IPv4': [`conntrack -L -f ipv4 ${quiet}`, 'received'],
   'connections IPv6': [`conntrack -L -f ipv6 ${quiet}`, 'received'],
   'connection delete': [`conntrack -D -p tcp -s 10.77.0.2 ${quiet}`, 'sent'],
+  'rules delete': ['nft flush chain inet ns forward', 'sent'],
+  'set delete': ['nft delete map inet ns publish4', 'sent'],
+  'table create': ['nft create table inet ns2', 'sent'],
   'table delete': ['nft delete table inet ns', 'sent'],
 };
 const vectors = Object.fromEntries(

@@ -29,7 +29,7 @@ const families = Object.keys(inUse) as TableFamily[];
 export async function ensureTable(socket: NetlinkSocket, ruleset: Ruleset, options: InNetns): Promise<void> {
   const { family } = ruleset;
   for (let times = 1; !hasRules(socket, ruleset); times++) {
-    socket.transaction(nftablesBatch([tableRequest('NEWTABLE', family, NLM_F.CREATE)]));
+    socket.transaction(nftablesBatch([tableRequest('NEWTABLE', family)]));
     try {
       await applyRuleset(rulesetText(ruleset), `make table ${family} ${TABLE}`, options);
     } catch (error) {
@@ -72,7 +72,7 @@ export function unusedTableRemovals(): {
     {
       family: 'bridge',
       requests: [
-        tableRequest('NEWTABLE', 'inet', NLM_F.CREATE | NLM_F.EXCL),
+        tableRequest('NEWTABLE', 'inet', NLM_F.EXCL),
         tableRequest('DELTABLE', 'inet'),
         ...unusedRemoval('bridge'),
       ],
