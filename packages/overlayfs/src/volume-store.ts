@@ -4,7 +4,9 @@ import { readdir, readFile, rename, rmdir, unlink, writeFile } from 'node:fs/pro
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import {
+  AT_REMOVEDIR,
   check,
+  ERRNO,
   fileCall,
   hasCode,
   mkdirAt,
@@ -17,7 +19,9 @@ import {
   rollBack,
   SpecError,
   SyscallError,
+  statAt,
   tryLock,
+  unlinkAt,
 } from '@ns/libc';
 import { resolveInRoot } from '@ns/mounts';
 import { copyInto, copyRootMetadata } from './copy-into.ts';
@@ -48,6 +52,8 @@ const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
 
 /** Where a volume's first content is put together, beside its `data`. */
 const FILLING = 'filling';
+/** What that is called when it is whole: whoever finds it moves it to its place. */
+const FILLED = 'filled';
 const LOCK_POLL_MS = 10;
 
 /** Of half a volume: files, then directories, then what they are in. */
@@ -171,7 +177,7 @@ export class VolumeStore {
   /**
    * Fills a volume at its first use with what an image has at the mount point, as Docker does: only when the volume is empty. The path is
    * resolved inside the image (CVE-2022-23648). Of several processes one does it and the others wait (flock(2) on the
-   * volume's directory); who is interrupted leaves it empty, for the next one.
+   * volume's directory); who is interrupted leaves it empty, for the next one, or whole but for a move that the next one ends.
    *
    * Owners are kept by root; an ordinary user's copy is his own.
    *
@@ -186,13 +192,15 @@ export class VolumeStore {
     { signal }: { signal?: AbortSignal } = {},
   ): Promise<boolean> {
     using target = openDirectory((await this.get(name)).path);
-    if (!isEmpty(target)) return false;
+    using home = openDirectory(this.#path(name));
+    const isBegun = statAt(home.fd, FILLED) !== undefined;
+    if (!isBegun && !isEmpty(target)) return false;
     using root = openDirectory(imageRoot);
     using source = resolveDirectory(root, path);
-    if (!source) return false;
-    using home = openDirectory(this.#path(name));
+    if (!isBegun && !source) return false;
     while (!tryLock(home.fd)) await setTimeout(LOCK_POLL_MS, undefined, signal && { signal });
-    if (!isEmpty(target)) return false;
+    if (moveFilled(home, target)) return true;
+    if (!source || !isEmpty(target)) return false;
     const policy = { ownership: defaultOwnership(), overlayXattrs: 'drop' } as const;
     await drain(removeTree(home.fd, FILLING), () => {});
     check('mkdirat', mkdirAt(home.fd, FILLING, 0o700), { path: FILLING });
@@ -200,12 +208,11 @@ export class VolumeStore {
       using whole = new OwnedFd(check('openat', openChildDirectory(home.fd, FILLING), { path: FILLING }));
       await drain(copyInto(source, whole, policy, { entries: 0, bytes: 0, skipped: [] }), () => {}, signal);
       copyRootMetadata(source, target, policy);
-      for (const entry of readDirectory(whole.fd))
-        check('renameat2', renameAt(whole.fd, entry.name, target.fd, entry.name), { path: entry.name });
+      check('renameat2', renameAt(home.fd, FILLING, home.fd, FILLED), { path: FILLED });
     } finally {
       await drain(removeTree(home.fd, FILLING), () => {});
     }
-    return true;
+    return moveFilled(home, target);
   }
 
   /**
@@ -272,6 +279,17 @@ function ignoreMissing(error: unknown): void {
 function isEmpty(directory: OwnedFd): boolean {
   using own = openDirectory(directory);
   return readDirectory(own.fd).length === 0;
+}
+
+/** Ends what somebody began who was perhaps killed since. `false` when there is nothing to be moved. */
+function moveFilled(home: OwnedFd, target: OwnedFd): boolean {
+  const fd = openChildDirectory(home.fd, FILLED);
+  if (fd === -ERRNO.ENOENT) return false;
+  using whole = new OwnedFd(check('openat', fd, { path: FILLED }));
+  for (const { name } of readDirectory(whole.fd))
+    check('renameat2', renameAt(whole.fd, name, target.fd, name), { path: name });
+  check('unlinkat', unlinkAt(home.fd, FILLED, AT_REMOVEDIR), { path: FILLED });
+  return true;
 }
 
 /** The directory an image has at a path; `undefined` when it has none there. */

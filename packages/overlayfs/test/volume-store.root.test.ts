@@ -114,6 +114,19 @@ it('a filling that was interrupted is begun anew', async () => {
   expect(readdirSync(path)).toHaveLength(2_000);
 });
 
+for (const own of ['/data', '/nothing']) {
+  it(`a filling that was interrupted in its last move is ended, also by who brings ${own}`, async () => {
+    const image = scratch.tree('image', { 'data/a': 'x', 'data/b': 'x' });
+    const { path } = await volumes.create({ name: 'moved' });
+    // What a process left that was killed between two renames.
+    scratch.tree('volumes/moved', { 'data/a': 'x', 'filled/b': 'x' });
+    expect(await volumes.populate('moved', image, own)).toBe(true);
+    expect(readdirSync(path).sort()).toEqual(['a', 'b']);
+    expect(readdirSync(join(path, '..')).sort()).toEqual(['data', 'users', 'volume.json']);
+    expect(await volumes.populate('moved', image, own)).toBe(false);
+  });
+}
+
 test.each(['../x', 'a/b', '', '.hidden', '-x', 'x'.repeat(200)])('the name %j is no path', async (name) => {
   await expect(new VolumeStore('/nonexistent').create({ name })).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC' });
 });
