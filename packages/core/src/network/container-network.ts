@@ -9,17 +9,17 @@ import {
   NetNamespace,
   type PublishedPort,
   type RefusedConnection,
-  sysctl,
 } from '@ns/netns';
 import { isDetachable } from '../detachment.ts';
 import type { PlacedFile } from '../plan/root-steps.ts';
-import { resolveSysctls } from '../sysctls.ts';
+import { Turns } from '../turns.ts';
 import type { ContainerSpec } from '../types.ts';
 import { limitBandwidth } from './bandwidth.ts';
 import { liveNetworks } from './live-networks.ts';
 import { NameServer, nameServerAddress } from './name-server.ts';
 import { networkFiles, replaceFiles } from './network-files.ts';
 import { type Bandwidth, type NetworkAttachment, nameOf, planNetwork } from './network-spec.ts';
+import { setNetworkSysctls } from './network-sysctls.ts';
 import { holdNetwork, makeNetwork, type NetworkHold, type OpenedNetwork } from './opened-networks.ts';
 import { markOwner, ownerLabel, unmarkOwner } from './owner-mark.ts';
 import { takeNamespace } from './ready-namespaces.ts';
@@ -38,7 +38,8 @@ export class ContainerNetwork implements AsyncDisposable {
   readonly #netns: NetNamespace;
   readonly #connections = new Map<string, Connection>();
   readonly #servers = new NameServer();
-  #turn: Promise<unknown> = Promise.resolve();
+  /** What one call makes another must find whole: two connect it at once, or it ends meanwhile. */
+  readonly #turns = new Turns();
   #ended = false;
   #pid: number | undefined;
   #bandwidth: Bandwidth;
@@ -63,7 +64,7 @@ export class ContainerNetwork implements AsyncDisposable {
       network.#register();
       if (plan.kind === 'connected') {
         await network.#open(plan.attachments, plan.own);
-        network.#setSysctls();
+        setNetworkSysctls(spec.sysctls, network.#netns);
       }
       return network;
     } catch (error) {
@@ -154,7 +155,7 @@ export class ContainerNetwork implements AsyncDisposable {
 
   /** Connects it to another network while it runs. */
   connect(attachment: NetworkAttachment): Promise<Endpoint> {
-    return this.#inTurn(() => this.#connect(attachment));
+    return this.#turns.take(() => this.#connect(attachment));
   }
 
   async #connect(attachment: NetworkAttachment): Promise<Endpoint> {
@@ -180,7 +181,7 @@ export class ContainerNetwork implements AsyncDisposable {
 
   /** Disconnects it from a network. Idempotent. */
   disconnect(name: string): Promise<void> {
-    return this.#inTurn(() => this.#disconnect(name));
+    return this.#turns.take(() => this.#disconnect(name));
   }
 
   async #disconnect(name: string): Promise<void> {
@@ -222,7 +223,7 @@ export class ContainerNetwork implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     liveNetworks.delete(this.#id);
-    return this.#inTurn(() => this.#dispose());
+    return this.#turns.take(() => this.#dispose());
   }
 
   async #dispose(): Promise<void> {
@@ -237,13 +238,6 @@ export class ContainerNetwork implements AsyncDisposable {
     this.#netns.close();
     unmarkOwner(this.#id);
     if (failures.length > 0) throw new AggregateError(failures, 'a network could not be left');
-  }
-
-  /** What one call makes another must find whole: two connect it at once, or it ends meanwhile. */
-  #inTurn<T>(act: () => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(act);
-    this.#turn = turn.catch(() => {});
-    return turn;
   }
 
   #register(): void {
@@ -361,23 +355,6 @@ export class ContainerNetwork implements AsyncDisposable {
   get #ownNames(): string[] {
     const short = this.#id.slice(0, 12);
     return [...new Set([this.#spec.hostname ?? short, ...(this.#spec.name ? [this.#spec.name] : []), short])];
-  }
-
-  /** From outside: the namespace is the host's to configure, also when the container has a user namespace. */
-  #setSysctls(): void {
-    const parameters = resolveSysctls(this.#spec.sysctls, ['net', 'ipc', 'uts'], { userNamespace: false });
-    for (const { key, value, required } of parameters) {
-      if (!key.startsWith('net.')) continue;
-      const path = key
-        .split('.')
-        .map((part) => part.replaceAll('/', '.'))
-        .join('/');
-      try {
-        sysctl.setSync(path, value, { netns: this.#netns });
-      } catch (error) {
-        if (required) throw error;
-      }
-    }
   }
 }
 
