@@ -22,6 +22,7 @@ import { readJournal } from './detachment.ts';
 import { ExecCgroups } from './exec-cgroups.ts';
 import { LogFiles, readLog, type StoredOutput } from './log-files.ts';
 import { type LogLocation, locateLog } from './log-location.ts';
+import { endUserNetwork } from './network/end-user-network.ts';
 import { leaveNetworksOf } from './network/prune-networks.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import { descendantsOf } from './process-list.ts';
@@ -149,6 +150,7 @@ export class AdoptedRun implements RunHandle {
     if (this.#state.detachable) {
       // What is in the way is said by prune(), which finds it again.
       await leaveNetworksOf(this.#state.id).catch(() => {});
+      endUserNetwork(this.#state);
       await this.cgroup?.[Symbol.asyncDispose]();
       await this.ids?.[Symbol.asyncDispose]();
     } else this.cgroup?.close();

@@ -19,7 +19,7 @@ import type { WriteLimit } from './kept-writes.ts';
 import { type Beginning, LastingResources } from './lasting-resources.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog, makeLogDirectory } from './log-location.ts';
-import { liveNetworks } from './network/live-networks.ts';
+import { liveNetworks, userNetworks } from './network/live-networks.ts';
 import { Onlookers } from './onlookers.ts';
 import { textLimit } from './output.ts';
 import { isEnding, isSame } from './process-identity.ts';
@@ -513,10 +513,12 @@ export class ContainerLife {
   /** Its processes and what belongs to them. */
   #processes() {
     const launched = this.isAlive ? this.#run?.launched : undefined;
+    const connecting = launched && userNetworks.get(this.id)?.pid;
     const identify = (pid: number | undefined) => (pid === undefined ? undefined : identifyProcess(pid));
     return {
       monitor: identify(launched?.monitorPid),
       init: identify(launched?.pid),
+      ...(connecting && { userNetwork: identify(connecting) }),
       ids: this.#run?.ids && { uids: this.#run.ids.uids, gids: this.#run.ids.gids },
       cgroup: launched && this.#run!.cgroup?.name,
     } satisfies StateChanges;

@@ -32,6 +32,8 @@ export interface ContainerState {
   readonly monitor: ProcessIdentity | undefined;
   /** First process of the container. */
   readonly init: ProcessIdentity | undefined;
+  /** The program that connects it with the host's network, where one does. */
+  readonly userNetwork?: ProcessIdentity | undefined;
   readonly status: ContainerStatus;
   /** Somebody has stopped it: its restart policy rests until the next start. */
   readonly stopRequested: boolean;

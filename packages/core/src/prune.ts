@@ -5,6 +5,7 @@ import { isAlive, NsError, stateRoot } from '@ns/libc';
 import { reclaimIds } from '@ns/namespaces';
 import { pruneNames } from './container-names.ts';
 import { directoriesWithoutState, isAbandoned, makerIn, readAllStates, removeState } from './container-state.ts';
+import { endUserNetwork } from './network/end-user-network.ts';
 import { pruneNetworks } from './network/prune-networks.ts';
 import { type Patience, patiently } from './patience.ts';
 import { checkCall } from './validate-calls.ts';
@@ -55,6 +56,7 @@ export async function prune(patience: Patience = {}): Promise<Pruned> {
 }
 
 async function pruneAll(): Promise<Pruned> {
+  for (const state of readAllStates()) endUserNetwork(state);
   const containers = pruneContainers();
   const names = pruneNames();
   const cgroups = await ifThere(pruneCgroups(), { removed: [], failed: [] });

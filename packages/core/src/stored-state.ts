@@ -30,6 +30,7 @@ const schema = v.looseObject({
   owner: identity,
   monitor: v.optional(identity),
   init: v.optional(identity),
+  userNetwork: v.optional(identity),
   status: v.picklist(['created', 'running', 'paused', 'stopped', 'removed']),
   stopRequested: v.boolean(),
   detachable: v.boolean(),

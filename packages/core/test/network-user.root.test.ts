@@ -32,19 +32,31 @@ test('an ordinary user has the network of the host, and ports', async () => {
   expect(seen.refused).toMatchObject({ code: 'ERR_NS_UNAVAILABLE', hint: expect.stringContaining("network: 'user'") });
   expect(outside.fd).toBeGreaterThan(0);
 
+  // Who removes what he left, or only clears up, ends the program that connects it.
+  for (const end of ['remove', 'kill and prune']) {
+    const { stdout: id } = await program.run(['leave'], options);
+    const connecting = connectors().filter(({ parent }) => parent === 1);
+    expect(connecting).toHaveLength(1);
+    expect(await program.run([end, id.trim()], options)).toMatchObject({ exitCode: 0, stderr: '' });
+    expect({ end, gone: await eventually(() => !connecting.some(isThere), 5000) }).toEqual({ end, gone: true });
+  }
+
   // Killed, he leaves no program that connects: first with the better one, then as if that were not there.
   const installed = installedUserNetworks();
   for (const name of installed) {
     const owner = program.start(['until killed'], options);
     await once(owner.stdout, 'data');
-    const connecting = processEntries().filter((one) => one.parent === owner.pid && /^(pass?ta?|slirp)/.test(one.name));
+    const connecting = connectors().filter(({ parent }) => parent === owner.pid);
     expect(connecting).toHaveLength(1);
     owner.kill('SIGKILL');
-    const isThere = ({ pid }: { pid: number }) => processEntries().some((one) => one.pid === pid && one.state !== 'Z');
     expect({ name, gone: await eventually(() => !connecting.some(isThere), 5000) }).toEqual({ name, gone: true });
     if (name !== installed.at(-1)) hideProgram(name);
   }
 }, 30_000);
+
+const connectors = () => processEntries().filter(({ name, state }) => /^(pass?ta?|slirp)/.test(name) && state !== 'Z');
+
+const isThere = ({ pid }: { pid: number }) => connectors().some((one) => one.pid === pid);
 
 /** In the mount namespace of our own, too. */
 function hideProgram(name: string): void {

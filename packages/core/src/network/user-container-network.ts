@@ -56,6 +56,11 @@ export class UserContainerNetwork implements AsyncDisposable {
     return this.#network?.ports ?? [];
   }
 
+  /** Pid of the program that connects it. */
+  get pid(): number | undefined {
+    return this.#network?.pid;
+  }
+
   /**
    * Connects a container that waits to begin.
    *

@@ -1,8 +1,31 @@
-import { Container, type NsError, run, Wait } from '../../src/index.ts';
+import { Container, type NsError, prune, run, Wait } from '../../src/index.ts';
 
-/* What an ordinary user sees of networks. Prints one JSON object. With an argument: has a network until it is killed, and says so. */
+/* What an ordinary user sees of networks. Prints one JSON object. With arguments: has a network until it is killed, and says so;
+   leaves a container that has one, and says which; removes one that was left; removes what is left of all. */
 
-if (process.argv[2] !== undefined) {
+const [what, id] = process.argv.slice(2);
+if (what === 'leave') {
+  const left = await Container.create({
+    command: ['sleep', '600'],
+    network: 'user',
+    lifetime: { dieWithParent: false },
+  });
+  await left.start();
+  console.log(left.id);
+  await left.detach();
+  process.exit();
+}
+if (what === 'remove') {
+  await (await Container.get(id!)).remove({ force: true });
+  process.exit();
+}
+if (what === 'kill and prune') {
+  process.kill((await Container.get(id!)).pid!, 'SIGKILL');
+  while ((await Container.get(id!)).status !== 'stopped');
+  await prune();
+  process.exit();
+}
+if (what !== undefined) {
   const container = await Container.create({ command: ['sleep', '600'], ports: ['127.0.0.1:0:80'] });
   await container.start();
   console.log('running');

@@ -40,6 +40,8 @@ export interface UserNetworkOptions {
 /** A network namespace that is connected, until it is closed or the namespace ends. */
 export interface UserNetwork extends AsyncDisposable {
   readonly program: UserNetworkProgram;
+  /** Of the program. */
+  readonly pid: number;
   readonly ports: readonly ForwardedPort[];
   /** Where the container asks for names; `undefined`: the host's resolvers, as they are. */
   readonly nameserver: string | undefined;
@@ -72,7 +74,7 @@ function isInstalled(program: string, path = process.env.PATH ?? ''): boolean {
  * @throws NsError ERR_NS_USER_NETWORK_FAILED with what the program said
  */
 export async function connectUserNetwork(options: UserNetworkOptions): Promise<UserNetwork> {
-  const { pid, timeoutMs = 5_000 } = options;
+  const { pid, timeoutMs = 5_000, dieWithParent = false } = options;
   if (!Number.isSafeInteger(pid) || pid <= 0) throw new SpecError('pid', 'a process id', pid);
   const program = options.program ?? installedUserNetworks()[0];
   if (program === undefined || !installedUserNetworks().includes(program)) {
@@ -90,7 +92,7 @@ export async function connectUserNetwork(options: UserNetworkOptions): Promise<U
   const socketPath = directory && join(directory, 'api');
   const { execa } = await import('execa');
   const command = [program, ...(program === 'pasta' ? pastaArguments(pid, ports) : slirpArguments(pid, socketPath))];
-  const mortally = options.dieWithParent && isInstalled('setpriv') ? ['setpriv', '--pdeathsig', 'KILL'] : [];
+  const mortally = dieWithParent && isInstalled('setpriv') ? ['setpriv', '--pdeathsig', 'KILL'] : [];
   const [file, ...args] = [...mortally, ...command] as [string, ...string[]];
   const child = execa(file, args, {
     reject: false,
@@ -98,6 +100,9 @@ export async function connectUserNetwork(options: UserNetworkOptions): Promise<U
     stdin: 'ignore',
     stdout: 'ignore',
     buffer: true,
+    // Else neither our exit nor Ctrl-C in our terminal ends it.
+    cleanup: dieWithParent,
+    detached: !dieWithParent,
   });
   let ended = false;
   const end = child.then((result) => {
@@ -126,6 +131,8 @@ export async function connectUserNetwork(options: UserNetworkOptions): Promise<U
   child.unref();
   return {
     program,
+    // It has made the route, so there is one.
+    pid: child.pid!,
     ports,
     nameserver: program === 'pasta' ? undefined : SLIRP_NAMESERVER,
     close,
