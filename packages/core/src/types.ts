@@ -266,7 +266,9 @@ export interface ContainerSpec extends NetworkSpec {
     /**
      * Default true. With false it survives the process that made it, and `detach` lets it go: its output goes to files that
      * its monitor writes and rotates ({@link ContainerSpec.log}), and it can have no `stdin`, `tty` or `onSyscall`.
-     * Restarts, health checks and networks that a Node process serves end with their maker.
+     * Restarts and health checks end with their maker. What the kernel does of its networks goes on: traffic, policies, published
+     * ports. What a process does for them goes on where another has the network open, by `Network.get` at the latest: names, and
+     * with them rules for names. Ports on `::1` end, and so does their being kept from other programs.
      */
     readonly dieWithParent?: boolean;
   };
