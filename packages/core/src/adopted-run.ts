@@ -1,6 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cgroup, CgroupGoneError } from '@ns/cgroups';
-import { Adopted, type Exit, type NamespaceKind, namespaceFlags, readExit, StandardStreams } from '@ns/launch';
+import {
+  Adopted,
+  type Exit,
+  type NamespaceKind,
+  namespaceFlags,
+  readExit,
+  readTimes,
+  StandardStreams,
+} from '@ns/launch';
 import {
   AsyncResourceStack,
   isAlive,
@@ -142,8 +150,8 @@ export class AdoptedRun implements RunHandle {
     directory: string,
     readOutput: (stream: 'stdout' | 'stderr') => StoredOutput,
   ): Promise<Result> {
-    const begin = Date.parse(this.#state.createdAt);
     const exit = process ? await process.exited : readExit(readJournal(directory));
+    const durationMs = this.#duration(directory, process !== undefined);
     const { oom, usage } = this.#lastAccounts(exit);
     await this.#held[Symbol.asyncDispose]();
     // What belongs to a maker that is still there, he clears up.
@@ -164,13 +172,20 @@ export class AdoptedRun implements RunHandle {
       signal: exit.signal,
       reason: exit.timedOut ? 'timeout' : oom ? 'oom' : exit.signal ? 'signal' : 'exit',
       usage,
-      durationMs: Date.now() - begin,
+      durationMs,
       warnings: [],
       ...this.#state.ending,
       stdout: stdout.bytes.toString('utf8'),
       stderr: stderr.bytes.toString('utf8'),
       truncated: stdout.truncated || stderr.truncated || exit.outputLost,
     };
+  }
+
+  /** @param seen - it has ended just now */
+  #duration(directory: string, seen: boolean): number {
+    const { begunMs = Date.parse(this.#state.createdAt), endedMs } = readTimes(readJournal(directory));
+    // When one ended whose monitor was killed, too, nobody can say.
+    return (endedMs ?? (seen ? Date.now() : begunMs)) - begunMs;
   }
 
   #closeProcess(): void {

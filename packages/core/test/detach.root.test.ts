@@ -78,6 +78,15 @@ for (const [script, ending] of [
     expect(await (await Container.get(id)).wait()).toMatchObject(ending);
   });
 
+for (const script of ['sleep 0.3', 'sleep 0.3; kill -KILL $$'])
+  test(`how long it ran is known to who comes later: ${script}`, async () => {
+    const id = await makeDetached(script);
+    await delay(1_000);
+    const { durationMs } = await (await Container.get(id)).wait();
+    expect(durationMs).toBeGreaterThan(290);
+    expect(durationMs).toBeLessThan(900);
+  });
+
 test('another process finds it, reads its output, runs a command in it, stops and removes it', async () => {
   const id = await makeDetached(
     'echo hello; echo err >&2; trap "echo bye; exit 7" TERM; while :; do sleep 0.01; done',

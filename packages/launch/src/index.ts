@@ -5,7 +5,7 @@ export { describeStep } from './describe-step.ts';
 export type { Belongings } from './entrusted.ts';
 export type { Exit } from './exit.ts';
 export { type ExplainedStep, Explanation, explain } from './explain.ts';
-export { hasBegun, readExit } from './journal.ts';
+export { hasBegun, readExit, readTimes } from './journal.ts';
 export { type LaunchOptions, launch } from './launch.ts';
 export { Launched } from './launched.ts';
 export type { FdLayout, Step } from './lowering.ts';

@@ -26,6 +26,13 @@ export function hasBegun(journal: Buffer | undefined): boolean {
   return recordsOf(journal).some(({ kind }) => kind === 'begun');
 }
 
+/** From the word to go on to the end of the monitor, in milliseconds since 1970, according to a journal. */
+export function readTimes(journal: Buffer | undefined): { begunMs: number | undefined; endedMs: number | undefined } {
+  const records = recordsOf(journal);
+  const timeOf = (wanted: StageRecord['kind']) => records.findLast(({ kind }) => kind === wanted)?.timeMs;
+  return { begunMs: timeOf('begun'), endedMs: timeOf('exit') };
+}
+
 function recordsOf(journal: Buffer = Buffer.alloc(0)): StageRecord[] {
   return Array.from({ length: Math.floor(journal.length / RECORD_SIZE) }, (_, index) =>
     decodeRecord(journal.subarray(index * RECORD_SIZE, (index + 1) * RECORD_SIZE)),

@@ -20,6 +20,8 @@ export type RecordKind = keyof typeof recordKinds;
 
 /** kind, then a 64-bit value at 8, then a struct rusage at 16. */
 export const RECORD_SIZE = 16 + 144;
+/** In a journal: a struct timespec, where Linux leaves the rusage empty (ru_msgsnd and ru_msgrcv). */
+export const TIME_OFFSET = 16 + 13 * 8;
 
 /** CPU time and memory of ended processes: struct rusage of getrusage(2). */
 export interface ResourceUsage {
@@ -40,6 +42,8 @@ export interface StageRecord {
   /** For `failure`: which instruction. */
   readonly index: number;
   readonly usage: ResourceUsage | undefined;
+  /** In a journal: when it was written, in milliseconds since 1970. */
+  readonly timeMs: number | undefined;
 }
 
 const kindOf = new Map<number, RecordKind>(
@@ -55,6 +59,7 @@ export function decodeRecord(bytes: Buffer): StageRecord | undefined {
     index: bytes.readUInt32LE(4),
     value: wordAt(bytes, 8),
     usage: bytes.length >= RECORD_SIZE ? decodeUsage(bytes.subarray(16)) : undefined,
+    timeMs: bytes.length >= RECORD_SIZE ? timeAt(bytes, TIME_OFFSET) : undefined,
   };
 }
 
@@ -69,6 +74,12 @@ export function decodeUsage(rusage: Buffer): ResourceUsage {
     ioReadBytes: word(11) * 512,
     ioWriteBytes: word(12) * 512,
   };
+}
+
+/** A struct timespec; undefined for none. */
+function timeAt(bytes: Buffer, at: number): number | undefined {
+  const seconds = wordAt(bytes, at);
+  return seconds === 0 ? undefined : seconds * 1e3 + wordAt(bytes, at + 8) / 1e6;
 }
 
 /** A signed 64-bit number that a double holds. By halves: a bigint takes longer to make than a message to receive. */

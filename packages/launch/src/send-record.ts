@@ -1,7 +1,7 @@
 import { MSG, SCM_RIGHTS, SOL_SOCKET } from '@ns/libc';
 import type { Lowering } from './lowering.ts';
 import type { Slot } from './program.ts';
-import { RECORD_SIZE, type RecordKind, recordKinds } from './records.ts';
+import { RECORD_SIZE, type RecordKind, recordKinds, TIME_OFFSET } from './records.ts';
 
 /** What is told. */
 export interface OutgoingRecord {
@@ -29,9 +29,11 @@ export function sendRecord({ asm, statusFd }: Lowering, record: OutgoingRecord, 
   asm.call('sendmsg', [statusFd, header, MSG.NOSIGNAL], { tolerate: 'any' });
 }
 
-/** Instructions that append a record to a file. All are of one size there. */
+/** Instructions that append a record to a file. All are of one size there, and say when they were written. */
 export function writeRecord({ asm }: Lowering, record: OutgoingRecord, fd: number): void {
-  asm.call('write', [fd, fillRecord(asm, record, RECORD_SIZE), RECORD_SIZE], { tolerate: 'any' });
+  const message = fillRecord(asm, record, RECORD_SIZE);
+  asm.call('clock_gettime', [CLOCK_REALTIME, message + TIME_OFFSET], { tolerate: 'any' });
+  asm.call('write', [fd, message, RECORD_SIZE], { tolerate: 'any' });
 }
 
 function fillRecord(asm: Lowering['asm'], { kind, value, usage }: OutgoingRecord, size: number): number {
@@ -40,3 +42,5 @@ function fillRecord(asm: Lowering['asm'], { kind, value, usage }: OutgoingRecord
   if (usage !== undefined) asm.copy(message + 16, usage, size - 16);
   return message;
 }
+
+const CLOCK_REALTIME = 0; // <linux/time.h>

@@ -12,7 +12,13 @@ function record(kind: number, value: bigint, options: { index?: number; rusage?:
 }
 
 test.each(Object.entries(recordKinds) as [RecordKind, number][])('%s', (kind, number) => {
-  expect(decodeRecord(record(number, 42n, { index: 7 }))).toEqual({ kind, value: 42, index: 7, usage: undefined });
+  expect(decodeRecord(record(number, 42n, { index: 7 }))).toEqual({
+    kind,
+    value: 42,
+    index: 7,
+    usage: undefined,
+    timeMs: undefined,
+  });
 });
 
 test('numbers of records are the wire format and do not change', () => {
@@ -46,6 +52,13 @@ test('a struct rusage: seconds and microseconds, KiB, blocks of 512 bytes', () =
     ioReadBytes: 1536,
     ioWriteBytes: 2048,
   });
+});
+
+test('a journal says when, one of an older version does not', () => {
+  const rusage = Array<bigint>(18).fill(0n);
+  const timeOf = (words: readonly bigint[]) => decodeRecord(record(recordKinds.exit, 0n, { rusage: words }))!.timeMs;
+  expect(timeOf(rusage)).toBeUndefined();
+  expect(timeOf(rusage.with(13, 1_700_000_000n).with(14, 250_000_000n))).toBe(1_700_000_000_250);
 });
 
 test('what is no record of ours is nothing, never an exception', () => {
