@@ -24,8 +24,13 @@ export interface ReceivedRecord {
 /** The next message on a status socket: `undefined` when there is none yet, `'end'` when there will be none. */
 export function receiveRecord(status: number): ReceivedRecord | 'end' | undefined {
   const { bytes, address } = message;
-  bytes.writeUInt32LE(CONTROL_SIZE, 40);
-  const size = syscall(SYS.recvmsg, status, address, MSG.DONTWAIT | MSG.CMSG_CLOEXEC);
+  const receive = () => {
+    bytes.writeUInt32LE(CONTROL_SIZE, 40);
+    return syscall(SYS.recvmsg, status, address, MSG.DONTWAIT | MSG.CMSG_CLOEXEC);
+  };
+  let size = receive();
+  // It has ended without having read what we sent. That is told first, and once; what it sent comes after.
+  if (size === -ERRNO.ECONNRESET) size = receive();
   if (size === -ERRNO.EAGAIN) return undefined;
   if (size === 0 || size === -ERRNO.ECONNRESET) return 'end';
   check('recvmsg', size);

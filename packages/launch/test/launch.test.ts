@@ -229,6 +229,19 @@ test('a parked program that is gone, though nobody has heard of it yet, does not
   expect({ stdout, signal: exit.signal }).toEqual({ stdout: '', signal: 'SIGKILL' });
 });
 
+test('how a parked program ended that had not read what it was sent is known', async () => {
+  const one = parked();
+  await one.ready;
+  process.kill(one.pid!, 'SIGSTOP');
+  expect(await eventually(() => processEntries().some(({ pid, state }) => pid === one.pid && state === 'T'))).toBe(
+    true,
+  );
+  one.prepareToContinue();
+  process.kill(one.pid!, 'SIGKILL');
+  const { exit } = await outcome(one);
+  expect(exit).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
+});
+
 test('a monitor that is killed before its child asked to die with it takes the child along', async () => {
   const launched = launch({
     steps: [

@@ -128,7 +128,10 @@ export function receive(fd: number, maxBytes: number, maxFds = 0): ReceivedMessa
     header.bytes.writeBigUInt64LE(BigInt(control.address), 32);
     header.bytes.writeBigUInt64LE(BigInt(control.bytes.length), 40);
   }
-  const count = syscall(SYS.recvmsg, fd, header.address, MSG.DONTWAIT | MSG.CMSG_CLOEXEC);
+  const take = () => syscall(SYS.recvmsg, fd, header.address, MSG.DONTWAIT | MSG.CMSG_CLOEXEC);
+  let count = take();
+  // A peer that has ended without having read what we sent: that is told first, and once; what it sent comes after.
+  if (count === -ERRNO.ECONNRESET) count = take();
   if (count === -ERRNO.EAGAIN) return undefined;
   if (count === -ERRNO.ECONNRESET) return { bytes: Buffer.alloc(0), fds: [] };
   check('recvmsg', count);
