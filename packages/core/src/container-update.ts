@@ -1,6 +1,7 @@
 import { cgroupLimits } from './container-cgroup.ts';
 import type { ContainerLife } from './container-life.ts';
 import { cgroupOf } from './container-processes.ts';
+import { checkLaterMount } from './device-access.ts';
 import { networkToUpdate, updateNetwork } from './network/live-networks.ts';
 import { type ContainerUpdate, type PlannedChange, plannedMounts, planUpdate } from './planned-changes.ts';
 import type { RunningMounts } from './running-mounts.ts';
@@ -24,6 +25,7 @@ export async function updateContainer(
     changes.limits &&
     cgroupLimits({ ...(spec.limits?.missing && { missing: spec.limits.missing }), ...changes.limits });
   const { add = [], remove = [] } = mounts;
+  for (const [index, mount] of add.entries()) checkLaterMount(spec, mount, `mounts.add[${index}].options`);
   const changedMounts = { add, remove };
   planned.push(...plannedMounts(changedMounts, (target) => runningMounts.at(target)));
   if (dryRun) return planned;

@@ -41,6 +41,7 @@ import { updateContainer } from './container-update.ts';
 import type { ContainerWarning } from './container-warning.ts';
 import { newId } from './design.ts';
 import { checkDetachable, isDetachable, notDetachable } from './detachment.ts';
+import { checkLaterMount } from './device-access.ts';
 import { ContainerStateError } from './errors.ts';
 import { type ExecOptions, exec } from './exec.ts';
 import type { HealthState } from './health.ts';
@@ -624,6 +625,7 @@ export class Container implements AsyncDisposable {
    */
   async mount(mount: MountSpec, patience: Patience = {}): Promise<void> {
     const checked = validateMount(mount);
+    checkLaterMount(this.#life.spec, checked, 'options');
     const add = async () => {
       await ownTurn(this.id);
       return this.#life.during('mount something in it', (run) => this.#mounts.add(run, checked));

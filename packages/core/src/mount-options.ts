@@ -32,22 +32,25 @@ const propagations: readonly Propagation[] = [
   ...(['shared', 'rshared', 'unbindable', 'runbindable'] as const),
 ];
 
-const defaultOptions = ['nosuid', 'nodev'];
+/** What every mount is, unless `suid` or `dev` are spelled out: nobody who asks for `noexec` asks for device nodes. */
+const DEFAULTS = MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV;
 
 /**
- * Reads options as the OCI runtime specification spells them.
+ * Reads options as the OCI runtime specification spells them, those that a container of ours has without them included.
  *
  * @param field - of the specification, for errors
  * @throws SpecError for what cannot be part of a container's setup
  */
 export function readMountOptions(
-  { options = defaultOptions, readonly }: { options?: readonly string[]; readonly?: boolean },
+  { options = [], readonly }: { options?: readonly string[]; readonly?: boolean },
   field: string,
 ): ReadOptions {
   const parsed = parseMountOptions(options);
   if (parsed.flags & MS.REMOUNT) throw new SpecError(field, 'options of a new mount', 'remount');
   // On a bind the recursive forms are what the plain ones are: attributes apply to the submounts too.
-  const set = parsed.attributes.set | parsed.recursiveAttributes.set | (readonly ? MOUNT_ATTR.RDONLY : 0);
+  const forms = [parsed.attributes, parsed.recursiveAttributes];
+  const kept = forms.reduce((bits, { clear }) => bits & ~clear, DEFAULTS);
+  const set = forms.reduce((bits, form) => bits | form.set, kept | (readonly ? MOUNT_ATTR.RDONLY : 0));
   const last = parsed.propagation.at(-1);
   return {
     attributes: attributeNames.filter(([bit]) => set & bit).map(([, name]) => name),

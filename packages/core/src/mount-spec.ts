@@ -28,7 +28,10 @@ export interface BindMountSpec {
   readonly recursive?: boolean;
   /** Default: ids are what the container's user namespace makes of those on disk. */
   readonly owner?: MountOwner;
-  /** As the OCI runtime specification spells them. Default `['nosuid', 'nodev']`. */
+  /**
+   * As the OCI runtime specification spells them. It is `nosuid` and `nodev` besides, unless `suid` or `dev` is among them; with `dev`
+   * the container has a cgroup that lets it use the nodes of {@link ContainerSpec.devices} only.
+   */
   readonly options?: readonly string[];
 }
 
@@ -60,7 +63,7 @@ export interface TmpfsMountSpec {
   readonly readonly?: boolean;
   /**
    * Also those of tmpfs(5), such as `nr_inodes=1000`, and `tmpcopyup`: it begins with what the image has there, as root and with a
-   * `rootfs`. Default `['nosuid', 'nodev']`.
+   * `rootfs`. `nosuid` and `nodev` as for a bind.
    */
   readonly options?: readonly string[];
 }

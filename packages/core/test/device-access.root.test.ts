@@ -25,6 +25,27 @@ deviceTest('one that may mount cannot use nodes of its own making, nor can its c
   expect(await answers(make, { privileged: true })).toBe('yes\nyes');
 });
 
+const node = `mknod /mnt/made c 10 237 && ${opens('/mnt/made')}`;
+const tmpfs = { type: 'tmpfs', target: '/mnt' } as const;
+
+deviceTest('no mount has nodes that work, whatever else it is asked to be', async () => {
+  expect(await answers(node, { mounts: [{ ...tmpfs, options: ['noexec', 'noatime'] }] })).toBe('no\nno');
+  // Said so, the nodes work that it was given, and no others.
+  const dev = { mounts: [{ ...tmpfs, options: ['dev'] }] };
+  expect(await answers(node, dev)).toBe('no\nno');
+  expect(await answers(node, { ...dev, devices: [device] })).toBe('yes\nyes');
+});
+
+deviceTest('what is mounted later is bounded like what was there from the start', async () => {
+  await using container = await Container.create({ command: ['sleep', '60'] });
+  await container.start();
+  const dev = { ...tmpfs, options: ['dev'] };
+  await expect(container.mount(dev)).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC', field: 'options' });
+  await expect(container.update({ mounts: { add: [dev] } })).rejects.toMatchObject({ field: 'mounts.add[0].options' });
+  await container.mount({ ...tmpfs, options: ['noexec'] });
+  expect((await container.exec('sh', ['-c', node])).stdout).toBe('no\nno\n');
+});
+
 deviceTest('one that may mount has the devices that everybody has, and what it was given', async () => {
   const script = `head -c 1 /dev/zero | wc -c; ${opens('/dev/null')}; ${opens(device)}`;
   expect(await answers(script, { ...mounter, devices: [device] })).toBe('1\nyes\nyes\nyes\nyes');

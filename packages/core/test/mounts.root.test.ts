@@ -205,11 +205,13 @@ describe('options', () => {
       target: '/mnt',
       options: ['rbind', 'rro', 'noexec', 'nosuid', 'suid', 'noatime'],
     });
-    expect(bind).toContain(' ro,noexec,noatime ');
-    expect(await optionsOf({ source, target: '/mnt', options: ['ro', 'rw'] })).toContain(' rw,relatime ');
+    expect(bind).toContain(' ro,nodev,noexec,noatime ');
+    expect(await optionsOf({ source, target: '/mnt', options: ['ro', 'rw'] })).toContain(' rw,nosuid,nodev,relatime ');
+    expect(await optionsOf({ source, target: '/mnt', options: ['suid', 'dev'] })).toContain(' rw,relatime ');
+    expect(await optionsOf({ source, target: '/mnt', options: ['rsuid', 'rdev'] })).toContain(' rw,relatime ');
     expect(await optionsOf({ source, target: '/mnt', propagation: 'rslave' })).toContain(' - ');
     const tmpfs = { type: 'tmpfs', target: '/mnt', size: '1m', options: ['nr_inodes=7', 'uid=33', 'noexec'] };
-    expect(await optionsOf(tmpfs)).toMatch(/ rw,noexec,relatime .*size=1024k,nr_inodes=7,.*uid=33/);
+    expect(await optionsOf(tmpfs)).toMatch(/ rw,nosuid,nodev,noexec,relatime .*size=1024k,nr_inodes=7,.*uid=33/);
   });
 
   for (const [mount, field] of [
