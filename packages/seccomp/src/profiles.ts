@@ -85,9 +85,8 @@ const NOT_FOR_UNTRUSTED: ReadonlySet<string> = new Set([
   'personality',
   'syslog',
   'vhangup',
-  // i386's one door to all socket calls, whose arguments a filter cannot see.
-  'socketcall',
   // Replaced below by narrower rules.
+  'socketcall',
   'socket',
   'ioctl',
   'mknod',
@@ -110,6 +109,13 @@ const strict: SeccompProfile = {
       action: 'SCMP_ACT_ERRNO',
       errnoRet: 38,
       comment: 'its flags lie in memory; ENOSYS makes libc take clone',
+    },
+    {
+      names: ['socketcall'],
+      action: 'SCMP_ACT_ERRNO',
+      errnoRet: 38,
+      comment:
+        'its arguments lie in memory: unless it is refused itself, each call that is allowed is allowed through it, with any family',
     },
     ...[AF.UNIX, AF.INET, AF.INET6].map((family) => allow(['socket'], lowWordEquals(0, family))),
     // getifaddrs(3) needs the routing family of netlink; the others (nftables, audit, xfrm) are left out.
