@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   mkdirSync,
@@ -14,7 +15,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pipe, SpecError, type SyscallError } from '@ns/libc';
 import { eventually, kernelState, leftSince, processEntries, processes } from '@ns/testing';
-import { type Launched, launch, PreparedProgram, type Step } from '../src/index.ts';
+import { endZygote, type Launched, launch, PreparedProgram, type Step } from '../src/index.ts';
 import { monitoredPlan, plainPlan, program } from './plans.ts';
 import { outcome, run } from './run.ts';
 
@@ -240,6 +241,21 @@ test('how a parked program ended that had not read what it was sent is known', a
   process.kill(one.pid!, 'SIGKILL');
   const { exit } = await outcome(one);
   expect(exit).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
+});
+
+test('where no signal can be queued, what the kernel sends in its place is not for the program', async () => {
+  const limit = (soft: string) => execFileSync('prlimit', [`--sigpending=${soft}:`, '--pid', String(process.pid)]);
+  const [, before] = /^Max pending signals\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))!;
+  endZygote();
+  limit('0');
+  try {
+    const launched = launch({ steps: monitoredPlan(['sh', '-c', 'sleep 0.1; exit 7']) });
+    await launched.executed;
+    expect((await outcome(launched)).exit).toMatchObject({ exitCode: 7, signal: null });
+  } finally {
+    limit(before!);
+    endZygote();
+  }
 });
 
 test('a monitor that is killed before its child asked to die with it takes the child along', async () => {

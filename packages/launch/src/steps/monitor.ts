@@ -39,7 +39,14 @@ export function superviseAsMonitor(
   const [next, reap] = [new Label(), new Label()];
   const signal = relay ? relay.waitForSignal(next) : waitForSignal(to, next);
   asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
-  answerSignal(to, signal, { child: { pid, stop, kill }, timeoutMs, journal, orphaned, next });
+  answerSignal(to, signal, {
+    child: { pid, stop, kill },
+    timeoutMs,
+    journal,
+    orphaned,
+    hasWitness: witness !== undefined,
+    next,
+  });
 
   asm.place(reap);
   const reaped = asm.slot();
@@ -67,6 +74,7 @@ function answerSignal(
     timeoutMs,
     journal,
     orphaned,
+    hasWitness,
     next,
   }: {
     child: Child;
@@ -74,10 +82,12 @@ function answerSignal(
     journal: string | undefined;
     /** Set when the parent has died. */
     orphaned: Slot;
+    hasWitness: boolean;
     next: Label;
   },
 ): void {
   const { asm } = to;
+  const hasExecuted = asm.slot();
   const [notOrphaned, forward, killed, executed] = [new Label(), new Label(), new Label(), new Label()];
   asm.jumpIfEqual(signal, SIGNAL_KILL_CHILD, killed);
   asm.jumpIfEqual(signal, SIGNAL_EXECUTED, executed);
@@ -99,10 +109,19 @@ function answerSignal(
     asm.jump(killed);
   }
   asm.place(forward);
+  if (hasWitness) {
+    // What the kernel sends in its place when there are too many signals of the user in queues (RLIMIT_SIGPENDING), for which
+    // any container of his is good.
+    const meant = new Label();
+    asm.jumpIfUnequal(signal, SIGNALS.SIGIO, meant);
+    asm.jumpIfEqual(hasExecuted, 0, executed);
+    asm.place(meant);
+  }
   forwardSignal(to, signal, { pid, stop, kill });
   asm.jump(next);
 
   asm.place(executed);
+  asm.set(hasExecuted, 1);
   sendRecord(to, { kind: 'executing', value: pid });
   asm.jump(next);
 
