@@ -63,6 +63,7 @@ export const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 export const hiddenPaths: readonly string[] = [
   '/root',
   '/home',
+  '/boot',
   '/run',
   '/var/lib/docker',
   '/var/lib/containerd',
@@ -84,6 +85,6 @@ export const hiddenPaths: readonly string[] = [
   '/etc/krb5.keytab',
 ];
 
-/** Nanoseconds, bytes, counts: defaults without a better place. */
+/** Bytes. */
 export const defaultShmSize = 64 * 2 ** 20;
 export const defaultMaxOutputBytes = 64 * 2 ** 20;

@@ -1,4 +1,4 @@
-import { type FSWatcher, watch } from 'node:fs';
+import { watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { Readable } from 'node:stream';
 import { hasCode } from '@ns/libc';
@@ -7,7 +7,7 @@ import { RotatedFile } from './rotated-file.ts';
 /** A file that others append to and rotate, read as it grows. Does not keep the event loop alive. */
 export class FollowedFile extends Readable {
   readonly #file: RotatedFile;
-  readonly #watcher: FSWatcher | undefined;
+  readonly #watcher: FileWatch | undefined;
   #wanted = 0;
   #ended = false;
 
@@ -59,12 +59,17 @@ export function readOn(file: RotatedFile, size: number): Buffer | undefined {
   }
 }
 
+/** Watches until it is closed. */
+export interface FileWatch {
+  close(): void;
+}
+
 /**
  * Tells when a file has changed, or another has taken its place. Does not keep the event loop alive.
  *
  * @returns undefined when there is no such directory (any more), and so nothing to watch
  */
-export function watchFile(path: string, changed: () => void): FSWatcher | undefined {
+export function watchFile(path: string, changed: () => void): FileWatch | undefined {
   const name = basename(path);
   try {
     const watcher = watch(dirname(path), { persistent: false }, (_, file) => {
@@ -74,6 +79,16 @@ export function watchFile(path: string, changed: () => void): FSWatcher | undefi
     return watcher;
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
+    // Of a number for all processes of a user, which any container of his may use up: inotify(7).
+    if (hasCode(error, 'EMFILE', 'ENOSPC')) return lookAgainAndAgain(changed);
     throw error;
   }
 }
+
+function lookAgainAndAgain(changed: () => void): FileWatch {
+  const timer = setInterval(changed, LOOK_MS).unref();
+  return { close: () => clearInterval(timer) };
+}
+
+/** How often it is looked, where the kernel does not tell. */
+const LOOK_MS = 50;

@@ -1,3 +1,4 @@
+import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSize } from '@ns/cgroups';
 import type { IdMaps } from '@ns/launch';
@@ -60,6 +61,9 @@ export async function openKeptWrites(kept: KeptWrites, idMaps: IdMaps | undefine
   const path = sized?.path ?? join(kept.dir, 'data');
   let mount = sized?.mount;
   try {
+    makeDirectories(path);
+    // Its set-user-ID programs are for nobody on the host (CVE-2021-41091).
+    if (!sized) chmodSync(path, 0o700);
     makeDirectories(join(path, 'upper'));
     makeDirectories(join(path, 'work'), 0o700);
     // An ordinary user's files are his own in any case.

@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /** A process of a container. */
 export interface ProcessInfo {
@@ -18,7 +19,7 @@ export interface ProcessInfo {
   readonly gid: number;
   /** At most 15 bytes: `/proc/PID/comm`. */
   readonly name: string;
-  /** Program and arguments: `/proc/PID/cmdline`. Empty for a zombie. */
+  /** Program and arguments, the first 4 KiB of them: `/proc/PID/cmdline`. Empty for a zombie. */
   readonly command: readonly string[];
   /** Memory that is in RAM: `VmRSS`. Undefined for a zombie. */
   readonly residentBytes: number | undefined;
@@ -29,32 +30,59 @@ export interface ProcessInfo {
  *
  * @param userOf - what a user id of the host is called inside
  */
-export function describeProcesses(hostPids: readonly number[], userOf: (hostUid: number) => string): ProcessInfo[] {
-  return hostPids.flatMap((hostPid) => {
-    try {
-      const status = readFileSync(`/proc/${hostPid}/status`, 'utf8');
-      const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
-      const first = (name: string) => Number(field(name).split(/\s+/)[0]);
-      const resident = /^VmRSS:\s*(\d+)/m.exec(status)?.[1];
-      return [
-        {
-          pid: Number(field('NSpid').split(/\s+/).at(-1)),
-          hostPid,
-          parentPid: first('PPid'),
-          state: field('State').slice(0, 1),
-          uid: first('Uid'),
-          user: userOf(first('Uid')),
-          gid: first('Gid'),
-          name: field('Name'),
-          command: readFileSync(`/proc/${hostPid}/cmdline`, 'utf8').split('\0').slice(0, -1),
-          residentBytes: resident === undefined ? undefined : Number(resident) * 1024,
-        },
-      ];
-    } catch {
-      return [];
-    }
-  });
+export async function describeProcesses(
+  hostPids: readonly number[],
+  userOf: (hostUid: number) => string,
+): Promise<ProcessInfo[]> {
+  const described: ProcessInfo[] = [];
+  for (const [index, hostPid] of hostPids.entries()) {
+    // As many as the container likes.
+    if (index % EACH_TURN === EACH_TURN - 1) await nextTurn();
+    const process = describeProcess(hostPid, userOf);
+    if (process) described.push(process);
+  }
+  return described;
 }
+
+/** So many are described before others get a turn. */
+const EACH_TURN = 32;
+
+function describeProcess(hostPid: number, userOf: (hostUid: number) => string): ProcessInfo | undefined {
+  try {
+    const status = readFileSync(`/proc/${hostPid}/status`, 'utf8');
+    const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
+    const first = (name: string) => Number(field(name).split(/\s+/)[0]);
+    const resident = /^VmRSS:\s*(\d+)/m.exec(status)?.[1];
+    return {
+      pid: Number(field('NSpid').split(/\s+/).at(-1)),
+      hostPid,
+      parentPid: first('PPid'),
+      state: field('State').slice(0, 1),
+      uid: first('Uid'),
+      user: userOf(first('Uid')),
+      gid: first('Gid'),
+      name: field('Name'),
+      command: readCommand(hostPid),
+      residentBytes: resident === undefined ? undefined : Number(resident) * 1024,
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Its beginning: a program may have megabytes of arguments, which cost it nothing in each of its children. */
+function readCommand(hostPid: number): string[] {
+  const fd = openSync(`/proc/${hostPid}/cmdline`, 'r');
+  try {
+    const bytes = Buffer.alloc(COMMAND_BYTES);
+    const text = bytes.toString('utf8', 0, readSync(fd, bytes, 0, COMMAND_BYTES, 0));
+    return text === '' ? [] : text.replace(/\0+$/, '').split('\0');
+  } finally {
+    closeSync(fd);
+  }
+}
+
+const COMMAND_BYTES = 4096;
 
 /** Host pids of a process and of all below it. */
 export function descendantsOf(hostPid: number): number[] {

@@ -314,6 +314,20 @@ describe('while it runs', () => {
     }),
   );
 
+  rootTest('of a command with megabytes of arguments there is the beginning', () =>
+    withRunning({}, async (container) => {
+      const script = 'exec bash -c "sleep 600; true" name $(head -c 1000000 /dev/zero | tr "\\0" "x" | fold -w 1000)';
+      const long = container.exec('sh', ['-c', script]);
+      const find = async () => (await container.processes()).find(({ command }) => command[3] === 'name');
+      await eventually(async () => (await find()) !== undefined);
+      const { command } = (await find())!;
+      expect(command.slice(0, 4)).toEqual(['bash', '-c', 'sleep 600; true', 'name']);
+      expect(command.join(' ').length).toBeLessThanOrEqual(4_096);
+      long.kill();
+      await long;
+    }),
+  );
+
   rootTest('users of its processes are called as inside, whatever ids they have outside', () =>
     withRunning({ user: 'daemon', idMap: 'auto' }, async (container) => {
       await eventually(async () => (await container.processes()).at(-1)?.name === 'sleep');

@@ -40,6 +40,18 @@ test('what is written is there for the next container', async () => {
   expect((await container.diff()).map(({ kind, path }) => `${kind} ${path}`)).toContain('added /srv/kept');
 });
 
+test('set-user-ID programs that were written are for nobody on the host', async () => {
+  const writable = { dir: join(dir, 'programs') };
+  await run('sh', ['-c', 'cp /bin/id /srv/id; chmod 4755 /srv/id'], { writable, check: true });
+  const program = join(writable.dir, 'data/upper/srv/id');
+  expect(statSync(program)).toMatchObject({ uid: 0, mode: 0o104755 });
+  expect(() => execFileSync(program, { uid: 65_534, gid: 65_534, stdio: 'ignore' })).toThrow('EACCES');
+  // One that was made with less care, too.
+  chmodSync(join(writable.dir, 'data'), 0o755);
+  await run('true', [], { writable, check: true });
+  expect(() => execFileSync(program, { uid: 65_534, gid: 65_534, stdio: 'ignore' })).toThrow('EACCES');
+});
+
 test('the plan of a directory that is not there makes nothing', () => {
   const text = String(Container.explain({ command: ['true'], writable: { dir: join(dir, 'planned'), size: '1m' } }));
   expect(text).toContain(join(dir, 'planned/data/upper'));

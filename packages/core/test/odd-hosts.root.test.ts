@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
+import { chownSync, mkdirSync } from 'node:fs';
 import { Cgroup } from '@ns/cgroups';
 import { needs, notRoot } from '@ns/testing';
 import { NodeProgram } from './node-program.ts';
@@ -75,6 +75,20 @@ test('a state root that is no absolute path is refused', async () => {
       ['container', 'volume', 'prune'].map((what) => [
         what,
         expect.objectContaining({ code: 'ERR_NS_INVALID_SPEC', message: expect.stringContaining('NS_STATE_ROOT') }),
+      ]),
+    ),
+  );
+});
+
+test('a state root of somebody else is refused: what is in it says which processes are killed', async () => {
+  const his = `${directory}/somebody-else`;
+  mkdirSync(his);
+  chownSync(his, stranger, stranger);
+  expect(await on(`export NS_STATE_ROOT=${his}`, ['container', 'volume', 'prune'])).toEqual(
+    Object.fromEntries(
+      ['container', 'volume', 'prune'].map((what) => [
+        what,
+        expect.objectContaining({ code: 'ERR_NS_INVALID_SPEC', message: expect.stringContaining(`${stranger}`) }),
       ]),
     ),
   );

@@ -1,4 +1,4 @@
-import { chmodSync } from 'node:fs';
+import { chmodSync, statSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { SpecError, UnavailableError } from './errors.ts';
 import { fileCall } from './file-call.ts';
@@ -8,18 +8,28 @@ import { makeDirectories } from './make-directories.ts';
  * Where state lives that outlives a process: `NS_STATE_ROOT`, else `/run/ns` as root, else `$XDG_RUNTIME_DIR/ns`. Without
  * that variable, as after su(1) and in jobs of cron, it is where systemd makes that directory when the user is logged in.
  *
- * @throws SpecError `NS_STATE_ROOT` is not an absolute path
+ * @throws SpecError `NS_STATE_ROOT` is not an absolute path, or belongs to somebody else
  */
 export function stateRoot(): string {
   const { NS_STATE_ROOT, XDG_RUNTIME_DIR = '' } = process.env;
   if (NS_STATE_ROOT) {
-    if (isAbsolute(NS_STATE_ROOT)) return NS_STATE_ROOT;
-    throw new SpecError('NS_STATE_ROOT', 'an absolute path', NS_STATE_ROOT);
+    if (!isAbsolute(NS_STATE_ROOT)) throw new SpecError('NS_STATE_ROOT', 'an absolute path', NS_STATE_ROOT);
+    refuseOfAnother(NS_STATE_ROOT);
+    return NS_STATE_ROOT;
   }
   const uid = process.geteuid!();
   if (uid === 0) return '/run/ns';
   // Relative paths are to be ignored (XDG Base Directory Specification).
   return join(isAbsolute(XDG_RUNTIME_DIR) ? XDG_RUNTIME_DIR : `/run/user/${uid}`, 'ns');
+}
+
+/** Whoever can write there says which processes are a container's, and which are killed with it. */
+function refuseOfAnother(directory: string): void {
+  const owner = statSync(directory, { throwIfNoEntry: false })?.uid ?? 0;
+  const self = process.geteuid!();
+  if (owner === self || owner === 0) return;
+  const hint = 'Unset it, or name a directory that nobody else can write to';
+  throw new SpecError('NS_STATE_ROOT', `a directory of user ${self}`, `${directory} of user ${owner}`, hint);
 }
 
 /**
