@@ -90,6 +90,8 @@ const descriptions: Descriptions = {
     `start a process${namespaces.length > 0 ? ` in new namespaces (${list(namespaces, 8)})` : ''} and watch it as its ${supervisor}`,
   park: () => 'wait until the caller says start',
   receiveSteps: () => 'wait until the caller sends what to do next',
+  goOnInside: () =>
+    'go on as a process inside, as which it can be seen there, without privileges and descriptors of the host',
   handOverNamespaces: ({ namespaces }) => `hand over descriptors of the namespaces ${list(namespaces, 8)}`,
   report: ({ kind }) => `report: ${kind}`,
 };

@@ -81,6 +81,11 @@ export class Lowering {
     return this.statusFd + this.layout.named.length + 32;
   }
 
+  /** Of a pipe by which a monitor hears of the process that goes on in the place of its child. */
+  get successionFd(): number {
+    return this.witnessFd + 1;
+  }
+
   /** Number in the stage of a named descriptor. */
   fd(name: string): number {
     const index = this.layout.named.indexOf(name);

@@ -107,6 +107,7 @@ export const everyStep: { readonly [Op in Step['op']]: Extract<Step, { op: Op }>
     child: [{ op: 'dieWithParent' }],
   },
   receiveSteps: { op: 'receiveSteps' },
+  goOnInside: { op: 'goOnInside', terminal: true },
   handOverNamespaces: { op: 'handOverNamespaces', namespaces: ['net'] },
   park: { op: 'park' },
   report: { op: 'report', kind: 'ready' },

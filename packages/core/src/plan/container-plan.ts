@@ -340,16 +340,25 @@ export function sessionKeyringStep({
   return { op: 'sessionKeyring', name: `_ses.${id}`, joinableBy, required: mayUseKeys };
 }
 
-/** From here on privileges only go away. */
-export function payloadSteps(design: PayloadDesign, host: Host): Step[] {
+/**
+ * From here on privileges only go away.
+ *
+ * @param goOnInside - the step by which it becomes visible inside, when it is not yet
+ */
+export function payloadSteps(design: PayloadDesign, host: Host, goOnInside?: Step): Step[] {
   const { user, seccomp, capabilities } = design;
   const filter: Step[] = seccomp ? [{ op: 'seccomp', ...seccomp }] : [];
+  // Going on inside takes a process of the user's more, for as long as that takes; lowering needs no privilege.
+  const later = design.rlimits.filter(({ name }) => name === 'nproc' && goOnInside);
+  const rlimits = design.rlimits.map((limit) =>
+    later.includes(limit) ? { ...limit, soft: Number.POSITIVE_INFINITY, hard: Number.POSITIVE_INFINITY } : limit,
+  );
   return [
     ...(design.execLabel ? [{ op: 'execLabel', ...design.execLabel } as const] : []),
     // Without no_new_privs loading a filter takes CAP_SYS_ADMIN, which goes away next.
     ...(design.noNewPrivileges ? [] : filter),
     // Not before: the setup may need more than the program is allowed. Not after: raising a limit takes CAP_SYS_RESOURCE.
-    ...design.rlimits.map((limit): Step => ({ op: 'rlimit', ...limit })),
+    ...rlimits.map(rlimitStep),
     { op: 'boundingSet', keep: capabilities, lastCapability: host.lastCapability },
     {
       op: 'credentials',
@@ -362,12 +371,18 @@ export function payloadSteps(design: PayloadDesign, host: Host): Step[] {
     { op: 'umask', mask: design.umask },
     ...(design.noNewPrivileges ? [{ op: 'noNewPrivileges' } as const] : []),
     ...(design.landlock ? [design.landlock] : []),
+    ...(goOnInside ? [goOnInside] : []),
+    ...later.map(rlimitStep),
     { op: 'closeFds' },
     { op: 'unblockSignals' },
     // Last: the filter need not allow any of the above.
     ...(design.noNewPrivileges ? filter : []),
     design.programLater ? { op: 'receiveSteps' } : execStep(design),
   ];
+}
+
+function rlimitStep(limit: PayloadDesign['rlimits'][number]): Step {
+  return { op: 'rlimit', ...limit };
 }
 
 /** The program itself: the last step of all. */

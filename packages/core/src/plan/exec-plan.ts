@@ -37,11 +37,16 @@ export interface ExecDesign extends PayloadDesign {
 /**
  * The steps of `exec`.
  *
- * Nothing on the host is opened by path after setns, and nothing of the container before it.
+ * Nothing on the host is opened by path after the mount namespace is entered, and nothing of the container before it.
  */
 export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
-  const { cgroup, foreign, outside, inside } = inJoinOrder(design.namespaces);
-  const program: Step[] = [...terminalSteps(design), ...payloadSteps(design, host)];
+  const { cgroup, foreign, outside, inside, later } = inJoinOrder(design);
+  const goOnInside =
+    later.length > 0 ? ({ op: 'goOnInside', terminal: design.terminal !== undefined } as const) : undefined;
+  const terminal = terminalSteps(design).map((step) =>
+    step.op === 'terminal' && goOnInside ? { ...step, goOnInside: true } : step,
+  );
+  const program: Step[] = [...terminal, ...payloadSteps(design, host, goOnInside)];
   return [
     { op: 'endWithParent', parent: process.pid },
     { op: 'newSession' },
@@ -66,6 +71,7 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
         // Only from inside its cgroup: where cgroups are delegated, one may not enter them from outside the namespace.
         ...setnsSteps(cgroup),
         ...setnsSteps(inside),
+        ...setnsSteps(later),
         design.sessionKeyring,
         ...standardStreamSteps(design),
         { op: 'workingDirectory', path: design.cwd, create: false },
@@ -86,21 +92,29 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
 }
 
 /**
- * Namespaces by when they are joined. The monitor joins only what its child could not: a pid namespace counts from the next
- * process on, and the user namespace is what allows the others. In the host's mount namespace it can clear up.
+ * Namespaces by when they are joined. The monitor stays in the host's mount namespace, where it can clear up.
+ *
+ * In a pid namespace one can be seen, and who has CAP_SYS_PTRACE in there gets at whatever a process has that can be seen: the
+ * root of the host, as long as it stands there, and its privileges, as long as it has them. The pid namespace is the last to be
+ * joined then, and counts for the process that goes on inside. Where there is a user namespace, capabilities in it say nothing
+ * about a process that was executed outside and refuses ptrace; and it has to be joined first, by the monitor, for it is what
+ * allows the others. What adopts has to stay inside, with what it needs to kill.
  */
-function inJoinOrder(
-  namespaces: ExecDesign['namespaces'],
-): Record<'cgroup' | 'foreign' | 'outside' | 'inside', ExecDesign['namespaces']> {
+function inJoinOrder({
+  namespaces,
+  adopt,
+}: Pick<ExecDesign, 'namespaces' | 'adopt'>): Record<
+  'cgroup' | 'foreign' | 'outside' | 'inside' | 'later',
+  ExecDesign['namespaces']
+> {
   const cgroup = namespaces.filter(({ kind }) => kind === 'cgroup');
   const foreign = namespaces.filter((namespace) => namespace.foreign);
-  const outside = namespaces.filter(
-    ({ kind, foreign: isForeign }) => !isForeign && (kind === 'user' || kind === 'pid'),
-  );
-  const inside = namespaces.filter(
-    (namespace) => ![cgroup, foreign, outside].some((group) => group.includes(namespace)),
-  );
-  return { cgroup, foreign, outside, inside };
+  const pidIsLast = !adopt && namespaces.every(({ kind }) => kind !== 'user');
+  const own = namespaces.filter(({ foreign: isForeign }) => !isForeign);
+  const later = own.filter(({ kind }) => kind === 'pid' && pidIsLast);
+  const outside = own.filter(({ kind }) => kind === 'user' || (kind === 'pid' && !pidIsLast));
+  const inside = own.filter((namespace) => ![cgroup, outside, later].some((group) => group.includes(namespace)));
+  return { cgroup, foreign, outside, inside, later };
 }
 
 /** One setns for each descriptor: a pidfd enters several namespaces at once. */

@@ -3,8 +3,9 @@ import type { Lowering } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
 import { SIGNALS } from '../signals.ts';
+import { closeAllBut } from './close-descriptors.ts';
 import type { SupervisionStep } from './supervision.ts';
-import { type Child, closeAllBut, exitWith, forwardSignal, tellSignal, waitForSignal } from './watched-child.ts';
+import { type Child, exitWith, forwardSignal, tellSignal, waitForSignal } from './watched-child.ts';
 
 /** Waits for signals and for orphans, as pid 1. */
 export function superviseAsInit(

@@ -3,11 +3,12 @@ import type { Lowering, Step } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import { sendRecord, writeRecord } from '../send-record.ts';
 import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNAL_TIME_BEGINS, SIGNALS } from '../signals.ts';
+import { closeAllBut } from './close-descriptors.ts';
 import { killSurvivors, removeLeftovers } from './leftovers.ts';
 import { OutputRelay } from './output-files.ts';
 import type { Pipe } from './pipe.ts';
 import type { SupervisionStep } from './supervision.ts';
-import { type Child, closeAllBut, forwardSignal, readEnding, waitForSignal } from './watched-child.ts';
+import { type Child, forwardSignal, readEnding, waitForSignal } from './watched-child.ts';
 
 /** Waits for signals and the child's end, outside the container. */
 export function superviseAsMonitor(
@@ -19,11 +20,19 @@ export function superviseAsMonitor(
     kill,
     witness,
     ending,
-  }: Child & { pidfd: Slot; witness: Pipe | undefined; ending: Pipe | undefined },
+    succession,
+  }: Child & { pidfd: Slot; witness: Pipe | undefined; ending: Pipe | undefined; succession: Pipe | undefined },
   step: Extract<SupervisionStep, { op: 'clone' }>,
 ): void {
   const { timeoutMs, leftovers, journal, output } = step;
   const { asm } = to;
+  const status = asm.bytes(8);
+  const usage = asm.bytes(144);
+  const orphaned = asm.slot();
+  const [next, reap, ended] = [new Label(), new Label(), new Label()];
+  if (timeoutMs !== undefined && !isTimedFromGo(step)) startTimer(to, timeoutMs);
+  if (succession)
+    awaitSuccessor(to, { pid, pidfd, kill, succession, status, usage, orphaned, timeoutMs, journal, ended });
   sendRecord(to, { kind: 'started', value: pid }, pidfd);
   closeAllBut(to, [
     to.statusFd,
@@ -32,11 +41,8 @@ export function superviseAsMonitor(
     ...(output ? OutputRelay.descriptors(to, output) : []),
   ]);
   const relay = output && new OutputRelay(to, output);
-  if (timeoutMs !== undefined && !isTimedFromGo(step)) startTimer(to, timeoutMs);
-  const status = asm.bytes(8);
-  const usage = asm.bytes(144);
-  const orphaned = asm.slot();
-  const [next, reap] = [new Label(), new Label()];
+  // The successor may have ended, too: two ends are one signal.
+  if (succession) asm.jump(reap);
   const signal = relay ? relay.waitForSignal(next) : waitForSignal(to, next);
   asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
   answerSignal(to, signal, {
@@ -52,6 +58,7 @@ export function superviseAsMonitor(
   const reaped = asm.slot();
   asm.call('wait4', [pid, status, WNOHANG | __WALL, usage], { store: reaped });
   asm.jumpIfEqual(reaped, 0, next);
+  asm.place(ended);
   if (leftovers) killSurvivors(to, leftovers);
   // Whoever hears of the end finds everything in the files.
   relay?.drain();
@@ -63,6 +70,53 @@ export function superviseAsMonitor(
   if (leftovers) removeLeftovers(to, leftovers);
   asm.place(finished);
   asm.call('exit_group', [0]);
+}
+
+/**
+ * Waits for the process that goes on in the place of the child, and has it as the child from then on. What others send for it
+ * waits, too.
+ *
+ * @param to.ended - where to go on when the child has ended without one
+ */
+function awaitSuccessor(
+  to: Lowering,
+  {
+    pid,
+    pidfd,
+    kill,
+    succession,
+    status,
+    usage,
+    orphaned,
+    timeoutMs,
+    journal,
+    ended,
+  }: {
+    pid: Slot;
+    pidfd: Slot;
+    kill: number;
+    succession: Pipe;
+    status: number;
+    usage: number;
+    orphaned: Slot;
+    timeoutMs: number | undefined;
+    journal: string | undefined;
+    ended: Label;
+  },
+): void {
+  const { asm } = to;
+  const reaped = asm.slot();
+  const [next, reap] = [new Label(), new Label()];
+  const awaited = [SIGNALS.SIGCHLD, SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED];
+  const signal = waitForSignal(to, next, timeoutMs === undefined ? awaited : [...awaited, SIGNALS.SIGALRM]);
+  asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
+  answerSignal(to, signal, { child: { pid, stop: kill, kill }, timeoutMs, journal, orphaned, hasWitness: false, next });
+  asm.place(reap);
+  asm.call('wait4', [pid, status, WNOHANG | __WALL, usage], { store: reaped });
+  asm.jumpIfEqual(reaped, 0, next);
+  readEnding(to, succession.read, pid, ended);
+  asm.call('close', [pidfd]);
+  asm.call('pidfd_open', [pid, 0], { store: pidfd });
 }
 
 /** What a monitor does at any signal but that of its child's end; then it waits for the next. */

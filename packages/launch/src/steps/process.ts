@@ -10,7 +10,8 @@ const [KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM] = [1, 5];
 const [KEY_POS_ALL, KEY_USR_VIEW, KEY_USR_READ, KEY_USR_SEARCH, KEY_USR_LINK, KEY_OTH_SEARCH] = [
   0x3f000000, 0x010000, 0x020000, 0x080000, 0x100000, 0x08,
 ];
-const [TIOCSCTTY, TIOCSWINSZ, TIOCSPTLCK, TIOCGPTPEER] = [0x540e, 0x5414, 0x40045431, 0x5441] as const; // <asm-generic/ioctls.h>
+export const TIOCSCTTY = 0x540e; // <asm-generic/ioctls.h>
+const [TIOCSWINSZ, TIOCSPTLCK, TIOCGPTPEER] = [0x5414, 0x40045431, 0x5441] as const; // <asm-generic/ioctls.h>
 const SIOCSIFFLAGS = 0x8914; // <linux/sockios.h>
 const IFF_UP = 1; // <net/if.h>
 const F_OK = 0; // <unistd.h>
@@ -115,9 +116,15 @@ export type ProcessStep =
   | { readonly op: 'stdioNull'; readonly fds: readonly number[] }
   /**
    * A pseudoterminal of the container's own devpts as controlling terminal and standard streams; the caller gets the
-   * other side. Only the leader of a session may.
+   * other side. Only the leader of a session may. With `goOnInside` it is that of the process which goes on.
    */
-  | { readonly op: 'terminal'; readonly rows: number; readonly columns: number; readonly uid: number }
+  | {
+      readonly op: 'terminal';
+      readonly rows: number;
+      readonly columns: number;
+      readonly uid: number;
+      readonly goOnInside?: boolean;
+    }
   /** Give the pipes of the standard streams to the payload's user, who may then open /dev/stdout. */
   | { readonly op: 'stdioOwner'; readonly fds: readonly number[]; readonly uid: number; readonly gid: number };
 
@@ -314,7 +321,7 @@ export const processLowerings: Lowerings<ProcessStep> = {
     asm.call('close', [file]);
   },
 
-  terminal({ rows, columns, uid }, to) {
+  terminal({ rows, columns, uid, goOnInside }, to) {
     const { asm } = to;
     const [master, peer] = [asm.slot(), asm.slot()];
     const genuine = new Label();
@@ -332,7 +339,7 @@ export const processLowerings: Lowerings<ProcessStep> = {
     asm.call('ioctl', [master, TIOCGPTPEER, O.RDWR | O.NOCTTY | O.CLOEXEC], { store: peer });
     asm.call('ioctl', [peer, TIOCSWINSZ, asm.bytes(Buffer.from(Uint16Array.of(rows, columns, 0, 0).buffer))]);
     if (uid !== 0) asm.call('fchown', [peer, uid, -1]);
-    asm.call('ioctl', [peer, TIOCSCTTY, 0]);
+    if (!goOnInside) asm.call('ioctl', [peer, TIOCSCTTY, 0]);
     for (const fd of [0, 1, 2]) asm.call('dup3', [peer, fd, 0]);
     sendRecord(to, { kind: 'terminal' }, master);
     asm.call('close', [master]);

@@ -4,8 +4,9 @@ import { Label, Slot } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
 import { SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
 import { awaitCaller } from './await-caller.ts';
+import { closeAllBut } from './close-descriptors.ts';
 import type { SupervisionStep } from './supervision.ts';
-import { closeAllBut, exitWith, forwardSignal, readEnding, tellSignal, waitForSignal } from './watched-child.ts';
+import { exitWith, forwardSignal, readEnding, tellSignal, waitForSignal } from './watched-child.ts';
 
 /**
  * Waits for CRIU, then for what it restored beside itself (`--restore-sibling`): our child, too. As pid 1 we take all of it

@@ -3,6 +3,7 @@ import type { Lowerings } from '../lowering.ts';
 import { Label } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
 import { SIGNALS } from '../signals.ts';
+import { closeAllButReports } from './close-descriptors.ts';
 import { procName, writeProc } from './write-proc.ts';
 
 /** Steps that take privileges away, and the last one: the program itself. */
@@ -147,13 +148,8 @@ export const securityLowerings: Lowerings<SecurityStep> = {
   },
 
   closeFds(_, to) {
-    const { asm, layout, statusFd, witnessFd } = to;
-    for (let i = 0; i < layout.extra; i++) asm.call('dup3', [to.extraFd(i), 3 + i, 0]);
-    // All but the status socket, which reports a failing execve, and the pipe that tells of a successful one by being
-    // closed. Both are close-on-exec.
-    asm.call('close_range', [3 + layout.extra, statusFd - 1, 0]);
-    if (witnessFd > statusFd + 1) asm.call('close_range', [statusFd + 1, witnessFd - 1, 0]);
-    asm.call('close_range', [witnessFd + 1, 0xffffffff, 0]);
+    for (let i = 0; i < to.layout.extra; i++) to.asm.call('dup3', [to.extraFd(i), 3 + i, 0]);
+    closeAllButReports(to);
   },
 
   unblockSignals(_, { asm }) {

@@ -5,13 +5,14 @@ import type { RecordKind } from '../records.ts';
 import { sendRecord, writeRecord } from '../send-record.ts';
 import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
 import { awaitCaller } from './await-caller.ts';
+import { closeAllButReports } from './close-descriptors.ts';
 import { type IdMaps, waitForIdMaps, writeIdMaps } from './id-maps.ts';
 import { superviseAsInit } from './init.ts';
 import type { Leftovers } from './leftovers.ts';
 import { superviseAsMonitor } from './monitor.ts';
 import type { OutputFiles } from './output-files.ts';
 import { newPipe, type Pipe } from './pipe.ts';
-import { type NamespaceKind, namespaceFlags, POLLIN } from './process.ts';
+import { type NamespaceKind, namespaceFlags, POLLIN, TIOCSCTTY } from './process.ts';
 import { superviseAsRestorer } from './restorer.ts';
 import { openProc, procName } from './write-proc.ts';
 
@@ -69,6 +70,12 @@ export type SupervisionStep =
   /** Tell the caller that everything is prepared, and go on with the steps that it sends; end when the caller is gone. */
   | { readonly op: 'receiveSteps' }
   /**
+   * Go on as another process, which the monitor has in the place of this one: it is born in the pid namespace that this one
+   * has joined for its children, with what this one has of privileges and descriptors by now. Nobody in there sees a process
+   * of the host before. It leads a session, to which its standard input is the terminal with `terminal`.
+   */
+  | { readonly op: 'goOnInside'; readonly terminal: boolean }
+  /**
    * Give the caller descriptors of this process's namespaces: the only way into them for an ordinary user, to whom
    * /proc/PID/ns of a process that refuses ptrace is closed.
    */
@@ -105,6 +112,8 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     const witness = monitor && !below ? newWitness(to) : undefined;
     // One that adopts tells the caller himself, at once.
     const ending = monitor && below && !below.adopt ? newPipe(to, O.NONBLOCK) : undefined;
+    const succession =
+      monitor && step.child.some(({ op }) => op === 'goOnInside') ? newPipe(to, O.NONBLOCK) : undefined;
     const attribute = step.label && { ...step.label, fd: openProc(to, procName(step.label.file)) };
     if (monitor) asm.call('clone3', [args, 88], { store: pid });
     else asm.vfork('clone3', [args, 88], child, pid);
@@ -116,12 +125,13 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     const stop = below ? SIGNAL_STOP_CHILD : SIGNALS.SIGSTOP;
     // One that adopts stays until the rest has been ended, too.
     const kill = below?.adopt ? SIGNAL_KILL_CHILD : SIGNALS.SIGKILL;
-    if (monitor) superviseAsMonitor(to, { pid, pidfd, stop, kill, witness, ending }, step);
+    if (monitor) superviseAsMonitor(to, { pid, pidfd, stop, kill, witness, ending, succession }, step);
     else if (step.supervisor === 'restorer') superviseAsRestorer(to, pid, step);
     else superviseAsInit(to, { pid, stop, kill, attribute }, step);
 
     asm.place(child);
     if (told) asm.call('dup3', [told.write, to.witnessFd, O.CLOEXEC]);
+    if (succession) asm.call('dup3', [succession.write, to.successionFd, O.CLOEXEC]);
     if (mapped && step.idMaps) waitForIdMaps(to, mapped, step.idMaps);
     to.lowerChild(step.child);
   },
@@ -165,6 +175,31 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     // Whoever reads it has it: the caller may have taken it back.
     asm.call('read', [word, asm.bytes(8), 8], { tolerate: ['EAGAIN', 'EINTR'], otherwise: wait });
     asm.continue();
+  },
+
+  goOnInside({ terminal }, to) {
+    const { asm, successionFd } = to;
+    const [parent, seen, pid] = [asm.slot(), asm.slot(), asm.slot()];
+    const [inside, alive] = [new Label(), new Label()];
+    // Who may look at the new process from its first instruction on finds no way to the host in it.
+    closeAllButReports(to, [successionFd]);
+    asm.call('getppid', [], { store: parent });
+    asm.call('clone', [CLONE.PARENT + SIGNALS.SIGCHLD, 0, 0, 0, 0], { store: pid });
+    asm.jumpIfEqual(pid, 0, inside);
+    asm.call('write', [successionFd, pid.address, 8]);
+    asm.call('exit_group', [0]);
+
+    asm.place(inside);
+    asm.call('close', [successionFd]);
+    asm.call('prctl', [PR.SET_PDEATHSIG, SIGNALS.SIGKILL]);
+    // The monitor may have died before: a parent outside the pid namespace is 0, the one that adopts is neither.
+    asm.call('getppid', [], { store: seen });
+    asm.jumpIfEqual(seen, 0, alive);
+    asm.jumpIfEqual(seen, parent, alive);
+    asm.call('exit_group', [125]);
+    asm.place(alive);
+    asm.call('setsid', []);
+    if (terminal) asm.call('ioctl', [0, TIOCSCTTY, 0]);
   },
 
   handOverNamespaces({ namespaces }, to) {

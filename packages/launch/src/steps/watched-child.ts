@@ -1,5 +1,5 @@
 import type { Lowering } from '../lowering.ts';
-import { Label, Slot } from '../program.ts';
+import { Label, type Operand, Slot } from '../program.ts';
 import { SIGNAL_KILL_CHILD, SIGNAL_STOP_CHILD } from '../signals.ts';
 
 /** A child that is watched. */
@@ -11,11 +11,16 @@ export interface Child {
   readonly kill: number;
 }
 
-/** The next signal to arrive. All are blocked since the stage was spawned, so none is lost. */
-export function waitForSignal({ asm }: Lowering, next: Label): Slot {
+/**
+ * The next signal to arrive. All are blocked since the stage was spawned, so none is lost.
+ *
+ * @param awaited - numbers; others wait until somebody waits for them. Default: all
+ */
+export function waitForSignal({ asm }: Lowering, next: Label, awaited?: readonly number[]): Slot {
   const signal = asm.slot();
+  const set = awaited?.reduce((bits, number) => bits | (1n << BigInt(number - 1)), 0n) ?? -1;
   asm.place(next);
-  asm.call('rt_sigtimedwait', [asm.words([-1]), 0, 0, 8], { store: signal, tolerate: ['EINTR'], otherwise: next });
+  asm.call('rt_sigtimedwait', [asm.words([set]), 0, 0, 8], { store: signal, tolerate: ['EINTR'], otherwise: next });
   return signal;
 }
 
@@ -31,16 +36,6 @@ export function forwardSignal({ asm }: Lowering, signal: Slot, { pid, stop, kill
   asm.place(send);
   // Unreaped, the child's pid cannot have been given to another process.
   asm.call('kill', [pid, signal], { tolerate: 'any' });
-}
-
-/** The streams end when the last process of the container closes them, not when we do. */
-export function closeAllBut({ asm }: Lowering, kept: readonly number[]): void {
-  let from = 0;
-  for (const fd of [...kept].sort((a, b) => a - b)) {
-    if (fd > from) asm.call('close_range', [from, fd - 1, 0]);
-    from = fd + 1;
-  }
-  asm.call('close_range', [from, 0xffffffff, 0]);
 }
 
 /** Says that a signal ended the child, into the pipe that {@link readEnding} reads: of what no pid 1 dies. */
@@ -63,7 +58,7 @@ export function exitWith({ asm }: Lowering, status: number): void {
  *
  * @param store - keeps its value when the init has said nothing
  */
-export function readEnding({ asm }: Lowering, pipe: number, store: Slot, otherwise: Label): void {
+export function readEnding({ asm }: Lowering, pipe: Operand, store: Slot, otherwise: Label): void {
   const size = asm.slot();
   asm.call('read', [pipe, store.address, 8], { store: size, tolerate: 'any', otherwise });
   asm.jumpIfEqual(size, 0, otherwise);
