@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
+import { resolveCapabilities } from '@ns/capabilities';
 import type { IdMaps, NamespaceKind } from '@ns/launch';
 import { type ResourceStack, SpecError } from '@ns/libc';
 import { Namespace } from '@ns/namespaces';
-import { findState } from './container-state.ts';
+import { type ContainerState, findState } from './container-state.ts';
 import { ContainerStateError } from './errors.ts';
 import { wantsNetwork, wantsUserNetwork } from './network/network-spec.ts';
 import type { NamespaceDesign } from './plan/container-plan.ts';
@@ -55,6 +56,7 @@ export function resolveNamespaces(
       continue;
     }
     if (choice === 'host') continue;
+    if (kind === 'pid' && typeof choice === 'object') checkSharedPids(choice as NamespaceChoice & object, idMaps);
     if (typeof choice === 'object' && 'path' in choice) join(kind, choice.path);
     else if (typeof choice === 'object' && 'container' in choice) join(kind, namespaceOf(choice.container, kind));
     else if (kind === 'user') continue;
@@ -83,9 +85,38 @@ export function sharesPids({ namespaces }: Pick<ContainerSpec, 'namespaces'>): b
   return namespaces?.pid !== undefined && namespaces.pid !== 'private';
 }
 
+/**
+ * A container is set up by a process in its pid namespace, which has to be there to mount its procfs. In one that others have,
+ * they see that process, with the host's privileges.
+ *
+ * @throws SpecError what they could do with it is more than look
+ */
+function checkSharedPids(choice: NamespaceChoice & object, idMaps: IdMaps | undefined): void {
+  const refuse = (expected: string, hint: string) => {
+    throw new SpecError('namespaces.pid', expected, choice, hint);
+  };
+  if (idMaps)
+    refuse(
+      "'private' or 'host' together with idMap",
+      'Leave idMap out: no procfs of others can be mounted with ids of its own',
+    );
+  if (!('container' in choice)) return;
+  const { spec } = stateOf(choice.container);
+  const isOfTheHost = spec.idMap === undefined && (spec.namespaces?.user ?? 'host') === 'host';
+  if (spec.privileged || !isOfTheHost || !resolveCapabilities(spec.capabilities).set.has('CAP_SYS_PTRACE')) return;
+  refuse(
+    'the pid namespace of a container without CAP_SYS_PTRACE',
+    'Give CAP_SYS_PTRACE to the container that joins, or that one ids of its own (idMap)',
+  );
+}
+
+function stateOf(container: string | { readonly id: string }): ContainerState {
+  return findState(typeof container === 'string' ? container : container.id);
+}
+
 /** The namespace file of a running container's first process. */
 function namespaceOf(container: string | { readonly id: string }, kind: NamespaceKind): string {
-  const { id, init, status } = findState(typeof container === 'string' ? container : container.id);
+  const { id, init, status } = stateOf(container);
   if (status === 'stopped' || !init)
     throw new ContainerStateError(
       'ERR_NS_CONTAINER_NOT_RUNNING',

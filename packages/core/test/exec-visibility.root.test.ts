@@ -38,6 +38,22 @@ const watch = `
     }
   }`;
 
+test('nobody is set up in sight of who may trace him', async () => {
+  const tracer = await Container.create({ command: ['sleep', '60'], capabilities: { add: ['SYS_PTRACE'] } });
+  await using _ = tracer;
+  await tracer.start();
+  const pid = { container: tracer };
+  await expect(run('true', [], { namespaces: { pid } })).rejects.toMatchObject({
+    code: 'ERR_NS_INVALID_SPEC',
+    field: 'namespaces.pid',
+  });
+  await using other = await Container.create({ command: ['sleep', '60'] });
+  await other.start();
+  const joining = { namespaces: { pid: { container: other } } };
+  await run('true', [], { ...joining, capabilities: { add: ['SYS_PTRACE'] }, check: true });
+  await expect(run('true', [], { ...joining, idMap: 'auto' })).rejects.toMatchObject({ field: 'namespaces.pid' });
+});
+
 for (const options of [{}, { user: '1000' }, { tty: true }])
   test(`of a command ${JSON.stringify(options)} nothing is seen inside that is not the container's`, async () => {
     const { stdout: mine } = await run('sh', ['-c', "sed -n 's/^CapEff:\\s*//p' /proc/self/status"], {
