@@ -204,6 +204,9 @@ export const MSG = {
   CMSG_CLOEXEC: 0x40000000,
 } as const;
 
+/** lseek(2), <linux/fs.h> */
+export const SEEK = { DATA: 3, HOLE: 4 } as const;
+
 /** <sys/stat.h> */
 export const S = {
   IFMT: 0o170000,

@@ -9,6 +9,7 @@ import {
   openAt,
   readlinkAt,
   S,
+  SEEK,
   type Stat,
   SYS,
   statFd,
@@ -21,8 +22,6 @@ import type { Steps } from './time-slices.ts';
 
 /** <linux/fs.h> _IOW(0x94, 9, int): share the blocks of another file, copy-on-write. */
 const FICLONE = 0x40049409;
-const SEEK_DATA = 3;
-const SEEK_HOLE = 4;
 /** What is copied between two breaths. */
 const PIECE = 4 * 1024 * 1024;
 
@@ -97,10 +96,10 @@ export class FileCopier {
   *#ranges(from: number, to: number, size: number, sparse: boolean): Steps<never> {
     let position = 0;
     while (position < size) {
-      const data = sparse ? syscall(SYS.lseek, from, position, SEEK_DATA) : position;
+      const data = sparse ? syscall(SYS.lseek, from, position, SEEK.DATA) : position;
       if (data === -ERRNO.ENXIO) break;
       position = data < 0 ? position : data;
-      const hole = sparse ? syscall(SYS.lseek, from, position, SEEK_HOLE) : size;
+      const hole = sparse ? syscall(SYS.lseek, from, position, SEEK.HOLE) : size;
       const end = hole < 0 ? size : hole;
       while (position < end) {
         const count = this.#range(from, to, position, Math.min(PIECE, end - position));

@@ -7,6 +7,7 @@ import {
   openAt,
   readlinkAt,
   S,
+  SEEK,
   type Stat,
   SYS,
   statAt,
@@ -53,8 +54,6 @@ export interface MemberOptions extends TarKind {
 
 /** Files up to this size are read at once. */
 const SMALL = CHUNK;
-const SEEK_DATA = 3;
-const SEEK_HOLE = 4;
 
 /** Writes the members of an archive. What is done at once is not a generator: there are tens of thousands. */
 export class MemberWriter {
@@ -165,7 +164,7 @@ export class MemberWriter {
     try {
       while (position < size) {
         if (position >= dataEnd) {
-          const next = syscall(SYS.lseek, fd, position, SEEK_DATA);
+          const next = syscall(SYS.lseek, fd, position, SEEK.DATA);
           // ENXIO: only a hole to the end.
           const dataStart = next < 0 ? size : Math.min(next, size);
           for (let hole = dataStart - position; hole > 0; ) {
@@ -177,7 +176,7 @@ export class MemberWriter {
           position = dataStart;
           dataEnd =
             position < size
-              ? Math.min(size, Math.max(position + 1, syscall(SYS.lseek, fd, position, SEEK_HOLE)))
+              ? Math.min(size, Math.max(position + 1, syscall(SYS.lseek, fd, position, SEEK.HOLE)))
               : size;
           continue;
         }
