@@ -1,3 +1,6 @@
+const leased =
+  'A program holds a lease on the file (fcntl(2), F_SETLEASE) and was told to give it up: end it, or try again after the seconds of sysctl fs.lease-break-time, when it has lost it';
+
 /** A hint holds for a call, an errno and, where given, the step it happened in. The first match counts. */
 const hints: readonly (readonly [syscall: string, errno: string, op: string | undefined, hint: string])[] = [
   [
@@ -165,6 +168,8 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
     undefined,
     'The kernel refuses the filter or a flag: likely an action this kernel does not know',
   ],
+  ['openat', 'EAGAIN', undefined, leased],
+  ['openat2', 'EAGAIN', undefined, `Likely a${leased.slice(1)}`],
   ['openat2', 'ELOOP', undefined, 'A symbolic link stands where a plain file or directory must be'],
   [
     'openat2',

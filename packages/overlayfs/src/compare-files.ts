@@ -65,7 +65,7 @@ function sameXattrs(a: NamedFile, b: NamedFile): boolean {
 const CHUNK = 128 * 1024;
 const buffers = [allocate(CHUNK), allocate(CHUNK)] as const;
 
-/** Byte by byte. A file that cannot be opened any more differs. */
+/** Byte by byte. A file that cannot be opened any more differs, and so does one that somebody holds a lease on. */
 function sameContent(a: NamedFile, b: NamedFile): boolean {
   const fd = openRegular(a.dirFd, a.name);
   const other = openRegular(b.dirFd, b.name);

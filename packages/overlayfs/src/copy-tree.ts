@@ -69,7 +69,7 @@ interface Source {
  * @param fromRoot - `/proc/PID/root` of a container, or any directory
  * @param fromPath - as a process with that root sees it; links on the way are followed inside the root
  * @throws UnsafePathError something of another kind stands at the destination
- * @throws SyscallError ENOENT, ENOTDIR
+ * @throws SyscallError ENOENT, ENOTDIR; EAGAIN: a program holds a lease on a file (fcntl(2), F_SETLEASE) and keeps it
  *
  * @example
  * ```ts

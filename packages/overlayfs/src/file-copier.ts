@@ -17,7 +17,7 @@ import {
   syscall,
 } from '@ns/libc';
 import { inodeKey, isRegular, isSymlink } from './file-type.ts';
-import { openRegular } from './open-regular.ts';
+import { openRegular, openUnlessLeased } from './open-regular.ts';
 import type { Steps } from './time-slices.ts';
 
 /** <linux/fs.h> _IOW(0x94, 9, int): share the blocks of another file, copy-on-write. */
@@ -60,7 +60,7 @@ export class FileCopier {
   }
 
   *#content(fromDirFd: number, fromName: string, stat: Stat, toDirFd: number, toName: string): Steps<never> {
-    const opened = openRegular(fromDirFd, fromName);
+    const opened = yield* openUnlessLeased(() => openRegular(fromDirFd, fromName));
     const from = check('openat', opened, { path: fromName, ...(opened === -ERRNO.ESTALE && changing) });
     let to = -1;
     try {

@@ -27,7 +27,7 @@ import {
   isSymlink,
   permissions,
 } from './file-type.ts';
-import { openRegular } from './open-regular.ts';
+import { openRegular, openUnlessLeased } from './open-regular.ts';
 import type { Owner } from './owner.ts';
 import { assertSelfContained } from './self-contained.ts';
 import { CHUNK, type TarChunks } from './tar-chunks.ts';
@@ -113,9 +113,17 @@ export class MemberWriter {
   }
 
   #file(entry: TarSource): Steps<Buffer> | undefined {
+    const fd = open(entry);
+    return fd === -ERRNO.EAGAIN ? this.#leased(entry) : this.#opened(entry, fd);
+  }
+
+  *#leased(entry: TarSource): Steps<Buffer> {
+    const content = this.#opened(entry, yield* openUnlessLeased(() => open(entry)));
+    if (content) yield* content;
+  }
+
+  #opened(entry: TarSource, fd: number): Steps<Buffer> | undefined {
     const { path, dirFd, name } = entry;
-    // Who was not looked at is on a mount that opens no device; a FIFO would wait for somebody who writes.
-    const fd = entry.stat ? openRegular(dirFd, name) : openAt(dirFd, name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
     if (fd === -ERRNO.ESTALE) return undefined;
     if (fd < 0) {
       // Gone since it was listed, or replaced by what is no file.
@@ -191,6 +199,11 @@ export class MemberWriter {
       closeFd(fd);
     }
   }
+}
+
+function open({ stat, dirFd, name }: TarSource): number {
+  // Who was not looked at is on a mount that opens no device; a FIFO would wait for somebody who writes.
+  return stat ? openRegular(dirFd, name) : openAt(dirFd, name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
 }
 
 /** Reads as much as there is room for in the chunk. */

@@ -4,6 +4,7 @@ export {
   type ConformingStats,
   cgroupConformance,
 } from './cgroup-conformance.ts';
+export { FileLease } from './file-lease.ts';
 export {
   eventually,
   type KernelState,

@@ -78,10 +78,11 @@ export function replaceFiles(pid: number, netns: NetNamespace, files: readonly P
         resolve: RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS,
       });
       if (!fstatSync(found.fd).isFile()) continue;
-      using file = open(found.procPath, O.WRONLY | O.TRUNC);
+      // Nor does it wait for who holds a lease on it (fcntl(2), F_SETLEASE), and this thread with it.
+      using file = open(found.procPath, O.WRONLY | O.TRUNC | O.NONBLOCK);
       writeFileSync(file.fd, content);
     } catch (error) {
-      // Its root is read-only, or it does without such files.
+      // Its root is read-only, or it does without such files, or keeps them to itself.
       if (!hasCode(error, ...ignored)) throw error;
     }
   }
@@ -100,7 +101,7 @@ function rootOf(pid: number, netns: NetNamespace): OwnedFd | undefined {
   return undefined;
 }
 
-const ignored = ['EROFS', 'ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES'];
+const ignored = ['EROFS', 'ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES', 'EAGAIN'];
 
 function lines(text: readonly string[]): string {
   return text.map((line) => `${line}\n`).join('');
