@@ -5,6 +5,7 @@ import { defaultOwnership, type OwnershipPolicy, type Skipped } from './file-met
 import { LayerUnpacker, type WhiteoutTarget } from './layer-unpacker.ts';
 import type { Owner } from './owner.ts';
 import { TarReader } from './tar-reader.ts';
+import { drain } from './time-slices.ts';
 
 /** How {@link applyLayer} unpacks. */
 export interface ApplyLayerOptions {
@@ -82,6 +83,6 @@ export async function applyLayer(
     for (let at = 0; at < bytes.length; at += PIECE) reader.write(bytes.subarray(at, at + PIECE));
   }
   reader.end();
-  unpacker.finish();
+  await drain(unpacker.finish(), () => {}, options.signal);
   return unpacker.result;
 }

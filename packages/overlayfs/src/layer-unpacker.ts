@@ -27,6 +27,8 @@ import { removeTreeNow } from './remove-tree.ts';
 import { SparseWriter } from './sparse-writer.ts';
 import { TYPE } from './tar-format.ts';
 import type { TarMember, TarSink } from './tar-reader.ts';
+import type { Steps } from './time-slices.ts';
+import { UnpackedDirectories } from './unpacked-directories.ts';
 import { join } from './walk-layer.ts';
 import {
   hiddenBy,
@@ -85,12 +87,14 @@ export class LayerUnpacker implements TarSink, Disposable {
   /** Paths of this archive and the directories above them: whiteouts mean only what was there before. */
   readonly #own = new Set<string>();
   /** Modes and times of directories are set when nothing more is put into them. */
-  readonly #directories = new Map<string, TarMember>();
+  readonly #directories = new UnpackedDirectories();
   #file: { readonly fd: number; readonly writer: SparseWriter; readonly finish: () => void } | undefined;
   #entries = 0;
   #bytes = 0;
   #extensionBytes = 0;
   readonly #skipped: Skipped[] = [];
+  /** Those of them that hard links may name, by path. */
+  readonly #skippedDevices = new Map<string, Skipped>();
 
   /** @param root - stays the caller's */
   constructor(root: OwnedFd, policy: UnpackPolicy) {
@@ -144,17 +148,17 @@ export class LayerUnpacker implements TarSink, Disposable {
     }
   }
 
-  /** After the last member. */
-  finish(): void {
-    // Children before their parents, whose times they would change.
-    for (const [path, member] of [...this.#directories].reverse()) {
+  /** After the last member. One step per directory. */
+  *finish(): Steps<never> {
+    for (const member of this.#directories.childrenFirst()) {
+      yield undefined;
+      const { path } = member;
       const name = nameOf(path) || '.';
       using parent = this.#resolve(parentOf(path));
       const stat = parent && statAt(parent.fd, name);
       if (!parent || !stat || !isDirectory(stat)) continue;
       this.#skipped.push(...applyMetadata(parent.fd, name, path, { ...member, xattrs: [] }, 'ignore'));
     }
-    this.#directories.clear();
   }
 
   #rootDirectory(member: TarMember): void {
@@ -163,7 +167,7 @@ export class LayerUnpacker implements TarSink, Disposable {
     this.#describe(this.#root.fd, '.', member);
     // It is entered anew: it may give its files other groups and ACLs now.
     this.#leave();
-    this.#directories.set('', member);
+    this.#directories.add(member);
   }
 
   #make(member: TarMember, name: string): void {
@@ -181,7 +185,7 @@ export class LayerUnpacker implements TarSink, Disposable {
     const there = statAt(dirFd, name);
     const hidesLower = there !== undefined && this.#policy.whiteouts !== 'keep' && isDeviceWhiteout(there);
     this.#claim(path);
-    if (there && !(isDir && isDirectory(there))) this.#remove(dirFd, name, path, isDirectory(there));
+    if (there && !(isDir && isDirectory(there))) this.#remove(dirFd, name, path);
     if (link !== undefined) this.#hardLink(dirFd, name, path, link);
     else if (isDir) {
       if (!there || !isDirectory(there)) {
@@ -189,7 +193,7 @@ export class LayerUnpacker implements TarSink, Disposable {
         this.#removeAcls(dirFd, name, path);
       }
       this.#describe(dirFd, name, member);
-      this.#directories.set(path, member);
+      this.#directories.add(member);
       // A directory in place of what this layer deletes below does not show what was in that.
       const attribute = hidesLower ? opaqueAttribute[this.#policy.whiteouts] : undefined;
       if (attribute !== undefined) this.#mark(dirFd, name, path, attribute);
@@ -220,7 +224,7 @@ export class LayerUnpacker implements TarSink, Disposable {
 
   #node(dirFd: number, name: string, { path, mode, devMajor, devMinor, ...rest }: TarMember): void {
     if (this.#policy.devices === 'skip' && (mode & S.IFMT) !== S.IFIFO) {
-      this.#skipped.push({ path, what: 'device', reason: 'EPERM' });
+      this.#skipDevice({ path, what: 'device', reason: 'EPERM' });
       return;
     }
     const hint = "Device nodes need CAP_MKNOD in the initial user namespace; use devices: 'skip'";
@@ -234,9 +238,9 @@ export class LayerUnpacker implements TarSink, Disposable {
     // linkat(2) without AT_SYMLINK_FOLLOW takes the name itself, be it a link.
     const result = parent ? linkAt(parent.fd, nameOf(target), dirFd, name) : -ERRNO.ENOENT;
     if (result === -ERRNO.ENOENT) {
-      const left = this.#skipped.find((skipped) => skipped.path === target && skipped.what === 'device');
+      const left = this.#skippedDevices.get(target);
       if (left) {
-        this.#skipped.push({ ...left, path });
+        this.#skipDevice({ ...left, path });
         return;
       }
       throw new ArchiveError('ERR_NS_BAD_ARCHIVE', `a hard link to ${JSON.stringify(target)}, which is not there`, {
@@ -244,6 +248,11 @@ export class LayerUnpacker implements TarSink, Disposable {
       });
     }
     check('linkat', result, { path: target, dest: path });
+  }
+
+  #skipDevice(skipped: Skipped): void {
+    this.#skipped.push(skipped);
+    this.#skippedDevices.set(skipped.path, skipped);
   }
 
   #whiteout(path: string, name: string): void {
@@ -258,7 +267,7 @@ export class LayerUnpacker implements TarSink, Disposable {
     const attribute = opaqueAttribute[this.#policy.whiteouts];
     if (attribute === undefined) {
       using parent = this.#own.has(target) ? undefined : this.#resolve(directory);
-      if (parent) this.#remove(parent.fd, hidden, target, true);
+      if (parent) this.#remove(parent.fd, hidden, target);
       return;
     }
     const { fd } = this.#enter(directory);
@@ -275,6 +284,7 @@ export class LayerUnpacker implements TarSink, Disposable {
 
   /** What an opaque directory hides: all that this archive has not put there. */
   #deleteBelow(directory: string): void {
+    if (!this.#directories.markEmptied(directory)) return;
     using parent = this.#resolve(directory);
     const fd = parent ? openChildDirectory(parent.fd, '.') : -1;
     if (!parent || fd < 0) return;
@@ -283,7 +293,7 @@ export class LayerUnpacker implements TarSink, Disposable {
     for (const name of names) {
       const path = join(directory, name);
       const there = statAt(parent.fd, name);
-      if (!this.#own.has(path)) this.#remove(parent.fd, name, path, true);
+      if (!this.#own.has(path)) this.#remove(parent.fd, name, path);
       else if (there && isDirectory(there)) this.#deleteBelow(path);
     }
   }
@@ -315,12 +325,9 @@ export class LayerUnpacker implements TarSink, Disposable {
     );
   }
 
-  #remove(dirFd: number, name: string, path: string, wasDirectory: boolean): void {
+  #remove(dirFd: number, name: string, path: string): void {
     removeTreeNow(dirFd, name);
-    if (!wasDirectory) return;
-    for (const directory of this.#directories.keys()) {
-      if (directory === path || directory.startsWith(`${path}/`)) this.#directories.delete(directory);
-    }
+    this.#directories.remove(path);
     // What is kept open may have been removed, but for the directory this was removed from.
     if (this.#parent?.path !== parentOf(path)) this.#leave();
   }

@@ -149,6 +149,43 @@ it('whiteouts mean lower layers, not their own', async () => {
   expect(readdirSync(join(root, 'd/sub'))).toEqual(['new']);
 });
 
+it('an opaque mark means what was there before, also the second one', async () => {
+  for (const name of ['d', 'e']) {
+    mkdirSync(join(root, name, 'sub'), { recursive: true });
+    writeFileSync(join(root, name, 'sub/old'), '');
+  }
+  const mark = 'l/.wh..wh..opq';
+  await apply([link('l', 'd'), { path: mark }, { path: 'l/new', content: '' }, { path: mark }]);
+  expect(readdirSync(join(root, 'd'))).toEqual(['new']);
+  await apply([link('l', 'd'), { path: mark }, link('l', 'e'), { path: mark }]);
+  expect([readdirSync(join(root, 'd')), readdirSync(join(root, 'e'))]).toEqual([[], []]);
+});
+
+/** How long it takes to read some members after others. */
+async function timeAfter(first: Member[], then: Member[]): Promise<number> {
+  let took = 0;
+  await applyLayer(
+    (async function* () {
+      yield* archive(...first).slice(0, -1);
+      const begin = performance.now();
+      yield* archive(...then);
+      took = performance.now() - begin;
+    })(),
+    root,
+  );
+  return took;
+}
+
+test.each([
+  ['whiteouts', 40_000, (i: number) => dir(`d/${i}`), (i: number) => ({ path: `.wh.${i}` })],
+  ['opaque marks', 1000, (i: number) => ({ path: `d/${i}` }), () => ({ path: 'd/.wh..wh..opq' })],
+] as const)('%s cost the same however much is there', async (_what, count, there, next) => {
+  if (notRoot) return;
+  const list = (length: number, member: (i: number) => Member) => Array.from({ length }, (_, i) => member(i));
+  const few = await timeAfter(list(100, there), list(3000, next));
+  expect(await timeAfter(list(count, there), list(3000, next))).toBeLessThan(4 * few + 100);
+});
+
 it('bounds are kept before anything is written', async () => {
   expect(await apply([{ path: 'big', size: 2 ** 40 }], { maxBytes: 2 ** 20 })).toBe('ERR_NS_ARCHIVE_TOO_LARGE');
   expect(
