@@ -1,7 +1,7 @@
-import { readdirSync } from 'node:fs';
-import { isAbsolute } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { basename, isAbsolute, posix } from 'node:path';
 import { Readable } from 'node:stream';
-import type { Step } from '@ns/launch';
+import { overlayDirectories, type Step } from '@ns/launch';
 import { NsError, type OwnedFd, ResourceStack, UnavailableError } from '@ns/libc';
 import { cloneMount, createUserNamespace, idmapMount } from '@ns/mounts';
 import {
@@ -30,6 +30,7 @@ import { kernelAtLeast, readHost } from './host.ts';
 import type { OpenedWrites } from './kept-writes.ts';
 import type { Patience } from './patience.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
+import { isAssembled, mountPoints } from './plan/root-steps.ts';
 import type { RunHandle } from './run-handle.ts';
 import type { ContainerSpec, Writable } from './types.ts';
 
@@ -40,8 +41,12 @@ export interface ContainerOverlay {
   readonly work: string;
   readonly lower: readonly string[];
   readonly userxattr: boolean;
-  /** Its upper in the scratch, when it is there. */
-  readonly scratchName: string | undefined;
+  /** Its upper in a scratch that begins with it. */
+  readonly scratchName: string;
+  /** It is in the scratch now: a mount that nobody but the container has. */
+  readonly inScratch: boolean;
+  /** It is one of several that the root is put together of. */
+  readonly isPart: boolean;
   /** Nobody writes to it: it has the places of mounts, and nothing else. */
   readonly readonly: boolean;
   /** Owners as the container sees them, of those in `upper`; undefined when they are the same. */
@@ -105,11 +110,7 @@ function overlaysOf(
       if (step.op === 'attachLayer' && !sources.has(step.name)) sources.set(step.name, step.source);
       if (step.op === 'mountOverlay' && step.layer !== undefined) stacked.set(step.layer, step.lower);
       if (step.op !== 'mountOverlay' || !step.upper) return [];
-      const scratchName = 'scratch' in step.upper ? step.upper.scratch : undefined;
-      const { upper, work } =
-        'scratch' in step.upper
-          ? { upper: `${step.upper.scratch}.upper`, work: `${step.upper.scratch}.work` }
-          : step.upper;
+      const { upper, work } = overlayDirectories(step.upper);
       const below = step.lower.flatMap((path) => stacked.get(path) ?? [path]);
       const lower = below.map((path) => ({
         directory: here(path),
@@ -124,7 +125,9 @@ function overlaysOf(
           lower: lower.map(({ directory }) => directory),
           layers: [{ directory: here(upper), mapOwner: inside }, ...lower],
           userxattr: step.options.userxattr === true,
-          scratchName,
+          scratchName: 'upper' in step.upper ? 'root' : basename(upper, '.upper'),
+          inScratch: 'scratch' in step.upper,
+          isPart: isAssembled(root, inside !== undefined),
           readonly: root.writable === 'none',
           inside,
           idMaps: namespaces.idMaps,
@@ -174,18 +177,35 @@ export class HeldOverlays implements Disposable {
 
 /** What a container changed, all its overlays together, sorted by path. Owners are those that it sees. */
 export async function diffContainer(overlays: readonly ContainerOverlay[], signal: AbortSignal): Promise<Change[]> {
+  const isCovered = coveredBy(overlays);
   const changes = await Promise.all(
-    overlays.map(async ({ target, upper, lower, inside, lowerInside }) => {
+    overlays.map(async ({ target, upper, lower, layers, inside, lowerInside }) => {
       // What lies below need not be looked at, nor may it by an ordinary user: /lost+found.
-      if (readdirSync(upper).length === 0) return [];
-      const found = await diffLayer(upper, lower, { ...(lowerInside && inside && { mapOwner: inside }), signal });
+      if (isEmpty(upper)) return [];
+      // Of the layers that lie below, those of the container's own making have its ids on the host.
+      const found =
+        lowerInside && inside
+          ? await diffLayer(upper, layers.slice(1), { mapOwner: inside, signal })
+          : await diffLayer(upper, lower, { signal });
       // Layers whose ids are not mapped are compared as they are on the host.
       const seen = lowerInside || !inside ? found : found.map((change) => withOwners(change, inside));
-      return seen.map((change) => ({ ...change, path: target === '/' ? change.path : `${target}${change.path}` }));
+      if (target !== '/') return seen.map((change) => ({ ...change, path: `${target}${change.path}` }));
+      return seen.filter(({ path }) => !isCovered(path));
     }),
   );
   return changes.flat().sort((a, b) => (a.path < b.path ? -1 : 1));
 }
+
+/**
+ * Is a path of the root below the place of another overlay? What is there was written at an earlier start, when there could be
+ * no overlay; now nobody sees it.
+ */
+function coveredBy(overlays: readonly ContainerOverlay[]): (path: string) => boolean {
+  const places = overlays.filter(({ upper, target, isPart }) => isPart && target !== '/' && !isEmpty(upper));
+  return (path) => places.some(({ target }) => path === target || path.startsWith(`${target}/`));
+}
+
+const isEmpty = (directory: string): boolean => readdirSync(directory).length === 0;
 
 function withOwners(change: Change, mapOwner: MapOwner): Change {
   const mapped = <File extends Partial<Owner>>(file: File): File =>
@@ -209,18 +229,37 @@ export async function applyContainer(
   { select = () => true, ...options }: ApplyChangesOptions,
 ): Promise<AppliedChanges> {
   const total = { written: 0, deleted: 0, skipped: [] as AppliedChanges['skipped'][number][] };
+  const isCovered = coveredBy(overlays);
   for (const overlay of overlays) {
     const prefix = overlay.target === '/' ? '' : overlay.target;
+    const accepts = (path: string) => (prefix !== '' || !isCovered(path)) && select(`${prefix}${path}`);
+    if (!(await placeForChanges(overlay, `${target}${prefix}`, accepts))) continue;
     const { written, deleted, skipped } = await applyChanges(overlay.upper, `${target}${prefix}` || '/', {
       ...(overlay.inside && { mapOwner: overlay.inside }),
       ...options,
-      select: (path) => select(`${prefix}${path}`),
+      select: accepts,
     });
     total.written += written;
     total.deleted += deleted;
     total.skipped.push(...skipped);
   }
   return total;
+}
+
+/** Is there something to accept? Then there is a directory for it, as there would be below the layer of a whole root. */
+async function placeForChanges(
+  { upper, isPart }: ContainerOverlay,
+  place: string,
+  select: (path: string) => boolean,
+): Promise<boolean> {
+  if (isEmpty(upper)) return false;
+  if (!isPart || place === '' || existsSync(place)) return true;
+  for await (const { path } of diffLayer(upper)) {
+    if (!select(path)) continue;
+    mkdirSync(place, { mode: statSync(upper).mode & 0o7777 });
+    return true;
+  }
+  return false;
 }
 
 /** Forgets the changes. Nothing may be using them. */
@@ -247,7 +286,7 @@ export async function snapshotContainer(
   scratch: string,
   outside: MapOwner | undefined,
 ): Promise<void> {
-  for (const { upper, scratchName = 'root', inside } of overlays) {
+  for (const { upper, scratchName, inside } of overlays) {
     const mapOwner = (owner: Owner) => {
       const within = inside ? inside(owner) : owner;
       return outside ? outside(within) : within;
@@ -276,7 +315,7 @@ export type ContainerRoot = { open(): Promise<OwnedFd> } | HeldOverlays;
 /** The whole file system without what is mounted in it, owners as they are inside. */
 export function exportContainer(
   root: ContainerRoot,
-  namespaces: ContainerDesign['namespaces'],
+  { namespaces, ...design }: Pick<ContainerDesign, 'root' | 'namespaces' | 'mounts'>,
   options: ExportOptions,
 ): Readable {
   const inside = namespaces.idMaps && ownersInside(namespaces.idMaps);
@@ -286,7 +325,10 @@ export function exportContainer(
     return Readable.from(
       (async function* () {
         using place = await root.open();
-        yield* treeStream(place, { ...rest, ...(mapOwner && { mapOwner }) });
+        // Of the host's files, those that nobody may read in that user namespace are in no archive of it either.
+        const assembled = inside && isAssembled(design.root, true);
+        const parts = assembled && ({ crossMounts: partsOf(design), readableOnly: true } as const);
+        yield* treeStream(place, { ...rest, ...parts, ...(mapOwner && { mapOwner }) });
       })(),
       { objectMode: false },
     );
@@ -294,6 +336,13 @@ export function exportContainer(
   return root.stream((overlays) =>
     stackStream(rootOverlay(overlays).layers, { ...rest, ...(chosen && { mapOwner: chosen }) }),
   );
+}
+
+/** Where the directories of this machine are mounted that a root is put together of, and nothing else is. */
+function partsOf({ root, mounts }: Pick<ContainerDesign, 'root' | 'mounts'>): (path: string) => boolean {
+  const targets = mounts.flatMap((step) => ('target' in step ? [posix.resolve(step.target)] : []));
+  const others = new Set([...mountPoints, ...root.hide, ...targets]);
+  return (path) => !path.includes('/') && !others.has(`/${path}`);
 }
 
 /**
@@ -358,7 +407,7 @@ async function withRoot<T>(
     return await use(place);
   }
   using held = new ResourceStack();
-  const { upper, work, layers, userxattr, scratchName } = rootOverlay(held.use(root).overlays);
+  const { upper, work, layers, userxattr, inScratch } = rootOverlay(held.use(root).overlays);
   const lower: DirectoryPlace[] = [];
   for (const { directory, mapOwner } of layers.slice(1)) {
     if (!idMaps || mapOwner) lower.push(directory);
@@ -369,7 +418,7 @@ async function withRoot<T>(
       lower.push(mount);
     }
   }
-  const mountedNowhere = scratchName !== undefined || lower.some((layer) => typeof layer !== 'string');
+  const mountedNowhere = inScratch || lower.some((layer) => typeof layer !== 'string');
   if (mountedNowhere && !kernelAtLeast(readHost(), 6, 15))
     throw new UnavailableError(
       'copying into and out of a stopped container',
@@ -382,7 +431,7 @@ async function withRoot<T>(
 }
 
 function rootOverlay(overlays: readonly ContainerOverlay[]): ContainerOverlay {
-  const root = overlays.find(({ target }) => target === '/');
+  const root = overlays.find(({ target, isPart }) => target === '/' && !isPart);
   if (root) return root;
   if (overlays.length > 0)
     throw new NsError('ERR_NS_NO_LAYER', 'in a user namespace a view of this machine has a layer for each directory', {

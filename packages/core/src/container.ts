@@ -647,7 +647,8 @@ export class Container implements AsyncDisposable {
   }
 
   /**
-   * Its whole file system as a tar archive, without what is mounted in it, owners as they are inside. Running or stopped.
+   * Its whole file system as a tar archive, without what is mounted in it, owners as they are inside. Running or stopped. Of
+   * a view of this machine in a user namespace, what nobody in that may read is left out.
    *
    * @throws NsError `ERR_NS_NO_LAYER`: stopped, and its root was not one overlay
    */
@@ -655,7 +656,7 @@ export class Container implements AsyncDisposable {
     const { patience, rest } = splitPatience(options);
     checkCall('export', rest);
     checkCall('patience', patience);
-    const archive = exportContainer(this.#life.root('export it'), this.#life.run!.design.namespaces, rest);
+    const archive = exportContainer(this.#life.root('export it'), this.#life.run!.design, rest);
     return interruptiblyRead('the export', patience, archive);
   }
 

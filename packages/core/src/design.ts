@@ -26,10 +26,10 @@ import { hostEntries, hostGatewayWord, networkFiles } from './network/network-fi
 import { wantsNetwork } from './network/network-spec.ts';
 import type { UserContainerNetwork } from './network/user-container-network.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
-import type { PlacedFile } from './plan/root-steps.ts';
+import { isAssembled, type PlacedFile } from './plan/root-steps.ts';
 import type { PreparedMounts } from './prepare-mounts.ts';
 import { resolveRlimits } from './rlimits.ts';
-import { resolveRoot } from './rootfs.ts';
+import { assertKeepsAll, resolveRoot } from './rootfs.ts';
 import { allowsKeys, chooseFilter } from './seccomp-choice.ts';
 import { confine, landlockStep, mountLabelOf } from './security-modules.ts';
 import { resolveSysctls } from './sysctls.ts';
@@ -95,6 +95,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
   const { network } = context;
   const namespaces = resolveNamespaces(spec, idMaps, context.owner, context.fds, network);
   const userNamespace = namespaces.idMaps !== undefined;
+  if (isAssembled(root, userNamespace)) assertKeepsAll(root);
   // What is mounted then begins at the root of the namespace: without one of its own, at the host's.
   if (spec.cgroupAccess === 'delegated' && !namespaces.created.includes('cgroup'))
     throw new SpecError('cgroupAccess', "'readonly' without a cgroup namespace of its own", spec.cgroupAccess);

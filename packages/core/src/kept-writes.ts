@@ -1,4 +1,4 @@
-import { chmodSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSize } from '@ns/cgroups';
 import type { IdMaps } from '@ns/launch';
@@ -44,28 +44,41 @@ export function chosenWritable({ rootfs, writable }: Pick<ContainerSpec, 'rootfs
   return (typeof rootfs === 'object' && 'layers' in rootfs ? rootfs.writable : undefined) ?? writable;
 }
 
+/** Where in it layers are. */
+export function dataOfKept({ dir }: KeptWrites): string {
+  return join(dir, 'data');
+}
+
 /** Where in it the overlay writes. */
-export function layersOfKept({ dir }: KeptWrites): { upper: string; work: string } {
-  return { upper: join(dir, 'data/upper'), work: join(dir, 'data/work') };
+export function layersOfKept(kept: KeptWrites): { upper: string; work: string } {
+  return { upper: join(dataOfKept(kept), 'upper'), work: join(dataOfKept(kept), 'work') };
 }
 
 /**
  * Makes the directory, or finds it again, with the limit it was made with. What is in it has the ids that are inside.
  *
+ * @param options.assembled - the root has a layer for each directory of the host, whose names the start knows
  * @throws UnavailableError nothing that the host has can bound it, or its file system cannot map ids
- * @throws SpecError it was made with another size, or without one
+ * @throws SpecError it was made with another size, or without one; or for a root of the other kind
  * @throws NsError `ERR_NS_IN_USE`: it is in an image, and another container has that
  */
-export async function openKeptWrites(kept: KeptWrites, idMaps: IdMaps | undefined): Promise<OpenedWrites> {
+export async function openKeptWrites(
+  kept: KeptWrites,
+  idMaps: IdMaps | undefined,
+  { assembled = false }: { readonly assembled?: boolean } = {},
+): Promise<OpenedWrites> {
   const sized = kept.size === undefined ? undefined : await sizedDirectory(kept, kept.size, idMaps !== undefined);
-  const path = sized?.path ?? join(kept.dir, 'data');
+  const path = sized?.path ?? dataOfKept(kept);
   let mount = sized?.mount;
   try {
     makeDirectories(path);
     // Its set-user-ID programs are for nobody on the host (CVE-2021-41091).
     if (!sized) chmodSync(path, 0o700);
-    makeDirectories(join(path, 'upper'));
-    makeDirectories(join(path, 'work'), 0o700);
+    assertSameKind(path, kept, { assembled });
+    if (!assembled) {
+      makeDirectories(join(path, 'upper'));
+      makeDirectories(join(path, 'work'), 0o700);
+    }
     // An ordinary user's files are his own in any case.
     if (idMaps && process.geteuid!() === 0) {
       mount ??= cloneMount(path);
@@ -95,6 +108,18 @@ export async function openKeptWrites(kept: KeptWrites, idMaps: IdMaps | undefine
     },
     [Symbol.dispose]: () => mount?.close(),
   };
+}
+
+/** What one kind of root has written, the other would not show. */
+function assertSameKind(path: string, { dir }: KeptWrites, { assembled }: { readonly assembled: boolean }): void {
+  const other = join(path, assembled ? 'upper' : 'root.upper');
+  if (!existsSync(other) || (assembled && readdirSync(other).length === 0)) return;
+  throw new SpecError(
+    'writable.dir',
+    'a directory that keeps the writes of such containers',
+    dir,
+    `What it has was written ${assembled ? 'to a root that is one layer' : 'to a view of this machine with ids of its own'}, and would not show. Use another directory, or the same rootfs and idMap as before`,
+  );
 }
 
 /** Gives a detached mount the ids of a container. */

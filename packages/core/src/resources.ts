@@ -12,6 +12,7 @@ import type { ContainerNetwork } from './network/container-network.ts';
 import { liveNetworks } from './network/live-networks.ts';
 import { requirePrivilege, wantsNetwork, wantsUserNetwork } from './network/network-spec.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
+import { isAssembled } from './plan/root-steps.ts';
 import { mountContext, needsPreparation, type PreparedMounts, prepareMounts } from './prepare-mounts.ts';
 import { resolveRoot } from './rootfs.ts';
 import type { ContainerSpec } from './types.ts';
@@ -97,7 +98,8 @@ export async function openKept(spec: ContainerSpec, ids: IdLease | undefined): P
   const kept = keptWritesOf(spec);
   const given = mappedWritesOf(spec);
   if (given) return openMappedWrites(given, resolveIdMaps(spec, ids)!);
-  return kept && openKeptWrites(kept, resolveIdMaps(spec, ids));
+  const idMaps = kept && resolveIdMaps(spec, ids);
+  return kept && openKeptWrites(kept, idMaps, { assembled: isAssembled(resolveRoot(spec), idMaps !== undefined) });
 }
 
 async function prepare(id: string, spec: ContainerSpec, ids: IdLease | undefined): Promise<PreparedMounts> {

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { NsError, SpecError } from '@ns/libc';
 import { hiddenPaths } from './defaults.ts';
-import { type KeptWrites, layersOfKept } from './kept-writes.ts';
+import { dataOfKept, type KeptWrites, layersOfKept } from './kept-writes.ts';
 import { MAX_IMAGE_LAYERS } from './plan/root-steps.ts';
 import type { ContainerSpec, Size, Writable } from './types.ts';
 
@@ -18,6 +18,8 @@ export interface ResolvedRoot {
   readonly handles?: readonly string[];
   /** Name of a descriptor of the mount that holds the upper and work directories, where they are not opened by path; where in it they are. */
   readonly kept?: { readonly mount: string; readonly upper: string; readonly work: string };
+  /** The directory that keeps all that is written, where the root has more than one place for it. */
+  readonly keptIn?: string;
   /** Bounds what is written outside of it, in mounts of the host, where `writable` has a size of its own. */
   readonly elsewhere?: { readonly size: Size; readonly inodes?: number };
   /** Paths to take out of view. */
@@ -51,7 +53,7 @@ export function resolveRoot({
       kind: 'overlay',
       layers: ['/'],
       writable: resolveWritable(writable),
-      ...(typeof writable === 'object' && 'dir' in writable && sizeOf(writable)),
+      ...(typeof writable === 'object' && 'dir' in writable && { keptIn: dataOfKept(writable), ...sizeOf(writable) }),
       host: true,
       hide: [...new Set(hidden)],
     };
@@ -67,6 +69,21 @@ export function resolveRoot({
       );
   }
   return rooted(rootfs.layers, rootfs.writable ?? writable ?? 'tmpfs');
+}
+
+/**
+ * Can it be kept what is written to this root?
+ *
+ * @throws SpecError one upper directory was given, and it has more
+ */
+export function assertKeepsAll({ writable, keptIn }: ResolvedRoot): void {
+  if (typeof writable !== 'object' || !('upper' in writable) || keptIn !== undefined) return;
+  throw new SpecError(
+    'writable',
+    "'tmpfs', 'none' or { dir }",
+    writable,
+    "With ids of its own, a view of this machine has a layer for each directory of '/': writable: { dir } keeps them all. Or give a rootfs that is one directory",
+  );
 }
 
 function resolveWritable(writable: Writable = 'tmpfs'): ResolvedRoot['writable'] {

@@ -22,8 +22,8 @@ export type Rootfs =
        * of containers. All else is there, `/tmp` too, and root without `idMap` reads files of any mode.
        *
        * In a user namespace each directory of `/` has a layer of its own: none is there to `commit`, and to copy out of or export
-       * while it is stopped (`ERR_NS_NO_LAYER`). One with mounts below is read-only; instead of such a `/tmp` there is an empty
-       * tmpfs, which `diff` does not tell of.
+       * while it is stopped (`ERR_NS_NO_LAYER`). `writable: { dir }` keeps them all; `{ upper, work }`, of one layer, is refused. One
+       * with mounts below is read-only; such a `/tmp` is empty.
        */
       readonly host: true;
       /** More paths to hide. */

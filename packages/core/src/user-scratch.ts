@@ -33,7 +33,7 @@ export async function newUserScratch(
   owner.use(user);
   using rollback = new ResourceStack();
   rollback.use(scratch);
-  for (const { upper, scratchName = 'root' } of files) {
+  for (const { upper, scratchName } of files) {
     using from = open(upper, O.PATH | O.DIRECTORY);
     await copy(user, from, scratch, `${scratchName}.upper`);
   }

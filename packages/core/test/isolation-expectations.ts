@@ -209,7 +209,7 @@ export const confined: Expectations = [
 export const inUserNamespace: Expectations = [
   ['namespace user', (seen) => typeof seen === 'string'],
   ['uid_map', (seen) => (seen as string[])[0] === '0'],
-  ['mount /', 'tmpfs nodev nosuid'],
+  ['mount /', 'overlay nodev nosuid'],
   // The host's own null device, of which root inside owns nothing.
   [
     /^mount \/(etc|proc)\/[\w-]+$/,

@@ -72,6 +72,18 @@ test('changes are compared with the layers; a restart finds them again', async (
   expect(changes).not.toContain('added /etc/private');
 });
 
+test('a directory that something below it was changed in is not changed by that, whoever made it', async () => {
+  await using container = await Container.create({
+    command: ['/bin/busybox', 'sh', '-c', 'echo 1 > /etc/new; echo 1 > /new'],
+    rootfs: layers[1]!,
+    idMap: 'auto',
+  });
+  await container.start();
+  await container.wait();
+  const changes = (await container.diff()).map(({ kind, path }) => `${kind} ${path}`);
+  expect(changes).toEqual(['added /etc/new', 'added /new']);
+});
+
 test('owners of changes are those inside, also above layers whose file system cannot map ids', async () => {
   // Not handed over, but looked up by the container's root.
   const place = mkdtempSync(join(tmpdir(), 'ns-unmappable-'));

@@ -47,7 +47,11 @@ const descriptions: Descriptions = {
       ? `mount overlay of ${list(lower)} on ${target}${upper ? '' : ', without an upper layer'}`
       : `take an overlay of ${list(lower)} as the layer ${layer}`) +
     (instead ? `; where mounts below must be kept, ${describeStep(instead)}` : ''),
-  emptyRoot: ({ directories }) => `begin with a root of empty directories: ${list(directories, 20)}`,
+  emptyLayer: ({ directories }) =>
+    `make a layer of empty directories: ${list(
+      directories.map(({ path }) => path),
+      20,
+    )}`,
   bindRoot: ({ source, attributes: names }) => `use ${source} itself as the root${attributes(names)}`,
   mount: ({ type, target, options, attributes: names }) =>
     `mount ${type} on ${target}${attributes(names)}${mountOptions(options)}`,

@@ -24,7 +24,7 @@ export type { Leftovers } from './steps/leftovers.ts';
 export type { MountStep } from './steps/mount.ts';
 export type { MountAttribute, Propagation } from './steps/mount-attributes.ts';
 export { OUTPUT_TIME_SIZE, type OutputFiles, outputTimesPath } from './steps/output-files.ts';
-export type { LayerDirectory, OverlayUpper } from './steps/overlay.ts';
+export { type LayerDirectory, type OverlayUpper, overlayDirectories } from './steps/overlay.ts';
 export { type NamespaceKind, namespaceFlags, type ProcessStep, type RlimitName, rlimits } from './steps/process.ts';
 export type { SecurityStep } from './steps/security.ts';
 export type { SupervisionStep } from './steps/supervision.ts';

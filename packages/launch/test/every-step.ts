@@ -43,7 +43,14 @@ export const everyStep: { readonly [Op in Step['op']]: Extract<Step, { op: Op }>
     attributes: ['nodev'],
     appendLower: true,
   },
-  emptyRoot: { op: 'emptyRoot', directories: ['proc', 'usr'], links: { bin: 'usr/bin' } },
+  emptyLayer: {
+    op: 'emptyLayer',
+    directories: [
+      { path: '/proc', mode: 0o755, uid: 0, gid: 0 },
+      { path: '/tmp', mode: 0o1777, uid: 0, gid: 0 },
+    ],
+    links: { '/bin': 'usr/bin' },
+  },
   bindRoot: { op: 'bindRoot', source: '/srv/root', attributes: ['ro'] },
   mount: {
     op: 'mount',

@@ -8,6 +8,7 @@ import { LowerView } from './lower-view.ts';
 import type { Owner } from './owner.ts';
 import type { Steps } from './time-slices.ts';
 import { type WalkOptions, walkLayer } from './walk-layer.ts';
+import type { StackedLayer } from './walk-stack.ts';
 import { overlayXattr, type WhiteoutForm } from './whiteouts.ts';
 
 /** How {@link diffLayer} reads a layer. */
@@ -31,7 +32,8 @@ export interface DiffLayerOptions {
  * Privilege: reading `trusted.*` attributes needs CAP_SYS_ADMIN in the initial user namespace (not for `userxattr` layers).
  *
  * @param upper - the `upperdir`; best when nothing writes to it
- * @param lowers - the `lowerdir`s, topmost first, or a directory that shows them merged
+ * @param lowers - the `lowerdir`s, topmost first, or a directory that shows them merged; with `mapOwner` where one has other
+ * ids than the rest
  * @returns awaitable (array) and async-iterable
  *
  * @example
@@ -43,18 +45,18 @@ export interface DiffLayerOptions {
  */
 export function diffLayer(
   upper: DirectoryPlace,
-  lowers?: DirectoryPlace | readonly DirectoryPlace[],
+  lowers?: StackedLayer | readonly StackedLayer[],
   options: DiffLayerOptions = {},
 ): ChangeStream {
   onlyKnownKeys(options, ['whiteouts', 'mapOwner', 'signal'], '');
   const { whiteouts = 'overlay', mapOwner, signal } = options;
   const walk: WalkOptions = { whiteouts, ...(mapOwner && { mapOwner }) };
   if (lowers === undefined) return new ChangeStream(() => changesByMarks(upper, walk), signal);
-  const list = Array.isArray(lowers) ? (lowers as readonly DirectoryPlace[]) : [lowers as DirectoryPlace];
+  const list = Array.isArray(lowers) ? (lowers as readonly StackedLayer[]) : [lowers as StackedLayer];
   return new ChangeStream(() => changesAgainst(upper, list, walk), signal);
 }
 
-function* changesAgainst(upper: DirectoryPlace, lowers: readonly DirectoryPlace[], walk: WalkOptions): Steps<Change> {
+function* changesAgainst(upper: DirectoryPlace, lowers: readonly StackedLayer[], walk: WalkOptions): Steps<Change> {
   using after = openDirectory(upper);
   using before = new LowerView(lowers);
   yield* findChanges({ ...walk, after, before, whole: false, isSame: isMereCopy });

@@ -1,13 +1,21 @@
 import { closeFd, type OwnedFd, readDirectory, type Stat, statAt } from '@ns/libc';
-import { type DirectoryPlace, openChildDirectory, openDirectory } from './directory-place.ts';
+import { openChildDirectory, openDirectory } from './directory-place.ts';
 import { isDirectory } from './file-type.ts';
+import type { Owner } from './owner.ts';
+import type { StackedLayer } from './walk-stack.ts';
 import { directoryMarks, isDeviceWhiteout, isXattrWhiteout } from './whiteouts.ts';
+
+interface Part {
+  readonly fd: number;
+  readonly mapOwner: ((owner: Owner) => Owner) | undefined;
+  readonly mayHoldXattrWhiteouts: boolean;
+}
 
 interface Merged {
   /** Path of the directory, empty for the root. */
   readonly path: string;
   /** The layers that contribute to it, topmost first; the caller's roots are not closed with the rest. */
-  readonly layers: readonly { readonly fd: number; readonly mayHoldXattrWhiteouts: boolean }[];
+  readonly layers: readonly Part[];
 }
 
 /** A file as the stack of lower layers shows it. */
@@ -31,26 +39,30 @@ export class LowerView implements Disposable {
    * @param lowers - topmost first, as in `lowerdir`
    * @param whiteouts - `none` for a plain tree, in which a device 0/0 is a device
    */
-  constructor(lowers: readonly DirectoryPlace[], whiteouts: 'overlay' | 'none' = 'overlay') {
+  constructor(lowers: readonly StackedLayer[], whiteouts: 'overlay' | 'none' = 'overlay') {
     this.#marked = whiteouts === 'overlay';
+    const layers: Part[] = [];
     try {
-      for (const lower of lowers) this.#roots.push(openDirectory(lower));
+      for (const lower of lowers) {
+        const { directory, mapOwner } =
+          typeof lower === 'object' && 'directory' in lower ? lower : { directory: lower, mapOwner: undefined };
+        const root = openDirectory(directory);
+        this.#roots.push(root);
+        layers.push({ fd: root.fd, mapOwner, mayHoldXattrWhiteouts: this.#marks(root.fd, '').mayHoldXattrWhiteouts });
+      }
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
     }
-    const layers = this.#roots.map(({ fd }) => ({
-      fd,
-      mayHoldXattrWhiteouts: this.#marks(fd, '').mayHoldXattrWhiteouts,
-    }));
     this.#branch.push({ path: '', layers });
   }
 
   /** What `name` in the directory `parent` is below the upper layer; `undefined` when there is nothing. */
   lookup(parent: string, name: string): LowerFile | undefined {
-    for (const { fd, mayHoldXattrWhiteouts } of this.#enter(parent)) {
-      const stat = statAt(fd, name);
-      if (!stat) continue;
+    for (const { fd, mapOwner, mayHoldXattrWhiteouts } of this.#enter(parent)) {
+      const found = statAt(fd, name);
+      if (!found) continue;
+      const stat = mapOwner ? { ...found, ...mapOwner({ uid: found.uid, gid: found.gid }) } : found;
       if (this.#marked && (isDeviceWhiteout(stat) || (mayHoldXattrWhiteouts && isXattrWhiteout(fd, name, stat))))
         return undefined;
       return { dirFd: fd, stat };
@@ -90,7 +102,7 @@ export class LowerView implements Disposable {
   }
 
   #merge(parents: Merged['layers'], name: string): Merged['layers'] {
-    const layers: { fd: number; mayHoldXattrWhiteouts: boolean }[] = [];
+    const layers: Part[] = [];
     for (const parent of parents) {
       const stat = statAt(parent.fd, name);
       if (!stat) continue;
@@ -99,7 +111,7 @@ export class LowerView implements Disposable {
       const fd = openChildDirectory(parent.fd, name);
       if (fd < 0) break;
       const { opaque, mayHoldXattrWhiteouts } = this.#marks(parent.fd, name);
-      layers.push({ fd, mayHoldXattrWhiteouts });
+      layers.push({ fd, mapOwner: parent.mapOwner, mayHoldXattrWhiteouts });
       if (opaque) break;
     }
     return layers;

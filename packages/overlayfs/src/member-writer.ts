@@ -48,6 +48,8 @@ export interface TarKind {
 
 /** How members are written. */
 export interface MemberOptions extends TarKind {
+  /** Files that may not be read (EACCES) are left out. Default: they are an error. */
+  readonly readableOnly?: boolean;
   /** Owner as it shall stand in the archive. Default: as it is. */
   readonly mapOwner?: (owner: Owner) => Owner;
 }
@@ -60,14 +62,16 @@ export class MemberWriter {
   readonly #chunks: TarChunks;
   readonly #kind: TarKind['kind'];
   readonly #mapOwner: MemberOptions['mapOwner'];
+  readonly #readableOnly: boolean;
   readonly #header = new HeaderEncoder();
   // First path of each file with several; only those are remembered.
   readonly #firstPaths = new Map<string, string>();
 
-  constructor(chunks: TarChunks, { kind, mapOwner }: MemberOptions) {
+  constructor(chunks: TarChunks, { kind, mapOwner, readableOnly = false }: MemberOptions) {
     this.#chunks = chunks;
     this.#kind = kind;
     this.#mapOwner = mapOwner;
+    this.#readableOnly = readableOnly;
   }
 
   /** @returns what is left to do for a large file */
@@ -124,7 +128,7 @@ export class MemberWriter {
 
   #opened(entry: TarSource, fd: number): Steps<Buffer> | undefined {
     const { path, dirFd, name } = entry;
-    if (fd === -ERRNO.ESTALE) return undefined;
+    if (fd === -ERRNO.ESTALE || (fd === -ERRNO.EACCES && this.#readableOnly)) return undefined;
     if (fd < 0) {
       // Gone since it was listed, or replaced by what is no file.
       const now = statAt(dirFd, name);

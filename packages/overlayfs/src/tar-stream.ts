@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { openToRead } from './device-free-root.ts';
 import type { DirectoryPlace } from './directory-place.ts';
-import { MemberWriter, type TarKind, type TarSource } from './member-writer.ts';
+import { type MemberOptions, MemberWriter, type TarSource } from './member-writer.ts';
 import type { Owner } from './owner.ts';
 import { CHUNK, TarChunks } from './tar-chunks.ts';
 import { BLOCK } from './tar-format.ts';
@@ -53,26 +53,31 @@ export function stackStream(layers: readonly StackedLayer[], options: TarOptions
  * Any tree as a tar archive, as exact as {@link diffStream}; names and device numbers have no special meaning. Privilege: that
  * of the files.
  *
- * @param options - `crossMounts`: with what is mounted below. Default: mount points are in it, empty
+ * @param options - `crossMounts`: with what is mounted below, or with that at paths (without leading slash) that it says yes
+ * to. Default: mount points are in it, empty. `readableOnly`: what this process may not read is left out
  *
  * @example
  * ```ts
  * await applyLayer(treeStream('/srv/data'), '/srv/copy');
  * ```
  */
-export function treeStream(root: DirectoryPlace, options: TarOptions & { crossMounts?: boolean } = {}): Readable {
-  return archive(root, { whiteouts: 'none', crossMounts: options.crossMounts ?? false }, options);
+export function treeStream(
+  root: DirectoryPlace,
+  options: TarOptions & Pick<WalkOptions, 'crossMounts' | 'readableOnly'> = {},
+): Readable {
+  const { crossMounts = false, readableOnly = false } = options;
+  return archive(root, { whiteouts: 'none', crossMounts, readableOnly }, options);
 }
 
 function archive(place: DirectoryPlace, walk: WalkOptions, options: TarOptions): Readable {
   return tarStream(
     function* () {
-      using root = openToRead(place, walk.crossMounts ?? false);
+      using root = openToRead(place, (walk.crossMounts ?? false) !== false);
       yield* root.deviceFree
         ? walkLayer(root.directory, { ...walk, unopenedFiles: true })
         : walkLayer(root.directory, walk);
     },
-    { ...options, kind: walk.whiteouts === 'none' ? 'tree' : 'layer' },
+    { ...options, readableOnly: walk.readableOnly ?? false, kind: walk.whiteouts === 'none' ? 'tree' : 'layer' },
   );
 }
 
@@ -80,14 +85,14 @@ function archive(place: DirectoryPlace, walk: WalkOptions, options: TarOptions):
 type Entries = Generator<TarSource | undefined, void, 'skip' | undefined>;
 
 /** An archive of the entries of a walk, made while it is read. */
-export function tarStream(entries: () => Entries, options: TarOptions & TarKind): Readable {
+export function tarStream(entries: () => Entries, options: TarOptions & MemberOptions): Readable {
   function* blocks(): Steps<Buffer> {
     yield* tarBlocks(entries(), options);
   }
   return Readable.from(inSlices(blocks(), options.signal), { objectMode: false, highWaterMark: CHUNK });
 }
 
-function* tarBlocks(entries: Entries, options: TarOptions & TarKind): Steps<Buffer> {
+function* tarBlocks(entries: Entries, options: TarOptions & MemberOptions): Steps<Buffer> {
   const chunks = new TarChunks();
   const members = new MemberWriter(chunks, options);
   const { exclude } = options;

@@ -6,6 +6,7 @@ import {
   type OwnedFd,
   readDirectory,
   type Stat,
+  SyscallError,
   statAt,
   statFd,
 } from '@ns/libc';
@@ -48,8 +49,13 @@ export interface UnopenedFile extends Pick<LayerEntry, 'path' | 'parent' | 'name
 export interface WalkOptions {
   /** Marks to understand; `none` for a plain tree, in which a device 0/0 is a device. */
   readonly whiteouts: WhiteoutForm | 'none';
-  /** Also below directories where another file system is mounted. Default: the mount point is visited, nothing below it. */
-  readonly crossMounts?: boolean;
+  /**
+   * Also below directories where another file system is mounted: all, or those whose path this says yes to. Default: the mount
+   * point is visited, nothing below it.
+   */
+  readonly crossMounts?: boolean | ((path: string) => boolean);
+  /** What is in directories that may not be read (EACCES) is left out. Default: they are an error. */
+  readonly readableOnly?: boolean;
   /**
    * Regular files are not looked at but opened later: they are an {@link UnopenedFile} each, where that can be. By then
    * somebody may have put a device there: only for a root below which none can be opened.
@@ -61,6 +67,7 @@ export interface WalkOptions {
 
 interface Frame {
   readonly fd: number;
+  readonly mount: number;
   readonly path: string;
   readonly entries: readonly DirectoryEntry[];
   next: number;
@@ -79,15 +86,32 @@ const hints: ReadonlyMap<number, string> = new Map([
   ],
 ]);
 
-function openFrame(dirFd: number, name: string, path: string, mayHoldXattrWhiteouts: boolean): Frame | undefined {
+function openFrame(
+  dirFd: number,
+  name: string,
+  {
+    path,
+    mount,
+    mayHoldXattrWhiteouts,
+    readableOnly,
+  }: Pick<Frame, 'path' | 'mount' | 'mayHoldXattrWhiteouts'> & Pick<WalkOptions, 'readableOnly'>,
+): Frame | undefined {
   const fd = openChildDirectory(dirFd, name);
   // Removed or replaced since it was listed.
   if (fd === -ERRNO.ENOENT || fd === -ERRNO.ENOTDIR || fd === -ERRNO.ELOOP) return undefined;
+  if (fd === -ERRNO.EACCES && readableOnly) return undefined;
   check('openat', fd, {
     path,
     hint: hints.get(fd),
   });
-  return { fd, path, entries: readDirectory(fd).sort(byCodeUnit), next: 0, mayHoldXattrWhiteouts };
+  try {
+    return { fd, mount, path, entries: readDirectory(fd).sort(byCodeUnit), next: 0, mayHoldXattrWhiteouts };
+  } catch (error) {
+    closeFd(fd);
+    // An overlay opens what whoever mounted it may not read.
+    if (readableOnly && error instanceof SyscallError && error.code === 'EACCES') return undefined;
+    throw error;
+  }
 }
 
 /**
@@ -104,12 +128,16 @@ export function* walkLayer(
   root: OwnedFd,
   options: WalkOptions,
 ): Generator<LayerEntry | UnopenedFile, void, 'skip' | undefined> {
-  const { whiteouts: form, crossMounts = false, unopenedFiles = false, mapOwner } = options;
+  const { whiteouts: form, crossMounts = false, unopenedFiles = false, readableOnly = false, mapOwner } = options;
   const marked = form !== 'none';
-  const rootMount = statFd(root.fd).mountId;
+  const crosses = typeof crossMounts === 'function' ? crossMounts : () => crossMounts;
   const stack: Frame[] = [];
   try {
-    const first = openFrame(root.fd, '.', '', marked && directoryMarks(root.fd, '').mayHoldXattrWhiteouts);
+    const first = openFrame(root.fd, '.', {
+      path: '',
+      mount: statFd(root.fd).mountId,
+      mayHoldXattrWhiteouts: marked && directoryMarks(root.fd, '').mayHoldXattrWhiteouts,
+    });
     if (first) stack.push(first);
     for (let frame = stack.at(-1); frame; frame = stack.at(-1)) {
       const listed = frame.entries[frame.next++];
@@ -144,8 +172,10 @@ export function* walkLayer(
       const marks = marked ? directoryMarks(dirFd, name) : { opaque: false, mayHoldXattrWhiteouts: false };
       const opaque = marks.opaque || (form === 'oci' && statAt(dirFd, `${name}/${OPAQUE_MARKER}`) !== undefined);
       const answer = yield { path, parent, name, dirFd, stat, whiteout: false, opaque };
-      if (answer === 'skip' || (!crossMounts && stat.mountId !== rootMount)) continue;
-      const child = openFrame(dirFd, name, path, marks.mayHoldXattrWhiteouts);
+      const { mountId: mount } = stat;
+      if (answer === 'skip' || (mount !== frame.mount && !crosses(path))) continue;
+      const { mayHoldXattrWhiteouts } = marks;
+      const child = openFrame(dirFd, name, { path, mount, mayHoldXattrWhiteouts, readableOnly });
       if (child) stack.push(child);
     }
   } finally {

@@ -82,7 +82,7 @@ function describe(
     pipes: run.streams.pipes.flatMap((inode, fd) => (inode === undefined ? [] : [{ fd, inode }])),
     init: executable && { pipe: pipeOf(pid), executable: executable.name },
     mounts: outsideMounts(parseMountinfo(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'))),
-    layers: overlays.map(({ scratchName = 'root' }) => scratchName),
+    layers: overlays.map(({ scratchName }) => scratchName),
   };
 }
 

@@ -7,7 +7,7 @@ import { type Host, kernelAtLeast } from '../host.ts';
 import type { ResolvedRoot } from '../rootfs.ts';
 
 /** Directories that mounts of our own go on. In the covering layer they are plain ones, whatever an image has there. */
-const mountPoints = ['/proc', '/sys', '/dev'];
+export const mountPoints = ['/proc', '/sys', '/dev'];
 
 // Some kernels are built to follow redirects of a hostile upper layer: say no to each by name.
 const overlayOptions = { redirect_dir: 'nofollow', metacopy: 'off', index: 'off', xino: 'off' };
@@ -53,7 +53,7 @@ export function scratchOptions({
   };
 }
 
-/** Is the root a tmpfs with a mount for each directory of the host? */
+/** Is the root an overlay of our own directories, with a mount on each for one of the host? */
 export function isAssembled(root: ResolvedRoot, userNamespace: boolean): boolean {
   return root.host && userNamespace;
 }
@@ -71,7 +71,11 @@ export function rootSteps(
     ...(reuse && { reuse: 'scratch' }),
     handOver,
   };
-  if (isAssembled(root, userNamespace)) return [scratch, ...assembledHostRoot(root, files, host)];
+  const kept: Step[] = root.kept
+    ? [{ op: 'attachLayer', mount: root.kept.mount, name: 'kept', source: root.kept.mount }]
+    : [];
+  if (idMaps && isAssembled(root, userNamespace))
+    return [scratch, ...kept, ...assembledHostRoot(root, { files, idMaps }, host)];
   if (root.kind === 'bind') return [scratch, { op: 'bindRoot', source: root.layers[0]!, attributes: ['nodev'] }];
 
   const common = {
@@ -94,15 +98,15 @@ export function rootSteps(
     ...handles.map(
       (mount, i): Step => ({ op: 'attachLayer', mount, name: layers[i]!, source: root.layers[i]!, idsMapped: true }),
     ),
-    ...(root.kept
-      ? [{ op: 'attachLayer', mount: root.kept.mount, name: 'kept', source: root.kept.mount } as const]
-      : []),
+    ...kept,
     ...(covered ? [] : [coverLayer(root, files, host, idMaps)]),
     ...bottom.map((lower): Step => ({ op: 'mountOverlay', target: '/', layer: BOTTOM_LAYER, lower, ...common })),
     overlay('/', ['cover', ...top], upperOf(root)),
     ...(root.host ? hostDataSteps(root, overlay, host) : []),
   ];
 }
+
+type ScratchUpper = Extract<OverlayUpper, { scratch: string }>;
 
 type OverlayOf = (
   target: string,
@@ -193,9 +197,14 @@ function coverLayer(root: ResolvedRoot, files: readonly PlacedFile[], host: Host
 /**
  * The host's root in a user namespace. The kernel does not let an overlay look under mounts that a user namespace must
  * keep (CVE-2021-3732), and "/" is full of them: so each top-level directory becomes an overlay of its own, and those
- * with mounts inside are bound read-only. Which those are is seen at the start: mounts come and go.
+ * with mounts inside are bound read-only. Which those are is seen at the start: mounts come and go. What they are mounted
+ * on is an overlay, too: what is written beside them is a change like any other.
  */
-function assembledHostRoot(root: ResolvedRoot, files: readonly PlacedFile[], host: Host): Step[] {
+function assembledHostRoot(
+  root: ResolvedRoot,
+  { files, idMaps }: { readonly files: readonly PlacedFile[]; readonly idMaps: IdMaps },
+  host: Host,
+): Step[] {
   const replaced = new Set([...mountPoints, ...root.hide]);
   const entries = host.topLevel().filter(({ path }) => !replaced.has(path));
   const links = Object.fromEntries(entries.flatMap(({ path, link }) => (link === undefined ? [] : [[path, link]])));
@@ -203,26 +212,40 @@ function assembledHostRoot(root: ResolvedRoot, files: readonly PlacedFile[], hos
   const isReadonly = (path: string) =>
     root.writable === 'none' || host.dataMounts.some((mount) => mount.path === path && mount.readonly);
   // What a program writes to without asking must be writable: empty, where the host's cannot be shown so.
-  const withoutOverlay = (path: string) =>
-    path === '/tmp' && root.writable !== 'none' ? emptyTmp(root) : boundReadonly(path);
+  const mayBeEmpty = (path: string) => path === '/tmp' && root.writable !== 'none';
   const empty = root.hide.filter((path) => isTopLevel(path) && host.stat(path)?.type === 'directory');
+  const given = givableOwners(idMaps, 'outside');
+  const overlay = {
+    op: 'mountOverlay',
+    options: { ...overlayOptions, userxattr: true },
+    attributes: ['nosuid', 'nodev'],
+    appendLower: kernelAtLeast(host, 6, 8),
+  } as const;
   return [
-    { op: 'emptyRoot', directories: [...mountPoints, ...directories, ...empty], links },
-    ...directories.map(
-      (path): Step =>
-        isReadonly(path)
-          ? withoutOverlay(path)
-          : {
-              op: 'mountOverlay',
-              target: path,
-              lower: [path],
-              upper: scratchUpper(path, host),
-              options: { ...overlayOptions, userxattr: true },
-              attributes: ['nosuid', 'nodev'],
-              appendLower: kernelAtLeast(host, 6, 8),
-              instead: withoutOverlay(path),
-            },
-    ),
+    {
+      op: 'emptyLayer',
+      directories: [
+        ...mountPoints.map((path) => ({ path, mode: 0o755, uid: 0, gid: 0 })),
+        ...[...directories, ...empty].map((path) => {
+          const { mode, ...owner } = host.stat(path) ?? { mode: 0o755, uid: 0, gid: 0 };
+          return { path, mode, ...given(owner) };
+        }),
+      ],
+      links,
+    },
+    { ...overlay, target: '/', lower: ['tree'], upper: keptWhole(root, { scratch: 'root' }) },
+    ...directories.flatMap((path): Step[] => {
+      if (isReadonly(path)) return mayBeEmpty(path) ? [] : [boundReadonly(path)];
+      return [
+        {
+          ...overlay,
+          target: path,
+          lower: [path],
+          upper: keptWhole(root, scratchUpper(path, host)),
+          ...(mayBeEmpty(path) ? { optional: ['EINVAL'] } : { instead: boundReadonly(path) }),
+        },
+      ];
+    }),
     ...files.map(
       ({ path, content }): Step => ({
         op: 'file',
@@ -236,9 +259,10 @@ function assembledHostRoot(root: ResolvedRoot, files: readonly PlacedFile[], hos
   ];
 }
 
-function emptyTmp(root: ResolvedRoot): Extract<Step, { op: 'mount' }> {
-  const options = { ...scratchOptions(root), mode: '1777' };
-  return { op: 'mount', type: 'tmpfs', target: '/tmp', options, attributes: ['nosuid', 'nodev'] };
+/** An upper layer of a root that has several: all are where writes are kept, if they are. */
+function keptWhole({ kept, keptIn }: ResolvedRoot, { scratch, ...top }: ScratchUpper): OverlayUpper {
+  const place = kept ? 'kept' : keptIn;
+  return place === undefined ? { scratch, ...top } : { kept: `${place}/${scratch}`, ...top };
 }
 
 function boundReadonly(path: string): Extract<Step, { op: 'bind' }> {
@@ -262,7 +286,7 @@ function isTopLevel(path: string): boolean {
  * An upper layer whose top directory, which decides what the merged one looks like, is like the lower's. Named by its place:
  * what is mounted on the host may be something else at the next start.
  */
-function scratchUpper(path: string, host: Host): OverlayUpper {
+function scratchUpper(path: string, host: Host): ScratchUpper {
   const { mode = 0o755, uid = 0, gid = 0 } = host.stat(path) ?? {};
   const name = encodeURIComponent(path.slice(1));
   return {

@@ -18,14 +18,34 @@ export interface LayerDirectory {
   readonly gid: number;
 }
 
-/** Where an overlay's writes go: a directory of the scratch file system, or directories of the host. */
+/** Where an overlay's writes go. */
 export type OverlayUpper =
-  /** What the merged top directory looks like: default 0755, root's. */
-  | { readonly scratch: string; readonly mode?: number; readonly uid?: number; readonly gid?: number }
+  /** Directories of the scratch file system, made when they are missing. */
+  | ({ readonly scratch: string } & MergedTop)
+  /** The same below a path that keeps them. */
+  | ({ readonly kept: string } & MergedTop)
+  /** Directories that are there. */
   | { readonly upper: string; readonly work: string };
+
+/** What the merged top directory looks like: default 0755, root's. */
+export interface MergedTop {
+  readonly mode?: number;
+  readonly uid?: number;
+  readonly gid?: number;
+}
 
 /** Steps that put layers together. */
 export type OverlayStep =
+  /**
+   * A layer of nothing but directories and links, for mounts to go on. Overlays name it `tree`; a start that uses the scratch
+   * again adds what is new.
+   */
+  | {
+      readonly op: 'emptyLayer';
+      /** Parents first. */
+      readonly directories: readonly LayerDirectory[];
+      readonly links: Readonly<Record<string, string>>;
+    }
   /**
    * A lower layer of our own above the others: it takes paths out of view, puts plain directories where mounts go, and
    * places files, all without a mount for each. Overlays name it `cover`.
@@ -68,10 +88,30 @@ export type OverlayStep =
       readonly instead?: InsteadOfOverlay;
     };
 
+/** The directories that an overlay writes to. */
+export function overlayDirectories(upper: OverlayUpper): { readonly upper: string; readonly work: string } {
+  if ('upper' in upper) return upper;
+  const name = 'scratch' in upper ? upper.scratch : upper.kept;
+  return { upper: `${name}.upper`, work: `${name}.work` };
+}
+
 /** A step that does without an overlay. */
 export type InsteadOfOverlay = BindStep | Extract<FileSystemStep, { op: 'mount' }>;
 
 export const overlayLowerings: Lowerings<OverlayStep> = {
+  emptyLayer({ directories, links }, { asm }) {
+    const inLayer = (path: string) => asm.string(`tree${path}`);
+    asm.call('mkdirat', [AT_FDCWD, asm.string('tree'), 0o755], { tolerate: ['EEXIST'] });
+    for (const { path, mode, uid, gid } of directories) {
+      asm.call('mkdirat', [AT_FDCWD, inLayer(path), mode], { tolerate: ['EEXIST'] });
+      if (uid !== 0 || gid !== 0) asm.call('fchownat', [AT_FDCWD, inLayer(path), uid, gid, AT_SYMLINK_NOFOLLOW]);
+      // mkdir takes no sticky or set-id bits.
+      if (mode & 0o7000) asm.call('fchmodat', [AT_FDCWD, inLayer(path), mode]);
+    }
+    for (const [path, destination] of Object.entries(links))
+      asm.call('symlinkat', [asm.string(destination), AT_FDCWD, inLayer(path)], { tolerate: ['EEXIST'] });
+  },
+
   coverLayer({ parents, directories, absent, files, links = {}, xattr }, { asm }) {
     const inLayer = (path: string) => asm.string(`cover${path}`);
     const directory = ({ path, mode, uid, gid }: LayerDirectory) => {
@@ -106,9 +146,8 @@ export const overlayLowerings: Lowerings<OverlayStep> = {
       ? lower.map((path) => ['lowerdir+', path])
       : [['lowerdir', lower.map((path) => path.replace(/[\\:,]/g, '\\$&')).join(':')]];
     if (upper) {
-      const { upper: upperPath, work } =
-        'scratch' in upper ? { upper: `${upper.scratch}.upper`, work: `${upper.scratch}.work` } : upper;
-      if ('scratch' in upper) {
+      const { upper: upperPath, work } = overlayDirectories(upper);
+      if (!('upper' in upper)) {
         const { mode = 0o755, uid = 0, gid = 0 } = upper;
         asm.call('mkdirat', [AT_FDCWD, asm.string(upperPath), mode], { tolerate: ['EEXIST'] });
         asm.call('mkdirat', [AT_FDCWD, asm.string(work), 0o755], { tolerate: ['EEXIST'] });

@@ -28,12 +28,6 @@ export type RootStep =
       readonly reuse?: string;
       readonly handOver?: boolean;
     }
-  /** A root of nothing but directories and links in the scratch, for mounts to go on. */
-  | {
-      readonly op: 'emptyRoot';
-      readonly directories: readonly string[];
-      readonly links: Readonly<Record<string, string>>;
-    }
   /** An existing directory as the root. */
   | { readonly op: 'bindRoot'; readonly source: string; readonly attributes: readonly MountAttribute[] }
   /** The root mount itself becomes read-only. */
@@ -63,19 +57,6 @@ export const rootLowerings: Lowerings<RootStep> = {
     });
     sendRecord(to, { kind: 'scratch' }, copy);
     asm.call('close', [copy]);
-  },
-
-  emptyRoot({ directories, links }, to) {
-    const { asm } = to;
-    const root = to.handle('root');
-    asm.call('mkdirat', [AT_FDCWD, asm.string('tree'), 0o755], { tolerate: ['EEXIST'] });
-    for (const path of directories)
-      asm.call('mkdirat', [AT_FDCWD, asm.string(`tree${path}`), 0o755], { tolerate: ['EEXIST'] });
-    for (const [path, destination] of Object.entries(links)) {
-      asm.call('symlinkat', [asm.string(destination), AT_FDCWD, asm.string(`tree${path}`)], { tolerate: ['EEXIST'] });
-    }
-    asm.call('open_tree', [AT_FDCWD, asm.string('tree'), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC], { store: root });
-    attach(to, root, '/');
   },
 
   bindRoot({ source, attributes }, to) {
