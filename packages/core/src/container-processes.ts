@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Cgroup, Stats } from '@ns/cgroups';
 import { ownTurn, pidfdOpen, pidfdSendSignal, UnavailableError } from '@ns/libc';
+import type { ContainerLife } from './container-life.ts';
+import { isEnding } from './process-identity.ts';
 import { descendantsOf, processesAround } from './process-list.ts';
 import type { RunHandle } from './run-handle.ts';
 
@@ -26,17 +28,28 @@ export function statsOf(run: RunHandle): Promise<Stats> {
   return cgroupOf(run, 'accounting').stats(ownNetwork && pid !== undefined ? { networkOfPid: pid } : {});
 }
 
-/** The same every so many milliseconds, until there is no run or the signal comes. Does not keep the event loop alive. */
+/** The same every so many milliseconds, until the run there is ends or the signal comes. */
 export async function* statsEvery(
-  run: () => RunHandle | undefined,
+  life: ContainerLife,
   intervalMs: number,
   signal?: AbortSignal,
 ): AsyncGenerator<Stats, void, undefined> {
-  for (let now = run(); now; now = run()) {
+  const { run, isAlive } = life;
+  if (!run || !isAlive) return;
+  const end = new AbortController();
+  const hasEnded = () => end.abort();
+  life.endOf(run).then(hasEnded, hasEnded);
+  const over = signal ? AbortSignal.any([signal, end.signal]) : end.signal;
+  while (!over.aborted) {
     // Of many that began together, each has a turn of its own.
     await ownTurn('reading stats');
-    yield await statsOf(now);
-    await delay(intervalMs, undefined, { ref: false, ...(signal && { signal }) });
+    const stats = await statsOf(run).catch((error) => {
+      // Its cgroup goes before we hear of its end.
+      if (!isEnding(run.launched)) throw error;
+    });
+    if (!stats) return;
+    yield stats;
+    await delay(intervalMs, undefined, { signal: over }).catch(() => {});
   }
 }
 

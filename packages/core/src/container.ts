@@ -405,8 +405,9 @@ export class Container implements AsyncDisposable {
     const { interval, ...patience } = options ?? {};
     if (interval === undefined) return this.#stats(options);
     checkCall('stats', options);
-    const run = () => (this.#life.isAlive ? this.#life.run : undefined);
-    return interruptiblyEach('reading stats', patience, (signal) => statsEvery(run, interval, signal));
+    return interruptiblyEach('reading stats', patience, (signal) =>
+      this.#life.eachWhileLookingOn(statsEvery(this.#life, interval, signal)),
+    );
   }
 
   async #stats(options: Patience): Promise<Stats> {

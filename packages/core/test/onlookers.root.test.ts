@@ -37,3 +37,50 @@ needs(notRoot)('a process that follows a container it has found lives as long as
     { code: 0, text: 'found\nlast\ndone\n' },
   ]);
 });
+
+needs(notRoot)(
+  'a process that reads stats of a container, its own or one it has found, does so to the end of that',
+  async () => {
+    using reader = new NodeProgram(
+      'stats-reader',
+      `import { Container } from '@ns/core';
+    const found = process.argv[2] && (await Container.get(process.argv[2]));
+    const c = found || (await Container.create({ command: ['sleep', '0.5'], limits: { pids: 64 } }));
+    if (!found) await c.start();
+    let samples = 0;
+    for await (const { pids } of c.stats({ interval: 100 })) {
+      if (pids === undefined) throw new Error('no sample');
+      if (++samples === 2) console.log('two');
+    }
+    console.log('end');`,
+    );
+    await using c = await Container.create({ command: ['sleep', '600'], limits: { pids: 64 } });
+    await c.start();
+    const child = reader.start([c.id]);
+    const end = once(child, 'close');
+    expect(String(await once(child.stdout, 'data'))).toBe('two\n');
+    await c.kill();
+    expect(await end).toEqual([0, null]);
+    expect(await reader.run()).toMatchObject({ exitCode: 0, stdout: 'two\nend\n', stderr: '' });
+  },
+);
+
+needs(notRoot)('the end of a container is the end of its stats, whenever it comes', async () => {
+  for (let round = 0; round < 10; round++) {
+    await using c = await Container.create({ command: ['sleep', '600'], limits: { pids: 64 } });
+    await c.start();
+    const readers = Array.from({ length: 5 }, async () => {
+      let samples = 0;
+      for await (const _ of c.stats({ interval: 1 })) samples++;
+      return samples;
+    });
+    // Of this one the next sample would come too late.
+    const slow = c.stats({ interval: 3_600_000 })[Symbol.asyncIterator]();
+    expect(await slow.next()).toMatchObject({ done: false });
+    const last = slow.next();
+    await delay(5 + round);
+    await c.kill();
+    for (const samples of await Promise.all(readers)) expect(samples).toBeGreaterThan(0);
+    expect(await last).toEqual({ done: true, value: undefined });
+  }
+});
