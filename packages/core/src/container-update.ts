@@ -3,7 +3,13 @@ import type { ContainerLife } from './container-life.ts';
 import { cgroupOf } from './container-processes.ts';
 import { checkLaterMount } from './device-access.ts';
 import { networkToUpdate, updateNetwork } from './network/live-networks.ts';
-import { type ContainerUpdate, type PlannedChange, plannedMounts, planUpdate } from './planned-changes.ts';
+import {
+  type ContainerUpdate,
+  namedChanges,
+  type PlannedChange,
+  plannedMounts,
+  planUpdate,
+} from './planned-changes.ts';
 import type { RunningMounts } from './running-mounts.ts';
 import { validateSpec } from './validate-spec.ts';
 
@@ -16,9 +22,10 @@ import { validateSpec } from './validate-spec.ts';
 export async function updateContainer(
   life: ContainerLife,
   runningMounts: RunningMounts,
-  { mounts = {}, ...changes }: ContainerUpdate,
+  update: ContainerUpdate,
   { dryRun = false }: { readonly dryRun?: boolean },
 ): Promise<PlannedChange[]> {
+  const { mounts = {}, ...changes } = namedChanges(update);
   const { spec, planned } = planUpdate(life.spec, changes);
   validateSpec(spec);
   const limits =

@@ -1,6 +1,7 @@
 import type { MountSpec } from './mount-spec.ts';
 import { withoutContent } from './stored-spec.ts';
 import type { ContainerLimits, ContainerSpec } from './types.ts';
+import { withoutUndefined } from './without-undefined.ts';
 
 /** One thing that an update changes. */
 export interface PlannedChange {
@@ -16,6 +17,16 @@ export type ContainerUpdate = Pick<ContainerSpec, 'limits' | 'egress' | 'bandwid
   /** As `mount` and `unmount` do: until the end of the run. What is removed must have been added so. */
   readonly mounts?: { readonly add?: readonly MountSpec[]; readonly remove?: readonly string[] };
 };
+
+/** What an update names: what it says is undefined stays as what it does not speak of does. */
+export function namedChanges({ mounts, egress, limits, bandwidth }: ContainerUpdate): ContainerUpdate {
+  return {
+    ...(mounts && { mounts }),
+    ...(egress && { egress }),
+    ...(limits && { limits: withoutUndefined(limits) }),
+    ...(bandwidth && { bandwidth: withoutUndefined(bandwidth) }),
+  };
+}
 
 /** The specification an update leads to, and what is different in it. */
 export function planUpdate<Spec extends Omit<ContainerUpdate, 'mounts'>>(

@@ -121,6 +121,17 @@ test('what cannot be', async () => {
   });
 });
 
+test('what an update says is undefined stays, also after a restart', async () => {
+  await using container = await running({ limits: { memory: '64MiB', pids: 20 } });
+  const unnamed = { memory: undefined, missing: undefined, pids: 30 } as object;
+  expect(await container.update({ limits: unnamed, bandwidth: undefined, egress: undefined } as object)).toEqual([
+    { field: 'limits.pids', from: 20, to: 30 },
+  ]);
+  await container.restart({ timeout: 10 });
+  const { memory, pids } = await container.stats();
+  expect([memory?.maxBytes, pids?.max]).toEqual([64 * 2 ** 20, 30]);
+});
+
 test('an update that is refused changes nothing', async () => {
   await using container = await running({ limits: { memory: '64MiB' } });
   const memory = async () => (await container.stats()).memory?.maxBytes;
