@@ -1,8 +1,8 @@
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { AsyncResourceStack, isAlive, type ProcessIdentity, stateRoot, UnavailableError } from '@ns/libc';
-import { VolumeStore } from '@ns/overlayfs';
-import { readStates } from './container-state.ts';
+import { type VolumeStatus, VolumeStore } from '@ns/overlayfs';
+import type { ContainerState } from './container-state.ts';
 import { identifySelf } from './process-identity.ts';
 
 /**
@@ -38,7 +38,8 @@ export function volumeStore(): VolumeStore {
 }
 
 /* Who uses a volume is the name of a file in it: the container, and the process that made it with its start time, so that
-   a use whose maker has died without a word is known to be none. */
+   a use whose maker has died without a word is known to be none. It is there while something runs; that a container may be
+   started again with the volume, its state says. */
 
 /**
  * The name under which a container of this process uses volumes.
@@ -56,24 +57,31 @@ export function volumeUseFile(name: string, user: string): string {
 }
 
 /**
- * Ids of containers that use a volume. What dead ones left is released.
+ * Ids of containers that use a volume, or will when they are started again. What dead ones left is released.
  *
- * @param usedBy - as the store has it
+ * @param states - of all containers
  */
-export async function livingUsers(store: VolumeStore, name: string, usedBy: readonly string[]): Promise<string[]> {
+export async function usersOf(
+  store: VolumeStore,
+  { name, usedBy }: Pick<VolumeStatus, 'name' | 'usedBy'>,
+  states: readonly ContainerState[],
+): Promise<string[]> {
+  // A container may outlive the process that made it, but only that one starts it again.
+  const living = states.filter(({ owner, init }) => isAlive(owner) || (init !== undefined && isAlive(init)));
   const users = usedBy.map(parseUser);
-  const dead = users.filter(({ containerId, maker }) => !isAlive(maker) && !runs(containerId));
+  const dead = users.filter(
+    ({ containerId, maker }) => !isAlive(maker) && !living.some(({ id }) => id === containerId),
+  );
   await using left = new AsyncResourceStack();
   for (const { user } of dead) left.defer(() => store.release(name, user));
-  return [...new Set(users.filter((user) => !dead.includes(user)).map(({ containerId }) => containerId))];
+  const holders = living.filter(({ spec }) =>
+    spec.mounts?.some((mount) => mount.type === 'volume' && mount.source === name),
+  );
+  const mounting = users.filter((user) => !dead.includes(user)).map(({ containerId }) => containerId);
+  return [...new Set([...mounting, ...holders.map(({ id }) => id)])];
 }
 
 function parseUser(user: string): { user: string; containerId: string; maker: ProcessIdentity } {
   const [containerId = '', pid, startTime] = user.split('.');
   return { user, containerId, maker: { pid: Number(pid), startTime: Number(startTime) } };
-}
-
-/** A container may outlive the process that made it. */
-function runs(containerId: string): boolean {
-  return readStates().some(({ id, init }) => id === containerId && init !== undefined && isAlive(init));
 }

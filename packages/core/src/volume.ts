@@ -1,11 +1,12 @@
 import { entrust } from '@ns/launch';
-import { ownTurn, stateDirectory } from '@ns/libc';
+import { NsError, ownTurn, stateDirectory } from '@ns/libc';
 import type { VolumeStatus } from '@ns/overlayfs';
+import { readStatesInTurns } from './container-state.ts';
 import { newId } from './design.ts';
 import { type Patience, patientlyInTurn, patientlyMade } from './patience.ts';
 import { checkCall } from './validate-calls.ts';
 import { validateVolume } from './validate-mounts.ts';
-import { livingUsers, volumeRoot, volumeStore } from './volume-store.ts';
+import { usersOf, volumeRoot, volumeStore } from './volume-store.ts';
 
 /** What {@link Volume.create} makes. */
 export interface VolumeOptions {
@@ -21,7 +22,7 @@ export interface VolumeInfo {
   readonly path: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly createdAt: Date;
-  /** Ids of containers that use it now. */
+  /** Ids of containers that use it, or will when they are started again: until their removal. */
   readonly usedBy: readonly string[];
 }
 
@@ -90,12 +91,13 @@ export class Volume {
       const volumes = (await volumeStore().list()).filter(({ labels }) =>
         wanted.every(([key, value]) => labels[key] === value),
       );
+      const states = await readStatesInTurns();
       const infos: VolumeInfo[] = [];
-      for (const { name, path, labels, createdAt, usedBy } of volumes)
-        infos.push({
-          ...{ name, path, labels, createdAt: new Date(createdAt) },
-          usedBy: await livingUsers(volumeStore(), name, usedBy),
-        });
+      for (const volume of volumes) {
+        const { name, path, labels, createdAt } = volume;
+        const usedBy = await usersOf(volumeStore(), volume, states);
+        infos.push({ name, path, labels, createdAt: new Date(createdAt), usedBy });
+      }
       return infos;
     });
   }
@@ -107,23 +109,32 @@ export class Volume {
    */
   async inspect(patience: Patience = {}): Promise<VolumeInfo> {
     const { name, path, labels, createdAt } = this;
-    const users = async () => livingUsers(volumeStore(), name, (await volumeStore().get(name)).usedBy);
-    const usedBy = await patientlyInTurn('inspecting a volume', checkCall('patience', patience), users);
+    const usedBy = await patientlyInTurn('inspecting a volume', checkCall('patience', patience), () => this.#users());
     return { name, path, labels, createdAt, usedBy };
   }
 
   /**
    * Removes it with everything in it. Idempotent. Once begun it is carried through, also for somebody who lost patience.
    *
-   * @throws NsError `ERR_NS_VOLUME_IN_USE`: a container has it mounted
+   * @throws NsError `ERR_NS_VOLUME_IN_USE`: a container has it mounted, or will when it is started again
    */
   async remove(patience: Patience = {}): Promise<void> {
     return patientlyInTurn('removing a volume', checkCall('patience', patience), async () => {
-      const store = volumeStore();
       // Those that died without a word do not hold it.
-      await store.get(this.name).then(({ usedBy }) => livingUsers(store, this.name, usedBy), ignoreMissing);
-      await store.remove(this.name);
+      const users = (await this.#users().catch(ignoreMissing)) ?? [];
+      if (users.length > 0)
+        throw new NsError(
+          'ERR_NS_VOLUME_IN_USE',
+          `the volume ${this.name} is used by ${users.map((id) => id.slice(0, 12)).join(', ')}`,
+          { hint: 'Remove the containers that have it mounted first, those that are stopped, too' },
+        );
+      await volumeStore().remove(this.name);
     });
+  }
+
+  async #users(): Promise<string[]> {
+    const store = volumeStore();
+    return usersOf(store, await store.get(this.name), await readStatesInTurns());
   }
 }
 

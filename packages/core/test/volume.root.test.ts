@@ -3,6 +3,7 @@ import { chownSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeF
 import { join } from 'node:path';
 import { Container, run, Volume } from '@ns/core';
 import { needs, notRoot } from '@ns/testing';
+import { NodeProgram } from './node-program.ts';
 import { useOwnDirectory } from './own-directory.ts';
 
 const test = needs(notRoot);
@@ -72,7 +73,7 @@ test('two at once fill a new volume once, and share it whatever their ids', asyn
   await (await Volume.get('shared')).remove();
 });
 
-test('in use as long as the container runs', async () => {
+test('in use as long as there is a container that runs with it, or may again', async () => {
   const used = await Volume.create({ name: 'used' });
   await using container = await Container.create({ command: ['sleep', 'infinity'], mounts: [volume('used', '/mnt')] });
   await container.start();
@@ -81,13 +82,40 @@ test('in use as long as the container runs', async () => {
     code: 'ERR_NS_VOLUME_IN_USE',
     message: expect.stringContaining(container.id.slice(0, 12)),
   });
+  await container.exec('touch', ['/mnt/kept'], { check: true });
   await container.stop({ timeout: 100 });
-  expect(await used.inspect()).toMatchObject({ usedBy: [] });
-  await container.start();
   expect(await used.inspect()).toMatchObject({ usedBy: [container.id] });
+  await expect(used.remove()).rejects.toMatchObject({ code: 'ERR_NS_VOLUME_IN_USE' });
+  await container.start();
+  expect((await container.exec('ls', ['/mnt'])).stdout).toBe('kept\n');
+  expect((await Volume.list()).find(({ name }) => name === 'used')).toMatchObject({ usedBy: [container.id] });
   await container.remove({ force: true });
+  expect(await used.inspect()).toMatchObject({ usedBy: [] });
   await used.remove();
   expect(existsSync(used.path)).toBe(false);
+});
+
+test('one whose maker is gone holds a volume while it runs, and nobody starts it again after that', async () => {
+  const outliving = await Volume.create({ name: 'outliving' });
+  using program = new NodeProgram(
+    'volume-user',
+    `import { Container } from '@ns/core';
+    const command = ['sh', '-c', 'until [ -e /go ]; do sleep 0.02; done'];
+    const mounts = [{ type: 'volume', source: 'outliving', target: '/mnt' }];
+    const c = await Container.create({ command, mounts, lifetime: { dieWithParent: false } });
+    await c.start();
+    c.detach();
+    process.stdout.write(c.id);`,
+  );
+  const { stdout: id } = await program.run();
+  await using found = await Container.get(id);
+  expect(await outliving.inspect()).toMatchObject({ usedBy: [id] });
+  await expect(outliving.remove()).rejects.toMatchObject({ code: 'ERR_NS_VOLUME_IN_USE' });
+  await found.exec('touch', ['/go'], { check: true });
+  await found.wait();
+  expect(await outliving.inspect()).toMatchObject({ usedBy: [] });
+  await outliving.remove();
+  await found.remove();
 });
 
 test('one volume that cannot be let go of holds no other', async () => {
