@@ -100,6 +100,7 @@ export function pauseContainer(life: ContainerLife): Promise<void> {
   return life.inOrder(async () => {
     if (life.status === 'paused') return;
     life.running('pause it');
+    life.supervision.pausing();
     await life.during('pause it', (run) => cgroupOf(run, 'pausing a container').freeze());
     life.setStatus('paused');
     life.events.emit({ type: 'pause' });

@@ -67,6 +67,7 @@ export class ContainerLife {
     this.logs = new LogBuffer(this.#maxOutputBytes);
     this.supervision = new Supervision(found ? {} : spec, {
       exec,
+      runs: () => this.status === 'running' && !isEnding(this.#run!.launched),
       startAgain: () => this.begin({ byItself: true }),
       emit: (event) => this.events.emit(event),
     });

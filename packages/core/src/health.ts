@@ -1,6 +1,9 @@
 import type { Result } from './result.ts';
 
-/** How to find out whether a container does its work. Docker's words. */
+/**
+ * How to find out whether a container does its work. Docker's words. A check that its end or a pause cuts short says nothing,
+ * and none does from when it is asked to end.
+ */
 export interface HealthSpec {
   /** Runs inside; exit code 0 is healthy. Text is for `/bin/sh -c`. */
   readonly command: string | readonly string[];
@@ -31,7 +34,7 @@ export class HealthMonitor implements Disposable {
   /** The first verdict. Never settles when there is none. */
   readonly settled: Promise<'healthy' | 'unhealthy'>;
   readonly #spec: HealthSpec;
-  readonly #check: (argv: readonly string[], timeoutMs: number) => PromiseLike<Result>;
+  readonly #check: (argv: readonly string[], timeoutMs: number) => PromiseLike<Result | undefined>;
   readonly #changed: (state: HealthState) => void;
   readonly #startedAt = performance.now();
   #settle: (status: 'healthy' | 'unhealthy') => void = () => {};
@@ -40,12 +43,12 @@ export class HealthMonitor implements Disposable {
   #ended = false;
 
   /**
-   * @param check - runs a command inside; rejects when the container cannot now, which is no verdict
+   * @param check - runs a command inside; undefined is no verdict, nor is a rejection, when the container cannot now
    * @param changed - called when the status has become another one
    */
   constructor(
     spec: HealthSpec,
-    check: (argv: readonly string[], timeoutMs: number) => PromiseLike<Result>,
+    check: (argv: readonly string[], timeoutMs: number) => PromiseLike<Result | undefined>,
     changed: (state: HealthState) => void,
   ) {
     this.#spec = spec;
@@ -71,7 +74,8 @@ export class HealthMonitor implements Disposable {
     const { command, timeout = 30_000, interval = 30_000, startInterval = Math.min(interval, 1000) } = this.#spec;
     const argv = typeof command === 'string' ? ['/bin/sh', '-c', command] : command;
     try {
-      this.#judge(await this.#check(argv, timeout));
+      const result = await this.#check(argv, timeout);
+      if (result) this.#judge(result);
     } catch {
       // Paused, or about to end: the next check will tell.
     }

@@ -18,6 +18,8 @@ export type SupervisionEvent =
 /** What supervision may do with its container. */
 export interface Supervised {
   exec(argv: readonly string[], options: ExecOptions): ContainerProcess;
+  /** Its program runs, and does not begin to end. */
+  runs(): boolean;
   /** Begins another run. */
   startAgain(): Promise<void>;
   emit(event: SupervisionEvent): void;
@@ -32,6 +34,7 @@ export class Supervision implements Disposable {
   #timer: NodeJS.Timeout | undefined;
   #restarting: Promise<void> | undefined;
   #heldBack = false;
+  #pauses = 0;
 
   constructor(spec: Pick<ContainerSpec, 'wait' | 'health' | 'restart'>, container: Supervised) {
     this.#spec = spec;
@@ -54,10 +57,22 @@ export class Supervision implements Disposable {
     if (!health) return;
     this.#health = new HealthMonitor(
       health,
-      (argv, timeout) =>
-        this.#container.exec(argv, { timeout, stdin: 'null', maxOutput: { bytes: 4096, onExceed: 'drop-head' } }),
+      (argv, timeout) => this.#check(argv, timeout),
       (state) => this.#container.emit({ type: 'health', ...state }),
     );
+  }
+
+  /** It is about to be held still. */
+  pausing(): void {
+    this.#pauses++;
+  }
+
+  /** @returns undefined when it was held still or asked to end meanwhile, or ends: that failed, not what it does */
+  async #check(argv: readonly string[], timeout: number): Promise<Result | undefined> {
+    const pauses = this.#pauses;
+    const maxOutput = { bytes: 4096, onExceed: 'drop-head' } as const;
+    const result = await this.#container.exec(argv, { timeout, stdin: 'null', maxOutput });
+    return !this.#heldBack && pauses === this.#pauses && this.#container.runs() ? result : undefined;
   }
 
   /** Settles when the run that has begun is ready, as the specification has it. */

@@ -47,6 +47,47 @@ test('a check that takes too long has failed, and leaves nothing running', async
   expect((await c.processes()).filter(({ command }) => command.includes('5'))).toEqual([]);
 });
 
+const slowCheck = { command: 'echo under way > /tmp/check; sleep 0.3; echo over > /tmp/check', interval: 1, retries: 1 };
+const isUnderWay = async (c: Container) => (await c.exec('cat', ['/tmp/check'])).stdout === 'under way\n';
+
+test('a check that is under way when its container is stopped, killed or ends is no verdict', async () => {
+  const ends: ((c: Container) => PromiseLike<unknown>)[] = [
+    (c) => c.stop({ timeout: 100 }),
+    (c) => c.kill(),
+    (c) => c.exec('touch', ['/tmp/end']),
+    async (c) => (await Container.get(c.id)).stop(),
+  ];
+  for (const end of ends) {
+    await using c = await Container.create({
+      command: ['sh', '-c', 'until [ -e /tmp/end ]; do sleep 0.01; done'],
+      health: slowCheck,
+      wait: Wait.health(),
+    });
+    const seen = record(c);
+    await c.start();
+    expect(await eventually(() => isUnderWay(c))).toBe(true);
+    await Promise.all([c.wait(), end(c)]);
+    expect(seen.flatMap((event) => (event.type === 'health' ? [event.status] : []))).toEqual(['healthy']);
+  }
+});
+
+test('nor is one in which its container was paused', async () => {
+  await using c = await Container.create({
+    command: ['sleep', 'infinity'],
+    health: { ...slowCheck, timeout: 600 },
+    wait: Wait.health(),
+  });
+  const seen = record(c);
+  await c.start();
+  expect(await eventually(() => isUnderWay(c))).toBe(true);
+  await c.pause();
+  await delay(800);
+  await c.resume();
+  await delay(1000);
+  expect(c.health).toMatchObject({ status: 'healthy', failures: 0 });
+  expect(seen.flatMap((event) => (event.type === 'health' ? [event.status] : []))).toEqual(['healthy']);
+});
+
 test('on-failure:2 starts it twice more, with growing pauses, keeping its files', async () => {
   await using c = await Container.create({
     command: ['sh', '-c', 'echo run >> /runs; cat /runs; exit 1'],
