@@ -1,4 +1,5 @@
 import { parseEgressRule, parseNameservers } from '@ns/netns';
+import { PolicyRules } from '../src/egress/policy-rules.ts';
 
 test.each([
   ['10.1.0.0/16', { kind: 'subnet', port: undefined, protocol: undefined, subnet: { text: '10.1.0.0/16' } }],
@@ -32,6 +33,19 @@ test.each([
 ])('%p is refused', (text) =>
   expect(() => parseEgressRule(text)).toThrow(expect.objectContaining({ code: 'ERR_NS_INVALID_SPEC' })),
 );
+
+test.each([
+  ['169.254.169.254', 'most clouds'],
+  ['fd00:ec2::254', 'AWS'],
+  ['168.63.129.16', 'Azure'],
+  ['100.100.100.200', 'Alibaba'],
+  ['192.0.0.192', 'Oracle'],
+])('the metadata service at %s (%s) is closed also where the rest is allowed', (destination) => {
+  const web = { destination, protocol: 'tcp', port: 80 } as const;
+  const rules = new PolicyRules({ default: 'allow' });
+  expect([rules.allowsConnection(web), rules.isReachable(destination)]).toEqual([false, false]);
+  expect(new PolicyRules({ default: 'allow', allow: [destination] }).allowsConnection(web)).toBe(true);
+});
 
 test('nameservers of a resolv.conf', () => {
   expect(

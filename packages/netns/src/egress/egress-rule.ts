@@ -90,6 +90,9 @@ export const closedSubnets: readonly Subnet[] = [
   '10.0.0.0/8',
   '100.64.0.0/10',
   '127.0.0.0/8',
+  // Azure's WireServer, at a public address: certificates and settings of the virtual machine. Metadata services of the others are
+  // in subnets that are closed anyway: 169.254.0.0/16, 100.64.0.0/10 (Alibaba), 192.0.0.0/24 (Oracle), fc00::/7 (AWS).
+  '168.63.129.16/32',
   '169.254.0.0/16',
   '172.16.0.0/12',
   '192.0.0.0/24',
