@@ -93,6 +93,13 @@ rootTest('host addresses, ranges, and all or nothing', async () => {
   expect([local.ports[0]!.hostPort, second.ports[0]!.hostPort]).toEqual([7000, 7001]);
   expect(await client(host, TCP_CLIENT, '127.0.0.1', 7000)).toMatch(/^b saw/);
   expect(await client(outside, TCP_CLIENT, '198.51.100.1', 7000)).toBe('ECONNREFUSED');
+  // A neighbour of the host may send to whatever address he likes.
+  await route.add({ to: '127.0.0.1/32', via: '198.51.100.1', netns: outside, table: 77 });
+  inside(outside, 'ip', 'rule', 'add', 'to', '127.0.0.1', 'lookup', '77', 'priority', '0');
+  inside(outside, 'ip', 'rule', 'add', 'lookup', 'local', 'priority', '10');
+  inside(outside, 'ip', 'rule', 'del', 'priority', '0', 'lookup', 'local');
+  inside(outside, 'sysctl', '-qw', 'net.ipv4.conf.all.route_localnet=1');
+  expect(await client(outside, TCP_CLIENT, '127.0.0.1', 7000, 1500)).toBe('TIMEOUT');
   const ports = [...parsePortSpec('9000-9005:80-85'), ...parsePortSpec('127.0.0.1:7000:80')];
   await expect(publishPorts({ ports, address: '10.88.1.3', firewall })).rejects.toMatchObject({
     code: 'ERR_NS_PORT_IN_USE',

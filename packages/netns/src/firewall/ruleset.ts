@@ -77,10 +77,18 @@ const chains: Readonly<Record<string, readonly string[]>> = {
     'iifname "nsv*" drop',
     'iifname "nsx*" drop',
     'ether daddr and ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 drop',
-    // route_localnet makes the host's own 127.0.0.0/8 routable on our bridges, so that published ports work on localhost; a
-    // container could reach the services there otherwise, or seem to be one of them (CVE-2020-8558).
-    'iifname @bridges ip daddr 127.0.0.0/8 drop',
-    'iifname @bridges ip saddr 127.0.0.0/8 drop',
+    // Published ports on localhost are for the host itself, but their addresses are translated before the kernel sees that
+    // a neighbour sent to 127.0.0.0/8. And route_localnet makes that routable on our bridges: a container could reach the
+    // services there (CVE-2020-8558).
+    'ip daddr 127.0.0.0/8 fib daddr . iif type != local drop',
+    'iifname @bridges jump sender',
+  ],
+  // A container speaks for its own network only: what seems to come from outside, from another network or from the host would
+  // begin a connection whose answers no rule refuses. A bridge is the way back to the subnets of its network alone.
+  sender: [
+    // Neither is ever routed, and where neighbours have IPv6 among themselves the bridge need not have it.
+    'ip6 saddr { ::, fe80::/10 } fib saddr . iif type != local return',
+    'fib saddr . iif oif missing drop',
   ],
   prerouting: ['type nat hook prerouting priority dstnat; policy accept;', 'fib daddr type local jump publish'],
   // ::1 cannot leave the host even after DNAT; the userland proxy answers there.
@@ -106,6 +114,8 @@ const chains: Readonly<Record<string, readonly string[]>> = {
   ],
   forward: [
     'type filter hook forward priority filter; policy accept;',
+    // This presumes that who began a connection was who the packet said, or an answer would be let through that answers
+    // nothing. The chain `guard` sees to it for all bridges, and that of pinned ports for what is told apart on one.
     'ct state established,related accept',
     // A container's own policy, then that of its network: what both let through.
     'iifname . ip saddr vmap @egress4',
@@ -121,6 +131,7 @@ const chains: Readonly<Record<string, readonly string[]>> = {
   // What those with an egress policy may do to the host itself.
   input: [
     'type filter hook input priority filter; policy accept;',
+    // As for what is forwarded.
     'ct state established,related accept',
     'iifname . ip saddr vmap @guarded4',
     'iifname . ip6 saddr vmap @guarded6',
@@ -129,7 +140,7 @@ const chains: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Networks, their way out and their published ports. */
-export const networkRuleset: Ruleset = { family: 'inet', sets, chains, marker: 'ruleset_3' };
+export const networkRuleset: Ruleset = { family: 'inet', sets, chains, marker: 'ruleset_4' };
 
 /**
  * A ruleset as nft reads it, one transaction. Sets and chains that exist are kept with their elements; the rules are written anew.
