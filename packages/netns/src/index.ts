@@ -32,6 +32,7 @@ export { Firewall, type FirewallNetwork, type PublishedPort } from './firewall/f
 export { type ForwardingObstacle, findForwardingObstacles } from './firewall/obstacles.ts';
 export { closePort, linkLocalAddress, type PinnedPort, pinPort, unpinPort } from './firewall/port-pins.ts';
 export type { Protocol } from './firewall/set-elements.ts';
+export { type GuardedTunnel, guardTunnel, unguardTunnel } from './firewall/tunnels.ts';
 export {
   AddressPool,
   type AddressPoolOptions,

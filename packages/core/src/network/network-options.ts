@@ -41,9 +41,9 @@ export interface NetworkOptions {
   readonly mode?: string;
   /** `vxlan`: number of the network, the same on all its hosts. */
   readonly vni?: number;
-  /** `vxlan`: address of this host. */
+  /** `vxlan`: address of this host, by which the others know it as a peer. */
   readonly local?: string;
-  /** `vxlan`: addresses of the other hosts. */
+  /** `vxlan`: addresses of the other hosts. Frames of nobody else are taken. */
   readonly peers?: readonly string[];
   /** `vxlan`: UDP port, default 4789. */
   readonly port?: number;

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { rollBack, SpecError } from '@ns/libc';
-import { link, neighbour } from '@ns/netns';
+import { type GuardedTunnel, guardTunnel, link, neighbour, unguardTunnel } from '@ns/netns';
+import { withoutUndefined } from '../without-undefined.ts';
 import { driver as bridge } from './bridge-driver.ts';
 import type { NetworkBackend, NetworkDriver } from './network-driver.ts';
 import type { NetworkOptions } from './network-options.ts';
@@ -10,8 +11,9 @@ const defaultMtu = 1450;
 const anyMac = '00:00:00:00:00:00';
 
 /**
- * A bridge on each host, and a VXLAN tunnel between them with a static list of peers. Hosts hand out addresses by
- * themselves, so each needs an `ipRange` of its own, and an `auxAddresses` for the gateways of the others.
+ * A bridge on each host, and a VXLAN tunnel between them with a static list of peers, which takes frames from them only.
+ * Hosts hand out addresses by themselves, so each needs an `ipRange` of its own, and an `auxAddresses` for the gateways of
+ * the others.
  */
 export const driver: NetworkDriver = {
   async create(options) {
@@ -28,9 +30,17 @@ export const driver: NetworkDriver = {
     const network = await bridge.open(options);
     // After a reboot the bridge was made anew.
     if (!(await link.get(tunnelName(options)))) await createTunnel(network, options);
+    // The rules may have been made anew, too.
+    else guardTunnel(guarded(options));
     return network;
   },
-  removed: (options) => link.remove(tunnelName(options), { ifMissing: 'ignore' }),
+  async removed(options) {
+    // Without its link another network may have its number.
+    if (!(await link.get(tunnelName(options)))) return;
+    // In this order: what a crash leaves is found by the link, and nothing gets through that without its bridge.
+    unguardTunnel(guarded(options));
+    await link.remove(tunnelName(options), { ifMissing: 'ignore' });
+  },
 };
 
 function checkOptions({ vni, local, peers, subnet }: NetworkOptions): void {
@@ -41,6 +51,10 @@ function checkOptions({ vni, local, peers, subnet }: NetworkOptions): void {
 /** A link's name has 15 characters at most. */
 function tunnelName({ name }: NetworkOptions): string {
   return `nsx${createHash('sha256').update(name).digest('hex').slice(0, 12)}`;
+}
+
+function guarded({ vni, port, peers = [] }: NetworkOptions): GuardedTunnel {
+  return { id: vni!, peers, ...withoutUndefined({ port }) };
 }
 
 async function createTunnel(network: NetworkBackend, options: NetworkOptions): Promise<void> {
@@ -58,5 +72,6 @@ async function createTunnel(network: NetworkBackend, options: NetworkOptions): P
   });
   // Frames for everybody and for those not yet known go to every peer.
   for (const peer of peers) await neighbour.appendFdb({ link: name, mac: anyMac, destination: peer });
+  guardTunnel(guarded(options));
   await link.setUp(name);
 }

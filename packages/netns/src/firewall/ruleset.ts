@@ -12,6 +12,9 @@ export type SetName =
   | 'publish4_on'
   | 'publish6'
   | 'publish6_on'
+  | 'tunnels'
+  | 'tunnel_peers4'
+  | 'tunnel_peers6'
   | PortSetName
   | VerdictMapName
   // Each egress policy has its own, of what its resolver opened.
@@ -59,6 +62,10 @@ const sets: readonly string[] = [
   'map publish4_on { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }',
   'map publish6 { type inet_proto . inet_service : ipv6_addr . inet_service; }',
   'map publish6_on { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }',
+  // VXLAN tunnels of this host, by UDP port and by what their header says, 24 bits: `vxlan vni`, which older nft cannot say.
+  'set tunnels { typeof udp dport . @th,96,24; }',
+  'set tunnel_peers4 { typeof udp dport . @th,96,24 . ip saddr; }',
+  'set tunnel_peers6 { typeof udp dport . @th,96,24 . ip6 saddr; }',
   'map egress { type ifname : verdict; }',
   'map egress4 { type ifname . ipv4_addr : verdict; }',
   'map egress6 { type ifname . ipv6_addr : verdict; }',
@@ -82,6 +89,7 @@ const chains: Readonly<Record<string, readonly string[]>> = {
     // services there (CVE-2020-8558).
     'ip daddr 127.0.0.0/8 fib daddr . iif type != local drop',
     'iifname @bridges jump sender',
+    'udp dport . @th,96,24 @tunnels goto tunnel',
   ],
   // A container speaks for its own network only: what seems to come from outside, from another network or from the host would
   // begin a connection whose answers no rule refuses. A bridge is the way back to the subnets of its network alone.
@@ -89,6 +97,15 @@ const chains: Readonly<Record<string, readonly string[]>> = {
     // Neither is ever routed, and where neighbours have IPv6 among themselves the bridge need not have it.
     'ip6 saddr { ::, fe80::/10 } fib saddr . iif type != local return',
     'fib saddr . iif oif missing drop',
+  ],
+  // The kernel takes a VXLAN frame from whoever sends it, and sends the answers there.
+  tunnel: [
+    // To this host, and to its peers, who take for this host's what comes with its address.
+    'iifname @bridges drop',
+    'fib daddr type != local return',
+    'udp dport . @th,96,24 . ip saddr @tunnel_peers4 return',
+    'udp dport . @th,96,24 . ip6 saddr @tunnel_peers6 return',
+    'drop',
   ],
   prerouting: ['type nat hook prerouting priority dstnat; policy accept;', 'fib daddr type local jump publish'],
   // ::1 cannot leave the host even after DNAT; the userland proxy answers there.
@@ -140,7 +157,7 @@ const chains: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Networks, their way out and their published ports. */
-export const networkRuleset: Ruleset = { family: 'inet', sets, chains, marker: 'ruleset_4' };
+export const networkRuleset: Ruleset = { family: 'inet', sets, chains, marker: 'ruleset_5' };
 
 /**
  * A ruleset as nft reads it, one transaction. Sets and chains that exist are kept with their elements; the rules are written anew.
