@@ -47,7 +47,11 @@ test('a check that takes too long has failed, and leaves nothing running', async
   expect((await c.processes()).filter(({ command }) => command.includes('5'))).toEqual([]);
 });
 
-const slowCheck = { command: 'echo under way > /tmp/check; sleep 0.3; echo over > /tmp/check', interval: 1, retries: 1 };
+const slowCheck = {
+  command: 'echo under way > /tmp/check; sleep 0.3; echo over > /tmp/check',
+  interval: 1,
+  retries: 1,
+};
 const isUnderWay = async (c: Container) => (await c.exec('cat', ['/tmp/check'])).stdout === 'under way\n';
 
 test('a check that is under way when its container is stopped, killed or ends is no verdict', async () => {
