@@ -11,6 +11,7 @@ import {
   planUpdate,
 } from './planned-changes.ts';
 import type { RunningMounts } from './running-mounts.ts';
+import type { ContainerLimits, ContainerSpec } from './types.ts';
 import { validateSpec } from './validate-spec.ts';
 
 /**
@@ -30,7 +31,10 @@ export async function updateContainer(
   validateSpec(spec);
   const limits =
     changes.limits &&
-    cgroupLimits({ ...(spec.limits?.missing && { missing: spec.limits.missing }), ...changes.limits });
+    cgroupLimits({
+      ...(spec.limits?.missing && { missing: spec.limits.missing }),
+      ...withMemory(changes.limits, spec),
+    });
   const { add = [], remove = [] } = mounts;
   for (const [index, mount] of add.entries()) checkLaterMount(spec, mount, `mounts.add[${index}].options`);
   const changedMounts = { add, remove };
@@ -46,4 +50,10 @@ export async function updateContainer(
   });
   life.respecify((now) => planUpdate(now, changes).spec);
   return planned;
+}
+
+/** Swap is told as memory and swap together. */
+function withMemory(limits: ContainerLimits, spec: Pick<ContainerSpec, 'limits'>): ContainerLimits {
+  const memory = spec.limits?.memory;
+  return limits.memorySwap === undefined || memory === undefined ? limits : { ...limits, memory };
 }

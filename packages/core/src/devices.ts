@@ -40,7 +40,7 @@ function resolveDevice(device: string | DeviceSpec, index: number): ResolvedDevi
     path,
     permissions = allPermissions,
     ...options
-  }: DeviceSpec = typeof device === 'string' ? { path: device } : device;
+  }: DeviceSpec = typeof device === 'string' ? readDevice(device) : device;
   const target = posix.resolve(options.target ?? path);
   const field = `devices[${index}]`;
   if (!target.startsWith('/dev/')) throw new SpecError(`${field}.target`, 'a path below /dev', target);
@@ -73,6 +73,13 @@ function resolveDevice(device: string | DeviceSpec, index: number): ResolvedDevi
       permissions,
     );
   return node;
+}
+
+/** As Docker writes it: the path here, the path there, letters; the last two may be left out. A path may have colons of its own. */
+function readDevice(text: string): DeviceSpec {
+  const [, path, target, permissions] = /^(.+?)(?::(\/[^:]*))?(?::([rwm]{1,3}))?$/.exec(text) ?? [];
+  if (path === undefined || lstatSync(text, { throwIfNoEntry: false })) return { path: text };
+  return { path, ...(target !== undefined && { target }), ...(permissions !== undefined && { permissions }) };
 }
 
 type Numbers = Pick<DeviceNode, 'major' | 'minor'> & { readonly type: string };

@@ -23,5 +23,5 @@ export function resolveRlimits(
 }
 
 function toNumber(limit: number | 'unlimited'): number {
-  return limit === 'unlimited' ? Number.POSITIVE_INFINITY : limit;
+  return limit === 'unlimited' || limit === -1 ? Number.POSITIVE_INFINITY : limit;
 }

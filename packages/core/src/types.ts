@@ -75,6 +75,7 @@ export type NamespaceChoice =
 export type Rlimit =
   | number
   | 'unlimited'
+  // -1 is the same, as in Docker.
   | { readonly soft: number | 'unlimited'; readonly hard: number | 'unlimited' };
 
 /** A device node to have in /dev. */
@@ -194,7 +195,8 @@ export interface ContainerSpec extends NetworkSpec {
   /** Default 64 MiB. */
   readonly shmSize?: Size;
   /**
-   * Devices of the host to have besides null, zero, full, random, urandom, tty and the pseudoterminals; a string is a path. In a user
+   * Devices of the host to have besides null, zero, full, random, urandom, tty and the pseudoterminals; a string is a path, or `'path:target:permissions'` as
+   * in Docker. In a user
    * namespace they are bound from the host, else made (CAP_MKNOD). Default: none. `ERR_NS_DEVICE` for what is no device.
    * What the program may use is enforced by its cgroup: {@link DeviceSpec.permissions}.
    */

@@ -51,12 +51,12 @@ const idRange = object({
   size: integer(1, 2 ** 32 - 1),
 });
 const rlimitValue = v.union(
-  [integer(0, Number.MAX_SAFE_INTEGER), v.literal('unlimited', "'unlimited'")],
-  "a number or 'unlimited'",
+  [integer(0, Number.MAX_SAFE_INTEGER), v.literal('unlimited', "'unlimited'"), v.literal(-1)],
+  "a number, or 'unlimited' (or -1)",
 );
 const rlimit = v.union(
   [rlimitValue, object({ soft: rlimitValue, hard: rlimitValue })],
-  "a number, 'unlimited' or { soft, hard }",
+  "a number, 'unlimited' (or -1) or { soft, hard }",
 );
 const rlimitTable = object(Object.fromEntries(Object.keys(rlimits).map((name) => [name, v.optional(rlimit)])));
 const writable = v.union(

@@ -143,6 +143,15 @@ describe('exec', () => {
       expect((await inside(container, script, options)).stdout).toBe('64\n128\n500\n');
   });
 
+  rootTest('a limit on processes of its user is for what it makes, not for what makes it', async () => {
+    const rlimits = { nproc: 1, nofile: { soft: -1, hard: -1 } } as const;
+    const one = { command: ['sleep', '60'], user: '54321', rlimits: { nproc: 1 } };
+    await using container = await Container.create(one);
+    await container.start();
+    expect((await container.exec('sh', ['-c', 'ulimit -p || ulimit -u'], { user: '54322' })).stdout).toBe('1\n');
+    expect(String(Container.explain({ ...one, rlimits }))).toContain('limit nofile to Infinity (hard Infinity)');
+  });
+
   rootTest("limits that the setup could not live with are the program's alone", async () => {
     const rlimits = { nofile: 5, fsize: 0 };
     await using container = await Container.create({ command: ['sleep', '60'], rlimits });

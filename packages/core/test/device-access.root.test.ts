@@ -60,6 +60,14 @@ deviceTest('permissions are what may be done', async () => {
   expect(await opened()).toBe('yes\nyes');
 });
 
+deviceTest('a device may be told as Docker does', async () => {
+  const there = '/dev/some/place/control';
+  expect(await answers(opens(there), { devices: [`${device}:${there}`] })).toBe('yes\nyes');
+  expect(await answers(opens(there), { devices: [`${device}:${there}:r`] })).toBe('yes\nno');
+  expect(await answers(opens(device), { devices: [`${device}:w`] })).toBe('no\nyes');
+  await expect(run('true', [], { devices: [`${device}:x`] })).rejects.toMatchObject({ code: 'ERR_NS_DEVICE' });
+});
+
 deviceTest('what is no permission is refused', async () => {
   for (const permissions of ['', 'x', 'rr', 'rwmr']) {
     const devices = [{ path: device, permissions }];

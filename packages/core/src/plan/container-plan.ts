@@ -351,7 +351,9 @@ export function payloadSteps(design: PayloadDesign, host: Host, goOnInside?: Ste
   // Going on inside takes a process of the user's more, for as long as that takes; lowering needs no privilege.
   const later = design.rlimits.filter(({ name }) => name === 'nproc' && goOnInside);
   const rlimits = design.rlimits.map((limit) =>
-    later.includes(limit) ? { ...limit, soft: Number.POSITIVE_INFINITY, hard: Number.POSITIVE_INFINITY } : limit,
+    later.includes(limit)
+      ? { ...limit, soft: Number.POSITIVE_INFINITY, hard: Number.POSITIVE_INFINITY, required: false }
+      : limit,
   );
   return [
     ...(design.execLabel ? [{ op: 'execLabel', ...design.execLabel } as const] : []),
