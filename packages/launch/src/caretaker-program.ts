@@ -1,4 +1,4 @@
-import { AT_FDCWD, AT_REMOVEDIR, ERRNO, MAP, MSG, PROT, SOL_SOCKET } from '@ns/libc';
+import { AT_FDCWD, AT_REMOVEDIR, ERRNO, MAP, MSG, POLLIN, PROT, SOL_SOCKET } from '@ns/libc';
 import { HEAD_SIZE, kinds, PLACE_SIZE, PLACES, RECORD_HEAD_SIZE } from './entrusted.ts';
 import { Lowering } from './lowering.ts';
 import { helperName } from './orphans.ts';
@@ -6,7 +6,6 @@ import { type Assembler, Label, Slot } from './program.ts';
 import { SIGNAL_PARENT_DIED, SIGNAL_RETIRE } from './signals.ts';
 import { killAll } from './steps/kill-members.ts';
 import { allowTime, attempts, limitPatience, removeCgroup, removeFlatDirectory } from './steps/leftovers.ts';
-import { POLLIN } from './steps/process.ts';
 import { removeLink } from './steps/remove-link.ts';
 import { sendRequest } from './steps/send-request.ts';
 import type { Requester } from './zygote-program.ts';

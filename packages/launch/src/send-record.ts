@@ -1,4 +1,4 @@
-import { MSG, SCM_RIGHTS, SOL_SOCKET } from '@ns/libc';
+import { CLOCK_REALTIME, MSG, SCM_RIGHTS, SOL_SOCKET } from '@ns/libc';
 import type { Lowering } from './lowering.ts';
 import type { Slot } from './program.ts';
 import { RECORD_SIZE, type RecordKind, recordKinds, TIME_OFFSET } from './records.ts';
@@ -42,5 +42,3 @@ function fillRecord(asm: Lowering['asm'], { kind, value, usage }: OutgoingRecord
   if (usage !== undefined) asm.copy(message + 16, usage, size - 16);
   return message;
 }
-
-const CLOCK_REALTIME = 0; // <linux/time.h>

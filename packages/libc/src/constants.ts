@@ -24,6 +24,16 @@ export const AT_REMOVEDIR = 0x200;
 export const AT_EMPTY_PATH = 0x1000;
 export const AT_RECURSIVE = 0x8000;
 
+/** <asm-generic/signal-defs.h> */
+export const SIG_SETMASK = 2;
+
+/** <linux/time.h> */
+export const CLOCK_REALTIME = 0;
+export const ITIMER_REAL = 0;
+
+/** <asm-generic/poll.h> */
+export const POLLIN = 1;
+
 /** <linux/openat2.h>, since 5.6 */
 export const RESOLVE = {
   NO_XDEV: 0x01,

@@ -7,6 +7,7 @@ import {
   type Memory,
   O,
   type OwnedFd,
+  POLLIN,
   SECCOMP,
   SYS,
   syscall,
@@ -155,7 +156,6 @@ export class NotificationChannel {
   }
 }
 
-const POLLIN = 0x001;
 const POLLERR = 0x008;
 const POLLHUP = 0x010;
 const POLLNVAL = 0x020;

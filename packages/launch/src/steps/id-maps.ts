@@ -1,4 +1,4 @@
-import { __WALL, AT_FDCWD, O } from '@ns/libc';
+import { __WALL, AT_FDCWD, O, SIG_SETMASK } from '@ns/libc';
 import type { Lowering } from '../lowering.ts';
 import { Label, type Slot } from '../program.ts';
 import { SIGNALS } from '../signals.ts';
@@ -97,5 +97,3 @@ export function waitForIdMaps({ asm }: Lowering, mapped: Pipe, { uids, gids }: I
   if (mapsRoot(gids)) asm.call('setresgid', [0, 0, 0]);
   if (mapsRoot(uids)) asm.call('setresuid', [0, 0, 0]);
 }
-
-const SIG_SETMASK = 2; // <asm-generic/signal-defs.h>

@@ -1,5 +1,5 @@
 import { basename, dirname } from 'node:path';
-import { AT_FDCWD, AT_REMOVEDIR, ERRNO, S } from '@ns/libc';
+import { AT_FDCWD, AT_REMOVEDIR, ERRNO, ITIMER_REAL, S, SIG_SETMASK } from '@ns/libc';
 import type { Lowering } from '../lowering.ts';
 import { type Assembler, Label, type Slot } from '../program.ts';
 import { SIGNALS } from '../signals.ts';
@@ -273,8 +273,6 @@ function forEachEntry(
   asm.jump(look);
 }
 
-const SIG_SETMASK = 2; // <asm-generic/signal-defs.h>
-const ITIMER_REAL = 0; // <sys/time.h>
 /** NAME_MAX and the NUL. */
 const NAME_SIZE = 256;
 /** struct linux_dirent64: getdents64(2). */

@@ -1,4 +1,4 @@
-import { __WALL, WNOHANG } from '@ns/libc';
+import { __WALL, ITIMER_REAL, WNOHANG } from '@ns/libc';
 import type { Lowering, Step } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import { sendRecord, writeRecord } from '../send-record.ts';
@@ -219,5 +219,3 @@ function report(to: Lowering, record: Parameters<typeof sendRecord>[1], journal:
   sendRecord(to, record);
   if (journal !== undefined) writeRecord(to, record, to.fd(journal));
 }
-
-const ITIMER_REAL = 0;

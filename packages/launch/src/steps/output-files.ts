@@ -1,4 +1,4 @@
-import { AT_FDCWD, ERRNO, O } from '@ns/libc';
+import { AT_FDCWD, CLOCK_REALTIME, ERRNO, O, POLLIN } from '@ns/libc';
 import type { Lowering } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 
@@ -184,12 +184,10 @@ export class OutputRelay {
   }
 }
 
-const POLLIN = 1; // <poll.h>
 const SPLICE_F_MOVE = 1; // <fcntl.h>
 const SPLICE_F_NONBLOCK = 2;
 const SEEK_CUR = 1;
 const SEEK_END = 2;
-const CLOCK_REALTIME = 0;
 const RLIMIT_FSIZE = 1;
 const SIGXFSZ = 25;
 // More than a pipe holds, unless somebody made it larger.

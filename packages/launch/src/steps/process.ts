@@ -1,4 +1,4 @@
-import { AF, AT_FDCWD, CLONE, MAGIC, O, PR, RESOLVE, SOCK } from '@ns/libc';
+import { AF, AT_FDCWD, CLONE, MAGIC, O, POLLIN, PR, RESOLVE, SOCK } from '@ns/libc';
 import type { Lowering, Lowerings } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
@@ -10,12 +10,12 @@ const [KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM] = [1, 5];
 const [KEY_POS_ALL, KEY_USR_VIEW, KEY_USR_READ, KEY_USR_SEARCH, KEY_USR_LINK, KEY_OTH_SEARCH] = [
   0x3f000000, 0x010000, 0x020000, 0x080000, 0x100000, 0x08,
 ];
-export const TIOCSCTTY = 0x540e; // <asm-generic/ioctls.h>
-const [TIOCSWINSZ, TIOCSPTLCK, TIOCGPTPEER] = [0x5414, 0x40045431, 0x5441] as const; // <asm-generic/ioctls.h>
+// <asm-generic/ioctls.h>
+export const TIOCSCTTY = 0x540e;
+const [TIOCSWINSZ, TIOCSPTLCK, TIOCGPTPEER] = [0x5414, 0x40045431, 0x5441] as const;
 const SIOCSIFFLAGS = 0x8914; // <linux/sockios.h>
 const IFF_UP = 1; // <net/if.h>
 const F_OK = 0; // <unistd.h>
-export const POLLIN = 1; // <poll.h>
 
 /** The eight kinds of namespace, as `/proc/PID/ns` names them. */
 export type NamespaceKind = 'mnt' | 'uts' | 'ipc' | 'pid' | 'net' | 'user' | 'cgroup' | 'time';

@@ -1,4 +1,14 @@
-import { AT_FDCWD, ERRNO, LINUX_CAPABILITY_VERSION_3, O, PR, PR_CAP_AMBIENT, SECCOMP, SpecError } from '@ns/libc';
+import {
+  AT_FDCWD,
+  ERRNO,
+  LINUX_CAPABILITY_VERSION_3,
+  O,
+  PR,
+  PR_CAP_AMBIENT,
+  SECCOMP,
+  SIG_SETMASK,
+  SpecError,
+} from '@ns/libc';
 import type { Lowerings } from '../lowering.ts';
 import { Label } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
@@ -185,5 +195,4 @@ export const securityLowerings: Lowerings<SecurityStep> = {
   },
 };
 
-const SIG_SETMASK = 2;
 const LANDLOCK_RULE_PATH_BENEATH = 1;

@@ -1,4 +1,4 @@
-import { AT_FDCWD, CLONE, F, MAP, MSG, O, PR, PROT, SpecError } from '@ns/libc';
+import { AT_FDCWD, CLONE, F, MAP, MSG, O, POLLIN, PR, PROT, SpecError } from '@ns/libc';
 import type { Lowering, Lowerings, Step } from '../lowering.ts';
 import { CONTINUATION, Label, Slot } from '../program.ts';
 import type { RecordKind } from '../records.ts';
@@ -12,7 +12,7 @@ import type { Leftovers } from './leftovers.ts';
 import { superviseAsMonitor } from './monitor.ts';
 import type { OutputFiles } from './output-files.ts';
 import { newPipe, type Pipe } from './pipe.ts';
-import { type NamespaceKind, namespaceFlags, POLLIN, TIOCSCTTY } from './process.ts';
+import { type NamespaceKind, namespaceFlags, TIOCSCTTY } from './process.ts';
 import { superviseAsRestorer } from './restorer.ts';
 import { openProc, procName } from './write-proc.ts';
 
