@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Cgroup, CgroupGoneError } from '@ns/cgroups';
 import {
   Adopted,
+  Deferred,
   type Exit,
   type NamespaceKind,
   namespaceFlags,
@@ -25,7 +26,7 @@ import { endAttached } from './attached-stream.ts';
 import { drawDesign } from './blueprint.ts';
 import { isFrozen, payloadName, readAccounts } from './container-cgroup.ts';
 import type { Ending } from './container-process.ts';
-import type { ContainerState, ContainerStatus } from './container-state.ts';
+import { type ContainerState, type ContainerStatus, readState } from './container-state.ts';
 import { readJournal } from './detachment.ts';
 import { ExecCgroups } from './exec-cgroups.ts';
 import { LogFiles, readLog, type StoredOutput } from './log-files.ts';
@@ -33,6 +34,7 @@ import { type LogLocation, locateLog } from './log-location.ts';
 import { endUserNetwork } from './network/end-user-network.ts';
 import { leaveNetworksOf } from './network/prune-networks.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
+import { isSame } from './process-identity.ts';
 import { descendantsOf } from './process-list.ts';
 import type { Result } from './result.ts';
 import type { RunHandle, RunProcess } from './run-handle.ts';
@@ -40,6 +42,8 @@ import { containerDirectory, stateDirectory } from './state-root.ts';
 
 /** So long after the end of its program a monitor has been stopped, or is not the one of that program. */
 const STOPPED_MS = 5_000;
+/** So long who made a container may take to write down how it ended. */
+const MAKER_MS = 2_000;
 
 /**
  * A run that another process began, or this one in an earlier life: known from its state directory, its processes held by
@@ -52,6 +56,9 @@ export class AdoptedRun implements RunHandle {
   readonly cgroup: Cgroup | undefined;
   readonly execCgroups: ExecCgroups | undefined;
   readonly result: Promise<Result>;
+  readonly ended: Promise<void>;
+  readonly #isOver = new Deferred<void>();
+  #isKilled = false;
   readonly #state: ContainerState;
   readonly ids: IdLease | undefined;
   readonly #payload: Cgroup | undefined;
@@ -77,7 +84,7 @@ export class AdoptedRun implements RunHandle {
     this.#process = process;
     this.#door = process && openDoor(state);
     this.#namespaces = process && mayHaveOwnIds(state) ? openNamespaces(process) : noNamespaces;
-    this.launched = process ? ofAnother(process, this.#door ?? process.pidfd, this.#namespaces) : gone;
+    this.launched = process ? this.#ofAnother(process) : gone;
     this.cgroup = cgroup;
     this.execCgroups = cgroup && new ExecCgroups(cgroup, { keepsSpare: false });
     this.streams = streams;
@@ -86,7 +93,9 @@ export class AdoptedRun implements RunHandle {
     this.result = this.#supervise(process, directory, (stream) =>
       location ? readLog(location, stream, maxOutputBytes) : noLog,
     );
-    this.result.catch(() => {});
+    this.ended = this.#isOver.promise;
+    const isOver = () => this.#isOver.resolve();
+    this.result.then(isOver, isOver);
   }
 
   /** Takes hold of a container as it is now. Does not keep the event loop alive. */
@@ -151,6 +160,7 @@ export class AdoptedRun implements RunHandle {
     readOutput: (stream: 'stdout' | 'stderr') => StoredOutput,
   ): Promise<Result> {
     const exit = process ? await process.exited : readExit(readJournal(directory));
+    const isOwnersAlone = !this.#state.detachable && isAlive(this.#state.owner);
     const durationMs = this.#duration(directory, process !== undefined);
     const { oom, usage } = this.#lastAccounts(exit);
     await this.#held[Symbol.asyncDispose]();
@@ -167,18 +177,35 @@ export class AdoptedRun implements RunHandle {
     this.streams.drain();
     if (this.streams instanceof LogFiles) await this.streams.ended();
     const [stdout, stderr] = [readOutput('stdout'), readOutput('stderr')];
+    this.#isOver.resolve();
+    // Without a journal: with its maker it was killed, and how it ended while he lived he alone knows.
+    const signal = isOwnersAlone && !this.#isKilled ? null : exit.signal;
     return {
       exitCode: exit.exitCode,
-      signal: exit.signal,
-      reason: exit.timedOut ? 'timeout' : oom ? 'oom' : exit.signal ? 'signal' : 'exit',
+      signal,
+      reason: exit.timedOut ? 'timeout' : oom ? 'oom' : signal ? 'signal' : 'exit',
       usage,
       durationMs,
       warnings: [],
-      ...this.#state.ending,
+      // A state that cannot be read tells nothing.
+      ...(await this.#endingByMaker().catch(() => undefined)),
       stdout: stdout.bytes.toString('utf8'),
       stderr: stderr.bytes.toString('utf8'),
       truncated: stdout.truncated || stderr.truncated || exit.outputLost,
     };
+  }
+
+  /** What its maker has written down of this run, or writes soon: he hears of the end when we do. */
+  async #endingByMaker(): Promise<ContainerState['ending']> {
+    const { id, owner, init, ended, ending } = this.#state;
+    const first = init ?? ended;
+    if (!first) return ending;
+    for (const begin = performance.now(); ; await delay(5)) {
+      const mayWrite = isAlive(owner) && performance.now() - begin < MAKER_MS;
+      const now = readState(id);
+      if (now?.ended && isSame(now.ended, first)) return now.ending;
+      if (!now || !mayWrite) return undefined;
+    }
   }
 
   /** @param seen - it has ended just now */
@@ -186,6 +213,24 @@ export class AdoptedRun implements RunHandle {
     const { begunMs = Date.parse(this.#state.createdAt), endedMs } = readTimes(readJournal(directory));
     // When one ended whose monitor was killed, too, nobody can say.
     return (endedMs ?? (seen ? Date.now() : begunMs)) - begunMs;
+  }
+
+  #ofAnother(adopted: Adopted): RunProcess {
+    return {
+      monitorPid: adopted.monitorPid,
+      pid: adopted.pid,
+      pidfd: this.#door ?? adopted.pidfd,
+      namespaces: this.#namespaces,
+      executed: Promise.resolve(),
+      signal: (signal) => adopted.signal(signal),
+      kill: () => {
+        const isKilled = adopted.kill();
+        this.#isKilled ||= isKilled;
+        return isKilled;
+      },
+      ref: () => adopted.ref(),
+      unref: () => adopted.unref(),
+    };
   }
 
   #closeProcess(): void {
@@ -247,20 +292,6 @@ function openNamespaces({ pid, pidfd }: Adopted): ReadonlyMap<NamespaceKind, Own
 }
 
 const kinds = Object.keys(namespaceFlags) as NamespaceKind[];
-
-function ofAnother(adopted: Adopted, door: OwnedFd, namespaces: ReadonlyMap<NamespaceKind, OwnedFd>): RunProcess {
-  return {
-    monitorPid: adopted.monitorPid,
-    pid: adopted.pid,
-    pidfd: door,
-    namespaces,
-    executed: Promise.resolve(),
-    signal: (signal) => adopted.signal(signal),
-    kill: () => adopted.kill(),
-    ref: () => adopted.ref(),
-    unref: () => adopted.unref(),
-  };
-}
 
 // A pidfd is enough to join them all.
 const noNamespaces: ReadonlyMap<NamespaceKind, OwnedFd> = new Map();

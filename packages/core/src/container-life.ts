@@ -243,7 +243,7 @@ export class ContainerLife {
    */
   async end(run: RunHandle): Promise<void> {
     const done = this.lookOn(run);
-    await this.endOf(run).catch(() => {});
+    await Promise.race([run.ended, this.#left.promise]).catch(() => {});
     done();
   }
 
@@ -265,17 +265,20 @@ export class ContainerLife {
 
   setStatus(status: ContainerStatus, result?: Result): void {
     this.#status = status;
-    const { stdout: _, stderr: __, truncated: ___, ...ending } = result ?? ({} as Partial<Result>);
     const changes = {
       ...this.#processes(),
       status,
-      ...(result && { ending: ending as ContainerState['ending'] }),
+      ...(status === 'stopped' && {
+        // Who has found it waits for the word of its maker.
+        ended: result || !this.isFound ? this.#init : undefined,
+        ending: result && endingOf(result),
+      }),
     };
-    this.#change(({ init, ending: known }) => {
-      // Its maker may have begun another run before we hear of the end of ours.
-      const isOurs = !init || !this.#init || isSame(init, this.#init);
-      // And knows better why it ended.
-      return isOurs && !(this.isFound && known) ? changes : {};
+    this.#change(({ init, ended }) => {
+      // Its maker may have begun another run before we hear of the end of ours, and knows better how that ended.
+      const isOurs = !init || (this.#init !== undefined && isSame(init, this.#init));
+      const isTold = !init && ended !== undefined;
+      return isOurs && !(this.isFound && isTold) ? changes : {};
     });
   }
 
@@ -308,6 +311,8 @@ export class ContainerLife {
       // By its maker, another process: this run is not the one that we know.
       await this.adopt(startedAgain);
     }
+    // Its maker hears of the removal by its end: we did not wait for what he says of it.
+    if (this.#run) await this.endOf(this.#run).catch(() => {});
     await this.forget();
   }
 
@@ -475,6 +480,7 @@ export class ContainerLife {
 
   #follow(run: RunHandle): void {
     this.#run = run;
+    if (this.isFound) void run.ended.then(() => this.#run === run && this.#ended());
     run.result.then(
       (result) => {
         // One that another process has made may be at its next run by now.
@@ -506,9 +512,10 @@ export class ContainerLife {
   #writeCreated(changes: StateChanges): void {
     const again = this.#status === 'stopped';
     this.#status = 'created';
-    const now = { ...this.#processes(), status: this.#status, ending: undefined };
+    const now = { ...this.#processes(), status: this.#status };
     this.#init = now.init;
-    if (!this.#record.change({ ...now, ...changes }) && !again) this.#record.write({ ...now, ...asked });
+    if (!this.#record.change({ ...now, ...changes }) && !again)
+      this.#record.write({ ...now, ending: undefined, ...asked });
   }
 
   /** Its processes and what belongs to them. */
@@ -524,6 +531,11 @@ export class ContainerLife {
       cgroup: launched && this.#run!.cgroup?.name,
     } satisfies StateChanges;
   }
+}
+
+/** What is written down of the end of a run, unless nobody knows how it ended. */
+function endingOf({ stdout: _, stderr: __, truncated: ___, ...ending }: Result): ContainerState['ending'] {
+  return ending.exitCode === null && ending.signal === null ? undefined : ending;
 }
 
 const onlyItsMaker = 'Only the process that made it can';

@@ -60,6 +60,7 @@ export class ContainerRun implements RunHandle {
   readonly result: Promise<Result>;
   /** Why we ended it, when we did. */
   cause: Result['reason'] | undefined;
+  readonly ended: Promise<void>;
   readonly #resources: Resources;
   readonly #payload: Cgroup | undefined;
   readonly #held = new AsyncResourceStack();
@@ -83,7 +84,10 @@ export class ContainerRun implements RunHandle {
     this.#resources = parts.resources;
     this.result = this.#supervise(parts.output, parts.collected);
     // Somebody may ask later, or never.
-    this.result.catch(() => {});
+    this.ended = this.result.then(
+      () => {},
+      () => {},
+    );
   }
 
   /**

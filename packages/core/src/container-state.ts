@@ -41,8 +41,10 @@ export interface ContainerState {
   readonly detachable: boolean;
   /** Host ids that are its alone. */
   readonly ids: Pick<IdLease, 'uids' | 'gids'> | undefined;
-  /** How it ended, by the first who knew. */
+  /** How its last run ended, by its maker or else the first who knew; undefined before that, and when nobody knows. */
   readonly ending: Omit<Result, 'stdout' | 'stderr' | 'truncated'> | undefined;
+  /** The first process of that run. The next one leaves both alone: who waited for the end of this one looks for them. */
+  readonly ended?: ProcessIdentity | undefined;
   readonly cgroup: string | undefined;
   readonly spec: StoredSpec;
 }

@@ -249,7 +249,9 @@ export class Container implements AsyncDisposable {
   }
 
   /**
-   * How the program ended. Before or after the start, any number of times; after a restart, how that run ends.
+   * How the program ended. Before or after the start, any number of times; after a restart, how that run ends. Of a found
+   * container it is what its maker says; when he does not within two seconds and nobody else can, `exitCode` and `signal` are
+   * both null.
    *
    * @throws NsError `ERR_NS_TIMEOUT`: it had not ended after `timeout` ms; it goes on
    */

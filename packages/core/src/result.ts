@@ -20,7 +20,7 @@ export interface Usage {
 export interface Result<Output extends string | Buffer = string> {
   /** 0–255; null when a signal ended it. 127 and 126 as in a shell: not found, not executable. */
   readonly exitCode: number | null;
-  /** The one that ended it; null when it exited. */
+  /** The one that ended it; null when it exited. Both are null for who found a container whose end only its silent maker knows. */
   readonly signal: NodeJS.Signals | null;
   /** Why it ended: by itself, by a signal, or by a limit of ours. */
   readonly reason: 'exit' | 'signal' | 'timeout' | 'abort' | 'oom' | 'output-limit';

@@ -24,7 +24,9 @@ export interface RunHandle {
   readonly execCgroups: ExecCgroups | undefined;
   /** Host ids that are its alone. */
   readonly ids: Pick<IdLease, 'uids' | 'gids'> | undefined;
-  /** Settles when no process is left. */
+  /** Settles when no process is left and what belonged to them is given back. Never rejects. */
+  readonly ended: Promise<void>;
+  /** How it ended: of one that we found, when its maker has said so. */
   readonly result: Promise<Result>;
   /** Lets its program begin. Only of one that we began ourselves. */
   go(): void;

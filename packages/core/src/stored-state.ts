@@ -36,6 +36,7 @@ const schema = v.looseObject({
   detachable: v.boolean(),
   ids: v.optional(v.looseObject({ uids: idRange, gids: idRange })),
   ending: v.optional(v.looseObject({ reason: v.string() })),
+  ended: v.optional(identity),
   cgroup: v.optional(v.string()),
   spec: v.looseObject({ command: v.array(v.string()) }),
 });

@@ -7,7 +7,7 @@ import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promi
 import { Cgroup } from '@ns/cgroups';
 import { eventually, needs, notRoot, processEntries } from '@ns/testing';
 import { readAccounts } from '../src/container-cgroup.ts';
-import { Container } from '../src/index.ts';
+import { Container, type Result } from '../src/index.ts';
 import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
 import { NodeProgram } from './node-program.ts';
 
@@ -102,14 +102,74 @@ test('who hears of the end of a run when the next one has begun leaves what is s
     const lines = createInterface(hand.stdout)[Symbol.asyncIterator]();
     expect((await lines.next()).value).toBe('found');
     hand.kill('SIGSTOP');
+    const first = maker.wait();
     await maker.restart({ timeout: 0 });
     const now = stored(maker.id);
     expect(now).toMatchObject({ status: 'running', init: { pid: maker.pid } });
     hand.kill('SIGCONT');
-    expect((await lines.next()).value).toBe('SIGKILL');
+    expect((await lines.next()).value).toBe((await first).signal);
     await ended;
     expect(stored(maker.id)).toEqual(now);
   }));
+
+const untilGo = (rest: string) => ['sh', '-c', `until [ -e /go ]; do sleep 0.02; done; ${rest}`];
+
+/** The output goes to its maker alone. */
+const withoutOutput = ({ stdout: _, stderr: __, truncated: ___, ...end }: Result) => end;
+
+const endings: [string, Partial<Spec>][] = [
+  ['by itself', { command: untilGo('exit 3') }],
+  ['to begin again', { command: untilGo('exit 3'), restart: 'always' }],
+  ['without memory', { command: untilGo('exec tail /dev/zero'), limits: { memory: '16MiB' } }],
+  ['with too much output', { command: untilGo('exec yes'), maxOutput: { bytes: 1000, onExceed: 'kill' } }],
+  ['and may outlive its maker', { command: untilGo('exit 3'), lifetime: { dieWithParent: false }, restart: 'always' }],
+];
+for (const [how, spec] of endings)
+  test(`who has found one that ends ${how} hears what its maker hears`, () =>
+    withTwo(spec, async (maker, other) => {
+      const waiting = [maker.wait(), other.wait()];
+      await other.exec('touch', ['/go'], { check: true });
+      const [known, heard] = (await Promise.all(waiting)).map(withoutOutput);
+      expect(heard).toEqual(known);
+    }));
+
+test('who has found one hears how it was stopped, also when it runs again at once', () =>
+  withTwo({}, async (maker, other) => {
+    const ends = [maker.wait(), other.wait()];
+    await maker.restart();
+    expect((await Promise.all(ends)).map(({ signal, reason }) => [signal, reason])).toEqual([
+      ['SIGTERM', 'signal'],
+      ['SIGTERM', 'signal'],
+    ]);
+  }));
+
+test('what only a maker knows who does not say it is not made up', async () => {
+  using program = new NodeProgram(
+    'silent-maker',
+    `import { Container } from '@ns/core';
+    const command = ['sh', '-c', 'until [ -e /go ]; do sleep 0.02; done; exit 3'];
+    await using c = await Container.create({ command });
+    await c.start();
+    console.log(c.id);
+    console.log((await c.wait()).exitCode);
+    for await (const _ of process.stdin);`,
+  );
+  const maker = program.start();
+  const ended = once(maker, 'close');
+  const lines = createInterface(maker.stdout)[Symbol.asyncIterator]();
+  const id = (await lines.next()).value as string;
+  await using other = await Container.get(id);
+  maker.kill('SIGSTOP');
+  await other.exec('touch', ['/go'], { check: true });
+  expect(await other.wait()).toMatchObject({ exitCode: null, signal: null, reason: 'exit' });
+  expect(stored(id).ending).toBeUndefined();
+  maker.kill('SIGCONT');
+  expect((await lines.next()).value).toBe('3');
+  await using again = await Container.get(id);
+  expect(await again.wait()).toMatchObject({ exitCode: 3, signal: null, reason: 'exit' });
+  maker.stdin.end();
+  await ended;
+});
 
 test('the logs of one that somebody else has removed are empty, and bring nothing of it back', () =>
   withTwo({ lifetime: { dieWithParent: false } }, async (maker, other) => {
