@@ -19,20 +19,32 @@ export interface StopOptions {
 
 /** Settles when it runs, or is ready. */
 export async function startContainer(life: ContainerLife): Promise<void> {
-  const startedAt = Date.now();
-  await untilReady(life, startedAt, await life.inOrder(() => begin(life)));
+  await untilReady(life, await life.inOrder(() => begin(life)));
 }
 
-async function begin(life: ContainerLife): Promise<RunHandle> {
+/** A run, and from when on what is written is its output. */
+interface BegunRun {
+  readonly run: RunHandle;
+  readonly startedAt: number;
+}
+
+async function begin(life: ContainerLife): Promise<BegunRun> {
   // One that was asked to end is not there any more when it is started again.
   await life.requestedEnd.settled;
   await life.supervision.holdBack();
   await life.begin();
-  return life.run!;
+  return { run: life.run!, startedAt: life.begunAt };
 }
 
-async function untilReady(life: ContainerLife, startedAt: number, { launched, result }: RunHandle): Promise<void> {
-  await life.supervision.ready({ pid: launched.pid!, logs: life.logs, startedAt, ended: result });
+async function untilReady(life: ContainerLife, { run, startedAt }: BegunRun): Promise<void> {
+  const { launched, result } = run;
+  const done = life.lookOn(run);
+  try {
+    await life.supervision.ready({ pid: launched.pid!, logs: life.logs, startedAt, ended: result });
+  } finally {
+    done();
+    life.stayLetGo();
+  }
 }
 
 /** Settles when the signal is sent; after SIGKILL, when nothing is left. */
@@ -82,17 +94,15 @@ function patienceOf({ timeout = 10_000 }: StopOptions): number {
 /** Settles when it runs again, or is ready. */
 export async function restartContainer(life: ContainerLife, options: StopOptions): Promise<void> {
   life.assertOurs('restart it');
-  let startedAt = 0;
   const comes = life.requestedEnd.expect(patienceOf(options));
   const run = await life.inOrder(async () => {
     comes();
     await askToEnd(life, options);
     await life.requestedEnd.settled;
     await ownTurn('making');
-    startedAt = Date.now();
     return begin(life);
   });
-  await untilReady(life, startedAt, run);
+  await untilReady(life, run);
 }
 
 /** Settles when every process is held still. */

@@ -52,6 +52,8 @@ export class ContainerLife {
   /** The first process of the run. */
   #init: ProcessIdentity | undefined;
   #status: ContainerStatus = 'created';
+  #begunAt = 0;
+  #isLetGo = false;
   #unwatch = () => {};
   readonly requestedEnd = new RequestedEnd((run) => this.end(run));
   readonly #orders = new Turns();
@@ -103,6 +105,11 @@ export class ContainerLife {
   /** The run there is, or the last there was. */
   get run(): RunHandle | undefined {
     return this.#run;
+  }
+
+  /** When its program was let go last, in milliseconds since 1970: what was written before is of another run. */
+  get begunAt(): number {
+    return this.#begunAt;
   }
 
   get isAlive(): boolean {
@@ -340,11 +347,17 @@ export class ContainerLife {
     this.#left.reject(() => error);
   }
 
-  /** Nothing of this process keeps watching it. */
+  /** Nothing of this process keeps watching it, in its later runs neither, from when they are ready. */
   letGo(): void {
+    this.#isLetGo = true;
     this.supervision[Symbol.dispose]();
     this.#unwatch();
     this.#onlookers.letGo(this.#run?.launched);
+  }
+
+  /** A run is ready: it is watched no more than the one in which it was let go. */
+  stayLetGo(): void {
+    if (this.#isLetGo) this.letGo();
   }
 
   /** @returns its run, when it has processes */
@@ -410,6 +423,7 @@ export class ContainerLife {
     if (this.#status !== 'created') throw this.refuse('ERR_NS_CONTAINER_RUNNING', 'start it');
     const run = this.#run!;
     this.supervision.beginning();
+    this.#begunAt = Date.now();
     run.go();
     feedInput(run.streams, this.spec.stdin, (error) => {
       process.emitWarning(`the input of container ${this.id.slice(0, 12)} failed, it is ended: ${error}`, {

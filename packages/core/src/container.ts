@@ -733,7 +733,7 @@ export class Container implements AsyncDisposable {
   /**
    * Lets it go on without us: it survives this process, and `Container.get` finds it again, with its output and its end.
    * This object can still be used; disposing of it leaves the container alone from now on. Its restart policy and health checks,
-   * which were of this process, end.
+   * which were of this process, end, and none begins when it is started again here.
    *
    * @throws NsError `ERR_NS_CONTAINER_NOT_DETACHABLE`: it was not made with `lifetime: { dieWithParent: false }`
    */

@@ -281,3 +281,32 @@ test('an ordinary user has all of it, too', async () => {
     rmSync(home, { recursive: true, force: true });
   }
 });
+
+test('one that was detached keeps nobody when its maker has started it again', async () => {
+  using program = new NodeProgram(
+    'restarts-detached',
+    `import { Container } from '@ns/core';
+    const c = await Container.create({
+      command: ['sleep', '600'],
+      limits: { pids: 64 },
+      lifetime: { dieWithParent: false },
+      restart: 'always',
+      health: { command: 'true', interval: 20 },
+    });
+    await c.start();
+    c.detach();
+    if (process.argv[2] === 'restart') await c.restart({ timeout: 10 });
+    else {
+      await c.stop({ timeout: 10 });
+      await c.start();
+    }
+    process.stdout.write(c.id);`,
+  );
+  for (const how of ['restart', 'stop and start']) {
+    const { stdout: id, exitCode, stderr } = await program.run([how]);
+    expect([exitCode, stderr]).toEqual([0, '']);
+    await using found = await Container.get(id);
+    expect(found.status).toBe('running');
+    await found.remove({ force: true });
+  }
+});

@@ -161,3 +161,21 @@ test('a line is tried as a whole when it ends, and before that while it is short
   });
   await prompt.start();
 });
+
+test('what the run before says at its end is no sign of the one that was asked for', async () => {
+  await using c = await Container.create({
+    command: [
+      'sh',
+      '-c',
+      'trap "echo no longer ready; exit" TERM; sleep 0.4; echo ready; while :; do sleep 0.02; done',
+    ],
+    wait: Wait.log('ready'),
+  });
+  await c.start();
+  const stopped = c.stop();
+  await c.start();
+  await stopped;
+  const written: string[] = [];
+  for await (const { data } of c.logs()) written.push(...data.toString().trim().split('\n'));
+  expect(written).toEqual(['ready', 'no longer ready', 'ready']);
+});
