@@ -3,7 +3,7 @@ import { type Patience, patiently, patientlyMade } from './patience.ts';
 import { type PooledRunOptions, PooledSandbox } from './pooled-sandbox.ts';
 import { readCall } from './read-call.ts';
 import type { Result } from './result.ts';
-import type { AsBytes, ContainerSpec } from './types.ts';
+import type { AsBytes, ContainerSpec, Writable } from './types.ts';
 import { checkCall } from './validate-calls.ts';
 import { validatePoolOptions } from './validate-pool.ts';
 import { validateSpec } from './validate-spec.ts';
@@ -14,12 +14,25 @@ export interface PoolOptions {
   readonly size?: number;
   /**
    * What each of them is: everything but the command. Limits hold for each sandbox alone. A network may be any but
-   * `'user'`.
+   * `'user'`, and no directory keeps what they write.
    */
   readonly template?: Omit<
     ContainerSpec,
-    'command' | 'stdin' | 'name' | 'timeout' | 'maxOutput' | 'tty' | 'restart' | 'health' | 'wait' | 'cgroupAccess'
-  >;
+    | 'command'
+    | 'stdin'
+    | 'name'
+    | 'timeout'
+    | 'maxOutput'
+    | 'tty'
+    | 'restart'
+    | 'health'
+    | 'wait'
+    | 'cgroupAccess'
+    | 'log'
+    | 'lifetime'
+    | 'stopSignal'
+    | 'writable'
+  > & { readonly writable?: Exclude<Writable, { readonly dir: string } | { readonly upper: string }> };
   /**
    * What becomes of a used sandbox. `'discard'` is all there is, and the default: processes, memory of the kernel, files,
    * sockets, clocks and accounts of a sandbox go away with it, and nothing else is sure to be free of what the last command

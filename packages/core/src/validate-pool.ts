@@ -31,7 +31,26 @@ const notInTemplates: Readonly<Record<string, string>> = {
   health: 'A sandbox runs one command, once',
   cgroupAccess: 'Use a container',
   wait: 'A sandbox runs one command, once',
+  log: 'Its output is in the result of run()',
+  lifetime: 'Sandboxes die with the pool',
+  stopSignal: 'Nobody asks a sandbox to end: kill() of what run() returns takes a signal',
 };
+
+/** What one sandbox wrote would be there for the next, and two overlays may not have one upper directory (overlayfs(5)). */
+function checkPooledWrites({ writable, rootfs }: Readonly<Record<string, unknown>>): void {
+  const layered = isPlainObject(rootfs) ? (rootfs as { writable?: unknown }).writable : undefined;
+  for (const [field, chosen] of [
+    ['template.writable', writable],
+    ['template.rootfs.writable', layered],
+  ] as const)
+    if (isPlainObject(chosen) && ('dir' in chosen || 'upper' in chosen))
+      throw new SpecError(
+        field,
+        'no directory',
+        chosen,
+        "All sandboxes would share it: give 'tmpfs', or a size for one",
+      );
+}
 
 /** A sandbox waits as its program will be, and what to run comes to it with a descriptor. */
 function checkPooledFiles({ nofile }: Readonly<Record<string, unknown>>): void {
@@ -49,6 +68,7 @@ export function validatePoolOptions<Options extends object>(options: Options): O
     const received = valid.template?.[field];
     if (received !== undefined) throw new SpecError(`template.${field}`, 'nothing', received, hint);
   }
+  checkPooledWrites(valid.template ?? {});
   checkPooledFiles({ ...(valid.template?.ulimits as object), ...(valid.template?.rlimits as object) });
   if (valid.template?.network === 'user') {
     throw new SpecError(

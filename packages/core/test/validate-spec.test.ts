@@ -161,6 +161,22 @@ describe('a wrong value is an error that says what would be right', () => {
     for (const size of [0, -1, 1.5, '4']) expect(errorOf(() => validatePoolOptions({ size })).field).toBe('size');
     expect(errorOf(() => validatePoolOptions({ reset: 'reuse' })).field).toBe('reset');
   });
+
+  test('what sandboxes of a pool would not heed, or share', () => {
+    const directories = { upper: '/srv/upper', work: '/srv/work' };
+    const refused: [string, object][] = [
+      ['log', { log: { directory: '/srv/log' } }],
+      ['lifetime', { lifetime: { dieWithParent: false } }],
+      ['stopSignal', { stopSignal: 'SIGINT' }],
+      ['writable', { writable: { dir: '/srv/kept' } }],
+      ['writable', { writable: directories }],
+      ['rootfs.writable', { rootfs: { layers: ['/srv/image'], writable: directories } }],
+    ];
+    for (const [field, template] of refused)
+      expect(errorOf(() => validatePoolOptions({ template })).field).toBe(`template.${field}`);
+    for (const writable of ['tmpfs', 'none', { tmpfs: '1MiB' }])
+      expect(validatePoolOptions({ template: { writable } })).toEqual({ template: { writable } });
+  });
 });
 
 test('what is right stays as it is; undefined is not given', () => {
