@@ -265,9 +265,15 @@ export class ContainerLife {
     if (!this.#record.respecify(change)) this.#status = 'removed';
   }
 
-  /** Gives it another name. */
+  /**
+   * Gives it another name.
+   *
+   * @throws ContainerStateError `ERR_NS_CONTAINER_REMOVED`
+   */
   rename(name: string): void {
-    if (!this.#record.rename(name)) this.#status = 'removed';
+    if (this.#record.rename(name)) return;
+    this.#status = 'removed';
+    throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'rename it');
   }
 
   setStatus(status: ContainerStatus, result?: Result): void {

@@ -385,13 +385,13 @@ export class Container implements AsyncDisposable {
    * Gives it another name.
    *
    * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
+   * @throws ContainerStateError `ERR_NS_CONTAINER_REMOVED`
    */
   async rename(name: string): Promise<void> {
     checkCall('rename', { name });
     validateSpec({ ...this.#life.spec, name });
     await ownTurn(this.id);
-    if (name === this.name) return;
-    this.#life.rename(name);
+    if (name !== this.name || this.status === 'removed') this.#life.rename(name);
   }
 
   /**

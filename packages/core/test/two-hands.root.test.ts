@@ -73,8 +73,8 @@ test('a name is free when its container has another one or is gone, whoever gave
     await other.rename('three');
     await maker.remove({ force: true });
     // Too late.
-    await maker.rename('four');
-    await other.rename('five');
+    for (const late of [maker, other])
+      await expect(late.rename('four')).rejects.toMatchObject({ code: 'ERR_NS_CONTAINER_REMOVED' });
     expect(readdirSync(join(root.path, 'names'))).toEqual([]);
   }));
 
