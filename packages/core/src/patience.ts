@@ -6,7 +6,7 @@ import { isPlainObject } from './field-schemas.ts';
 export interface Patience {
   /** The promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
-  /** Milliseconds; then it rejects with `ERR_NS_TIMEOUT`. Default: as long as it takes. */
+  /** Milliseconds; then it rejects with `ERR_NS_TIMEOUT`. An iterator counts from its first `next`. Default: as long as it takes. */
   readonly timeout?: number;
 }
 
@@ -79,10 +79,14 @@ export async function interruptibly<Value>(
 ): Promise<Value> {
   patience.signal?.throwIfAborted();
   using limit = limitOf(what, patience);
+  limit.begin();
   return await act(limit.signal);
 }
 
-/** The same for what comes piece by piece: when patience is lost it is told to end, and the reason is thrown after it. */
+/**
+ * The same for what comes piece by piece: when patience is lost it is told to end, and the reason is thrown after it. Time
+ * is counted from when the first piece is asked for.
+ */
 export function interruptiblyEach<Value>(
   what: string,
   patience: Patience,
@@ -93,6 +97,7 @@ export function interruptiblyEach<Value>(
   const values = act(limit.signal);
   return (async function* () {
     using held = limit;
+    held.begin();
     held.signal.throwIfAborted();
     try {
       for await (const value of values) {
@@ -111,22 +116,29 @@ export function interruptiblyEach<Value>(
 export function interruptiblyRead(what: string, patience: Patience, stream: Readable): Readable {
   if (patience.signal === undefined && patience.timeout === undefined) return stream;
   const limit = limitOf(what, patience);
+  limit.begin();
   const destroy = () => stream.destroy(limit.signal.reason);
   if (limit.signal.aborted) destroy();
   limit.signal.addEventListener('abort', destroy, { once: true });
   return stream.once('close', () => limit[Symbol.dispose]());
 }
 
-/** Patience as one signal, until this is disposed of. */
-function limitOf(what: string, { signal, timeout }: Patience): Disposable & { readonly signal: AbortSignal } {
+/** Patience as one signal, until this is disposed of; its time is counted from `begin`. */
+function limitOf(
+  what: string,
+  { signal, timeout }: Patience,
+): Disposable & { readonly signal: AbortSignal; begin(): void } {
   const time = new AbortController();
   const giveUp = () =>
     time.abort(
       new NsError('ERR_NS_TIMEOUT', `${what} took more than ${timeout} ms`, { hint: 'Give a larger timeout' }),
     );
-  const timer = timeout === undefined ? undefined : setTimeout(giveUp, timeout);
+  let timer: NodeJS.Timeout | undefined;
   return {
     signal: signal ? AbortSignal.any([signal, time.signal]) : time.signal,
+    begin: () => {
+      if (timeout !== undefined) timer = setTimeout(giveUp, timeout);
+    },
     [Symbol.dispose]: () => clearTimeout(timer),
   };
 }

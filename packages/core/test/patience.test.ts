@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   interruptibly,
+  interruptiblyEach,
   type Patience,
   patiently,
   patientlyInTurn,
@@ -75,6 +76,26 @@ test('what heeds a signal is told to stop, and waited for', async () => {
   };
   await expect(interruptibly('it', { timeout: 1 }, heeding)).rejects.toMatchObject({ code: 'ERR_NS_TIMEOUT' });
   expect(ended).toBe(true);
+});
+
+test('what comes piece by piece has its time from when somebody asks for the first', async () => {
+  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+  const before = timers();
+  const untilAborted = (signal?: AbortSignal) =>
+    (async function* () {
+      yield 1;
+      await new Promise((resolve) => signal!.addEventListener('abort', resolve));
+    })();
+  const values = interruptiblyEach('it', { timeout: 5 }, untilAborted);
+  await later('nobody has asked', 20);
+  interruptiblyEach('it', { timeout: 60_000 }, untilAborted);
+  expect(timers()).toBe(before);
+  const seen: number[] = [];
+  const reading = (async () => {
+    for await (const value of values) seen.push(value);
+  })();
+  await expect(reading).rejects.toMatchObject({ code: 'ERR_NS_TIMEOUT' });
+  expect(seen).toEqual([1]);
 });
 
 test('patience is told from other options', () => {
