@@ -283,7 +283,8 @@ export interface ContainerSpec extends NetworkSpec {
   /**
    * Whether it starts again after its end: after 100 ms, then twice as long each time, a minute at most; after a run of 10 s
    * from 100 ms again. An end by `timeout` or `maxOutput` is final. `on-failure:5` counts restarts. Kept by the process that made the
-   * container, until `stop`, `kill` or `remove`; `'always'` and `'unless-stopped'` are the same here. Default `'no'`.
+   * container, until `stop`, `remove`, or `kill` with SIGKILL: an end by another signal is one like any other. `'always'` and
+   * `'unless-stopped'` are the same here. Default `'no'`.
    */
   readonly restart?: RestartPolicy;
 }
