@@ -28,6 +28,7 @@ import {
 import { type MapOwner, ownersInside, ownersOutside } from './file-owners.ts';
 import { kernelAtLeast, readHost } from './host.ts';
 import type { OpenedWrites } from './kept-writes.ts';
+import type { LogSpec } from './log-location.ts';
 import type { Patience } from './patience.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
 import { isAssembled, mountPoints } from './plan/root-steps.ts';
@@ -298,15 +299,21 @@ export async function snapshotContainer(
   }
 }
 
-/** What a fork has of its origin: not its name, and no directory to write to, which can be but one container's. */
-export function specToFork({ name: _, writable, rootfs, ...spec }: ContainerSpec): Omit<ContainerSpec, 'name'> {
+/** What a fork has of its origin: not its name, and no directory to write or log to, which can be but one container's. */
+export function specToFork({ name: _, writable, rootfs, log, ...spec }: ContainerSpec): Omit<ContainerSpec, 'name'> {
   const own = (chosen: Writable | undefined) => typeof chosen === 'object' && ('dir' in chosen || 'upper' in chosen);
   const { writable: ofRoot, ...layers } = typeof rootfs === 'object' && 'layers' in rootfs ? rootfs : { layers: [] };
   return {
     ...spec,
+    ...(log && { log: withoutDirectory(log) }),
     ...(rootfs !== undefined && { rootfs: own(ofRoot) ? layers : rootfs }),
     ...(writable !== undefined && !own(writable) && { writable }),
   };
+}
+
+/** A fork's log is with its state. */
+function withoutDirectory({ directory: _, ...log }: LogSpec): LogSpec {
+  return log;
 }
 
 /** The root of a container that runs, as its processes have it; or of one that does not, put together again. */

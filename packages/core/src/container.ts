@@ -558,7 +558,7 @@ export class Container implements AsyncDisposable {
 
   /**
    * Makes `count` containers that begin with the files this one has now, also those of its own ids and of a directory that
-   * keeps writes; they write to memory unless `spec` says otherwise. Pause or stop it meanwhile. For an ordinary user
+   * keeps writes; they write to memory unless `spec` says otherwise, and a log of theirs is no more in its directory. Pause or stop it meanwhile. For an ordinary user
    * cp(1) of coreutils copies, in a user namespace with the ids of both.
    *
    * @throws SpecError `ERR_NS_INVALID_SPEC`: `spec` leaves no place for files to begin with

@@ -20,7 +20,10 @@ export interface LogSpec {
   readonly maxSize?: number | string;
   /** How many files there are of one kind, the newest included; older ones are gone. Default 3. */
   readonly maxFiles?: number;
-  /** Where they are, made when it is missing; they outlive the container. Default: the container's state directory, which goes with it. */
+  /**
+   * Where they are, made when it is missing; they outlive the container. Default, and for forks: the container's state directory,
+   * which goes with it.
+   */
   readonly directory?: string;
 }
 

@@ -280,3 +280,20 @@ test('what cannot be is refused', async () => {
   ).rejects.toMatchObject({ field: 'log.format', hint: expect.stringContaining('raw') });
   expect(existsSync(join(root.path, 'containers')) ? readdirSync(join(root.path, 'containers')) : []).toEqual([]);
 });
+
+test('a fork writes into no directory of its origin', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'core-logs-'));
+  try {
+    await using origin = await Container.create({ command: ['sh', '-c', 'echo $HOSTNAME'], log: { directory } });
+    await origin.start();
+    await origin.wait();
+    const [fork] = (await origin.fork()) as [Container];
+    await using _ = fork;
+    expect(await read(fork.logs())).toEqual([]);
+    await fork.start();
+    await fork.wait();
+    for (const one of [origin, fork]) expect(textOf(await read(one.logs()))).toBe(`${one.id.slice(0, 12)}\n`);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
