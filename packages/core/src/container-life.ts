@@ -54,6 +54,7 @@ export class ContainerLife {
   #status: ContainerStatus = 'created';
   #begunAt = 0;
   #isLetGo = false;
+  #isLeft = false;
   #unwatch = () => {};
   readonly requestedEnd = new RequestedEnd((run) => this.end(run));
   readonly #orders = new Turns();
@@ -89,6 +90,7 @@ export class ContainerLife {
 
   /** As the kernel and the disk have it: others may be at it, too. */
   get status(): ContainerStatus {
+    if (this.#isLeft) return this.#record.read()?.status ?? 'removed';
     if (this.#status === 'running' || this.#status === 'paused') {
       if (this.#isEnding) return 'stopped';
       return isFrozen(this.#run?.cgroup) ? 'paused' : 'running';
@@ -271,6 +273,7 @@ export class ContainerLife {
    * @throws ContainerStateError `ERR_NS_CONTAINER_REMOVED`
    */
   rename(name: string): void {
+    this.assertHeld('rename it');
     if (this.#record.rename(name)) return;
     this.#status = 'removed';
     throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'rename it');
@@ -344,13 +347,21 @@ export class ContainerLife {
   /** It was found, and is left to whoever made it. What was asked for here before is carried through. */
   async leave(): Promise<void> {
     await this.inOrder(() => this.requestedEnd.settled);
-    const error = this.refuse(
-      'ERR_NS_CONTAINER_LEFT',
-      'wait for its end',
-      'Dispose of what Container.get() gave you after that',
-    );
+    this.#isLeft = true;
     this.#run!.letGo();
-    this.#left.reject(() => error);
+    this.#left.reject(() => this.#leftBefore('wait for its end'));
+    this.logs.end();
+    this.events.close();
+  }
+
+  /** @throws ContainerStateError `ERR_NS_CONTAINER_LEFT`: nothing of it is held here any more */
+  assertHeld(wanted: string): void {
+    if (this.#isLeft) throw this.#leftBefore(wanted);
+  }
+
+  #leftBefore(wanted: string): ContainerStateError {
+    const hint = 'Dispose of what Container.get() gave you after that, or get it again';
+    return this.refuse('ERR_NS_CONTAINER_LEFT', wanted, hint);
   }
 
   /** Nothing of this process keeps watching it, in its later runs neither, from when they are ready. */
@@ -368,12 +379,14 @@ export class ContainerLife {
 
   /** @returns its run, when it has processes */
   alive(wanted: string): RunHandle {
+    this.assertHeld(wanted);
     if (this.isAlive && this.#run && !this.#isEnding) return this.#run;
     throw this.refuse('ERR_NS_CONTAINER_NOT_RUNNING', wanted);
   }
 
   /** @returns its run, when its program runs */
   running(wanted: string): RunHandle {
+    this.assertHeld(wanted);
     const { status } = this;
     if (status === 'running') return this.#run!;
     const code = status === 'paused' ? 'ERR_NS_CONTAINER_PAUSED' : 'ERR_NS_CONTAINER_NOT_RUNNING';
@@ -410,6 +423,7 @@ export class ContainerLife {
 
   /** When a run ends, what fails fails because of that; we may not have heard of it yet. */
   #refusal({ launched }: RunHandle, wanted: string): ContainerStateError | undefined {
+    if (this.#isLeft) return this.#leftBefore(wanted);
     if (!isEnding(launched)) return undefined;
     return new ContainerStateError('ERR_NS_CONTAINER_NOT_RUNNING', this.id.slice(0, 12), 'stopped', wanted);
   }

@@ -747,16 +747,21 @@ export class Container implements AsyncDisposable {
 
   /**
    * Removes it, unless it was detached or found: then only this object is done with it, when what was asked for has been done.
-   * Who waits for the end of a found one then hears `ERR_NS_CONTAINER_LEFT`.
+   * Of a found one, who waits for its end and who calls anything after that hears `ERR_NS_CONTAINER_LEFT`; its logs, events
+   * and stats end.
    */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#life.isFound) await this.#inTurn('leaving', {}, () => this.#life.leave());
+    if (this.#life.isFound) await patientlyInTurn('leaving', {}, () => this.#life.leave(), this.id);
     else if (!this.#detached) await this.remove({ force: true });
   }
 
   /** What is called on one container keeps its order. */
   #inTurn<Value>(what: string, patience: Patience, act: () => Value | Promise<Value>): Promise<Value> {
-    return patientlyInTurn(what, patience, act, this.id);
+    const unlessLeft = () => {
+      this.#life.assertHeld('use it');
+      return act();
+    };
+    return patientlyInTurn(what, patience, unlessLeft, this.id);
   }
 
   /** All of them, or none. */

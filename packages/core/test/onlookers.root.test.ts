@@ -84,3 +84,42 @@ needs(notRoot)('the end of a container is the end of its stats, whenever it come
     expect(await last).toEqual({ done: true, value: undefined });
   }
 });
+
+needs(notRoot)(
+  'what looks at a found container ends when that is disposed of, and calls after that say so',
+  async () => {
+    await using c = await Container.create({
+      command: ['sh', '-c', 'while :; do echo x; sleep 0.02; done'],
+      lifetime: { dieWithParent: false },
+      limits: { pids: 64 },
+    });
+    await c.start();
+    const found = await Container.get(c.id);
+    const drain = async (values: AsyncIterable<unknown>) => {
+      for await (const _ of values);
+      return 'ended';
+    };
+    const looks = [found.logs({ follow: true }), found.events(), found.stats({ interval: 20 })].map(drain);
+    await delay(100);
+    await found[Symbol.asyncDispose]();
+    expect(await Promise.all(looks)).toEqual(['ended', 'ended', 'ended']);
+    expect(found.status).toBe('running');
+    const calls: (() => PromiseLike<unknown>)[] = [
+      () => found.exec('true'),
+      () => found.wait(),
+      () => found.kill(),
+      () => found.stop(),
+      () => found.stats(),
+      () => found.processes(),
+      () => found.pause(),
+      () => found.rename('other'),
+      () => found.mount({ type: 'tmpfs', target: '/mnt' }),
+      () => found.remove({ force: true }),
+      async () => found.attach(),
+    ];
+    for (const call of calls)
+      await expect(Promise.resolve().then(call)).rejects.toMatchObject({ code: 'ERR_NS_CONTAINER_LEFT' });
+    expect(c.status).toBe('running');
+    await found[Symbol.asyncDispose]();
+  },
+);
