@@ -44,7 +44,7 @@ export type Writable =
   | 'tmpfs'
   /** Nowhere: the root is read-only. */
   | 'none'
-  /** The root directory itself. */
+  /** The root directory itself. With ids of its own they are mapped: what is in it belongs to the ids that are inside. */
   | 'direct'
   /** A tmpfs of at most this size, and with at most so many files. */
   | { readonly tmpfs: Size; readonly inodes?: number }

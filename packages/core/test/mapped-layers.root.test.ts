@@ -84,6 +84,41 @@ test('a directory that something below it was changed in is not changed by that,
   expect(changes).toEqual(['added /etc/new', 'added /new']);
 });
 
+test('a root that is written itself is the container root’s, and what is written belongs to the ids inside', async () => {
+  const root = mkdtempSync(join(dir, 'direct-'));
+  mkdirSync(join(root, 'bin'));
+  copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
+  const spec = { rootfs: root, writable: 'direct', idMap: 'auto' } as const;
+  const { stdout, stderr } = await run(
+    '/bin/busybox',
+    ['sh', '-c', 'busybox stat -c %u:%g / /bin; echo x > /new && busybox chown 7:8 /new'],
+    spec,
+  );
+  expect([stdout, stderr]).toEqual(['0:0\n0:0\n', '']);
+  expect(statSync(join(root, 'new'))).toMatchObject({ uid: 7, gid: 8 });
+  const mounted = await run('/bin/busybox', ['grep', ` ${root} / `, '/proc/self/mountinfo'], spec);
+  expect(mounted.stdout).toMatch(/ rw,nodev\S*,idmapped /);
+  expect(String(Container.explain({ ...spec, command: ['true'] }))).toContain(`use ${root} itself as the root`);
+});
+
+test('a root that is written itself is refused where its file system cannot map ids', async () => {
+  const place = mkdtempSync(join(tmpdir(), 'ns-unmappable-'));
+  {
+    using mount = createMount({ type: 'ramfs' });
+    attachMount(mount, place);
+  }
+  try {
+    await expect(run('true', { rootfs: place, writable: 'direct', idMap: 'auto' })).rejects.toMatchObject({
+      code: 'ERR_NS_UNAVAILABLE',
+      message: expect.stringContaining('cannot map ids'),
+      hint: expect.stringContaining('Leave idMap out'),
+    });
+  } finally {
+    unmount(place);
+    rmSync(place, { recursive: true });
+  }
+});
+
 test('owners of changes are those inside, also above layers whose file system cannot map ids', async () => {
   // Not handed over, but looked up by the container's root.
   const place = mkdtempSync(join(tmpdir(), 'ns-unmappable-'));

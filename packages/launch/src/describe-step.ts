@@ -52,7 +52,8 @@ const descriptions: Descriptions = {
       directories.map(({ path }) => path),
       20,
     )}`,
-  bindRoot: ({ source, attributes: names }) => `use ${source} itself as the root${attributes(names)}`,
+  bindRoot: ({ source, attributes: names, mount }) =>
+    `use ${source} itself as the root${attributes(names)}${mount === undefined ? '' : ', with mapped ids'}`,
   mount: ({ type, target, options, attributes: names }) =>
     `mount ${type} on ${target}${attributes(names)}${mountOptions(options)}`,
   mountDev: ({ nodes }) =>

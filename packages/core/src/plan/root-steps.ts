@@ -76,7 +76,11 @@ export function rootSteps(
     : [];
   if (idMaps && isAssembled(root, userNamespace))
     return [scratch, ...kept, ...assembledHostRoot(root, { files, idMaps }, host)];
-  if (root.kind === 'bind') return [scratch, { op: 'bindRoot', source: root.layers[0]!, attributes: ['nodev'] }];
+  const handles = root.handles ?? [];
+  if (root.kind === 'bind') {
+    const [source, mount] = [root.layers[0]!, handles[0]];
+    return [scratch, { op: 'bindRoot', source, attributes: ['nodev'], ...(mount !== undefined && { mount }) }];
+  }
 
   const common = {
     options: { ...overlayOptions, ...(userNamespace && { userxattr: true as const }) },
@@ -90,7 +94,6 @@ export function rootSteps(
     ...((root.writable !== 'none' || lacksPlaces) && { upper }),
     ...common,
   });
-  const handles = root.handles ?? [];
   const layers = handles.length > 0 ? handles.map((_, i) => `layer-${i}`) : root.layers;
   const { top, bottom } = withinLimit(layers);
   return [

@@ -28,8 +28,13 @@ export type RootStep =
       readonly reuse?: string;
       readonly handOver?: boolean;
     }
-  /** An existing directory as the root. */
-  | { readonly op: 'bindRoot'; readonly source: string; readonly attributes: readonly MountAttribute[] }
+  /** An existing directory as the root; or a detached mount of it, which the caller made and gave these attributes. */
+  | {
+      readonly op: 'bindRoot';
+      readonly source: string;
+      readonly attributes: readonly MountAttribute[];
+      readonly mount?: string;
+    }
   /** The root mount itself becomes read-only. */
   | { readonly op: 'readonlyRoot' }
   /** The root becomes "/", the old root is gone. */
@@ -59,9 +64,14 @@ export const rootLowerings: Lowerings<RootStep> = {
     asm.call('close', [copy]);
   },
 
-  bindRoot({ source, attributes }, to) {
+  bindRoot({ source, attributes, mount }, to) {
     const { asm } = to;
     const root = to.handle('root');
+    if (mount !== undefined) {
+      asm.copy(root.address, asm.words([to.fd(mount)]), 8);
+      attach(to, root, '/');
+      return;
+    }
     asm.call('open_tree', [AT_FDCWD, asm.string(source), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE], {
       store: root,
     });
