@@ -162,7 +162,7 @@ export class AdoptedRun implements RunHandle {
     const exit = process ? await process.exited : readExit(readJournal(directory));
     const isOwnersAlone = !this.#state.detachable && isAlive(this.#state.owner);
     const durationMs = this.#duration(directory, process !== undefined);
-    const { oom, usage } = this.#lastAccounts(exit);
+    const { oom, usage } = await this.#lastAccounts(exit);
     await this.#held[Symbol.asyncDispose]();
     // What belongs to a maker that is still there, he clears up.
     if (this.#state.detachable) {
@@ -239,9 +239,9 @@ export class AdoptedRun implements RunHandle {
     for (const fd of this.#namespaces.values()) fd.close();
   }
 
-  #lastAccounts(exit: Exit): Ending {
+  async #lastAccounts(exit: Exit): Promise<Ending> {
     try {
-      return readAccounts(exit, this.#payload);
+      return await readAccounts(exit, this.#payload);
     } finally {
       this.#payload?.close();
     }

@@ -121,8 +121,10 @@ export function isFrozen(cgroup: Cgroup | undefined): boolean {
 }
 
 /** What a process used and whether memory was its end: read before the cgroup goes away. */
-export function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Ending {
+export async function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Promise<Ending> {
   const { usage } = exit;
+  // Of processes that nobody has waited for their cgroup alone knows.
+  const cpu = usage ? undefined : (await lastStats(cgroup, ['cpu']))?.cpu;
   const peaks = unlessGone(() => cgroup?.peaks());
   // Where cgroups are its to make, its processes may be in some of its own.
   const oom = (unlessGone(() => cgroup?.oomKills({ below: true })) ?? 0) > 0;
@@ -130,8 +132,8 @@ export function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Ending {
     // What has survived a shortage may end in good order, or by a signal that is not the kernel's: that is its end then.
     oom: oom && exit.exitCode !== 0 && (exit.signal === null || exit.signal === 'SIGKILL'),
     usage: {
-      cpuUserMs: usage?.cpuUserMs,
-      cpuSystemMs: usage?.cpuSystemMs,
+      cpuUserMs: usage?.cpuUserMs ?? inMs(cpu?.userUs),
+      cpuSystemMs: usage?.cpuSystemMs ?? inMs(cpu?.systemUs),
       // A process that ended during its setup has no figure yet: the kernel says 0.
       memoryPeakBytes: peaks?.memoryBytes ?? (usage?.maxResidentBytes || undefined),
       ioReadBytes: usage?.ioReadBytes,
@@ -140,6 +142,8 @@ export function readAccounts(exit: Exit, cgroup: Cgroup | undefined): Ending {
     },
   };
 }
+
+const inMs = (us: number | undefined) => (us === undefined ? undefined : us / 1000);
 
 /** Somebody else who looks after the same container may have removed its cgroup by now. */
 function unlessGone<T>(read: () => T): T | undefined {
@@ -152,9 +156,12 @@ function unlessGone<T>(read: () => T): T | undefined {
 }
 
 /** The figures of a cgroup that somebody else may have removed by now. */
-export async function lastStats(cgroup: Cgroup | undefined): Promise<Stats | undefined> {
+export async function lastStats(
+  cgroup: Cgroup | undefined,
+  only?: readonly (keyof Stats)[],
+): Promise<Stats | undefined> {
   try {
-    return await cgroup?.stats();
+    return await cgroup?.stats(only && { only });
   } catch (error) {
     if (error instanceof CgroupGoneError) return undefined;
     throw error;

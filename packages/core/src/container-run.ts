@@ -182,7 +182,7 @@ export class ContainerRun implements RunHandle {
     endAttached(this.streams);
     // As if we had heard of it that much later: of what it leaves nothing has been looked at yet.
     await ownTurn('clearing up');
-    const { oom, usage } = readAccounts(exit, this.#payload);
+    const { oom, usage } = await readAccounts(exit, this.#payload);
     const total = await this.#release();
     this.streams.drain();
     await collected;

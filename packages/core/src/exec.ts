@@ -94,7 +94,7 @@ function start(
     async finish(exit) {
       // Whatever it left behind, also what has double-forked.
       await cgroup?.kill();
-      const ending = readAccounts(exit, cgroup);
+      const ending = await readAccounts(exit, cgroup);
       if (cgroup) target.cgroups!.giveBack(cgroup, target.spec);
       return ending;
     },

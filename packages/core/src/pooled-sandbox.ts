@@ -192,7 +192,7 @@ export class PooledSandbox implements AsyncDisposable {
       warnings: this.#warnings,
       finish: async (exit) => {
         try {
-          const ending = readAccounts(exit, this.#resources.cgroup);
+          const ending = await readAccounts(exit, this.#resources.cgroup);
           await release(this.#resources);
           return ending;
         } finally {

@@ -2,7 +2,11 @@ import type { ContainerWarning } from './container-warning.ts';
 
 /** What a run used. A figure that the machine does not give is `undefined`, never 0. */
 export interface Usage {
-  /** CPU time of all its processes that were waited for, in user mode: getrusage(2). */
+  /**
+   * CPU time of all its processes that were waited for, in user mode: getrusage(2). What it leaves behind is waited for at its
+   * end, not so when all of it is killed (`timeout`, `abort`, SIGKILL): then the cgroup tells, and where there is none that
+   * counts, nobody.
+   */
   readonly cpuUserMs: number | undefined;
   /** The same in the kernel. */
   readonly cpuSystemMs: number | undefined;

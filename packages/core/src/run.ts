@@ -109,7 +109,7 @@ function startWith(
     launched,
     warnings: design.warnings,
     async finish(exit) {
-      const ending = readAccounts(exit, resources.cgroup);
+      const ending = await readAccounts(exit, resources.cgroup);
       await resources[Symbol.asyncDispose]();
       return ending;
     },

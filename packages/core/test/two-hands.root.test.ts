@@ -190,7 +190,7 @@ test('what a cgroup counted that somebody else has removed is missing', async ()
     failure: undefined,
     usage: undefined,
   } as const;
-  expect(readAccounts(exit, other)).toMatchObject({ oom: false, usage: { pidsPeak: undefined } });
+  expect(await readAccounts(exit, other)).toMatchObject({ oom: false, usage: { pidsPeak: undefined } });
 });
 
 describe.each([

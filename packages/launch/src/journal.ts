@@ -1,4 +1,4 @@
-import type { Exit } from './exit.ts';
+import { type Exit, usageOfInit } from './exit.ts';
 import { decodeRecord, RECORD_SIZE, type StageRecord } from './records.ts';
 import { SIGNALS } from './signals.ts';
 import { decodeWaitStatus } from './wait-status.ts';
@@ -17,7 +17,7 @@ export function readExit(journal: Buffer | undefined): Exit {
     timedOut: last('timeout') !== undefined,
     outputLost: last('outputLost') !== undefined,
     failure: undefined,
-    usage: exit?.usage,
+    usage: usageOfInit(exit),
   };
 }
 

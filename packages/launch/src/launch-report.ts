@@ -1,6 +1,6 @@
 import { ERRNO, type OwnedFd, SyscallError } from '@ns/libc';
 import type { Deferred } from './deferred.ts';
-import type { Exit } from './exit.ts';
+import { type Exit, usageOfInit } from './exit.ts';
 import { describeFailure, type LaunchedSteps } from './explain.ts';
 import { holdMountNamespace, unmountLater } from './late-unmount.ts';
 import { LaunchFacts } from './launch-facts.ts';
@@ -128,7 +128,7 @@ export class LaunchReport {
       timedOut: this.#timedOut,
       outputLost: this.#outputLost,
       failure: this.failure,
-      usage: (this.supervised ? (this.lastEnd ?? this.exitRecord) : own)?.usage,
+      usage: this.#usage(own),
     };
     this.pidfd?.close();
     for (const fd of this.namespaces.values()) fd.close();
@@ -138,6 +138,12 @@ export class LaunchReport {
       () => this.failure ?? new SyscallError('wait4', ERRNO.ECHILD, { doing: 'process ended during its setup' }),
     );
     return exit;
+  }
+
+  #usage(own: ChildEnd | undefined): Exit['usage'] {
+    if (!this.supervised) return own?.usage;
+    if (this.lastEnd) return this.lastEnd.usage;
+    return this.#hasInit ? usageOfInit(this.exitRecord) : this.exitRecord?.usage;
   }
 
   #describeFailure({ index, value }: StageRecord): SyscallError {

@@ -37,6 +37,7 @@ export function superviseAsInit(
   if (!adopt) {
     tellSignal(to, status);
     if (tellEnd) tellLastEnd(to, status);
+    endOthers(to, exited);
   } else {
     sendRecord(to, { kind: 'payloadExit', value: new Slot(status) });
     const others = new Label();
@@ -46,6 +47,26 @@ export function superviseAsInit(
   }
   asm.place(exited);
   exitWith(to, status);
+}
+
+/**
+ * Ends what the program has left behind and waits for it: what the kernel ends with a pid 1, it counts for nobody (SIGCHLD is
+ * ignored by then, zap_pid_ns_processes). Who cannot be killed is left to the kernel soon.
+ */
+function endOthers({ asm }: Lowering, done: Label): void {
+  const [self, reaped] = [asm.slot(), asm.slot()];
+  const next = new Label();
+  asm.call('getpid', [], { store: self });
+  // In a pid namespace of others these would be their processes.
+  asm.jumpIfUnequal(self, 1, done);
+  asm.call('kill', [-1, SIGNALS.SIGKILL], { tolerate: 'any', otherwise: done });
+  asm.place(next);
+  asm.call('wait4', [-1, 0, WNOHANG | __WALL, 0], { store: reaped, tolerate: ['ECHILD'], otherwise: done });
+  asm.jumpIfUnequal(reaped, 0, next);
+  // struct timespec
+  const patience = asm.words([0, 100_000_000]);
+  asm.call('rt_sigtimedwait', [asm.words([-1]), 0, patience, 8], { tolerate: ['EAGAIN', 'EINTR'], otherwise: done });
+  asm.jump(next);
 }
 
 /** Signalling a payload that runs as another user is all that is left to do. */
