@@ -1,6 +1,7 @@
 import { parseSize } from '@ns/cgroups';
 import { Deferred } from '@ns/launch';
 import { identifyProcess, ownTurn, type ProcessIdentity, rollBack } from '@ns/libc';
+import type { Endpoint } from '@ns/netns';
 import { AdoptedRun } from './adopted-run.ts';
 import { watchContainerCgroup } from './cgroup-watch.ts';
 import { isFrozen } from './container-cgroup.ts';
@@ -19,7 +20,8 @@ import type { WriteLimit } from './kept-writes.ts';
 import { type Beginning, LastingResources } from './lasting-resources.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog, makeLogDirectory } from './log-location.ts';
-import { liveNetworks, userNetworks } from './network/live-networks.ts';
+import { findPlaces } from './network/found-places.ts';
+import { type ContainerPort, liveNetworks, userNetworks } from './network/live-networks.ts';
 import { Onlookers } from './onlookers.ts';
 import { textLimit } from './output.ts';
 import { isEnding, isSame } from './process-identity.ts';
@@ -55,6 +57,11 @@ export class ContainerLife {
   #begunAt = 0;
   #isLetGo = false;
   #isLeft = false;
+  /** What another process has connected it with, when that was looked at. */
+  #found: {
+    readonly places: Awaited<ReturnType<typeof findPlaces>>;
+    readonly userPorts: readonly ContainerPort[];
+  } = { places: [], userPorts: [] };
   #unwatch = () => {};
   readonly requestedEnd = new RequestedEnd((run) => this.end(run));
   readonly #orders = new Turns();
@@ -122,6 +129,18 @@ export class ContainerLife {
     return { id: this.id, name: this.spec.name, command: this.spec.command };
   }
 
+  /** Its networks by name, with its place in each. */
+  get places(): readonly (readonly [name: string, endpoint: Endpoint])[] {
+    return liveNetworks.get(this.id)?.places ?? (this.isAlive && !this.#isEnding ? this.#found.places : []);
+  }
+
+  /** Its published ports. */
+  get ports(): readonly ContainerPort[] {
+    const ours = liveNetworks.get(this.id) ?? userNetworks.get(this.id);
+    if (ours || !this.isAlive || this.#isEnding) return ours?.ports ?? [];
+    return [...this.#found.places.flatMap(([, { ports }]) => ports), ...this.#found.userPorts];
+  }
+
   /** How what it writes is bounded. */
   get writeLimit(): WriteLimit | undefined {
     return this.#resources.writeLimit(this.spec);
@@ -130,7 +149,7 @@ export class ContainerLife {
   /** Where its changes are, until it is disposed of. */
   holdOverlays(): HeldOverlays {
     if (this.status === 'removed') throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'look at what it changed');
-    if (this.isFound) throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', 'look at what it changed', onlyItsMaker);
+    if (this.isFound) throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', 'look at what it changed');
     return this.#resources.holdOverlays(this.#run!);
   }
 
@@ -182,6 +201,7 @@ export class ContainerLife {
     const run = await AdoptedRun.adopt(state, this.#maxOutputBytes);
     this.#init = state.init;
     this.#status = run.status;
+    this.#found = { places: await findPlaces(this.id), userPorts: state.userPorts ?? [] };
     this.#follow(run);
   }
 
@@ -413,19 +433,26 @@ export class ContainerLife {
 
   /** Why something cannot be done with it as it is. */
   refuse(code: `ERR_NS_CONTAINER_${string}`, wanted: string, hint?: string): ContainerStateError {
-    return new ContainerStateError(code, this.id.slice(0, 12), this.status, wanted, hint);
+    return new ContainerStateError(code, this.id.slice(0, 12), this.status, wanted, this.#hintOfFound(code) ?? hint);
+  }
+
+  /** What only its maker can do is no advice to others, and to nobody when that is gone. */
+  #hintOfFound(code: string): string | undefined {
+    if (!this.isFound || this.status === 'removed' || !takesItsMaker.has(code)) return undefined;
+    return this.#record.makerLives ? onlyItsMaker : makerIsGone;
   }
 
   /** @throws ContainerStateError `ERR_NS_CONTAINER_NOT_OURS`: another process made it */
   assertOurs(wanted: string): void {
-    if (this.isFound && this.status !== 'removed') throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', wanted, onlyItsMaker);
+    if (this.isFound && this.status !== 'removed') throw this.refuse('ERR_NS_CONTAINER_NOT_OURS', wanted);
   }
 
   /** When a run ends, what fails fails because of that; we may not have heard of it yet. */
   #refusal({ launched }: RunHandle, wanted: string): ContainerStateError | undefined {
     if (this.#isLeft) return this.#leftBefore(wanted);
     if (!isEnding(launched)) return undefined;
-    return new ContainerStateError('ERR_NS_CONTAINER_NOT_RUNNING', this.id.slice(0, 12), 'stopped', wanted);
+    const code = 'ERR_NS_CONTAINER_NOT_RUNNING';
+    return new ContainerStateError(code, this.id.slice(0, 12), 'stopped', wanted, this.#hintOfFound(code));
   }
 
   async #startProgram(byItself: boolean): Promise<void> {
@@ -555,12 +582,13 @@ export class ContainerLife {
   /** Its processes and what belongs to them. */
   #processes() {
     const launched = this.isAlive ? this.#run?.launched : undefined;
-    const connecting = launched && userNetworks.get(this.id)?.pid;
+    const userNetwork = launched && userNetworks.get(this.id);
+    const connecting = userNetwork?.pid;
     const identify = (pid: number | undefined) => (pid === undefined ? undefined : identifyProcess(pid));
     return {
       monitor: identify(launched?.monitorPid),
       init: identify(launched?.pid),
-      ...(connecting && { userNetwork: identify(connecting) }),
+      ...(connecting && { userNetwork: identify(connecting), userPorts: userNetwork?.ports }),
       ids: this.#run?.ids && { uids: this.#run.ids.uids, gids: this.#run.ids.gids },
       cgroup: launched && this.#run!.cgroup?.name,
     } satisfies StateChanges;
@@ -572,7 +600,15 @@ function endingOf({ stdout: _, stderr: __, truncated: ___, ...ending }: Result):
   return ending.exitCode === null && ending.signal === null ? undefined : ending;
 }
 
-const onlyItsMaker = 'Only the process that made it can';
+/** To start it, and to know its layers. */
+const takesItsMaker: ReadonlySet<string> = new Set([
+  'ERR_NS_CONTAINER_NOT_OURS',
+  'ERR_NS_CONTAINER_NOT_RUNNING',
+  'ERR_NS_CONTAINER_STOPPED',
+]);
+const onlyItsMaker = 'Only the process that made it can start it, and look at what it changed';
+const makerIsGone =
+  'The process that made it is gone, and no other can start it or look at what it changed: read its logs, copy out of it while it runs, remove it, or create another';
 
 /** The user wants it to run, whoever has stopped it before. */
 const asked = { stopRequested: false } as const;

@@ -1,5 +1,5 @@
 import { entrust } from '@ns/launch';
-import type { ProcessIdentity } from '@ns/libc';
+import { isAlive, type ProcessIdentity } from '@ns/libc';
 import { recordBelongings } from './belongings.ts';
 import { claimName, nameLink, releaseName } from './container-names.ts';
 import {
@@ -33,6 +33,11 @@ export class ContainerRecord {
     this.createdAt = found ? new Date(found.createdAt) : new Date();
     this.#owner = found?.owner ?? identifySelf();
     this.#spec = spec;
+  }
+
+  /** Is the process there that made it? */
+  get makerLives(): boolean {
+    return isAlive(this.#owner);
   }
 
   get spec(): ContainerSpec {

@@ -14,6 +14,7 @@ import {
 import type { IdLease } from '@ns/namespaces';
 import { readJournal } from './detachment.ts';
 import { hasOutput } from './log-location.ts';
+import type { ContainerPort } from './network/live-networks.ts';
 import type { Result } from './result.ts';
 import { containerDirectory, stateDirectory } from './state-root.ts';
 import { type StoredSpec, toStoredText } from './stored-spec.ts';
@@ -34,6 +35,8 @@ export interface ContainerState {
   readonly init: ProcessIdentity | undefined;
   /** The program that connects it with the host's network, where one does. */
   readonly userNetwork?: ProcessIdentity | undefined;
+  /** Ports that it forwards. */
+  readonly userPorts?: readonly ContainerPort[] | undefined;
   readonly status: ContainerStatus;
   /** Somebody has stopped it: its restart policy rests until the next start. */
   readonly stopRequested: boolean;

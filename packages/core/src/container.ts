@@ -48,7 +48,7 @@ import type { HealthState } from './health.ts';
 import type { WriteLimit } from './kept-writes.ts';
 import type { LogEntry, LogOptions } from './log-buffer.ts';
 import type { MountSpec } from './mount-spec.ts';
-import { type ContainerPort, liveNetworks, portsOf } from './network/live-networks.ts';
+import type { ContainerPort } from './network/live-networks.ts';
 import {
   interruptibly,
   interruptiblyEach,
@@ -207,9 +207,9 @@ export class Container implements AsyncDisposable {
     return this.#life.isAlive ? this.#life.run?.launched.pid : undefined;
   }
 
-  /** Its published ports, with those the system chose. */
+  /** Its published ports, with those the system chose. Of one that was found, as they were then. */
   get ports(): readonly ContainerPort[] {
-    return portsOf(this.id);
+    return this.#life.ports;
   }
 
   /** How what it writes below its root is bounded, and by which means; undefined when it is not. */
@@ -217,9 +217,9 @@ export class Container implements AsyncDisposable {
     return this.#life.writeLimit;
   }
 
-  /** Its networks by name, with its link and addresses in each. */
+  /** Its networks by name, with its link and addresses in each. Of one that was found, as they were then. */
   get networks(): Record<string, Endpoint> {
-    return Object.fromEntries(liveNetworks.get(this.id)?.places ?? []);
+    return Object.fromEntries(this.#life.places);
   }
 
   /** What was asked for, or is a default, and cannot be had on this machine. */
@@ -511,9 +511,9 @@ export class Container implements AsyncDisposable {
   async discard(patience: Patience = {}): Promise<void> {
     return this.#inTurn('discarding', checkCall('patience', patience), () =>
       this.#life.exclusive(async () => {
+        using held = this.#life.holdOverlays();
         if (this.#life.isAlive)
           throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'discard its changes', 'Stop it first');
-        using held = this.#life.holdOverlays();
         await discardContainer(held.overlays);
       }),
     );

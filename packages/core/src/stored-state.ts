@@ -31,6 +31,7 @@ const schema = v.looseObject({
   monitor: v.optional(identity),
   init: v.optional(identity),
   userNetwork: v.optional(identity),
+  userPorts: v.optional(v.array(v.looseObject({ protocol: v.string(), hostPort: v.number(), port: v.number() }))),
   status: v.picklist(['created', 'running', 'paused', 'stopped', 'removed']),
   stopRequested: v.boolean(),
   detachable: v.boolean(),

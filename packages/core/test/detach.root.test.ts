@@ -190,6 +190,43 @@ test('waiting and following from two sides; a flood is read without loss', async
   await Promise.all([one.remove(), two.remove()]);
 });
 
+test('its networks and ports, also those that were chosen, are told to who finds it; nothing is opened for that', async () => {
+  const { stdout: id, stderr } = await maker.run(['exec sleep 600', 'published', '127.0.0.1:0:8080']);
+  expect(stderr).toBe('');
+  const c = await Container.get(id);
+  const [port, ...others] = c.ports;
+  expect(others).toEqual([]);
+  expect(port).toMatchObject({ protocol: 'tcp', hostAddress: '127.0.0.1', port: 8080 });
+  const [place] = Object.values(c.networks);
+  const { stdout } = await c.exec('sed', ['-n', 's/^ *\\(eth[0-9]*\\):.*/\\1/p', '/proc/net/dev']);
+  expect(place).toMatchObject({ owner: id, address: port!.address, link: stdout.trim() });
+  // As the kernel has it: the port is translated to that address.
+  expect((await run('sh', ['-c', 'cat /proc/net/fib_trie'], { network: { container: id } })).stdout).toContain(
+    place!.address!,
+  );
+  await c.kill();
+  expect([c.ports, c.networks]).toEqual([[], {}]);
+  await c.remove();
+});
+
+test('where its maker is gone, nobody is advised to ask him or to start it', async () => {
+  const id = await makeDetached('exec sleep 600');
+  const c = await Container.get(id);
+  const gone = { hint: expect.stringMatching(/maker|process that made it is gone/) };
+  for (const impossible of [() => c.diff(), () => c.restart(), () => c.discard()])
+    await expect(impossible()).rejects.toMatchObject(gone);
+  await c.kill();
+  for (const impossible of [() => c.exec('true'), () => c.start(), () => c.stats(), () => c.copyOut('/a', '/b')]) {
+    const error = await Promise.resolve(impossible()).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    expect(error).toMatchObject(gone);
+    expect(String(error)).not.toMatch(/start\(\)|Ask the process/);
+  }
+  await c.remove();
+});
+
 test('kill from elsewhere; disposing of what was found leaves it alone; prune spares it', async () => {
   const id = await makeDetached('sleep infinity');
   {

@@ -37,6 +37,8 @@ test('an ordinary user has the network of the host, and ports', async () => {
     const { stdout: id } = await program.run(['leave'], options);
     const connecting = connectors().filter(({ parent }) => parent === 1);
     expect(connecting).toHaveLength(1);
+    const [port] = JSON.parse((await program.run(['ports', id.trim()], options)).stdout);
+    expect(port).toMatchObject({ protocol: 'tcp', hostAddress: '127.0.0.1', hostPort: expect.any(Number), port: 80 });
     expect(await program.run([end, id.trim()], options)).toMatchObject({ exitCode: 0, stderr: '' });
     expect({ end, gone: await eventually(() => !connecting.some(isThere), 5000) }).toEqual({ end, gone: true });
   }

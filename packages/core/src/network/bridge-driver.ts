@@ -9,4 +9,5 @@ export const driver: NetworkDriver = {
   create: (options, entrust) => BridgeNetwork.create({ ...bridgeOptions(options), ...withoutUndefined({ entrust }) }),
   open: ({ name, dns }) =>
     BridgeNetwork.open(name, { stateRoot: stateRoot(), ...withoutUndefined({ upstreams: dns }) }),
+  endpoint: ({ name }, owner) => BridgeNetwork.endpoint(name, owner, { stateRoot: stateRoot() }),
 };

@@ -19,11 +19,6 @@ export interface ContainerPort {
   readonly port: number;
 }
 
-/** Published ports of a container of this process. */
-export function portsOf(id: string): readonly ContainerPort[] {
-  return (liveNetworks.get(id) ?? userNetworks.get(id))?.ports ?? [];
-}
-
 /**
  * The network that an update changes, if it changes any.
  *

@@ -129,6 +129,14 @@ export class OpenedNetwork {
   }
 }
 
+/** The place that a container has in a network, read without opening that; undefined when it has none. */
+export async function placeIn(name: string, owner: string): Promise<Endpoint | undefined> {
+  const options = readOptions(name);
+  if (!options) return undefined;
+  const { driver } = await drivers[options.driver ?? 'bridge']();
+  return driver.endpoint(options, owner);
+}
+
 /** Keeps a network open until it is closed. */
 export interface NetworkHold {
   readonly network: OpenedNetwork;

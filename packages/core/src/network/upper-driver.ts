@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { rollBack, SpecError, stateRoot } from '@ns/libc';
 import {
@@ -34,6 +34,7 @@ export const driver: NetworkDriver = {
     return new UpperNetwork(options);
   },
   open: async (options) => new UpperNetwork(options),
+  endpoint: (options, owner) => new UpperNetwork(options).endpoint(owner),
 };
 
 /** What `mode` may be; the first is the default. */
@@ -156,6 +157,11 @@ class UpperNetwork implements NetworkBackend {
 
   changeEgressOf(_owner: string, egress: EgressOptions): Promise<void> {
     return this.changeEgress(egress);
+  }
+
+  endpoint(owner: string): Endpoint | undefined {
+    const file = this.#memberFile(owner);
+    return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Endpoint) : undefined;
   }
 
   async endpoints(): Promise<Endpoint[]> {

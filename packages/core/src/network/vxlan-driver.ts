@@ -34,6 +34,7 @@ export const driver: NetworkDriver = {
     else guardTunnel(guarded(options));
     return network;
   },
+  endpoint: bridge.endpoint,
   async removed(options) {
     // Without its link another network may have its number.
     if (!(await link.get(tunnelName(options)))) return;

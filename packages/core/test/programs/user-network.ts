@@ -8,11 +8,16 @@ if (what === 'leave') {
   const left = await Container.create({
     command: ['sleep', '600'],
     network: 'user',
+    ports: ['127.0.0.1:0:80'],
     lifetime: { dieWithParent: false },
   });
   await left.start();
   console.log(left.id);
   await left.detach();
+  process.exit();
+}
+if (what === 'ports') {
+  console.log(JSON.stringify((await Container.get(id!)).ports));
   process.exit();
 }
 if (what === 'remove') {

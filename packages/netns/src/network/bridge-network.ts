@@ -160,6 +160,11 @@ export class BridgeNetwork implements AsyncDisposable {
     });
   }
 
+  /** The place that a container has in a network, read without opening that: its name server stays whose it is. */
+  static endpoint(name: string, owner: string, options: { readonly stateRoot?: string } = {}): Endpoint | undefined {
+    return new NetworkState(options.stateRoot ?? stateRoot()).endpoint(name, owner);
+  }
+
   /** Removes a network without opening it, which would make anew what is missing: as much of it as there is. Idempotent. */
   static async tearDown(name: string, options: InNetns & { readonly stateRoot?: string } = {}): Promise<void> {
     const root = options.stateRoot ?? stateRoot();
