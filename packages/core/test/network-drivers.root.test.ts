@@ -112,6 +112,8 @@ needs(notRoot)('what a driver needs is said, and what the kernel lacks', async (
     { name: 'x', driver: 'macvlan', parent: 'lo', subnet: '10.50.0.0/24', egress: {} },
     { name: 'x', driver: 'macvlan', parent: 'lo', subnet: '10.50.0.0/24', mode: 'l2' },
     { name: 'x', driver: 'macvlan', parent: 'lo', subnet: '10.50.0.0/24', ipv6: true },
+    { name: 'x', driver: 'macvlan', parent: 'lo', subnet: '10.50.0.0/24', ipv6: { subnet: '10.51.0.0/24' } },
+    { name: 'x', driver: 'macvlan', parent: 'lo', subnet: 'fd00:1::/64', ipv6: { subnet: 'fd00:2::/64' } },
     { name: 'x', driver: 'macvlan', parent: 'lo', subnet: '10.50.0.0/24', vni: 1 },
     { name: 'x', driver: 'vxlan' },
     { name: 'x', driver: 'overlay' },

@@ -12,7 +12,11 @@ export interface NetworkOptions {
    * publish no ports. Default `bridge`. `SpecError` for options of another driver.
    */
   readonly driver?: 'bridge' | 'macvlan' | 'ipvlan' | 'vxlan';
-  /** Default: one that no network and no route of the host has. `macvlan` and `ipvlan` must be told. */
+  /**
+   * `'10.9.0.0/24'`, beside which `ipv6` says what there is of IPv6. An IPv6 subnet makes a network of IPv6 alone; then `gateway`,
+   * `ipRange` and `auxAddresses` are of IPv6, too. Default: an IPv4 subnet that no network and no route of the host has. `macvlan` and
+   * `ipvlan` must be told.
+   */
   readonly subnet?: string;
   /** Default: the first address of the subnet. */
   readonly gateway?: string;
@@ -28,7 +32,10 @@ export interface NetworkOptions {
   readonly masquerade?: boolean;
   /** Bytes, default 1500; 1450 for `vxlan`. */
   readonly mtu?: number;
-  /** A random /64 of RFC 4193, none, or this one. Default true where the host has IPv6; false for `macvlan` and `ipvlan`. */
+  /**
+   * Beside IPv4: a random /64 of RFC 4193, none, or this one. Default true where the host has IPv6; false for `macvlan` and `ipvlan`.
+   * `SpecError` for none or another one when `subnet` is an IPv6 subnet.
+   */
   readonly ipv6?: boolean | { readonly subnet: string; readonly gateway?: string };
   /** What its containers may connect to. Default: everything. */
   readonly egress?: EgressOptions;

@@ -31,6 +31,10 @@ export const driver: NetworkDriver = {
     if (options.ipv6 === true)
       throw new SpecError('ipv6', `{ subnet }, that of the network that ${parent} is in`, options.ipv6);
     if (subnet === undefined) throw new SpecError('subnet', `the subnet of the network that ${parent} is in`, subnet);
+    if (options.ipv6 && parseSubnet(options.ipv6.subnet, 'ipv6.subnet').family !== 'inet6')
+      throw new SpecError('ipv6.subnet', 'an IPv6 subnet', options.ipv6.subnet);
+    if (options.ipv6 !== undefined && parseSubnet(subnet).family === 'inet6')
+      throw new SpecError('subnet', "an IPv4 subnet beside 'ipv6'", subnet);
     return new UpperNetwork(options);
   },
   open: async (options) => new UpperNetwork(options),

@@ -4,7 +4,7 @@ import type { EgressOptions } from '../egress/egress-rule.ts';
 import { checkEgress } from '../egress/policy-rules.ts';
 import type { FirewallNetwork } from '../firewall/firewall.ts';
 import { AddressPool } from '../ipam/address-pool.ts';
-import { parseSubnet } from '../ipam/subnet.ts';
+import { parseSubnet, type Subnet } from '../ipam/subnet.ts';
 import { claimSubnet } from '../ipam/subnet-claims.ts';
 import type { InNetns } from '../namespace-reference.ts';
 import type { Entrust } from '../remains.ts';
@@ -15,7 +15,7 @@ const IPV6_MTU = 1280;
 /** How to make a bridge network. */
 export interface BridgeNetworkOptions extends InNetns {
   readonly name: string;
-  /** Default: a free one of the default pools. */
+  /** IPv4, with IPv6 beside it as `ipv6` says; an IPv6 subnet is the only one. Default: a free one of the default pools. */
   readonly subnet?: string;
   readonly gateway?: string;
   readonly range?: string;
@@ -46,29 +46,12 @@ export interface BridgeNetworkOptions extends InNetns {
 
 /** Decides what a network will be, and reserves its subnets. */
 export async function planNetwork(options: BridgeNetworkOptions, root: string): Promise<NetworkRecord> {
-  const {
-    name,
-    netns,
-    gateway,
-    range,
-    auxiliaryAddresses,
-    icc = true,
-    internal = false,
-    masquerade = true,
-    mtu = 1500,
-  } = options;
+  const { name, netns, icc = true, internal = false, masquerade = true, mtu = 1500 } = options;
   if (options.egress) checkEgress(options.egress);
-  const ipv6 = options.ipv6 ?? (mtu >= IPV6_MTU && existsSync('/proc/net/if_inet6') ? 'unique-local' : 'none');
-  if (ipv6 !== 'none' && mtu < IPV6_MTU)
-    throw new SpecError('mtu', `${IPV6_MTU} or more, which IPv6 needs (RFC 8200), or ipv6: 'none' with it`, mtu);
-  const four = await claimSubnet({ name, subnet: options.subnet, family: 'inet', netns, stateRoot: root });
-  const subnets: AddressPlan[] = [{ subnet: four.text, gateway, range, auxiliaryAddresses }];
-  if (ipv6 !== 'none') {
-    const wanted = ipv6 === 'unique-local' ? undefined : ipv6.subnet;
-    if (wanted !== undefined && parseSubnet(wanted, 'ipv6.subnet').family !== 'inet6')
-      throw new SpecError('ipv6.subnet', 'an IPv6 subnet', wanted);
-    const six = await claimSubnet({ name, subnet: wanted, family: 'inet6', netns, stateRoot: root });
-    subnets.push({ subnet: six.text, gateway: ipv6 === 'unique-local' ? undefined : ipv6.gateway });
+  const subnets: AddressPlan[] = [];
+  for (const { family, ...wanted } of wantedSubnets(options)) {
+    const { text } = await claimSubnet({ name, subnet: wanted.subnet, family, netns, stateRoot: root });
+    subnets.push({ ...wanted, subnet: text });
   }
   // Another state root may have a network of this name.
   const bridge = `nsb${digest(root, name).slice(0, 12)}`;
@@ -84,6 +67,39 @@ export async function planNetwork(options: BridgeNetworkOptions, root: string): 
     created: Date.now(),
     labels: options.labels ?? {},
   };
+}
+
+/** A subnet as it was asked for; left out, a free one of its family. */
+type WantedSubnet = Omit<AddressPlan, 'subnet'> & {
+  readonly subnet: string | undefined;
+  readonly family: Subnet['family'];
+};
+
+/** IPv4, and IPv6 beside it unless that is unwanted or impossible. IPv6 alone where `subnet` is of that. */
+function wantedSubnets(options: BridgeNetworkOptions): WantedSubnet[] {
+  const { subnet, gateway, range, auxiliaryAddresses, mtu = 1500 } = options;
+  const { family } = subnet === undefined ? { family: 'inet' as const } : parseSubnet(subnet);
+  const first = { subnet, gateway, range, auxiliaryAddresses, family };
+  if (family === 'inet6') {
+    checkAloneWith(options.ipv6, subnet);
+    if (mtu < IPV6_MTU) throw new SpecError('mtu', `${IPV6_MTU} or more, which IPv6 needs (RFC 8200)`, mtu);
+    return [first];
+  }
+  const ipv6 = options.ipv6 ?? (mtu >= IPV6_MTU && existsSync('/proc/net/if_inet6') ? 'unique-local' : 'none');
+  if (ipv6 === 'none') return [first];
+  if (mtu < IPV6_MTU)
+    throw new SpecError('mtu', `${IPV6_MTU} or more, which IPv6 needs (RFC 8200), or ipv6: 'none' with it`, mtu);
+  if (ipv6 === 'unique-local') return [first, { subnet: undefined, family: 'inet6' }];
+  if (parseSubnet(ipv6.subnet, 'ipv6.subnet').family !== 'inet6')
+    throw new SpecError('ipv6.subnet', 'an IPv6 subnet', ipv6.subnet);
+  return [first, { subnet: ipv6.subnet, gateway: ipv6.gateway, family: 'inet6' }];
+}
+
+/** A network has one subnet of IPv6 at most. */
+function checkAloneWith(ipv6: BridgeNetworkOptions['ipv6'], subnet: string | undefined): void {
+  if (ipv6 === undefined || ipv6 === 'unique-local') return;
+  const reason = ipv6 === 'none' ? 'there is to be no IPv6' : `'ipv6' has the IPv6 subnet ${ipv6.subnet}`;
+  throw new SpecError('subnet', `an IPv4 subnet, as ${reason}`, subnet);
 }
 
 /** The pool of one subnet of a network. */
