@@ -42,7 +42,10 @@ export interface NetworkSpec {
     | readonly (NetworkReference | NetworkAttachment)[]
     | { readonly container: string | { readonly id: string } }
     | { readonly path: string };
-  /** Published ports in Docker's notation: `'8080:80/tcp'`, `'127.0.0.1:0:80'`, `'8000-8010:80'`. Port 0 is chosen: read `container.ports`. */
+  /**
+   * Published ports in Docker's notation: `'8080:80/tcp'`, `'127.0.0.1:0:80'`, `'8000-8010:80'`. Port 0 is chosen: read `container.ports`.
+   * On a bridge, TCP to `::1` of this machine reaches a server in the container that listens on IPv4 alone, too.
+   */
   readonly ports?: readonly string[];
   /**
    * Lines for /etc/hosts: name to address, or as Docker's `--add-host`: `['db:10.0.0.5', 'db=fd00::5']`. The address `host-gateway`

@@ -41,7 +41,8 @@ const ANY: readonly string[] = ['0.0.0.0', '::'];
 /**
  * Publishes ports of a container: nftables leads what comes from outside, from other containers and from 127.0.0.1 into
  * it; a proxy in this process listens on the same ports, so that nobody else can have them, and serves what the kernel
- * does not lead: `::1`, and IPv6 for a container that has only IPv4. All ports are published, or none.
+ * does not lead: `::1`, and the version of IP that the container has no address of. Where the container does not take a TCP
+ * connection by the version that was asked, the proxy tries the other. All ports are published, or none.
  *
  * @throws PortInUseError when a port of the host is taken
  */
@@ -60,10 +61,9 @@ export async function publishPorts(options: PublishOptions): Promise<PublishedPo
  * container, and can undo what a crash leaves.
  */
 export async function reservePorts(options: PublishOptions): Promise<ReservedPorts> {
-  const { firewall, address, address6 } = options;
+  const { firewall, address } = options;
   const netns = firewall?.netns ?? options.netns;
-  const some = address ?? address6;
-  if (some === undefined) throw new SpecError('address', 'an address of the container', some);
+  if (addressesFor('::', options).length === 0) throw new SpecError('address', 'an address of the container', address);
   const proxies: PortProxy[] = [];
   const ports: PublishedPort[] = [];
   let inKernel: readonly PublishedPort[] = [];
@@ -78,16 +78,14 @@ export async function reservePorts(options: PublishOptions): Promise<ReservedPor
     for (const spec of options.ports) {
       const { socket, hostAddresses } = reserve(spec, netns);
       const { protocol, port } = spec;
-      // The container's address of the version that is asked; the other one's will do.
-      const targetFor = (host: string): ProxyTarget => ({
-        address: (isIpv4(host) ? address : address6) ?? some,
-        port,
-        netns,
-      });
-      proxies.push(await (protocol === 'tcp' ? proxyTcp : proxyUdp)(socket, targetFor));
+      const targetsOf = (client: string): ProxyTarget[] =>
+        addressesFor(client, options).map((address) => ({ address, port, netns }));
+      const proxy =
+        protocol === 'tcp' ? proxyTcp(socket, targetsOf) : proxyUdp(socket, (client) => targetsOf(client)[0]!);
+      proxies.push(await proxy);
       for (const hostAddress of hostAddresses) {
-        const target = targetFor(hostAddress);
-        ports.push({ protocol, hostAddress, hostPort: socket.port, address: target.address, port });
+        const [address] = addressesFor(hostAddress, options);
+        ports.push({ protocol, hostAddress, hostPort: socket.port, address: address!, port });
       }
     }
   } catch (error) {
@@ -99,6 +97,15 @@ export async function reservePorts(options: PublishOptions): Promise<ReservedPor
     inKernel = wanted;
   };
   return { ports, lead, close, [Symbol.asyncDispose]: close };
+}
+
+/**
+ * The container's addresses, that of the version that is asked first. The other one's will do, too: many a server listens on
+ * `0.0.0.0` alone, and `localhost` is `::1` to many a client.
+ */
+function addressesFor(host: string, { address, address6 }: PublishOptions): string[] {
+  const inOrder = isIpv4(host) ? [address, address6] : [address6, address];
+  return inOrder.filter((one) => one !== undefined);
 }
 
 /** A socket for both versions shows those of version 4 as `::ffff:192.0.2.1`. */

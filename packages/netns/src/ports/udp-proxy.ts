@@ -1,6 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { type BoundSocket, bindSocket } from './bound-socket.ts';
-import type { PortProxy, ProxyTarget, TargetOf } from './tcp-proxy.ts';
+import type { PortProxy, ProxyTarget } from './tcp-proxy.ts';
 
 /** How long senders are remembered, and how many. */
 export interface UdpProxyLimits {
@@ -17,6 +17,9 @@ interface Session {
   readonly target: ProxyTarget;
   timer: NodeJS.Timeout;
 }
+
+/** Where a sender's datagrams go, by the address it sends from. */
+export type TargetOf = (sender: string) => ProxyTarget;
 
 /** Passes UDP datagrams on and answers back to their senders. Takes the socket over. Does not keep the event loop alive. */
 export async function proxyUdp(
