@@ -84,6 +84,32 @@ needs(await missing('vxlan'))('vxlan: a tunnel with its peers in the bridge', as
   expect((await link.list()).map(({ name }) => name)).toEqual(['lo']);
 });
 
+needs(await missing('vxlan'))('vxlan: what fails leaves nothing, also after the tunnel was made', async () => {
+  const options = {
+    name: 'failing',
+    driver: 'vxlan',
+    subnet: '10.60.0.0/16',
+    ipv6: false,
+    vni: 76,
+    local: '127.0.0.1',
+    dns: [],
+  } as const;
+  const links = async () => (await link.list()).map(({ name }) => name);
+  // Of the other version than its own end.
+  await expect(Network.create({ ...options, peers: ['192.0.2.7', 'fd00::7'] })).rejects.toThrow();
+  expect(await links()).toEqual(['lo']);
+  // Another network's link has the number: it stays.
+  await link.createVxlan({ name: 'another', id: 76 });
+  try {
+    await expect(Network.create({ ...options, peers: [] })).rejects.toMatchObject({ code: 'EEXIST' });
+    expect(await links()).toEqual(['lo', 'another']);
+  } finally {
+    await link.remove('another');
+  }
+  await using network = await Network.create({ ...options, peers: ['192.0.2.7'] });
+  expect(await links()).toEqual(['lo', (await network.inspect()).link, expect.stringMatching(/^nsx/)]);
+});
+
 needs(await missing('vxlan'))('an overlay whose process died while it removed it: prune goes on', async () => {
   const network = await Network.create({
     name: 'half',

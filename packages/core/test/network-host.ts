@@ -17,9 +17,7 @@ export function useOwnHost(): { readonly stateRoot: string } {
     await link.setUp('lo');
   });
   afterEach(async () => {
-    const links = (await link.list())
-      .map(({ name }) => name)
-      .filter((name) => name.startsWith('nsb') || name.startsWith('nsv'));
+    const links = (await link.list()).map(({ name }) => name).filter((name) => /^ns[bvx]/.test(name));
     expect(links).toEqual([]);
     for (const directory of ['networks', 'network-options', 'network-owners', 'ipam'])
       expect({ directory, left: filesBelow(join(stateRoot, directory)) }).toEqual({ directory, left: [] });

@@ -37,10 +37,7 @@ export const driver: NetworkDriver = {
   endpoint: bridge.endpoint,
   async removed(options) {
     // Without its link another network may have its number.
-    if (!(await link.get(tunnelName(options)))) return;
-    // In this order: what a crash leaves is found by the link, and nothing gets through that without its bridge.
-    unguardTunnel(guarded(options));
-    await link.remove(tunnelName(options), { ifMissing: 'ignore' });
+    if (await link.get(tunnelName(options))) await removeTunnel(options);
   },
 };
 
@@ -58,6 +55,13 @@ function guarded({ vni, port, peers = [] }: NetworkOptions): GuardedTunnel {
   return { id: vni!, peers, ...withoutUndefined({ port }) };
 }
 
+async function removeTunnel(options: NetworkOptions): Promise<void> {
+  // In this order: what a crash leaves is found by the link, and nothing gets through that without its bridge.
+  unguardTunnel(guarded(options));
+  await link.remove(tunnelName(options), { ifMissing: 'ignore' });
+}
+
+/** When a step fails, those before it are undone. */
 async function createTunnel(network: NetworkBackend, options: NetworkOptions): Promise<void> {
   const { vni, local, peers = [], port, parent } = options;
   const { bridge: master, mtu } = network.record;
@@ -71,8 +75,12 @@ async function createTunnel(network: NetworkBackend, options: NetworkOptions): P
     ...(port === undefined ? {} : { port }),
     ...(parent === undefined ? {} : { parent }),
   });
-  // Frames for everybody and for those not yet known go to every peer.
-  for (const peer of peers) await neighbour.appendFdb({ link: name, mac: anyMac, destination: peer });
-  guardTunnel(guarded(options));
-  await link.setUp(name);
+  try {
+    // Frames for everybody and for those not yet known go to every peer.
+    for (const peer of peers) await neighbour.appendFdb({ link: name, mac: anyMac, destination: peer });
+    guardTunnel(guarded(options));
+    await link.setUp(name);
+  } catch (error) {
+    throw await rollBack(error, () => removeTunnel(options));
+  }
 }
