@@ -106,6 +106,22 @@ test('several networks, connected and disconnected while it runs', async () => {
   expect(await get(lonely, `http://${web.networks.front!.address}/`)).toContain('web for');
 });
 
+test('ports of a container whose networks are all internal are refused; one that is not leads in', async () => {
+  await using back = await Network.create({ name: 'back', internal: true });
+  await using vault = await Network.create({ name: 'vault', internal: true });
+  for (const network of [back, [back, vault]])
+    await expect(Container.create({ command: ['true'], network, ports: ['0:80'] })).rejects.toMatchObject({
+      code: 'ERR_NS_INVALID_SPEC',
+      field: 'ports',
+      message: expect.stringContaining('internal'),
+    });
+  expect((await back.inspect()).containers).toEqual([]);
+  await using front = await Network.create({ name: 'front', dns: [] });
+  await using web = await serve('web', { network: [back, front], ports: ['0:80'] });
+  const answer = await fetch(`http://127.0.0.1:${web.ports[0]!.hostPort}/`);
+  expect(await answer.text()).toContain('web for');
+});
+
 test('icc: false keeps containers apart, internal ones in', async () => {
   using outside = await makeOutside();
   await using apart = await Network.create({ name: 'apart', icc: false, ipv6: false, dns: [] });

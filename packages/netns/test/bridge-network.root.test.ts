@@ -119,6 +119,18 @@ rootTest('icc off keeps containers apart, both reach the gateway', async () => {
   expect(inside(a, 'ping', '-c1', '-W1', '10.78.0.1')).toMatch(/1 received/);
 });
 
+rootTest('an internal network publishes no ports, and says so', async () => {
+  await using scope = new ResourceStack();
+  const { stateRoot, host, make } = await world(scope);
+  const a = await make();
+  await using network = await BridgeNetwork.create({ name: 'inner', netns: host, stateRoot, internal: true });
+  await expect(network.connect({ owner: 'a', netns: a, ports: ['8080:80'] })).rejects.toMatchObject({
+    code: 'ERR_NS_INVALID_SPEC',
+    field: 'ports',
+  });
+  expect(await network.endpoints()).toEqual([]);
+});
+
 rootTest('when a step fails, nothing is left', async () => {
   await using scope = new ResourceStack();
   const { stateRoot, host, make } = await world(scope);

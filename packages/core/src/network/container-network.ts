@@ -260,6 +260,13 @@ export class ContainerNetwork implements AsyncDisposable {
         wanted.unshift(await this.#makeOwn());
       // Where packets leave is where answers and published ports come in.
       const out = wanted.find(({ hold }) => !hold.network.backend.record.internal) ?? wanted[0];
+      if (ports.length > 0 && out?.hold.network.backend.record.internal)
+        throw new SpecError(
+          'ports',
+          'nothing where every network of the container is internal: no way leads in',
+          ports,
+          'Add a network that is not internal. Containers of an internal one reach all its ports without',
+        );
       for (let next = wanted[0]; next; next = wanted[0]) {
         const isOut = next === out;
         const { hold, attachment, own, field } = next;

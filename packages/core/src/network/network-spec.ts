@@ -44,7 +44,8 @@ export interface NetworkSpec {
     | { readonly path: string };
   /**
    * Published ports in Docker's notation: `'8080:80/tcp'`, `'127.0.0.1:0:80'`, `'8000-8010:80'`. Port 0 is chosen: read `container.ports`.
-   * On a bridge, TCP to `::1` of this machine reaches a server in the container that listens on IPv4 alone, too.
+   * They come in by the first network that is not internal: `SpecError` where all are. On a bridge, TCP to `::1` of this machine
+   * reaches a server in the container that listens on IPv4 alone, too.
    */
   readonly ports?: readonly string[];
   /**

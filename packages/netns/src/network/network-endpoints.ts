@@ -32,7 +32,7 @@ export interface ConnectOptions {
   readonly names?: readonly string[];
   /** Make this network the way out. Default true. */
   readonly defaultRoute?: boolean;
-  /** Published ports in Docker's notation. */
+  /** Published ports in Docker's notation. An internal network has none. */
   readonly ports?: readonly string[];
   /**
    * What this container may connect to, its neighbours on the network included. What the network's own policy refuses
@@ -85,6 +85,12 @@ export class NetworkEndpoints {
     const { owner, egress } = options;
     const names = (options.names ?? []).map((name) => canonicalName(name, 'names'));
     const ports = (options.ports ?? []).flatMap((text) => parsePortSpec(text));
+    if (ports.length > 0 && this.#record.internal)
+      throw new SpecError(
+        'ports',
+        `nothing: network '${this.#record.name}' is internal, no way leads in`,
+        options.ports,
+      );
     // A rule that cannot be read is said before anything is made.
     if (egress) checkEgress(egress);
     if (this.#state.hasEndpoint(this.#record.name, owner))
