@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Container, type ContainerEvent, Network, prune, run } from '@ns/core';
 import { link, shaping } from '@ns/netns';
@@ -120,6 +121,30 @@ test('ports of a container whose networks are all internal are refused; one that
   await using web = await serve('web', { network: [back, front], ports: ['0:80'] });
   const answer = await fetch(`http://127.0.0.1:${web.ports[0]!.hostPort}/`);
   expect(await answer.text()).toContain('web for');
+});
+
+test('a port that another container has: the error says which', async () => {
+  await using network = await Network.create({ name: 'web', ipv6: false, dns: [] });
+  await using first = await idle({ name: 'first', network, ports: ['8099:80', '127.0.0.1:8100:80'] });
+  // On networks of their own.
+  await using second = await idle({ ports: ['8101:80'] });
+  const message = async (port: string): Promise<string> => {
+    const failed = await Container.create({ command: ['true'], ports: [port] }).catch((error) => error);
+    expect(failed).toMatchObject({ code: 'ERR_NS_PORT_IN_USE' });
+    return failed.message;
+  };
+  const firstOnes = `container ${first.id.slice(0, 12)} (first)`;
+  const secondOnes = `container ${second.id.slice(0, 12)}`;
+  expect(await message('8099:80')).toContain(`port 0.0.0.0:8099/tcp of the host is in use by ${firstOnes}`);
+  expect(await message('127.0.0.1:8099:80')).toContain(`port 127.0.0.1:8099/tcp of the host is in use by ${firstOnes}`);
+  expect(await message('8100:80')).toContain(`port 0.0.0.0:8100/tcp of the host is in use by ${firstOnes}`);
+  expect(await message('8099-8101:80')).toContain(
+    `every one of ports 8099 to 8101/tcp of the host is in use by ${firstOnes} and ${secondOnes}`,
+  );
+  const server = createServer().listen(8102);
+  await once(server, 'listening');
+  expect(await message('8102:80')).toContain('another program');
+  server.close();
 });
 
 test('icc: false keeps containers apart, internal ones in', async () => {

@@ -46,10 +46,14 @@ export class NoFreeSubnetError extends NsError {
 
 /** A port of the host that is to be published is taken. Code `ERR_NS_PORT_IN_USE`. */
 export class PortInUseError extends NsError {
-  constructor(what: string, by: string) {
+  /** Ids of containers that have it, as far as they are known. */
+  readonly owners: readonly string[];
+
+  constructor(what: string, by: string, owners: readonly string[] = []) {
     super('ERR_NS_PORT_IN_USE', `${what} is in use by ${by}`, {
       hint: 'Choose another port of the host, or 0 to be given a free one',
     });
+    this.owners = owners;
   }
 }
 

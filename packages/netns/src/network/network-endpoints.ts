@@ -7,7 +7,7 @@ import type { AddressPool, LeaseLink } from '../ipam/address-pool.ts';
 import type { NetnsReference } from '../namespace-reference.ts';
 import { NetNamespace } from '../net-namespace.ts';
 import { parsePortSpec } from '../ports/port-spec.ts';
-import { type PublishedPorts, type ReservedPorts, reservePorts } from '../ports/publish-ports.ts';
+import { type HostPort, type PublishedPorts, type ReservedPorts, reservePorts } from '../ports/publish-ports.ts';
 import type { Entrust } from '../remains.ts';
 import { BridgeSide } from './bridge-side.ts';
 import { EntrustedPlace } from './entrusted-place.ts';
@@ -104,7 +104,8 @@ export class NetworkEndpoints {
       const entrusted = this.#entrust(options, sinceMs);
       const addresses = this.#allocate(options, sinceMs, entrusted);
       const { address, address6 } = addresses;
-      if (ports.length > 0) reserved = await reservePorts({ ports, firewall: this.#firewall, ...addresses });
+      const holderOf = (port: HostPort) => this.#state.holderOf(port);
+      if (ports.length > 0) reserved = await reservePorts({ ports, firewall: this.#firewall, ...addresses, holderOf });
       let endpoint: Endpoint = {
         owner,
         link: options.link ?? 'eth0',

@@ -1,11 +1,12 @@
 import { hash } from 'node:crypto';
-import { existsSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { inOwnTurns, O, type OwnedFd, open, tryLockByte } from '@ns/libc';
 import type { EgressOptions } from '../egress/egress-rule.ts';
 import { withDirectoryLock } from '../file-lock.ts';
 import type { PublishedPort } from '../firewall/firewall.ts';
+import type { HostPort } from '../ports/publish-ports.ts';
 import {
   checkStateName,
   draftOf,
@@ -109,7 +110,7 @@ export class NetworkState {
 
   async endpoints(name: string): Promise<Endpoint[]> {
     const directory = this.#directory(name);
-    const files = (await readdir(directory)).filter((file) => file.endsWith('.json') && file !== NETWORK_FILE);
+    const files = (await readdir(directory)).filter(isEndpointFile);
     const found = await inOwnTurns('reading endpoints', files, (file) => readJsonSync(join(directory, file)));
     return found.filter((endpoint) => endpoint !== undefined) as Endpoint[];
   }
@@ -120,6 +121,20 @@ export class NetworkState {
     return readJsonSync(join(this.#root, 'networks', checkStateName(name), endpointFile(owner))) as
       | Endpoint
       | undefined;
+  }
+
+  /**
+   * The endpoint, of whatever network, that was written down with a port of the host. One that a crash left may have it no longer.
+   * Reads all of them: for who failed to get it.
+   */
+  holderOf({ protocol, hostAddress, hostPort }: HostPort): Endpoint | undefined {
+    const networks = join(this.#root, 'networks');
+    const files = readdirSync(networks, { recursive: true, encoding: 'utf8' }).filter((file) => isEndpointFile(file));
+    const holds = (port: PublishedPort) =>
+      port.protocol === protocol && port.hostPort === hostPort && meet(port.hostAddress, hostAddress);
+    return files
+      .map((file) => readJsonSync(join(networks, file)) as Endpoint | undefined)
+      .find((endpoint) => endpoint?.ports.some(holds));
   }
 
   hasEndpoint(name: string, owner: string): boolean {
@@ -160,6 +175,20 @@ export class NetworkState {
 
 function endpointFile(owner: string): string {
   return `${digest(owner)}.json`;
+}
+
+function isEndpointFile(path: string): boolean {
+  return path.endsWith('.json') && basename(path) !== NETWORK_FILE;
+}
+
+/** Does who has a port on one of these addresses keep it from the other? */
+function meet(one = '::', other = '::'): boolean {
+  return one === other || isAny(one) || isAny(other);
+}
+
+/** A socket on `::` may be of IPv4, too; which one is in the way the kernel has said. */
+function isAny(address: string): boolean {
+  return address === '::' || address === '0.0.0.0';
 }
 
 /** Hexadecimal digits that stand for a text of any length. */

@@ -16,6 +16,17 @@ export interface PublishOptions extends InNetns {
   readonly address6?: string | undefined;
   /** Where it goes through the kernel. Without it, everything goes through the userland proxy, and `netns` is the host's. */
   readonly firewall?: Firewall;
+  /** Knows whose a port of the host is that turns out to be taken. */
+  readonly holderOf?: (port: HostPort) => PortHolder | undefined;
+}
+
+/** A port of the host, on one address or on all. */
+export type HostPort = Pick<PublishedPort, 'protocol' | 'hostAddress' | 'hostPort'>;
+
+/** A container that has a port of the host. */
+export interface PortHolder {
+  readonly owner: string;
+  readonly names: readonly string[];
 }
 
 /** Ports that are published, until it is closed. */
@@ -76,7 +87,7 @@ export async function reservePorts(options: PublishOptions): Promise<ReservedPor
   };
   try {
     for (const spec of options.ports) {
-      const { socket, hostAddresses } = reserve(spec, netns);
+      const { socket, hostAddresses } = reserve(spec, netns, options.holderOf);
       const { protocol, port } = spec;
       const targetsOf = (client: string): ProxyTarget[] =>
         addressesFor(client, options).map((address) => ({ address, port, netns }));
@@ -127,8 +138,9 @@ interface Reservation {
 }
 
 /** Binds the first of the ports that will do. */
-function reserve(spec: PortSpec, netns: InNetns['netns']): Reservation {
+function reserve(spec: PortSpec, netns: InNetns['netns'], holderOf: PublishOptions['holderOf']): Reservation {
   const { from, to } = spec.hostPorts;
+  const { protocol, hostAddress } = spec;
   let refused: unknown;
   for (let port = from; port <= to; port++) {
     try {
@@ -138,18 +150,30 @@ function reserve(spec: PortSpec, netns: InNetns['netns']): Reservation {
       refused = error;
     }
   }
-  const address = spec.hostAddress ?? '0.0.0.0';
-  const described = describePort({
-    protocol: spec.protocol,
-    hostAddress: address,
-    hostPort: from,
-    address,
-    port: spec.port,
-  });
+  const holders = new Map<string, string>();
+  let stranger: string | undefined;
+  // Of a long range the beginning will do: each look reads all that there is.
+  for (let port = from; port <= Math.min(to, from + MOST_LOOKS); port++) {
+    const holder = holderOf?.({ protocol, hostAddress, hostPort: port });
+    if (holder) holders.set(holder.owner, describeHolder(holder));
+    else stranger = `another program (${(refused as Error).message})`;
+  }
+  const address = hostAddress ?? '0.0.0.0';
   throw new PortInUseError(
-    from === to ? described : `every one of ports ${from} to ${to}/${spec.protocol} of the host`,
-    `another program (${(refused as Error).message})`,
+    from === to
+      ? describePort({ protocol, hostAddress: address, hostPort: from, address, port: spec.port })
+      : `every one of ports ${from} to ${to}/${protocol} of the host`,
+    [...holders.values(), ...(stranger === undefined ? [] : [stranger])].join(' and '),
+    [...holders.keys()],
   );
+}
+
+const MOST_LOOKS = 8;
+
+function describeHolder({ owner, names }: PortHolder): string {
+  const id = owner.slice(0, 12);
+  const others = names.filter((name) => name !== id);
+  return `container ${id}${others.length > 0 ? ` (${others.join(', ')})` : ''}`;
 }
 
 /** One socket, for every address of both versions where none is named. */
