@@ -74,7 +74,13 @@ export type { BridgeNetworkOptions } from './network/network-plan.ts';
 export type { AddressPlan, Endpoint, NetworkRecord } from './network/network-state.ts';
 export { macFor } from './network/plug-container.ts';
 export { type PortSpec, parsePortSpec } from './ports/port-spec.ts';
-export { type PublishedPorts, type PublishOptions, publishPorts } from './ports/publish-ports.ts';
+export {
+  type HostPort,
+  type PortHolder,
+  type PublishedPorts,
+  type PublishOptions,
+  publishPorts,
+} from './ports/publish-ports.ts';
 export type { Entrust, Remains } from './remains.ts';
 export {
   connectUserNetwork,

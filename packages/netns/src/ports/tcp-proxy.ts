@@ -24,7 +24,8 @@ const ANSWER_MS = 500;
 
 /**
  * Passes TCP connections on, in this process: what publishes a port where nftables cannot (::1, no nft, no privilege). A
- * client is led to the first of its targets that takes it. Takes the socket over. Does not keep the event loop alive by listening, but each connection does.
+ * client is led to the first of its targets that takes it. Takes the socket over. Does not keep the event loop alive by
+ * listening, but each connection does.
  */
 export async function proxyTcp(listener: BoundSocket, targetsOf: TargetsOf): Promise<PortProxy> {
   const connections = new Set<Socket>();
