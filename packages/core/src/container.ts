@@ -267,7 +267,8 @@ export class Container implements AsyncDisposable {
 
   /**
    * Runs a command inside, in the namespaces of the container and with its restrictions. When it settles, every process it
-   * started is gone. A non-zero exit is a result; not found is 127, not executable 126.
+   * started is gone. A non-zero exit is a result; not found is 127, not executable 126. Before it begins it counts for
+   * `limits.pids` as two processes, for a moment.
    *
    * @throws SpecError (as a rejection) `ERR_NS_INVALID_SPEC`: an option is wrong
    * @throws ContainerStateError (as a rejection) `ERR_NS_CONTAINER_NOT_RUNNING`, `ERR_NS_CONTAINER_PAUSED`

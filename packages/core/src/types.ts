@@ -212,7 +212,10 @@ export interface ContainerSpec extends NetworkSpec {
    * ```
    */
   readonly capabilities?: { readonly add?: readonly string[]; readonly drop?: readonly string[] } | readonly string[];
-  /** PR_SET_NO_NEW_PRIVS: execve gives no privileges, by setuid or file capabilities (since 3.5). Default true, with `privileged` false. */
+  /**
+   * PR_SET_NO_NEW_PRIVS: execve gives no privileges, by setuid or file capabilities (since 3.5). Default true, with `privileged` false.
+   * With false, a filter of your own has to allow `clone` for `exec`, which loads it before it goes on inside.
+   */
   readonly noNewPrivileges?: boolean;
   /**
    * All capabilities that the caller has, no seccomp filter, no AppArmor profile, every device, nothing masked or read-only but the
