@@ -340,10 +340,15 @@ export function sessionKeyringStep({
   return { op: 'sessionKeyring', name: `_ses.${id}`, joinableBy, required: mayUseKeys };
 }
 
+/** The label that the program will have, through the procfs of the pid namespace that this process is in. */
+export function execLabelSteps({ execLabel }: Pick<PayloadDesign, 'execLabel'>): Step[] {
+  return execLabel ? [{ op: 'execLabel', ...execLabel }] : [];
+}
+
 /**
  * From here on privileges only go away.
  *
- * @param goOnInside - the step by which it becomes visible inside, when it is not yet
+ * @param goOnInside - the step by which it becomes visible inside, when it is not yet: it has its label for then already
  */
 export function payloadSteps(design: PayloadDesign, host: Host, goOnInside?: Step): Step[] {
   const { user, seccomp, capabilities } = design;
@@ -356,7 +361,7 @@ export function payloadSteps(design: PayloadDesign, host: Host, goOnInside?: Ste
       : limit,
   );
   return [
-    ...(design.execLabel ? [{ op: 'execLabel', ...design.execLabel } as const] : []),
+    ...(goOnInside ? [] : execLabelSteps(design)),
     // Without no_new_privs loading a filter takes CAP_SYS_ADMIN, which goes away next.
     ...(design.noNewPrivileges ? [] : filter),
     // Not before: the setup may need more than the program is allowed. Not after: raising a limit takes CAP_SYS_RESOURCE.

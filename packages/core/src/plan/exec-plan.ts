@@ -2,6 +2,7 @@ import { helperName, type Leftovers, type NamespaceKind, type Step } from '@ns/l
 import type { Host } from '../host.ts';
 import type { ResolvedUser } from '../user.ts';
 import {
+  execLabelSteps,
   oomScoreSteps,
   type PayloadDesign,
   payloadSteps,
@@ -67,6 +68,8 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
         { op: 'dieWithParent' },
         ...design.cgroupProcs.map((procs): Step => ({ op: 'joinCgroup', procs })),
         ...oomScoreSteps(design),
+        // In the container's own procfs it is not to be found yet.
+        ...(goOnInside ? execLabelSteps(design) : []),
         { op: 'newSession' },
         // Only from inside its cgroup: where cgroups are delegated, one may not enter them from outside the namespace.
         ...setnsSteps(cgroup),
