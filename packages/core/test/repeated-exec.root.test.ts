@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { rmdirSync } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { eventually, needs, notRoot } from '@ns/testing';
 import { Container } from '../src/index.ts';
 
@@ -20,6 +21,18 @@ rootTest('a command that was executed before is in a cgroup of its own, and as i
     expect((await shell('id -u', user && { user })).stdout.trim()).toBe(user ? '65534' : '0');
   for (const timeout of [undefined, 50, undefined, 50])
     expect((await shell('sleep 0.3', timeout && { timeout })).reason).toBe(timeout ? 'timeout' : 'exit');
+});
+
+rootTest('a command ends at whatever moment of its start it is killed, or its time is up', async () => {
+  await using container = await Container.create({ command: ['sleep', '60'] });
+  await container.start();
+  for (let i = 0; i < 120; i++) {
+    const command = container.exec('sleep', ['61'], i % 3 === 0 ? { timeout: 1 + (i % 7) } : {});
+    for (const until = performance.now() + (i % 40) / 6; performance.now() < until; ) await nextTurn();
+    command.kill('SIGKILL');
+    expect(await command).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
+  }
+  expect((await container.processes()).map(({ command }) => command.join(' '))).toEqual(['ns-init', 'sleep 60']);
 });
 
 describe('the cgroup of the next command', () => {

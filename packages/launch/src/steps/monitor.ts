@@ -105,18 +105,23 @@ function awaitSuccessor(
   },
 ): void {
   const { asm } = to;
-  const reaped = asm.slot();
-  const [next, reap] = [new Label(), new Label()];
+  const [reaped, doomed] = [asm.slot(), asm.slot()];
+  const [next, reap, spared] = [new Label(), new Label(), new Label()];
   const awaited = [SIGNALS.SIGCHLD, SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED];
   const signal = waitForSignal(to, next, timeoutMs === undefined ? awaited : [...awaited, SIGNALS.SIGALRM]);
   asm.jumpIfEqual(signal, SIGNALS.SIGCHLD, reap);
-  answerSignal(to, signal, { child: { pid, stop: kill, kill }, timeoutMs, journal, orphaned, hasWitness: false, next });
+  const child = { pid, stop: kill, kill };
+  answerSignal(to, signal, { child, timeoutMs, journal, orphaned, doomed, hasWitness: false, next });
   asm.place(reap);
   asm.call('wait4', [pid, status, WNOHANG | __WALL, usage], { store: reaped });
   asm.jumpIfEqual(reaped, 0, next);
   readEnding(to, succession.read, pid, ended);
   asm.call('close', [pidfd]);
   asm.call('pidfd_open', [pid, 0], { store: pidfd });
+  // Killed when it had a successor already: that was meant.
+  asm.jumpIfEqual(doomed, 0, spared);
+  asm.call('kill', [pid, kill], { tolerate: 'any' });
+  asm.place(spared);
 }
 
 /** What a monitor does at any signal but that of its child's end; then it waits for the next. */
@@ -128,6 +133,7 @@ function answerSignal(
     timeoutMs,
     journal,
     orphaned,
+    doomed,
     hasWitness,
     next,
   }: {
@@ -136,6 +142,8 @@ function answerSignal(
     journal: string | undefined;
     /** Set when the parent has died. */
     orphaned: Slot;
+    /** Set when the child has been killed. */
+    doomed?: Slot;
     hasWitness: boolean;
     next: Label;
   },
@@ -147,6 +155,7 @@ function answerSignal(
   asm.jumpIfEqual(signal, SIGNAL_EXECUTED, executed);
   asm.jumpIfUnequal(signal, SIGNAL_PARENT_DIED, notOrphaned);
   asm.copy(orphaned.address, asm.words([1]), 8);
+  if (doomed) asm.set(doomed, 1);
   // Nobody is left to end what an adopting child waits for.
   asm.call('kill', [pid, SIGNALS.SIGKILL], { tolerate: 'any' });
   asm.jump(next);
@@ -180,6 +189,7 @@ function answerSignal(
   asm.jump(next);
 
   asm.place(killed);
+  if (doomed) asm.set(doomed, 1);
   asm.call('kill', [pid, kill], { tolerate: 'any' });
   asm.jump(next);
 }
