@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ContainerProcess } from './container-process.ts';
 import type { ExecOptions } from './exec.ts';
 import { HealthMonitor, type HealthState } from './health.ts';
@@ -72,6 +73,8 @@ export class Supervision implements Disposable {
     const pauses = this.#pauses;
     const maxOutput = { bytes: 4096, onExceed: 'drop-head' } as const;
     const result = await this.#container.exec(argv, { timeout, stdin: 'null', maxOutput });
+    // The end of a container kills its commands a moment before it can be seen; then nobody asks for the verdict any more.
+    if (result.reason === 'signal') await delay(1000, undefined, { ref: false });
     return !this.#heldBack && pauses === this.#pauses && this.#container.runs() ? result : undefined;
   }
 

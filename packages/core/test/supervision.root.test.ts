@@ -75,6 +75,24 @@ test('a check that is under way when its container is stopped, killed or ends is
   }
 });
 
+test('nor is one that goes with what its program leaves behind, which takes its time to end', async () => {
+  await using c = await Container.create({
+    command: [
+      'sh',
+      '-c',
+      '{ head -c 400M /dev/zero; touch /tmp/full; sleep 100; } | tail & until [ -e /tmp/end ]; do sleep 0.01; done',
+    ],
+    health: slowCheck,
+    wait: Wait.health(),
+  });
+  const seen = record(c);
+  await c.start();
+  expect(await eventually(async () => (await c.exec('test', ['-e', '/tmp/full'])).exitCode === 0)).toBe(true);
+  expect(await eventually(() => isUnderWay(c))).toBe(true);
+  await Promise.all([c.wait(), c.exec('touch', ['/tmp/end'])]);
+  expect(seen.flatMap((event) => (event.type === 'health' ? [event.status] : []))).toEqual(['healthy']);
+});
+
 test('nor is one in which its container was paused', async () => {
   await using c = await Container.create({
     command: ['sleep', 'infinity'],
