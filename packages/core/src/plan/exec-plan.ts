@@ -1,6 +1,5 @@
 import { helperName, type Leftovers, type NamespaceKind, type Step } from '@ns/launch';
 import type { Host } from '../host.ts';
-import type { ResolvedUser } from '../user.ts';
 import {
   execLabelSteps,
   oomScoreSteps,
@@ -8,7 +7,7 @@ import {
   payloadSteps,
   standardStreamSteps,
   terminalSteps,
-} from './container-plan.ts';
+} from './payload-plan.ts';
 
 /** A command to run in a container that runs already. */
 export interface ExecDesign extends PayloadDesign {
@@ -21,7 +20,6 @@ export interface ExecDesign extends PayloadDesign {
     /** Another user namespace than the container's owns it. */
     readonly foreign?: boolean;
   }[];
-  readonly user: ResolvedUser;
   readonly cwd: string;
   readonly cgroupProcs: readonly string[];
   readonly cgroupFd: boolean;
@@ -29,10 +27,6 @@ export interface ExecDesign extends PayloadDesign {
   readonly adopt: boolean;
   readonly timeoutMs: number | undefined;
   readonly leftovers: Leftovers;
-  readonly pipeFds: readonly number[];
-  /** Standard streams that are /dev/null. */
-  readonly nullFds: readonly number[];
-  readonly terminal: { readonly rows: number; readonly columns: number } | undefined;
 }
 
 /**
