@@ -68,11 +68,6 @@ export class Continuation implements Disposable {
     check('write', syscall(SYS.write, this.#word.fd, word.address, word.bytes.length));
   }
 
-  /** Takes that back, unless it has begun. Returns false if it has. */
-  takeBack(): boolean {
-    return syscall(SYS.read, this.#word.fd, taken.address, taken.bytes.length) > 0;
-  }
-
   #assign(steps: readonly Step[] | PreparedProgram, variables: readonly string[]): Origin {
     const layout = this.#layout;
     if (!(steps instanceof PreparedProgram)) {
@@ -105,7 +100,6 @@ function isSame(some: readonly string[], others: readonly string[]): boolean {
 /** What most programs fit in: a page, which the process has mapped when its program comes. */
 const ROOM = 4096;
 
-/** What is added to an eventfd; who reads it has it alone. */
+/** What is added to an eventfd. */
 const word = allocate(8);
 word.bytes.writeBigUInt64LE(1n);
-const taken = allocate(8);

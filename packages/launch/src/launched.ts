@@ -156,10 +156,10 @@ export class Launched {
    */
   continueWith(steps: readonly Step[] | PreparedProgram, variables: readonly string[] = []): void {
     const continuation = this.#openContinuation();
+    // Before it is told: what it is the child of may be gone, and its own end not have come yet.
+    if (!this.alive) throw new SyscallError('sendmsg', ERRNO.EPIPE);
     this.#report.origin = continuation.instruct(steps, variables);
     continuation.tell();
-    // Asked while it begins.
-    if (!this.alive && continuation.takeBack()) throw new SyscallError('sendmsg', ERRNO.EPIPE);
   }
 
   /**
