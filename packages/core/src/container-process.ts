@@ -23,6 +23,8 @@ export interface ProcessOptions {
   readonly tty?: boolean | undefined;
   /** Kept by this process's event loop, where the kernel was not told at the start. */
   readonly timeoutMs?: number | undefined;
+  /** By `performance.now()`; where it was started before. Default: now. */
+  readonly calledAt?: number | undefined;
 }
 
 /** A process that was started, and what to do when it has ended. */
@@ -73,12 +75,13 @@ export class ContainerProcess<Output extends string | Buffer = string>
     start: (streams: StandardStreams) => Running | Promise<Running>,
     streams: StandardStreams = openStreams(options),
   ) {
+    const { calledAt = performance.now() } = options;
     this.#streams = streams;
     this.#running = this.#start(options, start);
     // The result tells of it.
     Promise.resolve(this.#running).catch(() => {});
     this.#abortSignal = options.signal;
-    this.#result = this.#supervise(this.#running, options);
+    this.#result = this.#supervise(this.#running, calledAt, options);
   }
 
   /**
@@ -191,8 +194,11 @@ export class ContainerProcess<Output extends string | Buffer = string>
     }
   }
 
-  async #supervise(starting: Running | undefined | Promise<Running>, options: ProcessOptions): Promise<Result<Output>> {
-    const startedAt = performance.now();
+  async #supervise(
+    starting: Running | undefined | Promise<Running>,
+    calledAt: number,
+    options: ProcessOptions,
+  ): Promise<Result<Output>> {
     const { bytes = defaultMaxOutputBytes, onExceed = 'drop-tail' } = options.maxOutput ?? {};
     const limitBytes = parseSize(bytes, 'maxOutput.bytes');
     let cause: 'abort' | 'output-limit' | 'timeout' | undefined;
@@ -236,7 +242,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
         stdout: encode(1),
         stderr: notExecuted ? (explainNotExecuted(notExecuted, options) as Output) : encode(2),
         truncated: output.truncated,
-        durationMs: performance.now() - startedAt,
+        durationMs: performance.now() - calledAt,
         usage: ending.usage,
         warnings: running.warnings,
       };

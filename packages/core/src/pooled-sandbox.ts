@@ -165,11 +165,12 @@ export class PooledSandbox implements AsyncDisposable {
   }
 
   #run({ argv, options }: Call<PooledRunOptions>): ContainerProcess<string | Buffer> {
+    const calledAt = performance.now();
     const isCalledOff = options.signal?.aborted === true;
     if (isCalledOff) this.#launched.kill();
     // Before all else, which is done while it begins.
     const running = isCalledOff ? undefined : this.#start(argv, options);
-    const processOptions = { ...options, command: argv, timeoutMs: options.timeout };
+    const processOptions = { ...options, command: argv, timeoutMs: options.timeout, calledAt };
     return new ContainerProcess(processOptions, () => running!, this.#streams);
   }
 
