@@ -55,6 +55,30 @@ for (const driver of ['macvlan', 'ipvlan'] as const) {
   });
 }
 
+for (const driver of ['macvlan', 'ipvlan'] as const) {
+  needs(await missing(driver))(
+    `${driver}: an address is free for the next one as soon as its container is gone`,
+    async () => {
+      await link.createVeth({ name: 'lan0', up: true, peer: { name: 'lan1', up: true } });
+      try {
+        await using network = await Network.create({
+          name: driver,
+          driver,
+          parent: 'lan0',
+          subnet: '10.50.0.0/24',
+          dns: [],
+        });
+        for (let round = 0; round < 5; round++) {
+          await using c = await idle({ network: { network, ip: '10.50.0.9' } });
+          await c.restart({ timeout: 0 });
+        }
+      } finally {
+        await link.remove('lan0');
+      }
+    },
+  );
+}
+
 needs(await missing('vxlan'))('vxlan: a tunnel with its peers in the bridge', async () => {
   await using network = await Network.create({
     name: 'overlay',

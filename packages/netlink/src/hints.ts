@@ -13,6 +13,8 @@ const hints: readonly (readonly [type: string, errno: string, hint: string])[] =
   ],
   ['RTM_NEWLINK', 'ENODEV', 'The link, its parent or its master does not exist in this network namespace'],
   ['RTM_NEWLINK', 'EBUSY', 'The link must be down for this, or belongs to another master'],
+  ['RTM_NEWLINK', 'EADDRINUSE', 'Another link of the same parent has this MAC address: choose another'],
+  ['RTM_NEWADDR', 'EADDRINUSE', 'Another link of the same parent has this address: choose another'],
   ['RTM_NEWADDR', 'EEXIST', 'The link has this address already'],
   ['RTM_NEWADDR', 'EACCES', 'IPv6 is switched off on this link: sysctl net.ipv6.conf.<link>.disable_ipv6'],
   ['RTM_DELADDR', 'EADDRNOTAVAIL', 'The link does not have this address with this prefix length'],

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { rollBack, SpecError, stateRoot } from '@ns/libc';
+import { setTimeout as delay } from 'node:timers/promises';
+import { hasCode, rollBack, SpecError, stateRoot } from '@ns/libc';
 import {
   AddressPool,
   address as addresses,
@@ -127,9 +128,9 @@ class UpperNetwork implements NetworkBackend {
       };
       for (const pool of this.#pools) {
         const own = pool.subnet.family === 'inet' ? address! : address6!;
-        await addresses.add(name, `${own}/${pool.subnet.prefixLength}`, { netns: inside });
+        await onceVacated(() => addresses.add(name, `${own}/${pool.subnet.prefixLength}`, { netns: inside }));
       }
-      await link.setUp(name, { netns: inside });
+      await onceVacated(() => link.setUp(name, { netns: inside }));
       if (defaultRoute)
         for (const { gateway } of this.#pools)
           if (gateway !== undefined) await route.replace({ to: 'default', via: gateway, link: name, netns: inside });
@@ -213,6 +214,23 @@ class UpperNetwork implements NetworkBackend {
       : link.createIpvlan({ ...common, mode: oneOf(modes.ipvlan, mode ?? 'l2') });
   }
 }
+
+/**
+ * Does something that takes an address of its own on the parent link. Who had it before keeps it until the kernel has cleared up
+ * his network namespace, some time after its last process is gone.
+ */
+async function onceVacated(act: () => Promise<void>): Promise<void> {
+  for (const begin = performance.now(); ; await delay(5)) {
+    try {
+      return await act();
+    } catch (error) {
+      if (!hasCode(error, 'EADDRINUSE') || performance.now() - begin > VACATING_MS) throw error;
+    }
+  }
+}
+
+/** The kernel clears up network namespaces in milliseconds, one group after the other; many at once take longer. */
+const VACATING_MS = 5000;
 
 function oneOf<const Mode extends string>(modes: readonly Mode[], mode: string): Mode {
   const found = modes.find((one) => one === mode);
