@@ -26,7 +26,7 @@ export interface UserNetworkOptions {
   readonly pid: number;
   /** Published ports in Docker's notation. */
   readonly ports?: readonly string[];
-  /** Default: pasta if it is installed, else slirp4netns. */
+  /** Default: the first of {@link installedUserNetworks}. */
   readonly program?: UserNetworkProgram;
   /** Milliseconds until the network has to be there. Default 5000. */
   readonly timeoutMs?: number;
@@ -52,10 +52,17 @@ export interface UserNetwork extends AsyncDisposable {
 // Of slirp4netns' own network, 10.0.2.0/24.
 const SLIRP_NAMESERVER = '10.0.2.3';
 
-/** The programs that are installed, the better one first: pasta copies the host's addresses and is faster. */
+/**
+ * The programs that are installed, the better one first: pasta copies the host's addresses and is faster. To root slirp4netns is:
+ * the pasta of Debian 12 (2023) gives up too much of what he may do, and cannot enter the namespaces of others.
+ */
 export function installedUserNetworks(path: string = process.env.PATH ?? ''): UserNetworkProgram[] {
-  return (['pasta', 'slirp4netns'] as const).filter((program) => isInstalled(program, path));
+  const programs = ['pasta', 'slirp4netns'] as const;
+  const byPreference = isRoot() ? programs.toReversed() : programs;
+  return byPreference.filter((program) => isInstalled(program, path));
 }
+
+const isRoot = () => process.geteuid!() === 0;
 
 function isInstalled(program: string, path = process.env.PATH ?? ''): boolean {
   const directories = path.split(delimiter).filter((directory) => directory.startsWith('/'));
@@ -123,7 +130,7 @@ export async function connectUserNetwork(options: UserNetworkOptions): Promise<U
     throw new NsError(
       'ERR_NS_USER_NETWORK_FAILED',
       `${program} did not connect process ${pid}: ${lastLine(String(stderr)) ?? (error as Error).message}`,
-      { hint: 'Likely its version is too old, or the process has ended; the message is its own', cause: error },
+      { hint: isRoot() ? hintForRoot : hint, cause: error },
     );
   } finally {
     if (directory !== undefined) await rm(directory, { recursive: true, force: true });
@@ -183,7 +190,7 @@ function pastaArguments(pid: number, ports: readonly ForwardedPort[]): string[] 
         ]);
   };
   // As root it would become nobody, who may not enter the namespaces of others.
-  const user = process.geteuid?.() === 0 ? ['--runas', '0:0'] : [];
+  const user = isRoot() ? ['--runas', '0:0'] : [];
   return [
     '--foreground',
     '--quiet',
@@ -267,6 +274,9 @@ async function until<T>(
   }
   throw new NsError('ERR_NS_USER_NETWORK_FAILED', `not in time: ${what}`, { hint: STARTING });
 }
+
+const hint = 'Likely its version is too old, or the process has ended; the message is its own';
+const hintForRoot = 'Install slirp4netns, which root can use in any version, or take a network of our own, as root can';
 
 const STARTING = 'Run pasta or slirp4netns by hand to see why; an old one may lack an option';
 
