@@ -17,6 +17,7 @@ import { isDetachable } from './detachment.ts';
 import { identifySelf } from './process-identity.ts';
 import { type StoredSpec, specToStore } from './stored-spec.ts';
 import type { ContainerSpec } from './types.ts';
+import { claimWrites } from './write-claims.ts';
 
 /** What a container is said to be, here and on disk, where other processes read and change it, too. */
 export class ContainerRecord {
@@ -50,15 +51,16 @@ export class ContainerRecord {
   }
 
   /**
-   * Takes its name and makes its directory: what is kept of it goes when we die.
+   * Takes its name and where it writes, and makes its directory: what is kept of it goes when we die.
    *
-   * @throws NsError `ERR_NS_CONTAINER_EXISTS`: its name is taken
+   * @throws NsError `ERR_NS_CONTAINER_EXISTS`: its name is taken; `ERR_NS_IN_USE`: where it writes
    */
   claim(): void {
     const { name } = this.#spec;
     if (name !== undefined) this.#name = claimName(name, this.id, this.#owner);
     this.#entrusted = entrust(recordBelongings(this.id, this.#spec));
     makeDirectory(this.id, this.#owner);
+    claimWrites(this.id, this.#spec, this.#owner);
   }
 
   /**

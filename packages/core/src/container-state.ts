@@ -184,7 +184,8 @@ export function readAllStates(): ContainerState[] {
   return statesOf(storedIds());
 }
 
-function storedIds(): string[] {
+/** Of all there are directories of. */
+export function storedIds(): string[] {
   return namesIn(join(stateRoot(), 'containers')).filter((id) => !id.startsWith(REMOVED));
 }
 

@@ -109,6 +109,7 @@ export class Container implements AsyncDisposable {
    * @throws NsError `ERR_NS_ROOTFS`, `ERR_NS_MOUNT_SOURCE`, `ERR_NS_DEVICE`, `ERR_NS_NETWORK_NOT_FOUND`,
    * `ERR_NS_CONTAINER_NOT_FOUND`: something that the specification names is not there
    * @throws NsError `ERR_NS_PORT_IN_USE`, `ERR_NS_ADDRESS_IN_USE`: or is taken
+   * @throws NsError `ERR_NS_IN_USE`: another container writes where this one shall keep its writes or its log
    * @throws UnavailableError `ERR_NS_UNAVAILABLE`: this machine or user lacks what is asked for
    * @throws ContainerStartError `ERR_NS_CONTAINER_START`: a step of the setup failed; nothing is left behind
    */
@@ -134,7 +135,8 @@ export class Container implements AsyncDisposable {
    * @param options.name - default the one it had
    * @throws UnavailableError for an ordinary user, without CRIU, or where `criu check` fails
    * @throws CheckpointError `ERR_NS_RESTORE_FAILED`: CRIU gave up; nothing is left behind
-   * @throws NsError `ERR_NS_CHECKPOINT_NOT_FOUND`, `ERR_NS_CHECKPOINT_UNSAFE`, `ERR_NS_CONTAINER_EXISTS`
+   * @throws NsError `ERR_NS_CHECKPOINT_NOT_FOUND`, `ERR_NS_CHECKPOINT_UNSAFE`, `ERR_NS_CONTAINER_EXISTS`,
+   * `ERR_NS_IN_USE`: its `log.directory` is another's
    *
    * @example
    * ```ts

@@ -18,6 +18,7 @@ import { resolveRoot } from './rootfs.ts';
 import type { ContainerSpec } from './types.ts';
 import { leaseIds, resolveIdMaps, wantsIdLease } from './user-namespace.ts';
 import { volumeUser } from './volume-store.ts';
+import { claimsWrites, claimWritesOnce } from './write-claims.ts';
 
 /** What a container holds outside of its processes, from before its first to after its last. */
 export interface Resources extends AsyncDisposable {
@@ -51,6 +52,7 @@ export function needsResources(spec: ContainerSpec): boolean {
     needsPreparation(spec) ||
     keptWritesOf(spec) !== undefined ||
     mappedWritesOf(spec) !== undefined ||
+    claimsWrites(spec) ||
     wantsNetwork(spec) ||
     wantsUserNetwork(spec)
   );
@@ -59,26 +61,28 @@ export function needsResources(spec: ContainerSpec): boolean {
 /**
  * Makes what a container needs. An ordinary user without a delegated cgroup does without one if nothing is limited.
  *
- * @param lent - what it has already; that is not released with the rest
+ * @param lent - what it has already, between its runs too; that is not released with the rest
+ * @throws NsError `ERR_NS_IN_USE`: another container writes where this one shall
  */
 export async function acquireResources(
   id: string,
   spec: ContainerSpec,
-  lent: Partial<Pick<Resources, 'ids' | 'kept'>> = {},
+  lent?: Partial<Pick<Resources, 'ids' | 'kept'>>,
 ): Promise<Resources> {
   const held = new AsyncResourceStack();
   const release = () => held[Symbol.asyncDispose]();
   // From before the first of it is made until the last is gone.
-  const entrusted = entrust(runBelongings(id, spec, lent));
+  const entrusted = entrust(runBelongings(id, spec, lent ?? {}));
   held.use(entrusted);
   const outlivesUs = () => {
     entrusted[Symbol.dispose]();
     liveNetworks.get(id)?.outlivesUs();
   };
   try {
+    if (!lent) held.use(claimWritesOnce(id, spec));
     const cgroup = held.use(await cgroupFor(id, spec));
-    const ids = lent.ids ?? held.use(wantsIdLease(spec) ? await leaseIds(id) : undefined);
-    const kept = lent.kept ?? held.use(await openKept(spec, ids));
+    const ids = lent?.ids ?? held.use(wantsIdLease(spec) ? await leaseIds(id) : undefined);
+    const kept = lent?.kept ?? held.use(await openKept(spec, ids));
     const mounts = held.use(needsPreparation(spec) ? await prepare(id, spec, ids) : undefined);
     const network = held.use(
       wantsNetwork(spec)

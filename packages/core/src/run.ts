@@ -21,6 +21,7 @@ import type { AsBytes, ContainerSpec, RunOptions } from './types.ts';
  * cannot be executed with 126, as in a shell.
  *
  * @throws SpecError (as a rejection) `ERR_NS_INVALID_SPEC`: an option is wrong
+ * @throws NsError (as a rejection) `ERR_NS_IN_USE`: another container writes where this one shall keep its writes
  * @throws ContainerStartError (as a rejection) `ERR_NS_CONTAINER_START`: a step of the setup failed
  * @throws ProcessFailedError (as a rejection) `ERR_NS_PROCESS_FAILED`: with `check`
  *

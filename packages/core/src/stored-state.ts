@@ -12,7 +12,8 @@ const upgrades: Readonly<Record<number, (state: object) => object>> = {
   1: (state) => ({ ...state, version: 2, stopRequested: false }),
 };
 
-const identity = v.looseObject({ pid: v.pipe(v.number(), v.integer(), v.minValue(1)), startTime: v.number() });
+/** A process, or a thread, as it is on disk. */
+export const identity = v.looseObject({ pid: v.pipe(v.number(), v.integer(), v.minValue(1)), startTime: v.number() });
 const idRange = v.looseObject({ start: v.number(), size: v.number() });
 
 /* What everything below relies on; the specification has been checked when the container was made, by its version of the
@@ -75,8 +76,8 @@ function versionOf(state: unknown): number {
   return Number((state as { version?: unknown } | null)?.version);
 }
 
-/** Neither of what a link leads to, nor of a FIFO that nobody writes to. */
-function readJson(path: string): unknown {
+/** What is in a file: neither of what a link leads to, nor of a FIFO that nobody writes to. */
+export function readJson(path: string): unknown {
   try {
     const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {

@@ -48,7 +48,10 @@ export type Writable =
   | 'direct'
   /** A tmpfs of at most this size, and with at most so many files. */
   | { readonly tmpfs: Size; readonly inodes?: number }
-  /** Directories of the host that outlive the container, on one mount. What is in them belongs to the ids that are inside. */
+  /**
+   * Directories of the host that outlive the container, on one mount. What is in them belongs to the ids that are inside. They are
+   * one container's until it is removed (`ERR_NS_IN_USE`), as is `dir`.
+   */
   | { readonly upper: string; readonly work: string }
   /**
    * A directory of the host, made when it is missing, that keeps what is written from one container to the next, owned by the
