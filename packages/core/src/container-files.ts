@@ -317,7 +317,13 @@ function withoutDirectory({ directory: _, ...log }: LogSpec): LogSpec {
 }
 
 /** The root of a container that runs, as its processes have it; or of one that does not, put together again. */
-export type ContainerRoot = { open(): Promise<OwnedFd> } | HeldOverlays;
+export type ContainerRoot =
+  | {
+      open(): Promise<OwnedFd>;
+      /** Refuses when it ends meanwhile. */
+      whileItRuns<T>(signal: AbortSignal | undefined, act: (signal: AbortSignal) => Promise<T>): Promise<T>;
+    }
+  | HeldOverlays;
 
 /** The whole file system without what is mounted in it, owners as they are inside. */
 export function exportContainer(
@@ -353,7 +359,8 @@ function partsOf({ root, mounts }: Pick<ContainerDesign, 'root' | 'mounts'>): (p
 }
 
 /**
- * Copies a file or tree from the host.
+ * Copies a file or tree from the host. A container that ends meanwhile has a part of it: what came later would come between its
+ * next run and the files of that.
  *
  * @param from - on the host
  */
@@ -364,13 +371,15 @@ export function copyIntoContainer(
 ): Promise<CopiedTree> {
   const outside = idMaps && ownersOutside(idMaps);
   const createAs = outside && mayChangeOwners() ? outside({ uid: 0, gid: 0 }) : undefined;
-  return withRoot(root, idMaps, (place) =>
-    copyTree('/', onHost(from), place, to, {
-      ...copyOptions(options, outside, outside),
-      makeParents: true,
-      ...(createAs && { createAs }),
-    }),
-  );
+  const copy = (signal: AbortSignal | undefined) =>
+    withRoot(root, idMaps, (place) =>
+      copyTree('/', onHost(from), place, to, {
+        ...copyOptions({ ...options, ...(signal && { signal }) }, outside, outside),
+        makeParents: true,
+        ...(createAs && { createAs }),
+      }),
+    );
+  return 'open' in root ? root.whileItRuns(options.signal, copy) : copy(options.signal);
 }
 
 /** Copies a file or tree to the host. Links in it lead nowhere outside (CVE-2018-15664). */

@@ -36,6 +36,7 @@ import { TerminalStreams } from './terminal-streams.ts';
 import { type ContainerTrace, traced, traceOnly } from './tracing.ts';
 import { Turns } from './turns.ts';
 import type { ContainerSpec } from './types.ts';
+import { whileItRuns } from './while-it-runs.ts';
 
 /**
  * Where a container stands between its making and its removal, the run it has now, and the steps from one to the next.
@@ -163,7 +164,11 @@ export class ContainerLife {
 
   /** Its file system, also when nothing runs. */
   root(wanted: string): ContainerRoot {
-    if (this.isAlive && this.#run && !this.#isEnding) return { open: () => this.during(wanted, openContainerRoot) };
+    if (this.isAlive && this.#run && !this.#isEnding)
+      return {
+        open: () => this.during(wanted, openContainerRoot),
+        whileItRuns: (signal, act) => this.during(wanted, (run) => whileItRuns(run, signal, act)),
+      };
     if (this.#status !== 'stopped' || this.isFound) this.alive(wanted);
     return this.holdOverlays();
   }

@@ -583,6 +583,7 @@ export class Container implements AsyncDisposable {
    * @param options.ownership - `keep`: ids on the host become the same ids inside (default as root); `ignore`: all is root's
    * inside (default otherwise); or an owner inside
    * @throws SyscallError `ENOENT`: there is no `from`
+   * @throws ContainerStateError `ERR_NS_CONTAINER_NOT_RUNNING`: it ended meanwhile, and has a part of it
    * @throws UnavailableError stopped, for an ordinary user, and before Linux 6.15 unless it writes to a directory, with the ids of the host
    */
   async copyIn(from: string, to: string, options: CopyOptions = {}): Promise<CopiedTree> {
