@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { finished, type Readable, type Writable } from 'node:stream';
 import { parseSize } from '@ns/cgroups';
 import { type Exit, type Launched, StandardStreams } from '@ns/launch';
@@ -9,6 +10,7 @@ import { CapturedOutput, type OutputChunk, textLimit } from './output.ts';
 import type { Result, Usage } from './result.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
 import type { ContainerSpec, MaxOutput } from './types.ts';
+import { untilLeft } from './until-left.ts';
 import { checkCall } from './validate-calls.ts';
 
 /** What a process was asked to do with its output and its end. */
@@ -168,11 +170,15 @@ export class ContainerProcess<Output extends string | Buffer = string>
    *
    * @throws NsError `ERR_NS_ALREADY_ITERATED`: the output comes once
    */
-  async *[Symbol.asyncIterator](): AsyncGenerator<OutputChunk, void, undefined> {
+  [Symbol.asyncIterator](): AsyncGenerator<OutputChunk, void, undefined> {
+    return untilLeft((left) => this.#chunks(left));
+  }
+
+  async *#chunks(left: AbortSignal): AsyncGenerator<OutputChunk, void, undefined> {
     if (this.#iterated) throw alreadyIterated();
     this.#iterated = true;
-    yield* mergeStreams(this.stdout, this.stderr);
-    await this.#result;
+    yield* mergeStreams(this.stdout, this.stderr, left);
+    if (!left.aborted) await Promise.race([this.#result, once(left, 'abort')]);
   }
 
   /** Synchronous wherever it can be: the process exists before the caller's next line runs. */
@@ -348,7 +354,11 @@ const HIGH_WATER_MARK = 1024 * 1024;
  * Chunks of both streams in the order they came; the streams pause while the consumer is behind. When he leaves early,
  * they flow on: to the result, and so that the command is not held up.
  */
-async function* mergeStreams(stdout: Readable, stderr: Readable): AsyncGenerator<OutputChunk, void, undefined> {
+async function* mergeStreams(
+  stdout: Readable,
+  stderr: Readable,
+  left: AbortSignal,
+): AsyncGenerator<OutputChunk, void, undefined> {
   const queue: OutputChunk[] = [];
   let queued = 0;
   let wake = () => {};
@@ -369,6 +379,7 @@ async function* mergeStreams(stdout: Readable, stderr: Readable): AsyncGenerator
     stream.on('data', onData).on('close', onClose).on('error', onClose);
     return () => stream.off('data', onData).off('close', onClose);
   });
+  left.addEventListener('abort', () => wake(), { once: true });
   try {
     for (;;) {
       const chunk = queue.shift();
@@ -376,7 +387,7 @@ async function* mergeStreams(stdout: Readable, stderr: Readable): AsyncGenerator
         queued -= chunk.data.length;
         if (queued <= HIGH_WATER_MARK) for (const [, stream] of sources) stream.resume();
         yield chunk;
-      } else if (sources.every(([, stream]) => stream.closed)) {
+      } else if (left.aborted || sources.every(([, stream]) => stream.closed)) {
         return;
       } else {
         await new Promise<void>((resolve) => {

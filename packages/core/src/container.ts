@@ -454,7 +454,7 @@ export class Container implements AsyncDisposable {
   logs(options: LogOptions = {}): AsyncIterable<LogEntry> {
     const { patience, rest } = splitPatience(checkCall('logs', options));
     return interruptiblyEach('reading the log', patience, (signal) =>
-      this.#life.eachWhileLookingOn(this.#life.readLogs({ ...rest, ...(signal && { signal }) })),
+      this.#life.eachWhileLookingOn(this.#life.readLogs({ ...rest, signal })),
     );
   }
 

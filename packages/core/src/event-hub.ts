@@ -42,7 +42,7 @@ export class EventHub<Event extends { readonly type: string }> {
   /** Listens from now on, also before the first event is asked for, until the end or the signal. */
   iterate(signal?: AbortSignal): AsyncGenerator<Event, void, undefined> {
     const queue: Event[] = [];
-    let ended = this.#closed || (signal?.aborted ?? false);
+    let ended = this.#closed;
     let wake = () => {};
     const onEvent = (event: Event) => {
       queue.push(event);
@@ -52,10 +52,15 @@ export class EventHub<Event extends { readonly type: string }> {
       ended = true;
       wake();
     };
-    this.#emitter.on(ANY, onEvent);
-    this.#emitter.on(END, onEnd);
-    signal?.addEventListener('abort', onEnd);
-    const emitter = this.#emitter;
+    const emitter = this.#emitter.on(ANY, onEvent).on(END, onEnd);
+    const stopListening = () => emitter.off(ANY, onEvent).off(END, onEnd);
+    // Also when nobody has asked for the first one, and the generator has not begun.
+    const onAbort = () => {
+      stopListening();
+      onEnd();
+    };
+    if (signal?.aborted) onAbort();
+    else signal?.addEventListener('abort', onAbort);
     return (async function* () {
       try {
         for (;;) {
@@ -68,9 +73,8 @@ export class EventHub<Event extends { readonly type: string }> {
             });
         }
       } finally {
-        emitter.off(ANY, onEvent);
-        emitter.off(END, onEnd);
-        signal?.removeEventListener('abort', onEnd);
+        stopListening();
+        signal?.removeEventListener('abort', onAbort);
       }
     })();
   }

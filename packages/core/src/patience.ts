@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { NsError, ownTurn, rollBack, SpecError } from '@ns/libc';
 import { isPlainObject } from './field-schemas.ts';
+import { untilLeft } from './until-left.ts';
 
 /** How long somebody waits for a call that may take long. What was begun goes on without him. */
 export interface Patience {
@@ -85,31 +86,34 @@ export async function interruptibly<Value>(
 
 /**
  * The same for what comes piece by piece: when patience is lost it is told to end, and the reason is thrown after it. Time
- * is counted from when the first piece is asked for.
+ * is counted from when the first piece is asked for. Who leaves it while he waits is not held up.
  */
 export function interruptiblyEach<Value>(
   what: string,
   patience: Patience,
-  act: (signal?: AbortSignal) => AsyncIterable<Value>,
+  act: (signal: AbortSignal) => AsyncIterable<Value>,
 ): AsyncIterable<Value> {
-  if (patience.signal === undefined && patience.timeout === undefined) return act();
-  const limit = limitOf(what, patience);
-  const values = act(limit.signal);
-  return (async function* () {
-    using held = limit;
-    held.begin();
-    held.signal.throwIfAborted();
-    try {
-      for await (const value of values) {
-        held.signal.throwIfAborted();
-        yield value;
-      }
-    } catch (error) {
+  if (patience.signal === undefined && patience.timeout === undefined) return untilLeft(act);
+  return untilLeft((left) => {
+    const limit = limitOf(what, patience);
+    return withinLimit(limit, act(AbortSignal.any([limit.signal, left])));
+  });
+}
+
+async function* withinLimit<Value>(limit: Limit, values: AsyncIterable<Value>): AsyncGenerator<Value, void, undefined> {
+  using held = limit;
+  held.begin();
+  held.signal.throwIfAborted();
+  try {
+    for await (const value of values) {
       held.signal.throwIfAborted();
-      throw error;
+      yield value;
     }
+  } catch (error) {
     held.signal.throwIfAborted();
-  })();
+    throw error;
+  }
+  held.signal.throwIfAborted();
 }
 
 /** The same for a stream: when patience is lost it is destroyed with the reason. */
@@ -124,10 +128,12 @@ export function interruptiblyRead(what: string, patience: Patience, stream: Read
 }
 
 /** Patience as one signal, until this is disposed of; its time is counted from `begin`. */
-function limitOf(
-  what: string,
-  { signal, timeout }: Patience,
-): Disposable & { readonly signal: AbortSignal; begin(): void } {
+interface Limit extends Disposable {
+  readonly signal: AbortSignal;
+  begin(): void;
+}
+
+function limitOf(what: string, { signal, timeout }: Patience): Limit {
   const time = new AbortController();
   const giveUp = () =>
     time.abort(
