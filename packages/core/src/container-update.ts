@@ -39,16 +39,16 @@ export async function updateContainer(
   for (const [index, mount] of add.entries()) checkLaterMount(spec, mount, `mounts.add[${index}].options`);
   const changedMounts = { add, remove };
   planned.push(...plannedMounts(changedMounts, (target) => runningMounts.at(target)));
-  if (dryRun) return planned;
   await life.during('update it', async (run) => {
     const cgroup = limits && cgroupOf(run, 'changing limits');
     const network = networkToUpdate(life.id, changes);
+    if (dryRun) return runningMounts.check(run, changedMounts);
     await runningMounts.change(run, changedMounts, async () => {
       await cgroup?.update(limits!.limits, { missing: limits!.missing });
       await updateNetwork(network, changes);
     });
   });
-  life.respecify((now) => planUpdate(now, changes).spec);
+  if (!dryRun) life.respecify((now) => planUpdate(now, changes).spec);
   return planned;
 }
 

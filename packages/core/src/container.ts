@@ -372,7 +372,8 @@ export class Container implements AsyncDisposable {
    * policy is replaced, and connections that the new one forbids are cut: to addresses, and to all names when one was
    * taken out. What is refused changes nothing; limits and network that the kernel alone refuses may be half changed.
    *
-   * @param options.dryRun - only say what would change
+   * @param options.dryRun - only say what would change, or throw what would be thrown, short of what the kernel alone refuses: a limit
+   * that is below what is used
    * @param options.signal - with `timeout`: how long the caller waits; what was begun is carried through
    * @returns what changed
    * @throws UnavailableError on v1 for a limit of a controller that no limit was given for at the start

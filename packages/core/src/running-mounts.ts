@@ -6,6 +6,7 @@ import { createMount, resolveInRoot } from '@ns/mounts';
 import { inMountNamespace, openContainerRoot, takeFromMountNamespace } from './in-mount-namespace.ts';
 import { outsideId } from './mount-ownership.ts';
 import type { BindMountSpec, MountSpec } from './mount-spec.ts';
+import { assertMountable, isBelow } from './mount-target.ts';
 import { copiedUp, type MountContext, mountSource, resolveMount, tmpfsOptions } from './mounts.ts';
 import { withMountLabel } from './plan/mount-label.ts';
 import { detach, prepareMounts } from './prepare-mounts.ts';
@@ -71,6 +72,21 @@ export class RunningMounts {
     });
   }
 
+  /** @throws what {@link change} throws, as far as it can be told without changing anything */
+  check(
+    run: RunHandle,
+    { add, remove }: { readonly add: readonly MountSpec[]; readonly remove: readonly string[] },
+  ): Promise<void> {
+    return this.#turns.take(async () => {
+      for (const target of remove) (await this.#find(run, target)).place.close();
+      const changed = [...remove];
+      for (const mount of add) {
+        await rehearse(run, mount, changed);
+        changed.push(mount.target);
+      }
+    });
+  }
+
   /**
    * Mounts something in a running container.
    *
@@ -116,16 +132,9 @@ export class RunningMounts {
   }
 
   async #takeAway(run: RunHandle, target: string, { keep = false } = {}): Promise<RemovedMount> {
-    this.#follow(run);
-    using root = await openContainerRoot(run);
-    using place = openPlace(root, target);
-    // By its number: a path that the container redirected could uncover what is masked.
-    const id = place && mountIdOf(place);
-    const added = this.#added.find((mount) => mount.target === posix.resolve(target) && mount.id === id);
-    if (!place || !added)
-      throw new NsError('ERR_NS_NOT_MOUNTED', `nothing that mount() mounted is at ${target}`, {
-        hint: 'Only what was mounted after the start can be unmounted, by the same path',
-      });
+    const found = await this.#find(run, target);
+    const { added } = found;
+    using place = found.place;
     const copy = keep ? await copyOf(run, place) : undefined;
     using proc = open('/proc', O.PATH | O.DIRECTORY);
     try {
@@ -141,6 +150,20 @@ export class RunningMounts {
     return { added, copy };
   }
 
+  async #find(run: RunHandle, target: string): Promise<{ readonly added: AddedMount; readonly place: OwnedFd }> {
+    this.#follow(run);
+    using root = await openContainerRoot(run);
+    const place = openPlace(root, target);
+    // By its number: a path that the container redirected could uncover what is masked.
+    const id = place && mountIdOf(place);
+    const added = this.#added.find((mount) => mount.target === posix.resolve(target) && mount.id === id);
+    if (place && added) return { added, place };
+    place?.close();
+    throw new NsError('ERR_NS_NOT_MOUNTED', `nothing that mount() mounted is at ${target}`, {
+      hint: 'Only what was mounted after the start can be unmounted, by the same path',
+    });
+  }
+
   async #putBack(run: RunHandle, { added, copy }: RemovedMount): Promise<void> {
     if (!copy) return this.#add(run, added.mount);
     const bind = bindOf(added.mount, resolveMount(added.mount, 0, contextOf(run)));
@@ -153,6 +176,26 @@ export class RunningMounts {
     if (this.#run !== run) this.#added = [];
     this.#run = run;
   }
+}
+
+/**
+ * Makes all of a mount that can be made without a trace, and lets go of it.
+ *
+ * @param changed - places that will be others by then
+ */
+async function rehearse(run: RunHandle, mount: MountSpec, changed: readonly string[]): Promise<void> {
+  const context = contextOf(run);
+  const { id, root } = run.design;
+  const step = resolveMount(mount, 0, context);
+  const target = posix.resolve(mount.target);
+  if (!changed.some((path) => isBelow(target, posix.resolve(path)))) {
+    using rootFd = await openContainerRoot(run);
+    assertMountable(rootFd, target, bindOf(mount, step).type);
+  }
+  // A volume would be made by that.
+  if (mount.type === 'volume') return;
+  await using prepared = await prepareMounts(volumeUser(id, 0), root, [mount], context);
+  if (step.op !== 'file' && context.canCloneMounts) (await detachedMount(mount, context, prepared.fds)).close();
 }
 
 function openPlace(root: OwnedFd, target: string): OwnedFd | undefined {

@@ -197,3 +197,69 @@ test('mounts of an update: said beforehand, made together, or not at all', async
   ]);
   expect(mountsOf(container)).toBe(before);
 });
+
+describe('a dry run of an update', () => {
+  const onFile = '/etc/hostname';
+  const refused: Readonly<Record<string, [Parameters<Container['update']>[0], string]>> = {
+    'mounts what is not there': [
+      { mounts: { add: [{ source: join(dir, 'nowhere'), target: '/srv/x' }] } },
+      'ERR_NS_MOUNT_SOURCE',
+    ],
+    'mounts a directory on a file': [{ mounts: { add: [{ type: 'tmpfs', target: onFile }] } }, 'ENOTDIR'],
+    'mounts below a file': [{ mounts: { add: [{ type: 'tmpfs', target: `${onFile}/below` }] } }, 'ENOTDIR'],
+    'mounts a file on a directory': [{ mounts: { add: [{ type: 'file', target: '/srv', content: '' }] } }, 'EINVAL'],
+    'mounts where nothing can be made': [{ mounts: { add: [{ type: 'tmpfs', target: '/sys/new' }] } }, 'EROFS'],
+    'takes away what was not added': [{ mounts: { remove: ['/srv'] } }, 'ERR_NS_NOT_MOUNTED'],
+    'begins with what no image has': [
+      { mounts: { add: [{ type: 'tmpfs', target: '/srv/x', options: ['tmpcopyup'] }] } },
+      'ERR_NS_INVALID_SPEC',
+    ],
+    'has no network': [{ bandwidth: { egress: '1mbit' } }, 'ERR_NS_NO_NETWORK'],
+  };
+
+  test('refuses what the update would refuse, and changes as little', async () => {
+    await using container = await running();
+    const before = mountsOf(container);
+    for (const [what, [update, code]] of Object.entries(refused)) {
+      const tried = container.update(update, { dryRun: true }).then(
+        () => 'nothing',
+        (error) => error.code,
+      );
+      expect({ what, refused: await tried }).toEqual({ what, refused: code });
+      await expect(container.update(update)).rejects.toMatchObject({ code });
+    }
+    await expect(container.exec('ls', ['/srv', '/sys'])).resolves.toMatchObject({
+      stdout: expect.not.stringMatching(/^(x|new)$/m),
+    });
+    expect(mountsOf(container)).toBe(before);
+  });
+
+  test('sees an update as a whole', async () => {
+    await using container = await running();
+    await container.mount({ type: 'file', target: '/srv/file', content: '' });
+    const update = {
+      mounts: {
+        remove: ['/srv/file'],
+        add: [
+          { type: 'tmpfs', target: '/srv/new' },
+          { type: 'tmpfs', target: '/srv/new/below' },
+          { type: 'volume', source: 'planned', target: '/srv/volume' },
+        ],
+      },
+    } as const;
+    expect(await container.update(update, { dryRun: true })).toHaveLength(4);
+    expect(await output(container, 'ls /srv')).toBe('file\n');
+    await expect(Volume.get('planned')).rejects.toMatchObject({ code: 'ERR_NS_NO_SUCH_VOLUME' });
+    expect(await container.update(update)).toHaveLength(4);
+    await container.remove({ force: true });
+    await (await Volume.get('planned')).remove();
+  });
+
+  test('of one that does not run says so', async () => {
+    await using container = await running();
+    await container.kill();
+    const refused = { code: 'ERR_NS_CONTAINER_NOT_RUNNING' };
+    for (const dryRun of [true, false])
+      await expect(container.update({ limits: { pids: 64 } }, { dryRun })).rejects.toMatchObject(refused);
+  });
+});
