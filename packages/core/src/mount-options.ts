@@ -14,6 +14,8 @@ export interface ReadOptions {
   readonly copiesUp: boolean;
   /** For the file system. */
   readonly data: Readonly<Record<string, string | true>>;
+  /** Those of them that only some file systems know. */
+  readonly own: readonly (readonly [name: string, value: string | true])[];
 }
 
 const attributeNames: readonly (readonly [bit: number, name: MountAttribute])[] = [
@@ -59,6 +61,7 @@ export function readMountOptions(
     keepsOwner: parsed.idmap !== undefined,
     copiesUp: parsed.tmpcopyup,
     data: Object.fromEntries([...parsed.superblock, ...parsed.data].map(splitOption)),
+    own: parsed.data.map(splitOption),
   };
 }
 

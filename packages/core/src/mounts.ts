@@ -7,6 +7,7 @@ import type { UserNamespaceMaps } from '@ns/mounts';
 import { readMountOptions } from './mount-options.ts';
 import { type ContainerIds, mapsForOwner } from './mount-ownership.ts';
 import type { BindMountSpec, MountSpec, TmpfsMountSpec, VolumeMountSpec } from './mount-spec.ts';
+import { checkTmpfsOptions } from './tmpfs-options.ts';
 import { volumeRoot } from './volume-store.ts';
 
 /** What mounts depend on besides themselves. */
@@ -114,7 +115,9 @@ function tmpfsStep(mount: TmpfsMountSpec, index: number): MountStep {
 /** Options of the file system of a tmpfs. */
 export function tmpfsOptions(mount: TmpfsMountSpec, index: number): Record<string, string | true> {
   const { size, mode = 0o1777 } = mount;
-  const { data } = readMountOptions(mount, `mounts[${index}].options`);
+  const field = `mounts[${index}].options`;
+  const { data, own } = readMountOptions(mount, field);
+  checkTmpfsOptions(own, field);
   return {
     mode: mode.toString(8),
     ...(size !== undefined && { size: String(parseSize(size, `mounts[${index}].size`)) }),

@@ -23,6 +23,8 @@ export interface SchemaNode {
   readonly item?: unknown;
   /** Of a schema with further checks: it, and they. */
   readonly pipe?: readonly unknown[];
+  /** Of a schema that has itself in it. */
+  readonly getter?: unknown;
   /** Of a literal. */
   readonly literal?: unknown;
   /** Of a union; of a picklist they are its values. */
@@ -70,6 +72,12 @@ function findUnknownKey(object: unknown, path: FieldPath, schema: SchemaNode): (
 
 function unknownKey(path: FieldPath, schema: SchemaNode, object: unknown): SpecError {
   const known = keysAt(path.slice(0, -1), schema, object);
+  const key = String(path.at(-1));
+  // Of another alternative than the one that the rest is of.
+  const others =
+    known.includes(key) && isPlainObject(object) ? Object.keys(object).filter((other) => other !== key) : [];
+  if (others.length > 0)
+    return new SpecError(fieldAt(path), 'one way to say it', key, `Not together with '${others.join("', '")}'`);
   const meant = suggestion(path, schema, known);
   const hint = meant ? `Did you mean '${meant}'?` : `Known here: ${[...new Set(known)].toSorted().join(', ')}`;
   return new SpecError(fieldAt(path), 'a known option', path.at(-1), hint);
@@ -107,7 +115,8 @@ function nearestAlternative(alternatives: readonly SpecIssue[]): SpecIssue | und
 
 /** Keys that may stand at a path: of the alternatives that this object is meant to be, or of all where it is none. */
 function keysAt(path: FieldPath, schema: SchemaNode, object?: unknown): string[] {
-  const nodes = nodesAt(path, schema);
+  // Of a recursive schema each alternative says by a literal of its own that it is meant: its keys are no hint elsewhere.
+  const nodes = object ? nodesAt(path, schema).flatMap(resolved) : nodesAt(path, schema);
   const meant = nodes.filter(({ entries }) => isMeant(entries, object));
   return (object && meant.length > 0 ? meant : nodes).flatMap(({ entries }) => Object.keys(entries ?? {}));
 }
@@ -134,7 +143,10 @@ function isMeant(entries: SchemaNode['entries'] = {}, object: unknown): boolean 
 
 function nodesAt(path: FieldPath, schema: SchemaNode): SchemaNode[] {
   return path.reduce<SchemaNode[]>(
-    (nodes, key) => nodes.flatMap(({ entries, item }) => [entries?.[key], item].filter(isNode).flatMap(alternativesOf)),
+    (nodes, key) =>
+      nodes
+        .flatMap(resolved)
+        .flatMap(({ entries, item }) => [entries?.[key], item].filter(isNode).flatMap(alternativesOf)),
     alternativesOf(schema),
   );
 }
@@ -146,6 +158,11 @@ function alternativesOf(node: SchemaNode): SchemaNode[] {
   if (isNode(piped)) return alternativesOf(piped);
   const alternatives = (node.options ?? []).filter(isNode);
   return alternatives.length > 0 ? alternatives.flatMap(alternativesOf) : [node];
+}
+
+/** What a recursive schema is. */
+function resolved(node: SchemaNode): SchemaNode[] {
+  return typeof node.getter === 'function' ? alternativesOf(node.getter()) : [node];
 }
 
 function isNode(value: unknown): value is SchemaNode {

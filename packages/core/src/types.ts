@@ -116,7 +116,7 @@ export interface ContainerSpec extends NetworkSpec {
    * Default: those /etc/group gives a named user, else none. An ordinary user with a single id has none to give.
    */
   readonly groups?: readonly (number | string)[];
-  /** At most 64 bytes. Default: the first 12 characters of the id. */
+  /** At most 64 bytes; none where `namespaces.uts` is not its own. Default: the first 12 characters of the id. */
   readonly hostname?: string;
   /** NIS domain name, setdomainname(2): at most 64 bytes. Default: the caller's. */
   readonly domainname?: string;
@@ -134,7 +134,7 @@ export interface ContainerSpec extends NetworkSpec {
   readonly labels?: Readonly<Record<string, string>>;
   /** Default `{ host: true }`. */
   readonly rootfs?: Rootfs;
-  /** Where writes below the root go; `mounts` have their own place. Default `'tmpfs'`. */
+  /** Where writes below the root go; `mounts` have their own place. What `rootfs` says of it, this does not contradict. Default `'tmpfs'`. */
   readonly writable?: Writable;
   /**
    * Which namespaces are the container's own: namespaces(7). Default `'private'` for all but `user`, which is `'host'` for
@@ -182,7 +182,7 @@ export interface ContainerSpec extends NetworkSpec {
    * CAP_SYS_RESOURCE: EPERM for what was asked for.
    */
   readonly rlimits?: Partial<Record<RlimitName, Rlimit>>;
-  /** Docker's name for `rlimits`. */
+  /** Docker's name for `rlimits`: what both name they say the same of. */
   readonly ulimits?: Partial<Record<RlimitName, Rlimit>>;
   /**
    * Kernel parameters, `/proc/sys`: only those that belong to a namespace which is the container's own (`net.*`; `kernel.shm*`,

@@ -43,7 +43,9 @@ const condition: v.GenericSchema = v.lazy(() =>
       }),
       v.strictObject({ kind: v.literal('health'), timeout }),
       v.strictObject({ kind: v.literal('exit'), exitCode: v.optional(v.number('an exit code')), timeout }),
-      v.strictObject({ kind: v.picklist(['all', 'any']), conditions: conditionList, timeout }),
+      ...(['all', 'any'] as const).map((kind) =>
+        v.strictObject({ kind: v.literal(kind), conditions: conditionList, timeout }),
+      ),
     ],
     'a condition made by Wait',
   ),

@@ -5,6 +5,7 @@ import { checkLandlockSpec } from '@ns/lsm';
 import { syscallNames } from '@ns/seccomp';
 import * as v from 'valibot';
 import { checkInput } from './check-input.ts';
+import { assertConsistent } from './contradictions.ts';
 import {
   abortSignal,
   absolutePath,
@@ -255,7 +256,9 @@ const runSchema = v.strictObject({
  * @throws SpecError naming the field; for an unknown key also the nearest one that exists
  */
 export function validateSpec(spec: unknown): ContainerSpec {
-  return checkInput(containerSchema, spec) as ContainerSpec;
+  const checked = checkInput(containerSchema, spec) as ContainerSpec;
+  assertConsistent(checked);
+  return checked;
 }
 
 /** Checks one mount. Throws as {@link validateSpec}. */
@@ -268,7 +271,9 @@ export function validateRun(spec: unknown): RunOptions & ContainerSpec {
   for (const [field, value] of Object.entries(spec as object))
     if (value !== undefined && Object.hasOwn(lifecycleFields, field))
       throw new SpecError(field, 'nothing', value, 'run() is one command to its end: give it to Container.create()');
-  return checkInput(runSchema, spec) as RunOptions & ContainerSpec;
+  const checked = checkInput(runSchema, spec) as RunOptions & ContainerSpec;
+  assertConsistent(checked);
+  return checked;
 }
 
 const { env, cwd, user, groups, stdin, timeout, maxOutput, umask, tty } = fields;

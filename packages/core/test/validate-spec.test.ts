@@ -1,6 +1,7 @@
 import { SpecError } from '@ns/libc';
 import { validatePooled, validatePoolOptions } from '../src/validate-pool.ts';
 import { validateExec, validateRun, validateSpec } from '../src/validate-spec.ts';
+import { Wait } from '../src/wait/wait.ts';
 
 const command = ['true'];
 const inA = (target: string) => ({ type: 'tmpfs', target });
@@ -14,6 +15,10 @@ function errorOf(check: () => unknown): SpecError {
   }
   throw new Error('nothing was wrong with it');
 }
+
+/** Options with a key that is none. */
+const misspelt: object = { prot: 80 };
+const nested = 'wait.conditions[1].conditions[0]';
 
 describe('an unknown key is an error that names the nearest one', () => {
   test.each<[spec: object, field: string, nearest: string]>([
@@ -33,6 +38,11 @@ describe('an unknown key is an error that names the nearest one', () => {
     [{ rlimits: { nofle: 1 } }, 'rlimits.nofle', 'nofile'],
     [{ idMap: { uids: [{ container: 0, hosts: 1, size: 1 }], gids: [] } }, 'idMap.uids[0].hosts', 'host'],
     [{ network: { contaner: 'x' } }, 'network.contaner', 'container'],
+    [{ wait: { kind: 'log', pattern: 'x', tiems: 2 } }, 'wait.tiems', 'times'],
+    [{ wait: { kind: 'all', conditions: [Wait.port(80)], timout: 2 } }, 'wait.timout', 'timeout'],
+    [{ wait: Wait.any([Wait.port(80), Wait.all([Wait.http('/', misspelt)])]) }, `${nested}.prot`, 'port'],
+    // Keys of conditions are not meant elsewhere.
+    [{ port: '80:80' }, 'port', 'ports'],
   ])('%j', (spec, field, nearest) => {
     const error = errorOf(() => validateSpec({ command, ...spec }));
     expect(error).toMatchObject({ code: 'ERR_NS_INVALID_SPEC', field, expected: 'a known option' });
@@ -49,6 +59,17 @@ describe('an unknown key is an error that names the nearest one', () => {
   ])('a key of another kind of mount: %j', (mount, key, known) => {
     const error = errorOf(() => validateSpec({ command, mounts: [mount] }));
     expect(error).toMatchObject({ field: `mounts[0].${key}`, hint: `Known here: ${known}` });
+  });
+
+  test.each<[spec: object, field: string, other: string]>([
+    [{ rootfs: { dir: '/usr', layers: ['/usr'] } }, 'rootfs.layers', 'dir'],
+    [{ rootfs: { host: true, readonly: true } }, 'rootfs.readonly', 'host'],
+    [{ writable: { tmpfs: '1m', dir: '/srv/x' } }, 'writable.dir', 'tmpfs'],
+  ])('a key of another way to say it: %j', (spec, field, other) => {
+    expect(errorOf(() => validateSpec({ command, ...spec }))).toMatchObject({
+      field,
+      hint: `Not together with '${other}'`,
+    });
   });
 
   test('also of exec, of a pooled command, of a pool', () => {
@@ -176,6 +197,35 @@ describe('a wrong value is an error that says what would be right', () => {
       expect(errorOf(() => validatePoolOptions({ template })).field).toBe(`template.${field}`);
     for (const writable of ['tmpfs', 'none', { tmpfs: '1MiB' }])
       expect(validatePoolOptions({ template: { writable } })).toEqual({ template: { writable } });
+  });
+});
+
+describe('what two fields say of one thing is one thing', () => {
+  const [ten, twenty] = [10, { soft: 20, hard: 20 }];
+  test.each<[spec: object, field: string, expected: string]>([
+    [{ rlimits: { nofile: ten }, ulimits: { nofile: twenty } }, 'ulimits.nofile', 'rlimits.nofile'],
+    [{ rootfs: { dir: '/usr', readonly: true }, writable: 'tmpfs' }, 'writable', "'none'"],
+    [{ rootfs: { dir: '/usr', readonly: false }, writable: 'none' }, 'writable', 'a place to write to'],
+    [{ rootfs: { layers: ['/usr'], writable: 'none' }, writable: { tmpfs: '1m' } }, 'writable', 'rootfs.writable'],
+    [{ namespaces: { uts: 'host' }, hostname: 'x' }, 'hostname', 'nothing'],
+    [{ namespaces: { uts: { container: 'other' } }, domainname: 'x' }, 'domainname', 'nothing'],
+  ])('%j', (spec, field, expected) => {
+    for (const validate of [validateSpec, validateRun]) {
+      const error = errorOf(() => validate({ command, ...spec }));
+      expect(error).toMatchObject({ field, expected: expect.stringContaining(expected) });
+      expect(error.hint).toMatch(/leave one/i);
+    }
+  });
+
+  test.each([
+    { rlimits: { nofile: ten, core: 0 }, ulimits: { nofile: ten, nproc: 5 } },
+    { rootfs: { dir: '/usr', readonly: true }, writable: 'none' },
+    { rootfs: { dir: '/usr', readonly: false }, writable: 'direct' },
+    { rootfs: { layers: ['/usr'], writable: { tmpfs: '1m' } }, writable: { tmpfs: '1m' } },
+    { namespaces: { uts: 'private' }, hostname: 'x', domainname: 'y' },
+    { namespaces: { uts: 'host' } },
+  ])('%j', (spec) => {
+    expect(validateSpec({ command, ...spec })).toEqual({ command, ...spec });
   });
 });
 

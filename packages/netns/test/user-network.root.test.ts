@@ -9,10 +9,12 @@ import {
   installedUserNetworks,
   link,
   NetNamespace,
+  PortInUseError,
   route,
   type UserNetworkProgram,
 } from '@ns/netns';
 import { eventually, needs, notRoot } from '@ns/testing';
+import { bindSocket } from '../src/ports/bound-socket.ts';
 import { client, UDP_CLIENT } from './scene.ts';
 
 // The host's network is not the machine's: both programs copy what they find, and answers must come from outside.
@@ -129,6 +131,21 @@ needs(missingProgram('slirp4netns'))('what slirp4netns cannot publish is refused
       { code: 'ERR_NS_UNAVAILABLE', hint: expect.stringContaining('pasta') },
     );
 });
+
+needs(installedUserNetworks()[0] ? undefined : 'neither pasta nor slirp4netns is installed')(
+  'a port that another program has is said to be in use',
+  async () => {
+    const { fd, port } = bindSocket({ protocol: 'tcp', address: '127.0.0.1', port: 0 });
+    using _ = fd;
+    await expect(connectUserNetwork({ pid: process.pid, ports: [`127.0.0.1:${port}:80`] })).rejects.toBeInstanceOf(
+      PortInUseError,
+    );
+    await expect(connectUserNetwork({ pid: process.pid, ports: [`127.0.0.1:${port}:80`] })).rejects.toMatchObject({
+      code: 'ERR_NS_PORT_IN_USE',
+      message: expect.stringContaining(`port 127.0.0.1:${port}/tcp of the host is in use by another program`),
+    });
+  },
+);
 
 test('without a program it is said what there is', async () => {
   expect(installedUserNetworks('/nonexistent')).toEqual([]);

@@ -158,17 +158,26 @@ function reserve(spec: PortSpec, netns: InNetns['netns'], holderOf: PublishOptio
     if (holder) holders.set(holder.owner, describeHolder(holder));
     else stranger = `another program (${(refused as Error).message})`;
   }
-  const address = hostAddress ?? '0.0.0.0';
   throw new PortInUseError(
-    from === to
-      ? describePort({ protocol, hostAddress: address, hostPort: from, address, port: spec.port })
-      : `every one of ports ${from} to ${to}/${protocol} of the host`,
+    describeWanted(spec),
     [...holders.values(), ...(stranger === undefined ? [] : [stranger])].join(' and '),
     [...holders.keys()],
   );
 }
 
 const MOST_LOOKS = 8;
+
+/** The port that was wanted, or all that would have done. */
+export function describeWanted({
+  protocol,
+  hostAddress: address = '0.0.0.0',
+  hostPorts: { from, to },
+  port,
+}: PortSpec): string {
+  return from === to
+    ? describePort({ protocol, hostAddress: address, hostPort: from, address, port })
+    : `every one of ports ${from} to ${to}/${protocol} of the host`;
+}
 
 function describeHolder({ owner, names }: PortHolder): string {
   const id = owner.slice(0, 12);

@@ -4,10 +4,13 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { NsError, SpecError, UnavailableError } from '@ns/libc';
+import { hasCode, NsError, SpecError, UnavailableError } from '@ns/libc';
+import { PortInUseError } from '../errors.ts';
+import { describePort } from '../firewall/firewall.ts';
 import type { Protocol } from '../firewall/set-elements.ts';
 import { bindSocket } from '../ports/bound-socket.ts';
 import { type PortSpec, parsePortSpec } from '../ports/port-spec.ts';
+import { describeWanted } from '../ports/publish-ports.ts';
 
 /** Programs that connect a network namespace to the host without a privilege. */
 export type UserNetworkProgram = 'pasta' | 'slirp4netns';
@@ -78,6 +81,7 @@ function isInstalled(program: string, path = process.env.PATH ?? ''): boolean {
  *
  * @throws UnavailableError when neither program is installed: the namespace then has loopback only; for ports that
  *   slirp4netns cannot publish: on addresses of IPv6, and of UDP on 127.0.0.0/8
+ * @throws PortInUseError a port of the host is taken
  * @throws NsError ERR_NS_USER_NETWORK_FAILED with what the program said
  */
 export async function connectUserNetwork(options: UserNetworkOptions): Promise<UserNetwork> {
@@ -162,7 +166,11 @@ function refuseForSlirp({ protocol, hostAddress, hostPort }: ForwardedPort): voi
     );
 }
 
-/** A free port, chosen now. Another program may take it before ours does; the program then says so. */
+/**
+ * A free port, chosen now. Another program may take it before ours does; the program then says so.
+ *
+ * @throws PortInUseError
+ */
 function resolvePort(spec: PortSpec): ForwardedPort {
   const { protocol, hostAddress, port, hostPorts } = spec;
   const address = hostAddress ?? '0.0.0.0';
@@ -172,7 +180,9 @@ function resolvePort(spec: PortSpec): ForwardedPort {
       bound.fd.close();
       return { protocol, hostAddress: address, hostPort: bound.port, port };
     } catch (error) {
-      if (candidate >= hostPorts.to) throw error;
+      if (candidate < hostPorts.to) continue;
+      if (!hasCode(error, 'EADDRINUSE')) throw error;
+      throw new PortInUseError(describeWanted(spec), `another program (${(error as Error).message})`);
     }
   }
 }
@@ -239,12 +249,9 @@ async function addHostForward(socketPath: string, port: ForwardedPort, patience:
   });
   const { error } = JSON.parse(answer) as { error?: { desc: string } };
   if (error)
-    throw new NsError(
-      'ERR_NS_PORT_IN_USE',
-      `slirp4netns cannot publish port ${port.hostPort}/${port.protocol}: ${error.desc}`,
-      {
-        hint: 'Choose a port that nobody has, from sysctl net.ipv4.ip_unprivileged_port_start on',
-      },
+    throw new PortInUseError(
+      describePort({ ...port, address: port.hostAddress }),
+      `another program (slirp4netns: ${error.desc})`,
     );
 }
 
