@@ -70,7 +70,7 @@ export interface CopyOptions extends Patience {
   readonly ownership?: 'keep' | 'ignore' | Owner;
   /**
    * `drop`: no devices, no set-user-ID, set-group-ID or file capabilities; `skipped` names each. For what somebody untrusted
-   * has made. Default `keep`.
+   * has made. Default `keep`, but for `copyOut` that gives files to others than inside, as an ordinary user's does.
    */
   readonly privileges?: 'keep' | 'drop';
 }
@@ -389,8 +389,11 @@ export function copyOutOfContainer(
   { from, to, ...options }: CopyOptions & { from: string; to: string },
 ): Promise<CopiedTree> {
   const inside = idMaps && mayChangeOwners() ? ownersInside(idMaps) : undefined;
+  const { ownership = mayChangeOwners() ? 'keep' : 'ignore' } = options;
+  // As cp(1) does: what lets others act as its owner was not said of whoever that is now.
+  const { privileges = ownership === 'keep' ? 'keep' : 'drop' } = options;
   return withRoot(root, idMaps, (place) =>
-    copyTree(place, from, '/', onHost(to), { ...copyOptions(options, inside), makeParents: true }),
+    copyTree(place, from, '/', onHost(to), { ...copyOptions({ ...options, privileges }, inside), makeParents: true }),
   );
 }
 

@@ -597,6 +597,8 @@ export class Container implements AsyncDisposable {
    *
    * @param options.ownership - `keep`: ids inside become the same ids on the host (default as root); `ignore`: all is the
    * caller's (default otherwise); or an owner on the host
+   * @param options.privileges - `drop`: no devices, no set-user-ID, set-group-ID or file capabilities, which programs inside can give
+   * to what they write: for what is not trusted. Default `keep` where owners are kept, else `drop`
    * @throws SyscallError `ENOENT`: there is no `from`. `EAGAIN`: a program holds a lease on a file and keeps it
    * @throws UnavailableError stopped, before Linux 6.15 unless it writes to a directory, with the ids of the host
    * @throws NsError `ERR_NS_NO_LAYER`: stopped, and its root was not one overlay

@@ -2,7 +2,7 @@ import { chownSync, copyFileSync, existsSync, lstatSync, mkdirSync, mkdtempSync,
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { Container, type ContainerSpec, run } from '@ns/core';
+import { Container, type ContainerSpec, type CopyOptions, run } from '@ns/core';
 import { needs, notRoot } from '@ns/testing';
 import { kernelAtLeast, readHost } from '../src/host.ts';
 import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
@@ -96,6 +96,24 @@ describe.each([
       ]);
       await container.copyOut('/srv/made', place('given'), { ownership: { uid: 1, gid: 2 } });
       expect(owner(place('given'))).toBe('1:2');
+    }));
+
+  test('what a program may do as the owner of a file it may not do as somebody who is given it', () =>
+    leavesNothing(async () => {
+      await using container = await Container.create(sleeping(spec));
+      await container.start();
+      await sh(container, 'cd /srv; echo x > tool; busybox chown 7:8 tool; busybox chmod 6755 tool');
+      const modeOf = async (name: string, options?: CopyOptions) => {
+        const path = place(`tool-${name}`);
+        const { skipped } = await container.copyOut('/srv/tool', path, options);
+        return { mode: (lstatSync(path).mode & 0o7777).toString(8), owner: owner(path), skipped: skipped.length };
+      };
+      expect(await modeOf('kept')).toEqual({ mode: '6755', owner: '7:8', skipped: 0 });
+      expect(await modeOf('mine', { ownership: 'ignore' })).toEqual({ mode: '755', owner: '0:0', skipped: 1 });
+      const ownership = { uid: 0, gid: 0 };
+      expect(await modeOf('given', { ownership })).toEqual({ mode: '755', owner: '0:0', skipped: 1 });
+      const privileges = 'keep';
+      expect(await modeOf('asked', { ownership, privileges })).toMatchObject({ mode: '6755', skipped: 0 });
     }));
 
   test('a stopped one can be copied into and out of, exported, and goes on with it', () =>
