@@ -1,6 +1,7 @@
 import { hasCode, SyscallError } from '@ns/libc';
 import type { AbsentLimit, Change, Write } from './change.ts';
 import type { CgroupDirectory } from './directory.ts';
+import { setCpuset } from './set-cpuset.ts';
 
 /** How a file is written: at once while the cgroup is empty, aside when processes in it can make the write wait. */
 type WriteFile = (file: string, value: string) => boolean | Promise<boolean>;
@@ -20,13 +21,14 @@ export async function applyChanges(
     occupancy === 'empty'
       ? (file, value) => directory.write(file, value)
       : (file, value) => directory.writeAside(file, value);
+  const handDown: WriteFile = (file, value) => setCpuset(directory, file, value);
   const missing: AbsentLimit[] = [];
   for (const change of changes) {
     const notSet =
       'absent' in change
         ? change.absent
         : 'write' in change
-          ? await applyWrite(change.write, writeFile)
+          ? await applyWrite(change.write, change.handDown ? handDown : writeFile)
           : await applyEitherOrder(change.eitherOrder, writeFile);
     if (notSet) missing.push(notSet);
   }

@@ -1,25 +1,12 @@
 import { readlinkSync } from 'node:fs';
-import {
-  ERRNO,
-  getXattr,
-  identifyProcess,
-  isAlive,
-  type ProcessIdentity,
-  SpecError,
-  SyscallError,
-  setXattr,
-  threadPid,
-} from '@ns/libc';
+import { identifyProcess, isAlive, type ProcessIdentity, SpecError, threadPid } from '@ns/libc';
+import { readMarks, setMark } from './mark.ts';
 
 /** Who a cgroup belongs to: when that process, or thread of Node, is gone, `prune()` may take the cgroup. */
 export interface Owner extends ProcessIdentity {
   /** `pid:[4026531836]`: a pid means something only there. */
   readonly pidNamespace: string;
 }
-
-/* The mark is an extended attribute of the directory itself: it appears with the cgroup, vanishes with it, and needs no
-   state file that could be stale. user.* on cgroup directories is since 5.7; before, trusted.* works for root. */
-const attributes = ['user.ns.owner', 'trusted.ns.owner'];
 
 let own: Owner | undefined;
 
@@ -50,24 +37,15 @@ function pidNamespace(): string {
  * is then left alone by prune
  */
 export function markOwner(directoryFd: number, owner: Owner | 'none'): boolean {
-  const value = Buffer.from(owner === 'none' ? owner : `${owner.pid} ${owner.startTime} ${owner.pidNamespace}`);
-  for (const attribute of attributes) {
-    const result = setXattr(directoryFd, '', attribute, value);
-    if (result === 0) return true;
-    if (result === -ERRNO.ENOENT || result === -ERRNO.ENODEV) return false;
-    if (result !== -ERRNO.EOPNOTSUPP && result !== -ERRNO.EPERM && result !== -ERRNO.EACCES) {
-      throw new SyscallError('setxattr', result, { doing: 'mark the owner of a cgroup' });
-    }
-  }
-  return true;
+  const value = owner === 'none' ? owner : `${owner.pid} ${owner.startTime} ${owner.pidNamespace}`;
+  return setMark(directoryFd, 'owner', value, 'mark the owner of a cgroup');
 }
 
 /** The mark of a directory, `undefined` for one without: a parent made on the way, or not ours. */
 export function readOwner(directoryFd: number): Owner | 'none' | undefined {
-  for (const attribute of attributes) {
-    const value = getXattr(directoryFd, '', attribute)?.toString('latin1');
+  for (const value of readMarks(directoryFd, 'owner')) {
     if (value === 'none') return value;
-    const match = value === undefined ? null : /^(\d+) (\d+) (pid:\[\d+\])$/.exec(value);
+    const match = /^(\d+) (\d+) (pid:\[\d+\])$/.exec(value);
     if (match) return { pid: Number(match[1]), startTime: Number(match[2]), pidNamespace: match[3]! };
   }
   return undefined;

@@ -47,14 +47,14 @@ export const cpuset: Driver<CpusetLimits, Parsed<typeof fields>> = {
   },
 
   v1({ cpus, mems, partition }) {
-    const changes: Change[] = lists(cpus, mems);
+    const changes: Change[] = lists(cpus, mems).map((list) => ({ ...list, handDown: true }));
     if (partition !== undefined)
       changes.push(absent('cpuset.partition', 'the cpuset controller of cgroup v1 has no partitions'));
     return changes;
   },
 };
 
-function lists(cpus: string | undefined, mems: string | undefined): Change[] {
+function lists(cpus: string | undefined, mems: string | undefined) {
   return [
     ...(cpus === undefined ? [] : [write('cpuset.cpus', 'cpuset.cpus', cpus)]),
     ...(mems === undefined ? [] : [write('cpuset.mems', 'cpuset.mems', mems)]),
