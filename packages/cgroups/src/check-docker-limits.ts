@@ -1,25 +1,7 @@
 import { SpecError } from '@ns/libc';
 import { type DockerLimits, fromDockerLimits } from './docker-limits.ts';
+import { inDockersWords } from './docker-words.ts';
 import { parseLimits } from './limits.ts';
-
-/** What a field of {@link DockerLimits} becomes in cgroup v2's words; the longer path stands before its beginning. */
-const dockerNames: readonly (readonly [path: string, name: keyof DockerLimits])[] = [
-  ['memory.max', 'memory'],
-  ['memory.swapMax', 'memorySwap'],
-  ['memory.low', 'memoryReservation'],
-  ['memory.high', 'memoryHigh'],
-  ['memory.swappiness', 'memorySwappiness'],
-  ['cpu.max.quotaUs', 'cpuQuotaUs'],
-  ['cpu.max.periodUs', 'cpuPeriodUs'],
-  ['cpu.max', 'cpus'],
-  ['cpu.weight', 'cpuShares'],
-  ['cpuset.cpus', 'cpusetCpus'],
-  ['cpuset.mems', 'cpusetMems'],
-  ['pids.max', 'pids'],
-  ['io.devices', 'io'],
-  ['io.weight', 'blkioWeight'],
-  ['hugetlb', 'hugepages'],
-];
 
 /**
  * Checks limits in Docker's words before anything is made. No privileges; it touches a file system only for a device
@@ -41,16 +23,6 @@ export function checkDockerLimits(limits: DockerLimits, field = 'limits'): void 
   try {
     parseLimits(fromDockerLimits(limits, field), field);
   } catch (error) {
-    throw error instanceof SpecError ? inDockersWords(error, field) : error;
+    throw inDockersWords(error, limits, field);
   }
-}
-
-function inDockersWords(error: SpecError, field: string): SpecError {
-  const path = error.field.slice(field.length + 1);
-  const renamed = dockerNames.find(
-    ([ours]) => path === ours || path.startsWith(`${ours}.`) || path.startsWith(`${ours}[`),
-  );
-  if (!renamed) return error;
-  const [ours, name] = renamed;
-  return error.at(`${field}.${name}${path.slice(ours.length)}`);
 }

@@ -4,7 +4,6 @@ import type { CpuLimits } from './controllers/cpu.ts';
 import type { HugetlbLimits } from './controllers/hugetlb.ts';
 import type { IoDeviceLimits } from './controllers/io.ts';
 import type { MemoryLimits } from './controllers/memory.ts';
-import { sharesToWeight } from './cpu-weight.ts';
 import type { Limits } from './limits.ts';
 import { parseSize, type Size } from './size.ts';
 
@@ -22,7 +21,7 @@ export interface DockerLimits {
   memorySwappiness?: number;
   /** How many processors' time it gets, as 0.5. Not together with `cpuQuotaUs`. `cpu.max`, v1 `cpu.cfs_quota_us`. */
   cpus?: number;
-  /** 2 to 262,144; 1,024 is the default weight of 100. */
+  /** 2 to 262,144; default 1,024. v1 `cpu.shares`; `cpu.weight`, where that is 100. */
   cpuShares?: number;
   /** Microseconds of processor time in each period; 0 and -1: no limit. */
   cpuQuotaUs?: number;
@@ -67,8 +66,8 @@ export const dockerLimitKeys: readonly (keyof DockerLimits)[] = [
 /**
  * Translates Docker's words into {@link Limits}. Pure.
  *
- * Conversions: `cpuShares` -> `cpu.weight` on the curve through (2, 1), (1024, 100), (262144, 10000); `memorySwap` minus
- * `memory` -> `memory.swapMax`; `memoryReservation` -> `memory.low`; `pids` and `cpuQuotaUs` of 0 or -1 -> unlimited,
+ * Conversions: `cpuShares` -> `cpu.shares`, which v2 has as a weight on the curve through (2, 1), (1024, 100), (262144, 10000);
+ * `memorySwap` minus `memory` -> `memory.swapMax`; `memoryReservation` -> `memory.low`; `pids` and `cpuQuotaUs` of 0 or -1 -> unlimited,
  * as in Docker.
  *
  * @throws SpecError for unknown keys and contradictions
@@ -137,13 +136,12 @@ function cpuLimits(limits: DockerLimits, field: string): CpuLimits {
     );
   }
   const unlimited = cpuQuotaUs === undefined || cpuQuotaUs === 0 || cpuQuotaUs === -1;
-  const weight =
-    cpuShares === undefined ? undefined : sharesToWeight(integer(2, 262_144)(cpuShares, `${field}.cpuShares`));
+  const shares = cpuShares === undefined ? undefined : integer(2, 262_144)(cpuShares, `${field}.cpuShares`);
   return {
     ...(byTime
       ? { max: { quotaUs: unlimited ? 'max' : cpuQuotaUs, ...given('periodUs', cpuPeriodUs) } }
       : given('max', cpus)),
-    ...given('weight', weight),
+    ...given('shares', shares),
   };
 }
 

@@ -16,6 +16,7 @@ export { sharesToWeight, weightToShares } from './cpu-weight.ts';
 export type { Delegatee } from './delegate.ts';
 export { type DeviceRule, defaultDeviceRules } from './device-policy.ts';
 export { type DockerLimits, dockerLimitKeys, fromDockerLimits } from './docker-limits.ts';
+export { dockerName, inDockersWords } from './docker-words.ts';
 export { CgroupBusyError, CgroupClosedError, CgroupExistsError, CgroupGoneError } from './errors.ts';
 export type { CgroupEvent, EventsOptions } from './events.ts';
 export {

@@ -100,6 +100,13 @@ const table: readonly [controller: Controller, limits: Limits, update: Limits, v
   ],
   [
     'cpu',
+    { cpu: { shares: 1_000 } },
+    { cpu: { shares: 100 } },
+    ['cpu.weight', '99', '17'],
+    ['cpu.shares', '1000', '100'],
+  ],
+  [
+    'cpu',
     { cpu: { idle: true } },
     { cpu: { idle: false, weight: 50 } },
     ['cpu.idle', '1', '0'],

@@ -1,5 +1,6 @@
 import {
   type DockerLimits,
+  dockerName,
   fromDockerLimits,
   type Limits,
   parseLimits,
@@ -53,6 +54,7 @@ const table: readonly [name: string, limits: Limits, v2: string[], v1: string[],
     ['memory.high: absent', 'memory.min: absent', 'memory.oomGroup: absent'],
   ],
   ['what only v1 has', { memory: { swappiness: 10 } }, ['memory.swappiness: absent'], ['memory.swappiness = 10']],
+  ['shares', { cpu: { shares: 1_000 } }, ['cpu.weight = 99'], ['cpu.shares = 1000']],
   [
     'half a cpu',
     { cpu: { max: 0.5 } },
@@ -151,6 +153,8 @@ test.each<[unknown, string]>([
   [{ cpu: { max: { quotaUs: 999 } } }, 'limits.cpu.max.quotaUs'],
   [{ cpu: { max: { periodUs: 2e6 } } }, 'limits.cpu.max.periodUs'],
   [{ cpu: { weight: 0 } }, 'limits.cpu.weight'],
+  [{ cpu: { weight: 100, shares: 1_024 } }, 'limits.cpu.shares'],
+  [{ cpu: { shares: 1 } }, 'limits.cpu.shares'],
   [{ cpuset: { cpus: '0-' } }, 'limits.cpuset.cpus'],
   [{ cpuset: { cpus: '3-1' } }, 'limits.cpuset.cpus'],
   [{ cpuset: { cpus: '0\n1' } }, 'limits.cpuset.cpus'],
@@ -229,7 +233,7 @@ test('the words of Docker', () => {
     }),
   ).toEqual({
     memory: { max: '100m', swapMax: 50 * 2 ** 20, low: '50m', high: '90m' },
-    cpu: { max: 1.5, weight: 100 },
+    cpu: { max: 1.5, shares: 1_024 },
     cpuset: { cpus: '0', mems: '0' },
     pids: { max: 10 },
     io: { devices: [{ device: '8:0', readBps: '1m' }] },
@@ -253,4 +257,22 @@ test.each([
   [{ memoryy: 1 }, 'limits.memoryy'],
 ])('%j contradicts itself or the kernel', (limits, field) => {
   expect(() => fromDockerLimits(limits as DockerLimits)).toThrow(expect.objectContaining({ field }));
+});
+
+test.each<[path: string, limits: DockerLimits, name: string]>([
+  ['limits.memory.low', { memory: '1g', memoryReservation: '1g' }, 'limits.memoryReservation'],
+  ['limits.memory.swapMax', { memory: '1g' }, 'limits.memory'],
+  ['limits.memory.swapMax', { memory: '1g', memorySwap: '1g' }, 'limits.memorySwap'],
+  ['limits.memory', { memoryReservation: '1g' }, 'limits.memoryReservation'],
+  ['limits.cpu', { cpuShares: 100 }, 'limits.cpuShares'],
+  ['limits.cpu.max', { cpuQuotaUs: 5_000 }, 'limits.cpuQuotaUs'],
+  ['limits.cpu.max', {}, 'limits.cpus'],
+  ['limits.cpu.max.quotaUs', { cpuQuotaUs: 1, cpuPeriodUs: 1 }, 'limits.cpuQuotaUs'],
+  ['limits.pids', { pids: 1 }, 'limits.pids'],
+  ['limits.io.devices[0].weight', { io: [] }, 'limits.io[0].weight'],
+  ['limits.hugetlb.2MB', { hugepages: { '2MB': 1 } }, 'limits.hugepages.2MB'],
+  ['limits.unified.memory.high', { unified: {} }, 'limits.unified.memory.high'],
+  ['a cgroup of its own', {}, 'a cgroup of its own'],
+])('%s of %j is %s', (path, limits, name) => {
+  expect(dockerName(path, limits)).toBe(name);
 });

@@ -5,6 +5,7 @@ import {
   type CgroupPlan,
   type Controller,
   fromDockerLimits,
+  inDockersWords,
   type Limits,
   type MissingPolicy,
   planCgroup,
@@ -21,9 +22,23 @@ import type { ContainerLimits, ContainerSpec } from './types.ts';
  *
  * @throws UnavailableError for a limit whose controller is absent
  */
-export function createContainerCgroup(id: string, spec: ContainerSpec): Promise<Cgroup> {
+export async function createContainerCgroup(id: string, spec: ContainerSpec): Promise<Cgroup> {
   const { limits, missing } = containerLimits(spec);
-  return Cgroup.create(`ns-${id}`, limits, { missing });
+  try {
+    return await Cgroup.create(`ns-${id}`, limits, { missing });
+  } catch (error) {
+    throw inDockersWords(error, spec.limits);
+  }
+}
+
+/** Changes limits of a container. Throws as {@link createContainerCgroup}. */
+export async function updateContainerCgroup(cgroup: Cgroup, changed: ContainerLimits): Promise<void> {
+  const { limits, missing } = cgroupLimits(changed);
+  try {
+    await cgroup.update(limits, { missing });
+  } catch (error) {
+    throw inDockersWords(error, changed);
+  }
 }
 
 /**
@@ -37,7 +52,12 @@ export function planContainerCgroup(
   spec: ContainerSpec,
 ): { cgroup: CgroupPlan; payload: CgroupPlan } | undefined {
   const { limits, missing } = containerLimits(spec);
-  const cgroup = planCgroup(`ns-${id}`, limits, { missing });
+  let cgroup: CgroupPlan;
+  try {
+    cgroup = planCgroup(`ns-${id}`, limits, { missing });
+  } catch (error) {
+    throw inDockersWords(error, spec.limits);
+  }
   if (!isLimited(spec) && process.geteuid!() !== 0 && !cgroup.permitted) return undefined;
   const account = spec.cgroupAccess === 'delegated' ? delegatedControllers(cgroup.host) : limitedControllers(spec);
   return { cgroup, payload: cgroup.child(payloadName, {}, { account, missing: 'warn' }) };
@@ -59,7 +79,7 @@ function containerLimits(spec: ContainerSpec): { limits: Limits; missing: Missin
 }
 
 /** Limits of a container as those of its cgroup. */
-export function cgroupLimits({ missing = 'error', ...limits }: ContainerLimits = {}): {
+function cgroupLimits({ missing = 'error', ...limits }: ContainerLimits = {}): {
   limits: Limits;
   missing: MissingPolicy;
 } {

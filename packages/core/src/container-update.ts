@@ -1,4 +1,4 @@
-import { cgroupLimits } from './container-cgroup.ts';
+import { updateContainerCgroup } from './container-cgroup.ts';
 import type { ContainerLife } from './container-life.ts';
 import { cgroupOf } from './container-processes.ts';
 import { checkLaterMount } from './device-access.ts';
@@ -29,12 +29,10 @@ export async function updateContainer(
   const { mounts = {}, ...changes } = namedChanges(update);
   const { spec, planned } = planUpdate(life.spec, changes);
   validateSpec(spec);
-  const limits =
-    changes.limits &&
-    cgroupLimits({
-      ...(spec.limits?.missing && { missing: spec.limits.missing }),
-      ...withMemory(changes.limits, spec),
-    });
+  const limits = changes.limits && {
+    ...(spec.limits?.missing && { missing: spec.limits.missing }),
+    ...withMemory(changes.limits, spec),
+  };
   const { add = [], remove = [] } = mounts;
   for (const [index, mount] of add.entries()) checkLaterMount(spec, mount, `mounts.add[${index}].options`);
   const changedMounts = { add, remove };
@@ -44,7 +42,7 @@ export async function updateContainer(
     const network = networkToUpdate(life.id, changes);
     if (dryRun) return runningMounts.check(run, changedMounts);
     await runningMounts.change(run, changedMounts, async () => {
-      await cgroup?.update(limits!.limits, { missing: limits!.missing });
+      if (cgroup) await updateContainerCgroup(cgroup, limits!);
       await updateNetwork(network, changes);
     });
   });

@@ -6,7 +6,7 @@ import {
   type ResolvedCapabilities,
   resolveCapabilities,
 } from '@ns/capabilities';
-import { type AbsentLimit, parseSize } from '@ns/cgroups';
+import { type AbsentLimit, dockerName, parseSize } from '@ns/cgroups';
 import { candidatesFor, type Leftovers, type MountStep, type OutputFiles } from '@ns/launch';
 import { type ResourceStack, SpecError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
@@ -127,7 +127,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     rlimits: resolveRlimits(spec, host),
     oomScoreAdj: spec.oomScoreAdj,
     ...restrictions,
-    warnings: [...warnings, ...(context.cgroup?.missing ?? []).map(notSet)],
+    warnings: [...warnings, ...(context.cgroup?.missing ?? []).map((limit) => notSet(limit, spec))],
     cgroupProcs: context.cgroup?.join.procs ?? [],
     cgroupFd: context.cgroup?.join.cloneInto ?? false,
     visibleCgroup: context.cgroup?.visible,
@@ -202,8 +202,9 @@ function capabilitiesOf(
   return resolveCapabilities(request, userNamespace ? CapabilitySet.all() : CapabilitySet.fromMask(host.boundingSet));
 }
 
-function notSet({ field, why, fix }: AbsentLimit): ContainerWarning {
-  return { code: 'NS_LIMIT_NOT_SET', name: field, message: `${field} is not set: ${why}`, ...(fix && { hint: fix }) };
+function notSet({ field, why, fix }: AbsentLimit, { limits }: ContainerSpec): ContainerWarning {
+  const name = dockerName(field, limits);
+  return { code: 'NS_LIMIT_NOT_SET', name, message: `${name} is not set: ${why}`, ...(fix && { hint: fix }) };
 }
 
 function notGranted({ capability, message }: CapabilityWarning): ContainerWarning {

@@ -119,6 +119,8 @@ export class SpecError extends NsError {
 export class UnavailableError extends NsError {
   /** What was asked for, `cgroup controller io`. */
   readonly feature: string;
+  readonly #why: string;
+  readonly #fix: string;
 
   /**
    * @param feature - what was asked for
@@ -128,6 +130,13 @@ export class UnavailableError extends NsError {
   constructor(feature: string, why: string, fix: string) {
     super('ERR_NS_UNAVAILABLE', `${feature} is not available here: ${why}`, { hint: fix });
     this.feature = feature;
+    this.#why = why;
+    this.#fix = fix;
+  }
+
+  /** The same error about something that the caller knows by another name. */
+  at(feature: string): UnavailableError {
+    return new UnavailableError(feature, this.#why, this.#fix);
   }
 }
 

@@ -11,7 +11,7 @@ import {
   parseFields,
   write,
 } from '../change.ts';
-import { weightToShares } from '../cpu-weight.ts';
+import { sharesToWeight, weightToShares } from '../cpu-weight.ts';
 
 /** Limits of the cpu controller. */
 export interface CpuLimits {
@@ -24,6 +24,8 @@ export interface CpuLimits {
   burstUs?: number;
   /** Share of cpu time among siblings, 1 to 10,000, default 100. v1: `cpu.shares`, converted so that 100 is 1,024. */
   weight?: number;
+  /** Instead of `weight`, in v1's words: 2 to 262,144, default 1,024. v1: `cpu.shares` as it is. v2: `cpu.weight`, converted. */
+  shares?: number;
   /** Run only when nobody else wants the cpu (SCHED_IDLE). Since 5.15. */
   idle?: boolean;
 }
@@ -66,29 +68,47 @@ function parseQuota(value: unknown, field: string): number {
   return integer(minQuotaUs, 2 ** 43)(value, field);
 }
 
-const fields = { max: parseMax, burstUs: integer(0, 2 ** 43), weight: integer(1, 10_000), idle: flag };
+const fields = {
+  max: parseMax,
+  burstUs: integer(0, 2 ** 43),
+  weight: integer(1, 10_000),
+  shares: integer(2, 262_144),
+  idle: flag,
+};
 const noBurst = { why: 'cpu burst is since Linux 5.14' };
 const noIdle = { why: 'cpu.idle is since Linux 5.15' };
 const noBandwidth = { why: 'the kernel was built without CONFIG_CFS_BANDWIDTH' };
 
 export const cpu: Driver<CpuLimits, Parsed<typeof fields>> = {
-  parse: (wanted, field) => parseFields(fields, wanted, field),
+  parse(wanted, field) {
+    const parsed = parseFields(fields, wanted, field);
+    if (parsed.weight !== undefined && parsed.shares !== undefined)
+      throw new SpecError(
+        `${field}.shares`,
+        'either weight or shares',
+        parsed.shares,
+        'They are two ways to say the same',
+      );
+    return parsed;
+  },
 
-  v2({ max, burstUs, weight, idle }) {
+  v2({ max, burstUs, weight, shares, idle }) {
     const changes: Change[] = [];
     // The kernel refuses a weight while cpu.idle is 1, so idle goes off first and on last.
     if (idle === false) changes.push(write('cpu.idle', 'cpu.idle', 0, noIdle));
     if (weight !== undefined) changes.push(write('cpu.weight', 'cpu.weight', weight));
+    if (shares !== undefined) changes.push(write('cpu.shares', 'cpu.weight', sharesToWeight(shares)));
     if (max) changes.push(write('cpu.max', 'cpu.max', `${orMax(max.quotaUs)} ${max.periodUs}`, noBandwidth));
     if (burstUs !== undefined) changes.push(write('cpu.burstUs', 'cpu.max.burst', burstUs, noBurst));
     if (idle === true) changes.push(write('cpu.idle', 'cpu.idle', 1, noIdle));
     return changes;
   },
 
-  v1({ max, burstUs, weight, idle }, read) {
+  v1({ max, burstUs, weight, shares = weight && weightToShares(weight), idle }, read) {
     const changes: Change[] = [];
     if (idle === false) changes.push(write('cpu.idle', 'cpu.idle', 0, noIdle));
-    if (weight !== undefined) changes.push(write('cpu.weight', 'cpu.shares', weightToShares(weight)));
+    if (shares !== undefined)
+      changes.push(write(weight === undefined ? 'cpu.shares' : 'cpu.weight', 'cpu.shares', shares));
     if (max && read('cpu.cfs_quota_us') === undefined) changes.push(absent('cpu.max', noBandwidth.why));
     else if (max) {
       // quota/period may never exceed the parent's, not even between the two writes.

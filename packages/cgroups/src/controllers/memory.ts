@@ -88,7 +88,7 @@ export const memory: Driver<MemoryLimits, Parsed<typeof fields>> = {
         absent(
           'memory.swappiness',
           'cgroup v2 has no swappiness per cgroup',
-          'Use memory.swapMax: 0 to forbid swapping',
+          'To forbid swapping, set memory.swapMax to 0, in the words of Docker memorySwap to as much as memory',
         ),
       );
     }
