@@ -11,11 +11,16 @@ export class EventStream<Event> implements AsyncIterableIterator<Event>, Disposa
   readonly #readers: ((result: IteratorResult<Event, undefined>) => void)[] = [];
   readonly #watches = new Set<FileWatch>();
   readonly #onEnd: () => void;
+  readonly #persistent: boolean;
   #ended = false;
 
-  /** @param onEnd - called once, when the stream ends for whatever reason */
-  constructor(onEnd: () => void) {
+  /**
+   * @param onEnd - called once, when the stream ends for whatever reason
+   * @param persistent - false: the event loop is not kept alive by those who wait either
+   */
+  constructor(onEnd: () => void, persistent = true) {
     this.#onEnd = onEnd;
+    this.#persistent = persistent;
   }
 
   /** Takes a watch over: it is closed with the stream. */
@@ -83,7 +88,7 @@ export class EventStream<Event> implements AsyncIterableIterator<Event>, Disposa
 
   #updateReferences(): void {
     for (const watch of this.#watches) {
-      if (this.#readers.length > 0) watch.ref();
+      if (this.#persistent && this.#readers.length > 0) watch.ref();
       else watch.unref();
     }
   }

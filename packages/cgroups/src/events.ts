@@ -45,6 +45,8 @@ export interface EventsOptions {
   readonly memoryPressureLevel?: 'low' | 'medium' | 'critical';
   /** v1 only: usages whose crossing is reported. */
   readonly memoryUsage?: readonly Size[];
+  /** Whether whoever waits for the next one keeps the event loop alive. Default: true. */
+  readonly persistent?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -59,16 +61,18 @@ export class Watchers {
   }
 }
 
-const optionKeys = ['pressure', 'memoryPressureLevel', 'memoryUsage', 'signal'];
+const optionKeys = ['pressure', 'memoryPressureLevel', 'memoryUsage', 'persistent', 'signal'];
 const levels: readonly unknown[] = ['low', 'medium', 'critical'];
 
 function checkOptions(options: Record<string, unknown>): void {
-  const { memoryPressureLevel: level, signal } = options;
+  const { memoryPressureLevel: level, persistent, signal } = options;
   for (const key of ['pressure', 'memoryUsage'])
     if (options[key] !== undefined && !Array.isArray(options[key]))
       throw new SpecError(`events.${key}`, 'an array', options[key]);
   if (level !== undefined && !levels.includes(level))
     throw new SpecError('events.memoryPressureLevel', `one of ${levels.join(', ')}`, level);
+  if (persistent !== undefined && typeof persistent !== 'boolean')
+    throw new SpecError('events.persistent', 'true or false', persistent);
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw new SpecError('events.signal', 'an AbortSignal', signal);
 }
@@ -89,7 +93,7 @@ export function watchEvents(
     options.signal?.removeEventListener('abort', abort);
     watchers.onJoin.delete(onJoin);
     watchers.streams.delete(stream);
-  });
+  }, options.persistent);
   const watching: Watching = {
     stream,
     removed() {

@@ -72,6 +72,7 @@ const uses: readonly [string, (cg: Cgroup, options: object) => unknown, readonly
     [
       [{ pressure: 5 }, 'events.pressure'],
       [{ memoryUsage: '16MiB' }, 'events.memoryUsage'],
+      [{ persistent: 1 }, 'events.persistent'],
       [{ memoryPressureLevel: 'high' }, 'events.memoryPressureLevel'],
       [{ signal: {} }, 'events.signal'],
     ],

@@ -20,7 +20,8 @@ export function watchContainerCgroup(
   emit: (event: CgroupWatchEvent) => void,
 ): () => void {
   if (!cgroup || (spec.pressure === undefined && spec.limits?.memory === undefined)) return () => {};
-  const events = cgroup.events(spec.pressure ? { pressure: spec.pressure } : {});
+  // The container itself keeps the event loop alive, where it is to be.
+  const events = cgroup.events({ persistent: false, ...(spec.pressure && { pressure: spec.pressure }) });
   // v1 counts kills where the killed process was, in a cgroup below; its notice of the shortage itself comes here.
   const kill = cgroup.host.mode === 'v2' ? 'oom_kill' : 'oom';
   const follow = async () => {

@@ -10,6 +10,7 @@ import type { ContainerOverlay, ContainerRoot, HeldOverlays } from './container-
 import { feedInput } from './container-process.ts';
 import { ContainerRecord } from './container-record.ts';
 import type { ContainerState, ContainerStatus, StateChanges } from './container-state.ts';
+import { ContainerWatch } from './container-watch.ts';
 import { defaultMaxOutputBytes } from './defaults.ts';
 import { isDetachable } from './detachment.ts';
 import { ContainerStateError } from './errors.ts';
@@ -43,7 +44,10 @@ import { whileItRuns } from './while-it-runs.ts';
  * What can be done with it meanwhile is {@link Container}'s.
  */
 export class ContainerLife {
-  readonly events = new EventHub<ContainerEvent>();
+  readonly events = new EventHub<ContainerEvent>((isHeeded) => {
+    if (isHeeded) this.#watch.start();
+    else this.#watch[Symbol.dispose]();
+  });
   readonly logs: LogBuffer;
   readonly supervision: Supervision;
   /** Another process made it, or this one in an earlier life. */
@@ -64,6 +68,7 @@ export class ContainerLife {
     readonly userPorts: readonly ContainerPort[];
   } = { places: [], userPorts: [] };
   #unwatch = () => {};
+  readonly #watch = new ContainerWatch(this);
   readonly requestedEnd = new RequestedEnd((run) => this.end(run));
   readonly #orders = new Turns();
   readonly #turns = new Turns();
@@ -208,6 +213,7 @@ export class ContainerLife {
     this.#status = run.status;
     this.#found = { places: await findPlaces(this.id), userPorts: state.userPorts ?? [] };
     this.#follow(run);
+    if (this.events.isHeeded) this.#watch.start();
   }
 
   /** Its maker, another process, may have started it again since the run that we know has ended. */
@@ -306,6 +312,7 @@ export class ContainerLife {
 
   setStatus(status: ContainerStatus, result?: Result): void {
     this.#status = status;
+    this.#watch.isPaused = status === 'paused';
     const changes = {
       ...this.#processes(),
       status,
@@ -367,6 +374,12 @@ export class ContainerLife {
       this.events.emit({ type: 'remove' });
       this.events.close();
     }
+  }
+
+  /** Somebody else has removed it: all that is told of it comes before that. */
+  async removedByOthers(): Promise<void> {
+    await this.#run?.result.catch(() => {});
+    await this.exclusive(() => this.forget());
   }
 
   /** It was found, and is left to whoever made it. What was asked for here before is carried through. */

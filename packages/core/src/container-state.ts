@@ -56,9 +56,10 @@ export interface ContainerState {
 export type ContainerStatus = 'created' | 'running' | 'paused' | 'stopped' | 'removed';
 
 const WHOLE_ID = /^[0-9a-f]{64}$/;
-const FILE = 'state.json';
+/** Where it is, in the directory of the container. */
+export const STATE_FILE = 'state.json';
 // Begins the name of what will be the state.
-const DRAFT = `${FILE}.`;
+const DRAFT = `${STATE_FILE}.`;
 // Begins the name of a directory whose removal is under way.
 const REMOVED = '.removed-';
 
@@ -93,7 +94,7 @@ export function changeState(
   const directory = containerDirectory(id);
   try {
     return withDirectoryLockSync(directory, () => {
-      const before = readStoredState(join(directory, FILE), id);
+      const before = readStoredState(join(directory, STATE_FILE), id);
       if (!before) return undefined;
       const wanted = Object.entries(typeof changes === 'function' ? changes(before) : changes);
       if (wanted.every(([name, value]) => before[name as keyof StateChanges] === value)) return before;
@@ -111,7 +112,7 @@ export function changeState(
 function replaceFile(state: ContainerState): void {
   const draft = draftPath(state.id);
   writeFileSync(draft, toStoredText(state), { mode: 0o600 });
-  renameSync(draft, join(containerDirectory(state.id), FILE));
+  renameSync(draft, join(containerDirectory(state.id), STATE_FILE));
 }
 
 /**
@@ -129,7 +130,7 @@ export function removeState(id: string): string | undefined {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
   }
-  const name = readStoredState(join(removed, FILE), id)?.name;
+  const name = readStoredState(join(removed, STATE_FILE), id)?.name;
   rmSync(removed, { recursive: true, force: true });
   return name;
 }
@@ -198,7 +199,7 @@ function statesOf(ids: readonly string[]): ContainerState[] {
  * maker: if it has not, it was started, and its maker was killed before he could write that down.
  */
 export function readState(id: string): ContainerState | undefined {
-  const state = readStoredState(join(containerDirectory(id), FILE), id);
+  const state = readStoredState(join(containerDirectory(id), STATE_FILE), id);
   if (!state || state.status === 'stopped') return state;
   if (!(state.init && isAlive(state.init))) return { ...state, status: 'stopped' };
   return state.status === 'created' && !isAlive(state.owner) ? { ...state, status: 'running' } : state;
@@ -213,7 +214,7 @@ export function isAbandoned({ id, detachable, owner, monitor, init }: ContainerS
 /** Was its maker killed before it was started? Nobody else can do that. What an earlier run has written stays. */
 function neverBegan(id: string): boolean {
   const directory = containerDirectory(id);
-  const state = readStoredState(join(directory, FILE), id);
+  const state = readStoredState(join(directory, STATE_FILE), id);
   return state?.status === 'created' && !hasBegun(readJournal(directory)) && !hasOutput(id, state.spec);
 }
 
@@ -221,7 +222,7 @@ function neverBegan(id: string): boolean {
 export function directoriesWithoutState(): string[] {
   const containers = join(stateRoot(), 'containers');
   return namesIn(containers)
-    .filter((id) => id.startsWith(REMOVED) || !hasState(join(containers, id, FILE), id))
+    .filter((id) => id.startsWith(REMOVED) || !hasState(join(containers, id, STATE_FILE), id))
     .map((id) => join(containers, id));
 }
 

@@ -699,7 +699,7 @@ export class Container implements AsyncDisposable {
     return this.#life.run?.streams.stdin ?? null;
   }
 
-  /** Calls somebody at each such event from now on. */
+  /** Calls somebody at each such event from now on, whichever process is behind it. Does not keep the event loop alive. */
   on<Type extends ContainerEvent['type']>(
     type: Type,
     listener: (event: Extract<ContainerEvent, { type: Type }>) => void,
@@ -719,7 +719,7 @@ export class Container implements AsyncDisposable {
     return this;
   }
 
-  /** What happens to it from now on. Ends when it is removed; when patience does, the iterator throws the reason. */
+  /** What happens to it from now on, whichever process is behind it. Ends when it is removed; when patience does, the iterator throws the reason. */
   events(patience: Patience = {}): AsyncIterable<ContainerEvent> {
     checkCall('patience', patience);
     return interruptiblyEach('waiting for events', patience, (signal) =>

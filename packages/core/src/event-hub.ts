@@ -3,19 +3,25 @@ import { EventEmitter } from 'node:events';
 /** Events as listeners and as async iterators. An iterator sees what happens after it was made. */
 export class EventHub<Event extends { readonly type: string }> {
   readonly #emitter = new EventEmitter({ captureRejections: false });
+  readonly #heeded: (isHeeded: boolean) => void;
+  #isHeeded = false;
   #closed = false;
 
-  constructor() {
+  /** @param heeded - called when somebody begins to listen, and when nobody does any more */
+  constructor(heeded: (isHeeded: boolean) => void = () => {}) {
+    this.#heeded = heeded;
     // Any number may listen; Node's warning is for forgotten ones of a single object.
     this.#emitter.setMaxListeners(0);
   }
 
   on<Type extends Event['type']>(type: Type, listener: (event: Extract<Event, { type: Type }>) => void): void {
     this.#emitter.on(type, listener);
+    this.#count();
   }
 
   off<Type extends Event['type']>(type: Type, listener: (event: Extract<Event, { type: Type }>) => void): void {
     this.#emitter.off(type, listener);
+    this.#count();
   }
 
   /** Nothing, after the end. What a listener throws is an uncaught exception, not the failure of whatever was going on. */
@@ -37,6 +43,19 @@ export class EventHub<Event extends { readonly type: string }> {
     this.#closed = true;
     this.#emitter.emit(END);
     this.#emitter.removeAllListeners();
+    this.#count();
+  }
+
+  /** Does anybody listen? */
+  get isHeeded(): boolean {
+    return this.#isHeeded;
+  }
+
+  #count(): void {
+    const isHeeded = !this.#closed && this.#emitter.eventNames().some((name) => name !== END);
+    if (isHeeded === this.#isHeeded) return;
+    this.#isHeeded = isHeeded;
+    this.#heeded(isHeeded);
   }
 
   /** Listens from now on, also before the first event is asked for, until the end or the signal. */
@@ -52,8 +71,12 @@ export class EventHub<Event extends { readonly type: string }> {
       ended = true;
       wake();
     };
-    const emitter = this.#emitter.on(ANY, onEvent).on(END, onEnd);
-    const stopListening = () => emitter.off(ANY, onEvent).off(END, onEnd);
+    this.#emitter.on(ANY, onEvent).on(END, onEnd);
+    this.#count();
+    const stopListening = () => {
+      this.#emitter.off(ANY, onEvent).off(END, onEnd);
+      this.#count();
+    };
     // Also when nobody has asked for the first one, and the generator has not begun.
     const onAbort = () => {
       stopListening();

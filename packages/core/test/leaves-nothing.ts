@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, watch } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { kernelState, leftSince } from '@ns/testing';
@@ -20,6 +20,7 @@ export function useOwnStateRoot(): { readonly path: string } {
 /** Fails when an action leaves a descriptor, child, zombie, mount or state file of this process behind. */
 export async function leavesNothing(act: () => Promise<void>): Promise<void> {
   // Node, koffi and the library open some descriptors when first used.
+  watch(tmpdir()).close();
   await run('true', [], { limits: { memory: '64MiB', pids: 64 } });
   const before = kernelState();
   await act();
