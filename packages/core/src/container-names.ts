@@ -2,7 +2,7 @@ import { readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { entrust } from '@ns/launch';
 import { isAlive, NsError, type ProcessIdentity, stateRoot, withDirectoryLockSync } from '@ns/libc';
-import { isAbandoned, readStates } from './container-state.ts';
+import { ifUnchanging, isAbandoned, readStates } from './container-state.ts';
 import { stateDirectory } from './state-root.ts';
 
 /**
@@ -18,6 +18,18 @@ function linkPath(name: string): string {
 }
 
 /**
+ * Nobody else has a name, this moment.
+ *
+ * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
+ */
+export function assertFree(name: string, id: string): void {
+  if (isOwn(name, id) || !isTaken(name)) return;
+  throw new NsError('ERR_NS_CONTAINER_EXISTS', `a container named ${name} exists`, {
+    hint: 'Remove it first, or take another name',
+  });
+}
+
+/**
  * Takes a name for a container. When this thread dies it is free again, until the result is disposed of: then others know by
  * its state whose it is, or it was released.
  *
@@ -26,11 +38,7 @@ function linkPath(name: string): string {
 export function claimName(name: string, id: string, maker: ProcessIdentity): Disposable {
   // Two who find the same dead claim would each take away the other's new one.
   return withDirectoryLockSync(stateDirectory('names'), () => {
-    if (isTaken(name)) {
-      throw new NsError('ERR_NS_CONTAINER_EXISTS', `a container named ${name} exists`, {
-        hint: 'Remove it first, or take another name',
-      });
-    }
+    assertFree(name, id);
     const link = nameLink(name, id, maker);
     const entrusted = entrust({ links: [link] });
     try {
@@ -47,7 +55,7 @@ export function claimName(name: string, id: string, maker: ProcessIdentity): Dis
 /** Frees a name, unless it is another container's by now. Idempotent. */
 export function releaseName(name: string, id: string): void {
   withDirectoryLockSync(stateDirectory('names'), () => {
-    if (holderOf(name)?.startsWith(`${id}:`)) rmSync(linkPath(name), { force: true });
+    if (isOwn(name, id)) rmSync(linkPath(name), { force: true });
   });
 }
 
@@ -66,8 +74,18 @@ function isTaken(name: string): boolean {
   const holder = holderOf(name);
   if (holder === undefined) return false;
   const [id, pid, startTime] = holder.split(':');
+  if (isFormer(name, id!)) return false;
   if (isAlive({ pid: Number(pid), startTime: Number(startTime) })) return true;
   return readStates().some((state) => state.id === id && !isAbandoned(state));
+}
+
+/** Who renamed its container was killed before he freed it, or before he wrote that down. */
+function isFormer(name: string, id: string): boolean {
+  return ifUnchanging(id, (state) => state !== undefined && state.name !== name) ?? false;
+}
+
+function isOwn(name: string, id: string): boolean {
+  return holderOf(name)?.startsWith(`${id}:`) ?? false;
 }
 
 function holderOf(name: string): string | undefined {

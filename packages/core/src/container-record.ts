@@ -1,5 +1,5 @@
 import { entrust } from '@ns/launch';
-import { isAlive, type ProcessIdentity } from '@ns/libc';
+import { isAlive, type ProcessIdentity, ResourceStack } from '@ns/libc';
 import { recordBelongings } from './belongings.ts';
 import { claimName, nameLink, releaseName } from './container-names.ts';
 import {
@@ -70,20 +70,20 @@ export class ContainerRecord {
    * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
    */
   rename(name: string): boolean {
-    using claim = claimName(name, this.id, this.#owner);
-    let free: string | undefined = name;
+    let free: string | undefined;
     let former: string | undefined;
     try {
-      const exists = this.respecify((now) => {
+      using claim = new ResourceStack();
+      // Claimed while nobody else changes it: whoever finds a name here that its state does not have knows that it is free.
+      const exists = this.change((now) => {
+        if (now.name === name) return {};
+        claim.use(claimName(name, this.id, this.#owner));
+        free = name;
         // As it is by now: another process may have renamed it, too.
         former = now.name;
-        return { ...now, name };
+        return { name, spec: { ...now.spec, name } };
       });
-      if (exists) {
-        // Its state says so.
-        claim[Symbol.dispose]();
-        free = former;
-      }
+      if (exists) free = former;
       return exists;
     } finally {
       if (free !== undefined) releaseName(free, this.id);

@@ -7,8 +7,11 @@ import {
   inOwnTurns,
   isAlive,
   NsError,
+  O,
+  open,
   type ProcessIdentity,
   stateRoot,
+  tryLock,
   withDirectoryLockSync,
 } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
@@ -102,6 +105,18 @@ export function changeState(
       replaceFile(state);
       return state;
     });
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+/** Looks at the state of a container while nobody changes it; undefined when somebody does. */
+export function ifUnchanging<T>(id: string, look: (state: ContainerState | undefined) => T): T | undefined {
+  const directory = containerDirectory(id);
+  try {
+    using fd = open(directory, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+    return tryLock(fd.fd) ? look(readStoredState(join(directory, FILE), id)) : undefined;
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw error;

@@ -62,6 +62,7 @@ import {
 import type { ContainerUpdate, PlannedChange } from './planned-changes.ts';
 import { describeProcesses, type ProcessInfo } from './process-list.ts';
 import { readCall } from './read-call.ts';
+import { renameContainer } from './rename-container.ts';
 import type { Result } from './result.ts';
 import { RunningMounts } from './running-mounts.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
@@ -386,7 +387,8 @@ export class Container implements AsyncDisposable {
   }
 
   /**
-   * Gives it another name.
+   * Gives it another name, by which its networks know it from now on: its neighbours find it, and by the name before no more.
+   * Its aliases and host name stay.
    *
    * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken
    * @throws ContainerStateError `ERR_NS_CONTAINER_REMOVED`
@@ -395,7 +397,7 @@ export class Container implements AsyncDisposable {
     checkCall('rename', { name });
     validateSpec({ ...this.#life.spec, name });
     await ownTurn(this.id);
-    if (name !== this.name || this.status === 'removed') this.#life.rename(name);
+    await renameContainer(this.#life, name);
   }
 
   /**

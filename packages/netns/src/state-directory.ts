@@ -1,7 +1,16 @@
 import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hasCode, stateDirectory as makeStateDirectory, SpecError } from '@ns/libc';
+import {
+  AT_FDCWD,
+  check,
+  ERRNO,
+  hasCode,
+  stateDirectory as makeStateDirectory,
+  RENAME,
+  renameAt,
+  SpecError,
+} from '@ns/libc';
 
 export { stateRoot } from '@ns/libc';
 
@@ -42,6 +51,24 @@ export function writeJsonSync(path: string, value: unknown): void {
   const draft = draftOf(path);
   writeFileSync(draft, JSON.stringify(value), { mode: 0o600 });
   renameSync(draft, path);
+}
+
+/**
+ * {@link writeJsonSync} of a file that is there: one that others remove meanwhile stays removed.
+ *
+ * @returns false: it is not there
+ */
+export function replaceJsonSync(path: string, value: unknown): boolean {
+  const draft = draftOf(path);
+  writeFileSync(draft, JSON.stringify(value), { mode: 0o600 });
+  try {
+    const result = renameAt(AT_FDCWD, draft, AT_FDCWD, path, RENAME.EXCHANGE);
+    if (result === -ERRNO.ENOENT) return false;
+    check('renameat2', result, { path: draft, dest: path });
+    return true;
+  } finally {
+    rmSync(draft, { force: true });
+  }
 }
 
 /** {@link readJson} for small files of a tmpfs. */

@@ -33,7 +33,13 @@ rootTest(
         upstreams: [],
       });
       const first = await network.connect({ owner: 'a', netns: a, names: ['a'] });
-      const second = await network.connect({ owner: 'b', netns: b, names: ['b', 'alias'], ports: ['8080:80'] });
+      const second = await network.connect({
+        owner: 'b',
+        netns: b,
+        names: ['b'],
+        aliases: ['alias'],
+        ports: ['8080:80'],
+      });
       expect(first).toMatchObject({ link: 'eth0', address: '10.77.0.2', mac: '02:42:0a:4d:00:02' });
       expect(second.ports).toContainEqual({
         protocol: 'tcp',
@@ -56,8 +62,15 @@ rootTest(
       await expect(
         BridgeNetwork.create({ name: 'other', subnet: '10.77.0.128/25', netns: host, stateRoot }),
       ).rejects.toMatchObject({ code: 'ERR_NS_SUBNET_OVERLAP' });
+      await network.rename('b', () => ['C']);
+      expect(await client(a, lookUp, '10.77.0.1', 'b')).toBe('ENOTFOUND');
+      for (const name of ['c', 'alias']) expect(await client(a, lookUp, '10.77.0.1', name)).toBe('10.77.0.3');
+      // Who leaves at that moment does not come back.
+      const [renamed] = await Promise.all([network.rename('b', () => ['b']), network.disconnect('b')]);
+      expect(renamed?.names ?? ['b', 'alias']).toEqual(['b', 'alias']);
       await network.disconnect('b');
-      await network.disconnect('b');
+      expect((await network.endpoints()).map(({ owner }) => owner)).toEqual(['a']);
+      expect(await network.rename('b', () => ['b'])).toBeUndefined();
       expect(await link.get('eth0', { netns: b })).toBeUndefined();
       expect(await client(a, lookUp, '10.77.0.1', 'b')).toBe('ENOTFOUND');
       expect((await network.endpoints()).map((endpoint) => endpoint.owner)).toEqual(['a']);

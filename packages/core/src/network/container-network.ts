@@ -1,7 +1,6 @@
 import { entrust } from '@ns/launch';
 import { AsyncResourceStack, NsError, ownTurn, rollBack, SpecError } from '@ns/libc';
 import {
-  canonicalName,
   type EgressOptions,
   type Endpoint,
   type Entrust,
@@ -21,6 +20,7 @@ import { networkFiles, replaceFiles } from './network-files.ts';
 import { type Bandwidth, type NetworkAttachment, nameOf, planNetwork } from './network-spec.ts';
 import { setNetworkSysctls } from './network-sysctls.ts';
 import { holdNetwork, makeNetwork, type NetworkHold, type OpenedNetwork } from './opened-networks.ts';
+import { type Named, nameNow, namesForOthers, ownNames } from './own-names.ts';
 import { markOwner, ownerLabel, unmarkOwner } from './owner-mark.ts';
 import { takeNamespace } from './ready-namespaces.ts';
 
@@ -117,7 +117,7 @@ export class ContainerNetwork implements AsyncDisposable {
     const { extraHosts, dns } = this.#spec;
     const networks = [...this.#connections.values()].map(({ hold }) => hold.network);
     return networkFiles({
-      names: this.#ownNames,
+      names: ownNames(this.#id, this.#named),
       addresses: this.endpoints.flatMap(addressesOf),
       nameservers: this.#servers.running ? [nameServerAddress] : networks.flatMap(({ backend }) => backend.gateways),
       hostGateway: this.hostGateway,
@@ -132,6 +132,12 @@ export class ContainerNetwork implements AsyncDisposable {
     this.#onRefused = onRefused;
     // A restarted container has the files of its first run.
     replaceFiles(pid, this.#netns, this.files);
+  }
+
+  /** Its place in a network is this one from now on. */
+  isAt(name: string, endpoint: Endpoint): void {
+    const connection = this.#connections.get(name);
+    if (connection) this.#connections.set(name, { ...connection, endpoint });
   }
 
   /** It outlives us from now on: what it has of networks stays when we die. */
@@ -301,10 +307,12 @@ export class ContainerNetwork implements AsyncDisposable {
   ): Promise<void> {
     const { network } = hold;
     const { ip, ip6, mac, aliases = [] } = attachment;
+    const named = this.#named;
     const connected = network.connect({
       owner: this.#id,
       netns: this.#netns,
-      names: [...this.#ownNames.filter(isHostName), ...aliases],
+      names: namesForOthers(this.#id, named),
+      aliases,
       defaultRoute: wayOut,
       ports,
       ...(ip === undefined ? {} : { address: ip }),
@@ -320,6 +328,8 @@ export class ContainerNetwork implements AsyncDisposable {
     const connection = { hold, endpoint, own, stopListening };
     this.#connections.set(network.name, connection);
     try {
+      // Who renamed it meanwhile has not found it here.
+      if (this.#named.name !== named.name) await network.rename(this.#id, () => namesForOthers(this.#id, this.#named));
       await limitBandwidth(endpoint, this.#netns, this.#bandwidth);
     } catch (error) {
       this.#connections.delete(network.name);
@@ -359,9 +369,8 @@ export class ContainerNetwork implements AsyncDisposable {
     return [...this.#connections.values()].map(({ hold }) => hold.network);
   }
 
-  get #ownNames(): string[] {
-    const short = this.#id.slice(0, 12);
-    return [...new Set([this.#spec.hostname ?? short, ...(this.#spec.name ? [this.#spec.name] : []), short])];
+  get #named(): Named {
+    return { ...this.#spec, name: nameNow(this.#id, this.#spec) };
   }
 }
 
@@ -380,13 +389,4 @@ function asWritten(error: unknown, attachment: NetworkAttachment, before: string
 
 function addressesOf({ address, address6 }: Endpoint): string[] {
   return [address, address6].filter((one) => one !== undefined);
-}
-
-function isHostName(name: string): boolean {
-  try {
-    canonicalName(name);
-    return true;
-  } catch {
-    return false;
-  }
 }

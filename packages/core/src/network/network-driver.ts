@@ -11,6 +11,7 @@ export type NetworkBackend = Pick<
   | 'egressOf'
   | 'changeEgressOf'
   | 'connect'
+  | 'rename'
   | 'disconnect'
   | 'endpoints'
   | 'prune'

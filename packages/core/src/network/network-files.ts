@@ -1,4 +1,4 @@
-import { fstatSync, readlinkSync, writeFileSync } from 'node:fs';
+import { fstatSync, ftruncateSync, readlinkSync, readSync, writeFileSync } from 'node:fs';
 import { hasCode, O, type OwnedFd, open, openat2, RESOLVE } from '@ns/libc';
 import type { NetNamespace } from '@ns/netns';
 import type { PlacedFile } from '../plan/root-steps.ts';
@@ -69,22 +69,56 @@ export function hostEntries(extraHosts: NonNullable<NetworkSpec['extraHosts']>):
 export function replaceFiles(pid: number, netns: NetNamespace, files: readonly PlacedFile[]): void {
   using root = rootOf(pid, netns);
   if (!root) return;
-  for (const { path, content } of files) {
-    try {
-      // Whatever the container has put in the place of these files: a link leads nowhere outside, and a device or a FIFO is
-      // not opened, which alone may do something.
-      using found = openat2(root.fd, path, {
-        flags: O.PATH | O.NOFOLLOW,
-        resolve: RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS,
-      });
-      if (!fstatSync(found.fd).isFile()) continue;
-      // Nor does it wait for who holds a lease on it (fcntl(2), F_SETLEASE), and this thread with it.
-      using file = open(found.procPath, O.WRONLY | O.TRUNC | O.NONBLOCK);
-      writeFileSync(file.fd, content);
-    } catch (error) {
-      // Its root is read-only, or it does without such files, or keeps them to itself.
-      if (!hasCode(error, ...ignored)) throw error;
-    }
+  for (const { path, content } of files) openFile(root, path, (fd) => replaceText(fd, content));
+}
+
+/** Gives its own addresses these names in the /etc/hosts of a running container, and leaves everything else in there. */
+export function renameInHosts(
+  pid: number,
+  netns: NetNamespace,
+  addresses: readonly string[],
+  names: readonly string[],
+): void {
+  using root = rootOf(pid, netns);
+  if (!root) return;
+  // Its own lines come first: what follows is of `extraHosts`, or its programs'.
+  const left = new Set(addresses);
+  const renamed = (line: string) => {
+    const [address = ''] = line.split(/\s/, 1);
+    return left.delete(address) ? `${address}\t${names.join(' ')}` : line;
+  };
+  openFile(root, '/etc/hosts', (fd) => {
+    const found = Buffer.alloc(MAX_HOSTS_BYTES + 1);
+    const size = readSync(fd, found, 0, found.length, 0);
+    if (size <= MAX_HOSTS_BYTES) replaceText(fd, found.toString('utf8', 0, size).split('\n').map(renamed).join('\n'));
+  });
+}
+
+// Whatever a program has written there: more is no reason to hold it in memory.
+const MAX_HOSTS_BYTES = 1 << 20;
+
+/** In this order it is never without any: this process may be killed in between. */
+function replaceText(fd: number, text: PlacedFile['content']): void {
+  writeFileSync(fd, text);
+  ftruncateSync(fd, Buffer.byteLength(text));
+}
+
+/** Does something with a file of a container, as far as it is there and lets itself be written to. */
+function openFile(root: OwnedFd, path: string, act: (fd: number) => void): void {
+  try {
+    // Whatever the container has put in the place of these files: a link leads nowhere outside, and a device or a FIFO is
+    // not opened, which alone may do something.
+    using found = openat2(root.fd, path, {
+      flags: O.PATH | O.NOFOLLOW,
+      resolve: RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS,
+    });
+    if (!fstatSync(found.fd).isFile()) return;
+    // Nor does it wait for who holds a lease on it (fcntl(2), F_SETLEASE), and this thread with it.
+    using file = open(found.procPath, O.RDWR | O.NONBLOCK);
+    act(file.fd);
+  } catch (error) {
+    // Its root is read-only, or it does without such files, or keeps them to itself.
+    if (!hasCode(error, ...ignored)) throw error;
   }
 }
 

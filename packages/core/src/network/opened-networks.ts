@@ -51,6 +51,12 @@ export class OpenedNetwork {
     return endpoint;
   }
 
+  async rename(owner: string, names: () => readonly string[]): Promise<Endpoint | undefined> {
+    const endpoint = await this.backend.rename(owner, names);
+    this.#tellChange();
+    return endpoint;
+  }
+
   async disconnect(owner: string): Promise<void> {
     await this.backend.disconnect(owner);
     this.#tellChange();

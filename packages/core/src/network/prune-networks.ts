@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { hasCode, stateRoot } from '@ns/libc';
 import { readOptions, removeDrafts, storedNames, takeOver } from './network-store.ts';
 import { goneOwners, hasMark, makerLives, ownerLabel, unmarkOwner } from './owner-mark.ts';
+import { nameOnNetworks } from './rename-on-networks.ts';
 
 /** What {@link pruneNetworks} removed. */
 export interface PrunedNetworks {
@@ -19,8 +20,15 @@ export async function pruneNetworks(): Promise<PrunedNetworks> {
   removeDrafts();
   const { pruneUnfinishedNetworks } = await import('./opened-networks.ts');
   const unfinished = storedNames().length > 0 ? await pruneUnfinishedNetworks() : [];
-  const { networks, ...pruned } = await leaveNetworks(goneOwners());
-  return { networks: [...unfinished, ...networks], ...pruned };
+  const { networks, endpoints, failed } = await leaveNetworks(goneOwners());
+  return { networks: [...unfinished, ...networks], endpoints, failed: [...failed, ...(await nameAll())] };
+}
+
+/** Whoever renamed a container may have been killed before its networks knew. */
+async function nameAll(): Promise<PrunedNetworks['failed']> {
+  const failed: { name: string; error: unknown }[] = [];
+  for (const id of markedOwners()) await nameOnNetworks(id).catch((error) => failed.push({ name: id, error }));
+  return failed;
 }
 
 /** So long who made a container may take to hear of its end and leave its networks, if he is not being killed. */

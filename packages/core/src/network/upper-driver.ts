@@ -1,7 +1,7 @@
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { hasCode, rollBack, SpecError, stateRoot } from '@ns/libc';
+import { hasCode, rollBack, SpecError, stateRoot, withDirectoryLockSync } from '@ns/libc';
 import {
   AddressPool,
   address as addresses,
@@ -88,7 +88,7 @@ class UpperNetwork implements NetworkBackend {
   }
 
   async connect(options: ConnectOptions): Promise<Endpoint> {
-    const { owner, names = [], ports = [], mac, defaultRoute = true } = options;
+    const { owner, names = [], aliases = [], ports = [], mac, defaultRoute = true } = options;
     if (ports.length > 0)
       throw new SpecError(
         'ports',
@@ -102,7 +102,7 @@ class UpperNetwork implements NetworkBackend {
     const onAttempt = (pool: AddressPool, lease: LeaseLink) => {
       leases.set(pool, lease);
       const before = this.#entrusted.get(owner);
-      const entrusted = options.entrust?.({ links: [...leases.values()], files: [this.#memberFile(owner)] });
+      const entrusted = options.entrust?.({ links: [...leases.values()], files: this.#memberFiles(owner) });
       if (entrusted) this.#entrusted.set(owner, entrusted);
       before?.[Symbol.dispose]();
     };
@@ -123,7 +123,8 @@ class UpperNetwork implements NetworkBackend {
         mac: made.mac ?? '',
         address,
         address6,
-        names,
+        names: [...new Set([...names, ...aliases])],
+        ...(aliases.length > 0 && { aliases }),
         ports: [],
       };
       for (const pool of this.#pools) {
@@ -134,7 +135,7 @@ class UpperNetwork implements NetworkBackend {
       if (defaultRoute)
         for (const { gateway } of this.#pools)
           if (gateway !== undefined) await route.replace({ to: 'default', via: gateway, link: name, netns: inside });
-      writeFileSync(this.#memberFile(owner), JSON.stringify(endpoint), { mode: 0o600 });
+      this.#write(endpoint);
       return endpoint;
     } catch (error) {
       throw await rollBack(error, async () => {
@@ -149,9 +150,19 @@ class UpperNetwork implements NetworkBackend {
 
   async disconnect(owner: string): Promise<void> {
     for (const pool of this.#pools) pool.releaseOwner(owner);
-    rmSync(this.#memberFile(owner), { force: true });
+    withDirectoryLockSync(this.#directory, () => rmSync(this.#memberFile(owner), { force: true }));
     this.#entrusted.get(owner)?.[Symbol.dispose]();
     this.#entrusted.delete(owner);
+  }
+
+  async rename(owner: string, names: () => readonly string[]): Promise<Endpoint | undefined> {
+    return withDirectoryLockSync(this.#directory, () => {
+      const now = this.endpoint(owner);
+      if (!now) return undefined;
+      const renamed = { ...now, names: [...new Set([...names(), ...(now.aliases ?? [])])] };
+      this.#write(renamed);
+      return renamed;
+    });
   }
 
   async changeEgress(egress: EgressOptions): Promise<void> {
@@ -170,9 +181,9 @@ class UpperNetwork implements NetworkBackend {
   }
 
   async endpoints(): Promise<Endpoint[]> {
-    return readdirSync(this.#directory).map(
-      (file) => JSON.parse(readFileSync(join(this.#directory, file), 'utf8')) as Endpoint,
-    );
+    return readdirSync(this.#directory)
+      .filter((file) => file.endsWith('.json'))
+      .map((file) => JSON.parse(readFileSync(join(this.#directory, file), 'utf8')) as Endpoint);
   }
 
   async prune(isGone: (owner: string) => boolean | Promise<boolean>): Promise<string[]> {
@@ -190,8 +201,18 @@ class UpperNetwork implements NetworkBackend {
 
   async close(): Promise<void> {}
 
+  #write(endpoint: Endpoint): void {
+    const [draft, file] = this.#memberFiles(endpoint.owner);
+    writeFileSync(draft, JSON.stringify(endpoint), { mode: 0o600 });
+    renameSync(draft, file);
+  }
+
   #memberFile(owner: string): string {
     return join(this.#directory, `${owner}.json`);
+  }
+
+  #memberFiles(owner: string): [draft: string, file: string] {
+    return [`${this.#memberFile(owner)}.draft`, this.#memberFile(owner)];
   }
 
   get #directory(): string {

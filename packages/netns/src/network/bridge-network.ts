@@ -15,7 +15,7 @@ import { EntrustedNetwork } from './entrusted-network.ts';
 import { NameService } from './name-service.ts';
 import { type ConnectOptions, NetworkEndpoints } from './network-endpoints.ts';
 import { type BridgeNetworkOptions, firewallNetwork, openPool, planNetwork } from './network-plan.ts';
-import { isPoliced, NetworkPolicies } from './network-policies.ts';
+import { NetworkPolicies } from './network-policies.ts';
 import { type Endpoint, type NetworkRecord, NetworkState } from './network-state.ts';
 
 // Time a process has between claim and record.
@@ -274,16 +274,7 @@ export class BridgeNetwork implements AsyncDisposable {
    * @throws SpecError `egress`: it was connected without one
    */
   async changeEgressOf(owner: string, egress: EgressOptions): Promise<void> {
-    const endpoint = this.#state.endpoint(this.name, owner);
-    if (!endpoint || !isPoliced(endpoint))
-      throw new SpecError('egress', 'nothing: the container was connected without a policy', egress);
-    checkEgress(egress);
-    this.#state.writeEndpoint(this.name, { ...endpoint, egress });
-    try {
-      await this.#policies.change(endpoint, egress);
-    } catch (error) {
-      throw await rollBack(error, async () => this.#state.writeEndpoint(this.name, endpoint));
-    }
+    await this.#endpoints.changeEgress(owner, egress);
   }
 
   /** Containers of the network. */
@@ -299,6 +290,17 @@ export class BridgeNetwork implements AsyncDisposable {
   async connect(options: ConnectOptions): Promise<Endpoint> {
     this.#names?.assertOurs();
     return this.#endpoints.connect(options);
+  }
+
+  /**
+   * Gives a container, connected by whatever process, other names; its aliases stay. It is found by the new ones, and by those
+   * before no more, from the next question on.
+   *
+   * @param names - asked for while nobody else renames it
+   * @returns its place, undefined when it has none
+   */
+  async rename(owner: string, names: () => readonly string[]): Promise<Endpoint | undefined> {
+    return this.#endpoints.rename(owner, names);
   }
 
   /** Disconnects a container; its link, addresses, ports and names go. Idempotent. */

@@ -28,8 +28,10 @@ export interface ConnectOptions {
   readonly address6?: string;
   /** Default: made from the address, so that neighbours never remember a wrong one. */
   readonly mac?: string;
-  /** Names others find it by. */
+  /** Names others find it by, which {@link BridgeNetwork.rename} replaces. */
   readonly names?: readonly string[];
+  /** Names others find it by, whatever it is called. */
+  readonly aliases?: readonly string[];
   /** Make this network the way out. Default true. */
   readonly defaultRoute?: boolean;
   /** Published ports in Docker's notation. An internal network has none. */
@@ -83,7 +85,8 @@ export class NetworkEndpoints {
   /** When a step fails, those before it are undone. */
   async connect(options: ConnectOptions): Promise<Endpoint> {
     const { owner, egress } = options;
-    const names = (options.names ?? []).map((name) => canonicalName(name, 'names'));
+    const names = canonicalNames(options.names, 'names');
+    const aliases = canonicalNames(options.aliases, 'aliases');
     const ports = (options.ports ?? []).flatMap((text) => parsePortSpec(text));
     if (ports.length > 0 && this.#record.internal)
       throw new SpecError(
@@ -114,7 +117,8 @@ export class NetworkEndpoints {
         mac: options.mac ?? macFor(address ?? address6!, owner),
         address,
         address6,
-        names,
+        names: [...new Set([...names, ...aliases])],
+        ...(aliases.length > 0 && { aliases }),
         ports: reserved?.ports ?? [],
         egress,
       };
@@ -147,6 +151,31 @@ export class NetworkEndpoints {
       });
     } finally {
       if (!borrowed) inside.close();
+    }
+  }
+
+  /** See {@link BridgeNetwork.rename}. */
+  rename(owner: string, names: () => readonly string[]): Promise<Endpoint | undefined> {
+    return this.#state.changeEndpoint(this.#record.name, owner, (now) => ({
+      ...now,
+      names: [...new Set([...canonicalNames(names(), 'names'), ...(now.aliases ?? [])])],
+    }));
+  }
+
+  /** See {@link BridgeNetwork.changeEgressOf}. */
+  async changeEgress(owner: string, egress: EgressOptions): Promise<void> {
+    const { name } = this.#record;
+    const before = this.#state.endpoint(name, owner);
+    if (!before || !isPoliced(before))
+      throw new SpecError('egress', 'nothing: the container was connected without a policy', egress);
+    checkEgress(egress);
+    const write = (policy: EgressOptions) =>
+      this.#state.changeEndpoint(name, owner, (now) => ({ ...now, egress: policy }));
+    await write(egress);
+    try {
+      await this.#policies.change(before, egress);
+    } catch (error) {
+      throw await rollBack(error, async () => void (await write(before.egress)));
     }
   }
 
@@ -226,6 +255,10 @@ export class NetworkEndpoints {
 }
 
 type AddressField = 'address' | 'address6';
+
+function canonicalNames(names: readonly string[] = [], field: string): string[] {
+  return names.map((name) => canonicalName(name, field));
+}
 
 /** What of a container an address of this pool is. */
 function fieldOf({ subnet }: AddressPool): AddressField {

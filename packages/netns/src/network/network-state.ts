@@ -14,6 +14,7 @@ import {
   readJsonSync,
   removeOldDrafts,
   removeStateDirectory,
+  replaceJsonSync,
   stateDirectory,
   writeJsonSync,
 } from '../state-directory.ts';
@@ -54,7 +55,10 @@ export interface Endpoint {
   readonly mac: string;
   readonly address: string | undefined;
   readonly address6: string | undefined;
+  /** By which others find it. */
   readonly names: readonly string[];
+  /** Those of them that stay when it is renamed. */
+  readonly aliases?: readonly string[];
   readonly ports: readonly PublishedPort[];
   /** What it may connect to, where that is its own. */
   readonly egress?: EgressOptions | undefined;
@@ -85,6 +89,22 @@ export class NetworkState {
    */
   exclusively<Result>(name: string, body: () => Promise<Result>, timeoutMs?: number): Promise<Result> {
     return withDirectoryLock(join(this.#root, 'networks', checkStateName(name)), body, timeoutMs);
+  }
+
+  /**
+   * Changes the record of an endpoint, one after the other, whoever changes it.
+   *
+   * @returns what it is now; undefined when it has left, or does so meanwhile
+   */
+  changeEndpoint(name: string, owner: string, change: (now: Endpoint) => Endpoint): Promise<Endpoint | undefined> {
+    return this.exclusively(name, async () => {
+      // The lock may have made its directory again.
+      if (!(await this.read(name))) this.remove(name);
+      const now = this.endpoint(name, owner);
+      if (!now) return undefined;
+      const changed = change(now);
+      return replaceJsonSync(this.#endpointPath(name, owner), changed) ? changed : undefined;
+    });
   }
 
   /** Who has it serves the names of a network; `undefined` while another does. The kernel gives it back when its holder dies. */
@@ -118,9 +138,7 @@ export class NetworkState {
   /* Synchronous: on the tmpfs below /run a file takes microseconds, and a turn over the thread pool ten times as long. */
 
   endpoint(name: string, owner: string): Endpoint | undefined {
-    return readJsonSync(join(this.#root, 'networks', checkStateName(name), endpointFile(owner))) as
-      | Endpoint
-      | undefined;
+    return readJsonSync(this.#endpointPath(name, owner)) as Endpoint | undefined;
   }
 
   /**
@@ -138,21 +156,21 @@ export class NetworkState {
   }
 
   hasEndpoint(name: string, owner: string): boolean {
-    return existsSync(join(this.#root, 'networks', checkStateName(name), endpointFile(owner)));
+    return existsSync(this.#endpointPath(name, owner));
   }
 
   writeEndpoint(name: string, endpoint: Endpoint): void {
-    writeJsonSync(join(this.#root, 'networks', checkStateName(name), endpointFile(endpoint.owner)), endpoint);
+    writeJsonSync(this.#endpointPath(name, endpoint.owner), endpoint);
   }
 
   /** The record of an endpoint, and its draft. */
   endpointFiles(name: string, owner: string): string[] {
-    const path = join(this.#root, 'networks', checkStateName(name), endpointFile(owner));
+    const path = this.#endpointPath(name, owner);
     return [draftOf(path), path];
   }
 
   removeEndpoint(name: string, owner: string): void {
-    rmSync(join(this.#root, 'networks', checkStateName(name), endpointFile(owner)), { force: true });
+    rmSync(this.#endpointPath(name, owner), { force: true });
   }
 
   /** Tells whether records of a network may have changed: writing one takes a rename, which touches the directory. */
@@ -166,6 +184,10 @@ export class NetworkState {
 
   remove(name: string): void {
     removeStateDirectory(this.#root, 'networks', name);
+  }
+
+  #endpointPath(name: string, owner: string): string {
+    return join(this.#root, 'networks', checkStateName(name), endpointFile(owner));
   }
 
   #directory(name: string): string {
