@@ -1,5 +1,5 @@
 import { entrust } from '@ns/launch';
-import { AsyncResourceStack, NsError, ownTurn, rollBack, SpecError } from '@ns/libc';
+import { AsyncResourceStack, NsError, ownTurn, type ProcessIdentity, rollBack, SpecError } from '@ns/libc';
 import {
   type EgressOptions,
   type Endpoint,
@@ -11,18 +11,23 @@ import {
 } from '@ns/netns';
 import { isDetachable } from '../detachment.ts';
 import type { PlacedFile } from '../plan/root-steps.ts';
+import { isSame } from '../process-identity.ts';
 import { Turns } from '../turns.ts';
 import type { ContainerSpec } from '../types.ts';
+import { asWritten } from './as-written.ts';
 import { limitBandwidth } from './bandwidth.ts';
+import { refuseBypass } from './egress-bypass.ts';
+import { addressesOf } from './endpoint-addresses.ts';
 import { liveNetworks } from './live-networks.ts';
 import { NameServer, nameServerAddress } from './name-server.ts';
 import { networkFiles, replaceFiles } from './network-files.ts';
 import { type Bandwidth, type NetworkAttachment, nameOf, planNetwork } from './network-spec.ts';
 import { setNetworkSysctls } from './network-sysctls.ts';
-import { holdNetwork, makeNetwork, type NetworkHold, type OpenedNetwork } from './opened-networks.ts';
+import { holdNetwork, makeNetwork, type NetworkHold, type OpenedNetwork, placeIn } from './opened-networks.ts';
 import { type Named, nameNow, namesForOthers, ownNames } from './own-names.ts';
-import { markOwner, ownerLabel, unmarkOwner } from './owner-mark.ts';
+import { markAdopted, markOwner, ownerLabel, unmarkAdopted, unmarkOwner } from './owner-mark.ts';
 import { takeNamespace } from './ready-namespaces.ts';
+import { whenGone } from './when-gone.ts';
 
 interface Connection {
   readonly hold: NetworkHold;
@@ -36,6 +41,8 @@ export class ContainerNetwork implements AsyncDisposable {
   readonly #id: string;
   readonly #spec: ContainerSpec;
   readonly #netns: NetNamespace;
+  /** Its first process, where it was there before. */
+  readonly #adopted: ProcessIdentity | undefined;
   readonly #connections = new Map<string, Connection>();
   readonly #servers = new NameServer();
   /** What one call makes another must find whole: two connect it at once, or it ends meanwhile. */
@@ -48,10 +55,11 @@ export class ContainerNetwork implements AsyncDisposable {
   #outlivesUs = false;
   #onRefused: (refused: RefusedConnection) => void = () => {};
 
-  private constructor(id: string, spec: ContainerSpec, netns: NetNamespace) {
+  private constructor(id: string, spec: ContainerSpec, netns: NetNamespace, adopted?: ProcessIdentity) {
     this.#id = id;
     this.#spec = spec;
     this.#netns = netns;
+    this.#adopted = adopted;
     this.#bandwidth = spec.bandwidth ?? {};
     this.#egress = spec.egress;
   }
@@ -61,7 +69,8 @@ export class ContainerNetwork implements AsyncDisposable {
     const plan = planNetwork(spec);
     const network = new ContainerNetwork(id, spec, await takeNamespace());
     try {
-      network.#register();
+      markOwner(id);
+      liveNetworks.set(id, network);
       if (plan.kind === 'connected') {
         await network.#open(plan.attachments, plan.own);
         setNetworkSysctls(spec.sysctls, network.#netns);
@@ -72,19 +81,34 @@ export class ContainerNetwork implements AsyncDisposable {
     }
   }
 
-  /** The namespace of a running container that was made without a network. */
-  static async adopt(id: string, spec: ContainerSpec, pid: number): Promise<ContainerNetwork> {
-    const netns = await NetNamespace.open({ pid });
-    const adopted = liveNetworks.get(id);
-    if (adopted) {
+  /**
+   * The namespace of a running container that was made without a network.
+   *
+   * @throws NsError `ERR_NS_CONTAINER_NOT_OURS`: another copy of this package, or another thread, has connected it
+   */
+  static async adopt(id: string, spec: ContainerSpec, init: ProcessIdentity): Promise<ContainerNetwork> {
+    const live = liveNetworks.get(id);
+    if (live && (!live.#adopted || isSame(live.#adopted, init))) return live;
+    // Of a run that has ended this moment.
+    await live?.[Symbol.asyncDispose]();
+    const netns = await NetNamespace.open({ pid: init.pid });
+    if (liveNetworks.has(id)) {
       // By another call, meanwhile.
       netns.close();
-      return adopted;
+      return ContainerNetwork.adopt(id, spec, init);
     }
-    const network = new ContainerNetwork(id, spec, netns);
-    network.#pid = pid;
+    try {
+      markAdopted(id, init);
+    } catch (error) {
+      netns.close();
+      throw error;
+    }
+    const network = new ContainerNetwork(id, spec, netns, init);
+    network.#pid = init.pid;
     if (isDetachable(spec)) network.outlivesUs();
-    network.#register();
+    liveNetworks.set(id, network);
+    // Who made it may not know of us. What cannot be left, prune() finds.
+    whenGone(init, () => void network[Symbol.asyncDispose]().catch(() => {}));
     return network;
   }
 
@@ -169,20 +193,28 @@ export class ContainerNetwork implements AsyncDisposable {
       throw new NsError('ERR_NS_CONTAINER_NOT_RUNNING', `container ${this.#id.slice(0, 12)} has ended`, {
         hint: 'Call start() or restart() first',
       });
+    const name = nameOf(attachment.network);
+    // Somebody else may have disconnected it.
+    if (!(await placeIn(name, this.#id))) await this.#disconnect(name);
     const wayOut = [...this.#connections.values()].every(({ hold }) => hold.network.backend.record.internal);
-    const hold = await holdNetwork(nameOf(attachment.network));
+    const hold = await holdNetwork(name);
     try {
-      if (this.#connections.has(hold.network.name))
-        throw new NsError('ERR_NS_NETWORK_CONNECTED', `the container is on network '${hold.network.name}' already`, {
+      if (this.#connections.has(name))
+        throw new NsError('ERR_NS_NETWORK_CONNECTED', `the container is on network '${name}' already`, {
           hint: 'Disconnect it first to connect it with other options',
         });
-      this.#refuseToBypass(hold.network);
+      if (this.#egress) refuseBypass(hold.network);
       await this.#attach(hold, attachment, { wayOut, ports: [], own: false, field: '' });
     } catch (error) {
       throw await rollBack(error, () => hold.release());
     }
     await this.#refreshNames();
-    return this.#connections.get(hold.network.name)!.endpoint;
+    return this.#connections.get(name)!.endpoint;
+  }
+
+  /** Has it a place in that network which was made here? */
+  isOn(name: string): boolean {
+    return this.#connections.has(name);
   }
 
   /** Disconnects it from a network. Idempotent. */
@@ -228,11 +260,11 @@ export class ContainerNetwork implements AsyncDisposable {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    liveNetworks.delete(this.#id);
     return this.#turns.take(() => this.#dispose());
   }
 
   async #dispose(): Promise<void> {
+    if (this.#ended) return;
     this.#ended = true;
     await this.#servers.close();
     const connections = [...this.#connections.values()];
@@ -242,13 +274,10 @@ export class ContainerNetwork implements AsyncDisposable {
     // Links of many are gone at the same moment.
     if (connections.length > 0) await ownTurn('clearing up');
     this.#netns.close();
-    unmarkOwner(this.#id);
+    if (this.#adopted) unmarkAdopted(this.#id, this.#adopted);
+    else unmarkOwner(this.#id);
+    if (liveNetworks.get(this.#id) === this) liveNetworks.delete(this.#id);
     if (failures.length > 0) throw new AggregateError(failures, 'a network could not be left');
-  }
-
-  #register(): void {
-    markOwner(this.#id);
-    liveNetworks.set(this.#id, this);
   }
 
   async #open(attachments: readonly NetworkAttachment[], own: boolean): Promise<void> {
@@ -259,7 +288,7 @@ export class ContainerNetwork implements AsyncDisposable {
       for (const [index, attachment] of attachments.entries()) {
         const hold = await holdNetwork(nameOf(attachment.network));
         wanted.push({ hold, attachment, own: false, field: isList ? `network[${index}].` : 'network.' });
-        this.#refuseToBypass(hold.network);
+        if (this.#egress) refuseBypass(hold.network);
       }
       // What may connect to something outside has a way there.
       if (own || (this.#egress && wanted.every(({ hold }) => hold.network.backend.record.internal)))
@@ -338,14 +367,6 @@ export class ContainerNetwork implements AsyncDisposable {
     }
   }
 
-  /** A policy that another way out leads around is none. */
-  #refuseToBypass({ name, options: { driver = 'bridge' } }: OpenedNetwork): void {
-    if (!this.#egress || driver === 'bridge' || driver === 'vxlan') return;
-    throw new NsError('ERR_NS_EGRESS_BYPASS', `network '${name}' would lead around the egress policy`, {
-      hint: `Nothing of this host stands between a container and a network with driver '${driver}'; 'bridge' has policies`,
-    });
-  }
-
   async #release({ hold, own, stopListening }: Connection): Promise<void> {
     stopListening();
     try {
@@ -375,18 +396,3 @@ export class ContainerNetwork implements AsyncDisposable {
 }
 
 const nothing: Disposable = { [Symbol.dispose]() {} };
-
-/**
- * A refused address is that of the field in which the user wrote it.
- *
- * @param before - what stands before the attachment's own fields
- */
-function asWritten(error: unknown, attachment: NetworkAttachment, before: string): unknown {
-  if (!(error instanceof SpecError)) return error;
-  const key = (['ip', 'ip6'] as const).find((name) => attachment[name] === error.received);
-  return key === undefined ? error : error.at(`${before}${key}`);
-}
-
-function addressesOf({ address, address6 }: Endpoint): string[] {
-  return [address, address6].filter((one) => one !== undefined);
-}

@@ -165,7 +165,7 @@ export class Network implements AsyncDisposable {
       );
     const { ContainerNetwork } = await import('./container-network.ts');
     try {
-      const live = liveNetworks.get(id) ?? (await ContainerNetwork.adopt(id, spec, init.pid));
+      const live = await ContainerNetwork.adopt(id, spec, init);
       return await live.connect({ ...options, network: this.name });
     } catch (error) {
       if (isAlive(init) && !isExiting(init.pid)) throw error;
@@ -179,7 +179,7 @@ export class Network implements AsyncDisposable {
     return this.#inTurn('disconnecting', checkCall('patience', patience), async () => {
       const id = typeof container === 'string' ? findState(container).id : container.id;
       const live = liveNetworks.get(id);
-      if (live) await live.disconnect(this.name);
+      if (live?.isOn(this.name)) await live.disconnect(this.name);
       else await this.#hold.network.disconnect(id);
     });
   }

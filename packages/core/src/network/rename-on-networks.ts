@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { hasCode, isAlive } from '@ns/libc';
 import type { Endpoint } from '@ns/netns';
 import { readState } from '../container-state.ts';
+import { addressesOf } from './endpoint-addresses.ts';
 import { findPlaces } from './found-places.ts';
 import { liveNetworks } from './live-networks.ts';
 import { renameInHosts } from './network-files.ts';
@@ -21,8 +22,12 @@ export async function nameOnNetworks(id: string): Promise<void> {
     using netns = await NetNamespace.open({ pid: state.init.pid });
     // Not that of who has got its pid.
     if (!isAlive(state.init)) return;
-    const addresses = places.flatMap(({ address, address6 }) => [address, address6].filter((one) => one !== undefined));
-    renameInHosts(state.init.pid, netns, addresses, ownNames(id, { ...state.spec, name: state.name }));
+    renameInHosts(
+      state.init.pid,
+      netns,
+      places.flatMap(addressesOf),
+      ownNames(id, { ...state.spec, name: state.name }),
+    );
   } catch (error) {
     // It has ended.
     if (!hasCode(error, 'ENOENT', 'ESRCH')) throw error;
