@@ -116,7 +116,7 @@ export function ifUnchanging<T>(id: string, look: (state: ContainerState | undef
   const directory = containerDirectory(id);
   try {
     using fd = open(directory, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
-    return tryLock(fd.fd) ? look(readStoredState(join(directory, FILE), id)) : undefined;
+    return tryLock(fd.fd) ? look(readStoredState(join(directory, STATE_FILE), id)) : undefined;
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
