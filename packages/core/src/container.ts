@@ -8,6 +8,13 @@ import { AttachedStream } from './attached-stream.ts';
 import { explainPlan, explainSpec } from './blueprint.ts';
 import type { CheckpointOptions, RestoreOptions } from './checkpoint/options.ts';
 import {
+  applyContainer,
+  commitContainer,
+  diffContainer,
+  discardContainer,
+  streamContainerDiff,
+} from './container-changes.ts';
+import {
   killContainer,
   pauseContainer,
   removeContainer,
@@ -17,23 +24,17 @@ import {
   startContainer,
   stopContainer,
 } from './container-control.ts';
-import type { ContainerEvent } from './container-event.ts';
 import {
-  applyContainer,
   type CopyOptions,
-  commitContainer,
   copyIntoContainer,
   copyOutOfContainer,
-  diffContainer,
-  discardContainer,
   type ExportOptions,
   exportContainer,
-  type FirstFiles,
-  specToFork,
-  streamContainerDiff,
-} from './container-files.ts';
+} from './container-copies.ts';
+import type { ContainerEvent } from './container-event.ts';
 import { type ContainerFilter, type ContainerInfo, listContainers } from './container-info.ts';
 import { ContainerLife } from './container-life.ts';
+import type { FirstFiles } from './container-overlays.ts';
 import { type ContainerProcess, refusedProcess } from './container-process.ts';
 import { processIds, statsEvery, statsOf } from './container-processes.ts';
 import { type ContainerState, type ContainerStatus, findState } from './container-state.ts';
@@ -44,6 +45,7 @@ import { checkDetachable, isDetachable, notDetachable } from './detachment.ts';
 import { checkLaterMount } from './device-access.ts';
 import { ContainerStateError } from './errors.ts';
 import { type ExecOptions, exec } from './exec.ts';
+import { specToFork } from './fork-spec.ts';
 import type { HealthState } from './health.ts';
 import type { WriteLimit } from './kept-writes.ts';
 import type { LogEntry, LogOptions } from './log-buffer.ts';

@@ -1,6 +1,7 @@
 import { SpecError, UnavailableError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
-import { type FirstFiles, snapshotContainer } from './container-files.ts';
+import { snapshotContainer } from './container-changes.ts';
+import type { FirstFiles } from './container-overlays.ts';
 import { ownersOutside } from './file-owners.ts';
 import { scratchOptions } from './plan/root-steps.ts';
 import { resolveRoot } from './rootfs.ts';

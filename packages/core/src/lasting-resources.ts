@@ -1,7 +1,7 @@
 import { AsyncResourceStack, type OwnedFd, type SyscallError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import type { Restoration } from './checkpoint/restoration.ts';
-import { type FirstFiles, HeldOverlays } from './container-files.ts';
+import { type FirstFiles, HeldOverlays } from './container-overlays.ts';
 import { ContainerRun } from './container-run.ts';
 import { forkScratch } from './fork-scratch.ts';
 import { keptWritesOf, type OpenedWrites, type WriteLimit } from './kept-writes.ts';

@@ -1,7 +1,7 @@
 import { text } from 'node:stream/consumers';
 import { helperName, type IdMaps, launch, type Step } from '@ns/launch';
 import { NsError, O, type OwnedFd, open, ResourceStack, UnavailableError } from '@ns/libc';
-import type { FirstFiles } from './container-files.ts';
+import type { FirstFiles } from './container-overlays.ts';
 import type { Scratch } from './scratch.ts';
 
 /* What an ordinary user does by a process that is root in a user namespace of his: nowhere else may he mount, and nowhere

@@ -4,7 +4,7 @@ import { type Launched, openStage, type StandardStreams, type Step } from '@ns/l
 import { O, type OwnedFd, open, pidfdOpen, pipe, ResourceStack } from '@ns/libc';
 import { createMount } from '@ns/mounts';
 import { NetNamespace } from '@ns/netns';
-import type { FirstFiles } from '../container-files.ts';
+import type { FirstFiles } from '../container-overlays.ts';
 import type { Host } from '../host.ts';
 import type { ContainerDesign } from '../plan/container-plan.ts';
 import { resolveRoot } from '../rootfs.ts';
