@@ -1,7 +1,6 @@
 import { parseSize } from '@ns/cgroups';
 import { Deferred } from '@ns/launch';
-import { identifyProcess, ownTurn, type ProcessIdentity, rollBack } from '@ns/libc';
-import type { Endpoint } from '@ns/netns';
+import { ownTurn, type ProcessIdentity, rollBack } from '@ns/libc';
 import { AdoptedRun } from './adopted-run.ts';
 import { watchContainerCgroup } from './cgroup-watch.ts';
 import { isFrozen } from './container-cgroup.ts';
@@ -10,11 +9,12 @@ import type { ContainerEvent } from './container-event.ts';
 import type { ContainerOverlay, HeldOverlays } from './container-overlays.ts';
 import { feedInput } from './container-process.ts';
 import { ContainerRecord } from './container-record.ts';
+import { refusal } from './container-refusal.ts';
 import type { ContainerState, ContainerStatus, StateChanges } from './container-state.ts';
 import { ContainerWatch } from './container-watch.ts';
 import { defaultMaxOutputBytes } from './defaults.ts';
 import { isDetachable } from './detachment.ts';
-import { ContainerStateError } from './errors.ts';
+import type { ContainerStateError } from './errors.ts';
 import { EventHub } from './event-hub.ts';
 import type { ExecTarget } from './exec.ts';
 import { openContainerRoot } from './in-mount-namespace.ts';
@@ -22,14 +22,15 @@ import type { WriteLimit } from './kept-writes.ts';
 import { type Beginning, LastingResources } from './lasting-resources.ts';
 import { LogBuffer, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { locateLog, makeLogDirectory } from './log-location.ts';
-import { findPlaces } from './network/found-places.ts';
-import { type ContainerPort, liveNetworks, userNetworks } from './network/live-networks.ts';
+import { type FoundPlaces, findPlaces, nowhere } from './network/found-places.ts';
+import { liveNetworks, userNetworks } from './network/live-networks.ts';
 import { Onlookers } from './onlookers.ts';
 import { textLimit } from './output.ts';
 import { isEnding, isSame } from './process-identity.ts';
 import { RequestedEnd } from './requested-end.ts';
 import type { Result } from './result.ts';
 import type { RunHandle } from './run-handle.ts';
+import { endingOf, stateOfRun } from './state-of-run.ts';
 import { stateDirectory } from './state-root.ts';
 import { readStoredLog } from './stored-log.ts';
 import type { StoredSpec } from './stored-spec.ts';
@@ -63,11 +64,8 @@ export class ContainerLife {
   #begunAt = 0;
   #isLetGo = false;
   #isLeft = false;
-  /** What another process has connected it with, when that was looked at. */
-  #found: {
-    readonly places: Awaited<ReturnType<typeof findPlaces>>;
-    readonly userPorts: readonly ContainerPort[];
-  } = { places: [], userPorts: [] };
+  /** Where another process has connected it, when that was looked at. */
+  #found = nowhere;
   #unwatch = () => {};
   readonly #watch = new ContainerWatch(this);
   readonly requestedEnd = new RequestedEnd((run) => this.end(run));
@@ -100,6 +98,11 @@ export class ContainerLife {
 
   get spec(): ContainerSpec {
     return this.#record.spec;
+  }
+
+  /** Of what was found: the process that made it is there. */
+  get makerLives(): boolean {
+    return this.#record.makerLives;
   }
 
   /** As the kernel and the disk have it: others may be at it, too. */
@@ -137,15 +140,17 @@ export class ContainerLife {
   }
 
   /** Its networks by name, with its place in each. */
-  get places(): readonly (readonly [name: string, endpoint: Endpoint])[] {
-    return liveNetworks.get(this.id)?.places ?? (this.isAlive && !this.#isEnding ? this.#found.places : []);
+  get places(): FoundPlaces['places'] {
+    return (liveNetworks.get(this.id) ?? this.#foundPlaces).places;
   }
 
   /** Its published ports. */
-  get ports(): readonly ContainerPort[] {
-    const ours = liveNetworks.get(this.id) ?? userNetworks.get(this.id);
-    if (ours || !this.isAlive || this.#isEnding) return ours?.ports ?? [];
-    return [...this.#found.places.flatMap(([, { ports }]) => ports), ...this.#found.userPorts];
+  get ports(): FoundPlaces['ports'] {
+    return (liveNetworks.get(this.id) ?? userNetworks.get(this.id) ?? this.#foundPlaces).ports;
+  }
+
+  get #foundPlaces(): FoundPlaces {
+    return this.isAlive && !this.#isEnding ? this.#found : nowhere;
   }
 
   /** How what it writes is bounded. */
@@ -212,7 +217,7 @@ export class ContainerLife {
     const run = await AdoptedRun.adopt(state, this.#maxOutputBytes);
     this.#init = state.init;
     this.#status = run.status;
-    this.#found = { places: await findPlaces(this.id), userPorts: state.userPorts ?? [] };
+    this.#found = await findPlaces(state);
     this.#follow(run);
     if (this.events.isHeeded) this.#watch.start();
   }
@@ -315,7 +320,7 @@ export class ContainerLife {
     this.#status = status;
     this.#watch.isPaused = status === 'paused';
     const changes = {
-      ...this.#processes(),
+      ...stateOfRun(this.id, this.#run, this.isAlive),
       status,
       ...(status === 'stopped' && {
         // Who has found it waits for the word of its maker.
@@ -452,13 +457,7 @@ export class ContainerLife {
 
   /** Why something cannot be done with it as it is. */
   refuse(code: `ERR_NS_CONTAINER_${string}`, wanted: string, hint?: string): ContainerStateError {
-    return new ContainerStateError(code, this.id.slice(0, 12), this.status, wanted, this.#hintOfFound(code) ?? hint);
-  }
-
-  /** What only its maker can do is no advice to others, and to nobody when that is gone. */
-  #hintOfFound(code: string): string | undefined {
-    if (!this.isFound || this.status === 'removed' || !takesItsMaker.has(code)) return undefined;
-    return this.#record.makerLives ? onlyItsMaker : makerIsGone;
+    return refusal(this, code, { wanted, hint });
   }
 
   /** @throws ContainerStateError `ERR_NS_CONTAINER_NOT_OURS`: another process made it */
@@ -470,8 +469,7 @@ export class ContainerLife {
   #refusal({ launched }: RunHandle, wanted: string): ContainerStateError | undefined {
     if (this.#isLeft) return this.#leftBefore(wanted);
     if (!isEnding(launched)) return undefined;
-    const code = 'ERR_NS_CONTAINER_NOT_RUNNING';
-    return new ContainerStateError(code, this.id.slice(0, 12), 'stopped', wanted, this.#hintOfFound(code));
+    return refusal(this, 'ERR_NS_CONTAINER_NOT_RUNNING', { wanted, status: 'stopped' });
   }
 
   async #startProgram(byItself: boolean): Promise<void> {
@@ -592,42 +590,12 @@ export class ContainerLife {
   #writeCreated(changes: StateChanges): void {
     const again = this.#status === 'stopped';
     this.#status = 'created';
-    const now = { ...this.#processes(), status: this.#status };
+    const now = { ...stateOfRun(this.id, this.#run, this.isAlive), status: this.#status };
     this.#init = now.init;
     if (!this.#record.change({ ...now, ...changes }) && !again)
       this.#record.write({ ...now, ending: undefined, ...asked });
   }
-
-  /** Its processes and what belongs to them. */
-  #processes() {
-    const launched = this.isAlive ? this.#run?.launched : undefined;
-    const userNetwork = launched && userNetworks.get(this.id);
-    const connecting = userNetwork?.pid;
-    const identify = (pid: number | undefined) => (pid === undefined ? undefined : identifyProcess(pid));
-    return {
-      monitor: identify(launched?.monitorPid),
-      init: identify(launched?.pid),
-      ...(connecting && { userNetwork: identify(connecting), userPorts: userNetwork?.ports }),
-      ids: this.#run?.ids && { uids: this.#run.ids.uids, gids: this.#run.ids.gids },
-      cgroup: launched && this.#run!.cgroup?.name,
-    } satisfies StateChanges;
-  }
 }
-
-/** What is written down of the end of a run, unless nobody knows how it ended. */
-function endingOf({ stdout: _, stderr: __, truncated: ___, ...ending }: Result): ContainerState['ending'] {
-  return ending.exitCode === null && ending.signal === null ? undefined : ending;
-}
-
-/** To start it, and to know its layers. */
-const takesItsMaker: ReadonlySet<string> = new Set([
-  'ERR_NS_CONTAINER_NOT_OURS',
-  'ERR_NS_CONTAINER_NOT_RUNNING',
-  'ERR_NS_CONTAINER_STOPPED',
-]);
-const onlyItsMaker = 'Only the process that made it can start it, and look at what it changed';
-const makerIsGone =
-  'The process that made it is gone, and no other can start it or look at what it changed: read its logs, copy out of it while it runs, remove it, or create another';
 
 /** The user wants it to run, whoever has stopped it before. */
 const asked = { stopRequested: false } as const;

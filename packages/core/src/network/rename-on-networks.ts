@@ -36,7 +36,7 @@ export async function nameOnNetworks(id: string): Promise<void> {
 
 /** @returns its places that have other names now */
 async function rename(id: string, name: () => string | undefined): Promise<Endpoint[]> {
-  const places = await findPlaces(id);
+  const { places } = await findPlaces({ id });
   const spec = readState(id)?.spec;
   if (places.length === 0 || !spec) return [];
   const [{ holdNetwork }, { namesForOthers }] = await Promise.all([
