@@ -181,10 +181,16 @@ export class Container implements AsyncDisposable {
     return patientlyMade('finding a container', checkCall('patience', patience), find, letGo);
   }
 
-  /** Containers of this state root, whoever made them. */
-  static async list(filter: ContainerFilter = {}, patience: Patience = {}): Promise<ContainerInfo[]> {
-    checkCall('list', filter);
-    return patientlyInTurn('listing containers', checkCall('patience', patience), () => listContainers(filter));
+  /**
+   * Containers of this state root, whoever made them.
+   *
+   * @param patience - may as well stand beside the filter: `list({ labels, signal })`
+   */
+  static async list(filter: ContainerFilter & Patience = {}, patience: Patience = {}): Promise<ContainerInfo[]> {
+    const { patience: beside, rest } = splitPatience(filter);
+    const limits = checkCall('patience', { ...beside, ...checkCall('patience', patience) });
+    checkCall('list', rest);
+    return patientlyInTurn('listing containers', limits, () => listContainers(rest));
   }
 
   /** What a container with this specification would be, without making it. Needs no privileges. */

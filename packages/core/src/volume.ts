@@ -3,7 +3,7 @@ import { NsError, ownTurn, stateDirectory } from '@ns/libc';
 import type { VolumeStatus } from '@ns/overlayfs';
 import { readStatesInTurns } from './container-state.ts';
 import { newId } from './design.ts';
-import { type Patience, patientlyInTurn, patientlyMade } from './patience.ts';
+import { type Patience, patientlyInTurn, patientlyMade, splitPatience } from './patience.ts';
 import { checkCall } from './validate-calls.ts';
 import { validateVolume } from './validate-mounts.ts';
 import { usersOf, volumeRoot, volumeStore } from './volume-store.ts';
@@ -80,14 +80,17 @@ export class Volume {
   /**
    * All volumes, by name.
    *
+   * @param patience - may as well stand beside the filter: `list({ labels, signal })`
    * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
    */
   static async list(
-    filter: { labels?: Readonly<Record<string, string>> } = {},
+    filter: { labels?: Readonly<Record<string, string>> } & Patience = {},
     patience: Patience = {},
   ): Promise<VolumeInfo[]> {
-    const wanted = Object.entries(checkCall('volumes', filter).labels ?? {});
-    return patientlyInTurn('listing volumes', checkCall('patience', patience), async () => {
+    const { patience: beside, rest } = splitPatience(filter);
+    const limits = checkCall('patience', { ...beside, ...checkCall('patience', patience) });
+    const wanted = Object.entries(checkCall('volumes', rest).labels ?? {});
+    return patientlyInTurn('listing volumes', limits, async () => {
       const volumes = (await volumeStore().list()).filter(({ labels }) =>
         wanted.every(([key, value]) => labels[key] === value),
       );
