@@ -1,3 +1,6 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { needs, notRoot } from '@ns/testing';
 import { Container } from '../src/index.ts';
 import { useOwnStateRoot } from './leaves-nothing.ts';
@@ -25,4 +28,28 @@ rootTest(
     expect(await Container.list()).toEqual([]);
   },
   180_000,
+);
+
+rootTest(
+  'one that is terminated while it copies a tree leaves no descriptors of that',
+  async () => {
+    const tree = mkdtempSync(join(tmpdir(), 'terminations-'));
+    try {
+      for (let depth = 1; depth <= 12; depth++) {
+        const directory = join(tree, 'deeper/'.repeat(depth));
+        mkdirSync(directory);
+        for (let i = 0; i < 40; i++) writeFileSync(join(directory, String(i)), 'content');
+      }
+      using program = new NodeProgram('terminations');
+      const { stdout, ...end } = await program.run(['10', '1', tree]);
+      expect(end).toEqual({ exitCode: 0, signal: null, stderr: '' });
+      const { left, ended } = JSON.parse(stdout);
+      expect(ended).toBe(true);
+      // Each was in some dozen directories of both sides; but for what was being opened at that moment.
+      expect(left.length).toBeLessThan(10);
+    } finally {
+      rmSync(tree, { recursive: true, force: true });
+    }
+  },
+  60_000,
 );

@@ -1,5 +1,5 @@
-import { check, closeFd, ERRNO, type OwnedFd } from '@ns/libc';
-import { openChildDirectory } from './directory-place.ts';
+import { check, closeBound, ERRNO, type OwnedFd } from '@ns/libc';
+import { enterChildDirectory } from './directory-place.ts';
 import { UnsafePathError } from './unsafe-path-error.ts';
 import { join } from './walk-layer.ts';
 
@@ -24,7 +24,7 @@ export class Branch implements Disposable {
   enter(path: string): number | undefined {
     let top = this.#levels.at(-1);
     while (top && top.path !== path && !path.startsWith(`${top.path}/`)) {
-      closeFd(top.fd);
+      closeBound(top.fd);
       this.#levels.pop();
       top = this.#levels.at(-1);
     }
@@ -34,7 +34,7 @@ export class Branch implements Disposable {
       const rest = path.slice(here === '' ? 0 : here.length + 1);
       const name = rest.includes('/') ? rest.slice(0, rest.indexOf('/')) : rest;
       here = join(here, name);
-      fd = openChildDirectory(fd, name);
+      fd = enterChildDirectory(fd, name);
       if (fd === -ERRNO.ENOENT) return undefined;
       if (fd === -ERRNO.ELOOP || fd === -ERRNO.ENOTDIR)
         throw new UnsafePathError(`/${here}`, 'a link or a file stands where a directory must be');
@@ -47,10 +47,10 @@ export class Branch implements Disposable {
   /** Forgets a directory that was replaced. */
   leave(path: string): void {
     const at = this.#levels.findIndex((level) => level.path === path || level.path.startsWith(`${path}/`));
-    if (at >= 0) for (const { fd } of this.#levels.splice(at)) closeFd(fd);
+    if (at >= 0) for (const { fd } of this.#levels.splice(at)) closeBound(fd);
   }
 
   [Symbol.dispose](): void {
-    for (const { fd } of this.#levels.splice(0)) closeFd(fd);
+    for (const { fd } of this.#levels.splice(0)) closeBound(fd);
   }
 }

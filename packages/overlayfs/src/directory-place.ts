@@ -1,4 +1,4 @@
-import { AT_FDCWD, check, O, OwnedFd, openAt } from '@ns/libc';
+import { AT_FDCWD, check, O, OwnedFd, openAt, openBound } from '@ns/libc';
 
 /**
  * A directory: a path of the caller's own (`/proc/PID/root` and `/proc/self/fd/N/upper` included), or a descriptor, which
@@ -19,5 +19,12 @@ export function placeName(place: DirectoryPlace): string {
 
 /** Opens the directory `name` itself below `dirFd`, never what a link leads to. Negated errno when it is none. */
 export function openChildDirectory(dirFd: number, name: string): number {
-  return openAt(dirFd, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+  return openAt(dirFd, name, CHILD);
 }
+
+/** The same for a walk, which stays in it for longer than a call: a worker that is terminated meanwhile closes it. By `closeBound` the walk does. */
+export function enterChildDirectory(dirFd: number, name: string): number {
+  return openBound(dirFd, name, CHILD);
+}
+
+const CHILD = O.RDONLY | O.DIRECTORY | O.NOFOLLOW;

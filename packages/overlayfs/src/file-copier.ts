@@ -1,11 +1,11 @@
 import {
   allocate,
   check,
-  closeFd,
   ERRNO,
   ioctl,
   mknodAt,
   O,
+  OwnedFd,
   openAt,
   readlinkAt,
   S,
@@ -61,27 +61,25 @@ export class FileCopier {
 
   *#content(fromDirFd: number, fromName: string, stat: Stat, toDirFd: number, toName: string): Steps<never> {
     const opened = yield* openUnlessLeased(() => openRegular(fromDirFd, fromName));
-    const from = check('openat', opened, { path: fromName, ...(opened === -ERRNO.ESTALE && changing) });
-    let to = -1;
-    try {
-      // The name may mean another file by now; what is open counts.
-      if (inodeKey(statFd(from)) !== inodeKey(stat)) check('openat', -ERRNO.ESTALE, { path: fromName, ...changing });
-      to = check('openat', openAt(toDirFd, toName, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600), { path: toName });
-      if (stat.size === 0) return;
-      if (this.#method === 'reflink') {
-        const result = ioctl(to, FICLONE, from);
-        if (result === 0) return;
-        if (!unsupported.has(result)) check('ioctl', result, { path: toName, args: { request: 'FICLONE' } });
-        this.#method = 'copy_file_range';
-      }
-      // The kernel's way within one file system needs longer to begin with.
-      const sparse = stat.blocks * 512 < stat.size;
-      if (!sparse && stat.size <= this.#buffer.bytes.length && this.#small(from, to, stat.size)) return;
-      yield* this.#ranges(from, to, stat.size, sparse);
-    } finally {
-      closeFd(from);
-      if (to >= 0) closeFd(to);
+    // A worker that is terminated meanwhile closes them.
+    using source = new OwnedFd(check('openat', opened, { path: fromName, ...(opened === -ERRNO.ESTALE && changing) }));
+    const from = source.fd;
+    // The name may mean another file by now; what is open counts.
+    if (inodeKey(statFd(from)) !== inodeKey(stat)) check('openat', -ERRNO.ESTALE, { path: fromName, ...changing });
+    const made = openAt(toDirFd, toName, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600);
+    using target = new OwnedFd(check('openat', made, { path: toName }));
+    const to = target.fd;
+    if (stat.size === 0) return;
+    if (this.#method === 'reflink') {
+      const result = ioctl(to, FICLONE, from);
+      if (result === 0) return;
+      if (!unsupported.has(result)) check('ioctl', result, { path: toName, args: { request: 'FICLONE' } });
+      this.#method = 'copy_file_range';
     }
+    // The kernel's way within one file system needs longer to begin with.
+    const sparse = stat.blocks * 512 < stat.size;
+    if (!sparse && stat.size <= this.#buffer.bytes.length && this.#small(from, to, stat.size)) return;
+    yield* this.#ranges(from, to, stat.size, sparse);
   }
 
   /** With two calls; false when the file has another size by now. */

@@ -1,5 +1,5 @@
-import { closeFd, type OwnedFd, readDirectory, type Stat, statAt } from '@ns/libc';
-import { openChildDirectory, openDirectory } from './directory-place.ts';
+import { closeBound, closeFd, type OwnedFd, readDirectory, type Stat, statAt } from '@ns/libc';
+import { enterChildDirectory, openChildDirectory, openDirectory } from './directory-place.ts';
 import { isDirectory } from './file-type.ts';
 import type { Owner } from './owner.ts';
 import type { StackedLayer } from './walk-stack.ts';
@@ -87,7 +87,7 @@ export class LowerView implements Disposable {
   #enter(path: string): Merged['layers'] {
     let here = this.#branch.at(-1)!;
     while (here.path !== path && here.path !== '' && !path.startsWith(`${here.path}/`)) {
-      for (const { fd } of here.layers) closeFd(fd);
+      for (const { fd } of here.layers) closeBound(fd);
       this.#branch.pop();
       here = this.#branch.at(-1)!;
     }
@@ -108,7 +108,7 @@ export class LowerView implements Disposable {
       if (!stat) continue;
       // A file or whiteout of a higher layer hides what is below it; below a directory, it is hidden by it.
       if (!isDirectory(stat)) break;
-      const fd = openChildDirectory(parent.fd, name);
+      const fd = enterChildDirectory(parent.fd, name);
       if (fd < 0) break;
       const { opaque, mayHoldXattrWhiteouts } = this.#marks(parent.fd, name);
       layers.push({ fd, mapOwner: parent.mapOwner, mayHoldXattrWhiteouts });
@@ -124,7 +124,7 @@ export class LowerView implements Disposable {
   /** Idempotent. */
   [Symbol.dispose](): void {
     for (const { layers, path } of this.#branch.splice(0)) {
-      if (path !== '') for (const { fd } of layers) closeFd(fd);
+      if (path !== '') for (const { fd } of layers) closeBound(fd);
     }
     for (const root of this.#roots) root.close();
   }

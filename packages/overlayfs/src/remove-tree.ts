@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { AT_REMOVEDIR, check, closeFd, ERRNO, type OwnedFd, readDirectory, renameAt, unlinkAt } from '@ns/libc';
-import { openChildDirectory } from './directory-place.ts';
+import { AT_REMOVEDIR, check, closeBound, ERRNO, type OwnedFd, readDirectory, renameAt, unlinkAt } from '@ns/libc';
+import { enterChildDirectory } from './directory-place.ts';
 import type { Steps } from './time-slices.ts';
 
 /* Removing a tree that somebody hostile made: no link is followed, because each directory is opened by one name below its
@@ -37,7 +37,7 @@ function* emptyBelow(dirFd: number, name: string): Steps<never> {
     for (let level = stack.at(-1); level; level = stack.at(-1)) {
       const next = level.names.pop();
       if (next === undefined) {
-        closeFd(level.fd);
+        closeBound(level.fd);
         stack.pop();
         const parent = stack.at(-1);
         if (parent) check('unlinkat', ignoring(unlinkAt(parent.fd, level.name, AT_REMOVEDIR)), { path: level.name });
@@ -58,14 +58,14 @@ function* emptyBelow(dirFd: number, name: string): Steps<never> {
       if (below) stack.push(below);
     }
   } finally {
-    for (const { fd } of stack) closeFd(fd);
+    for (const { fd } of stack) closeBound(fd);
   }
 }
 
 const ignoring = (result: number): number => (result === -ERRNO.ENOENT ? 0 : result);
 
 function openLevel(dirFd: number, name: string): Level | undefined {
-  const fd = openChildDirectory(dirFd, name);
+  const fd = enterChildDirectory(dirFd, name);
   if (fd === -ERRNO.ENOENT) return undefined;
   check('openat', fd, { path: name });
   const names = readDirectory(fd).map((entry) => entry.name);

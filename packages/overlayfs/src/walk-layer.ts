@@ -1,6 +1,6 @@
 import {
   check,
-  closeFd,
+  closeBound,
   type DirectoryEntry,
   ERRNO,
   type OwnedFd,
@@ -10,7 +10,7 @@ import {
   statAt,
   statFd,
 } from '@ns/libc';
-import { openChildDirectory } from './directory-place.ts';
+import { enterChildDirectory } from './directory-place.ts';
 import { isDirectory } from './file-type.ts';
 import type { Owner } from './owner.ts';
 import {
@@ -96,7 +96,7 @@ function openFrame(
     readableOnly,
   }: Pick<Frame, 'path' | 'mount' | 'mayHoldXattrWhiteouts'> & Pick<WalkOptions, 'readableOnly'>,
 ): Frame | undefined {
-  const fd = openChildDirectory(dirFd, name);
+  const fd = enterChildDirectory(dirFd, name);
   // Removed or replaced since it was listed.
   if (fd === -ERRNO.ENOENT || fd === -ERRNO.ENOTDIR || fd === -ERRNO.ELOOP) return undefined;
   if (fd === -ERRNO.EACCES && readableOnly) return undefined;
@@ -107,7 +107,7 @@ function openFrame(
   try {
     return { fd, mount, path, entries: readDirectory(fd).sort(byCodeUnit), next: 0, mayHoldXattrWhiteouts };
   } catch (error) {
-    closeFd(fd);
+    closeBound(fd);
     // An overlay opens what whoever mounted it may not read.
     if (readableOnly && error instanceof SyscallError && error.code === 'EACCES') return undefined;
     throw error;
@@ -142,7 +142,7 @@ export function* walkLayer(
     for (let frame = stack.at(-1); frame; frame = stack.at(-1)) {
       const listed = frame.entries[frame.next++];
       if (listed === undefined) {
-        closeFd(frame.fd);
+        closeBound(frame.fd);
         stack.pop();
         continue;
       }
@@ -179,7 +179,7 @@ export function* walkLayer(
       if (child) stack.push(child);
     }
   } finally {
-    for (const { fd } of stack) closeFd(fd);
+    for (const { fd } of stack) closeBound(fd);
   }
 }
 

@@ -1,5 +1,5 @@
-import { check, closeFd, ERRNO, readDirectory, statAt, statFd } from '@ns/libc';
-import { type DirectoryPlace, openChildDirectory, openDirectory } from './directory-place.ts';
+import { check, closeBound, ERRNO, readDirectory, statAt, statFd } from '@ns/libc';
+import { type DirectoryPlace, enterChildDirectory, openDirectory } from './directory-place.ts';
 import { isDirectory } from './file-type.ts';
 import type { Owner } from './owner.ts';
 import { join, type LayerEntry } from './walk-layer.ts';
@@ -43,7 +43,7 @@ export function* walkStack(layers: readonly StackedLayer[]): Generator<LayerEntr
       const { directory, mapOwner } =
         typeof layer === 'object' && 'directory' in layer ? layer : { directory: layer, mapOwner: undefined };
       using root = openDirectory(directory);
-      const fd = check('openat', openChildDirectory(root.fd, '.'));
+      const fd = check('openat', enterChildDirectory(root.fd, '.'));
       const { mayHoldXattrWhiteouts } = directoryMarks(fd, '');
       top.push({ fd, mapOwner, mount: statFd(fd).mountId, mayHoldXattrWhiteouts });
     }
@@ -51,7 +51,7 @@ export function* walkStack(layers: readonly StackedLayer[]): Generator<LayerEntr
     for (let frame = stack.at(-1)!; stack.length > 1; frame = stack.at(-1)!) {
       const next = frame.names[frame.next++];
       if (!next) {
-        for (const { fd } of stack.pop()!.parts) closeFd(fd);
+        for (const { fd } of stack.pop()!.parts) closeBound(fd);
         continue;
       }
       const [name, parts] = next;
@@ -63,7 +63,7 @@ export function* walkStack(layers: readonly StackedLayer[]): Generator<LayerEntr
       if (child) stack.push(child);
     }
   } finally {
-    for (const { parts } of stack) for (const { fd } of parts) closeFd(fd);
+    for (const { parts } of stack) for (const { fd } of parts) closeBound(fd);
   }
 }
 
@@ -94,10 +94,10 @@ function lookUp(
 function openFrame(path: string, name: string, parts: readonly Part[]): Frame | undefined {
   const opened: Part[] = [];
   for (const part of parts) {
-    const fd = openChildDirectory(part.fd, name);
+    const fd = enterChildDirectory(part.fd, name);
     // Removed or replaced since it was looked at.
     if (fd === -ERRNO.ENOENT || fd === -ERRNO.ENOTDIR || fd === -ERRNO.ELOOP) continue;
-    if (fd < 0) for (const { fd: other } of opened) closeFd(other);
+    if (fd < 0) for (const { fd: other } of opened) closeBound(other);
     check('openat', fd, { path });
     opened.push({ ...part, fd, mayHoldXattrWhiteouts: directoryMarks(fd, '').mayHoldXattrWhiteouts });
   }

@@ -6,15 +6,22 @@ import { eventually, kernelState, leftSince, processEntries } from '@ns/testing'
 import { Container, Pool, prune, run } from '../../src/index.ts';
 
 /* Terminates COUNT worker threads, one after the other, in the middle of everything they can do with containers. Prints as JSON
-   what is left. */
+   what is left. With a TREE they copy that into one, and nothing else. */
 
-const [count = '20', seed = '1'] = process.argv.slice(2);
+const [count = '20', seed = '1', tree] = process.argv.slice(2);
 
 const command = ['sleep', `600.${process.pid}`];
 
 /** Never ends, and never rests: what it does is cut off at any point. */
 async function forever(act: () => PromiseLike<unknown>): Promise<never> {
   for (;;) await act();
+}
+
+async function copying(from: string): Promise<void> {
+  const container = await Container.create({ command });
+  await container.start();
+  parentPort!.postMessage('busy');
+  await forever(() => container.copyIn(from, `/srv/${process.hrtime.bigint()}`));
 }
 
 async function busy(): Promise<void> {
@@ -63,7 +70,7 @@ async function startSome(): Promise<void> {
 }
 
 async function terminateOne(afterMs: number): Promise<void> {
-  const worker = new Worker(new URL(import.meta.url));
+  const worker = new Worker(new URL(import.meta.url), { argv: process.argv.slice(2) });
   await once(worker, 'message');
   await delay(afterMs);
   await worker.terminate();
@@ -80,5 +87,5 @@ if (isMainThread) {
   await startSome();
   process.stdout.write(JSON.stringify({ ended, failed, left: await leftSince(before) }));
 } else {
-  await busy();
+  await (tree === undefined ? busy() : copying(tree));
 }
