@@ -32,6 +32,7 @@ import { resolveRlimits } from './rlimits.ts';
 import { assertKeepsAll, resolveRoot } from './rootfs.ts';
 import { allowsKeys, chooseFilter } from './seccomp-choice.ts';
 import { confine, landlockStep, mountLabelOf } from './security-modules.ts';
+import { resolveSharedMemory } from './shared-memory.ts';
 import { resolveSysctls } from './sysctls.ts';
 import type { ContainerSpec } from './types.ts';
 import { resolveUser } from './user.ts';
@@ -118,6 +119,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     namespaces,
     mounts: resolveMounts(spec, { ids: { idMaps, user }, canCloneMounts: host.uid === 0 }, context),
     devices: resolveDevices(spec.devices),
+    sharedMemory: resolveSharedMemory(spec, context.mounts?.fds, context.fds, host),
     shmBytes: parseSize(spec.shmSize ?? defaultShmSize, 'shmSize'),
     maskedPaths: spec.maskedPaths ?? (privileged ? [] : maskedPaths),
     readonlyPaths: spec.readonlyPaths ?? (privileged ? [] : readonlyPaths),

@@ -40,7 +40,7 @@ export function checkLaterMount(spec: ContainerSpec, mount: MountSpec, field: st
 
 /** No file system of a user namespace has device nodes that work, and nobody in one makes any elsewhere. */
 function mayHaveOwnNodes({ capabilities, idMap, namespaces, mounts = [] }: ContainerSpec): boolean {
-  const inUserNamespace = idMap !== undefined || (namespaces?.user ?? 'host') !== 'host' || process.geteuid!() !== 0;
+  const inUserNamespace = idMap !== undefined || namespaces?.user === 'private' || process.geteuid!() !== 0;
   if (inUserNamespace) return false;
   const mayMount = capabilities !== undefined && resolveCapabilities(capabilities).set.has('CAP_SYS_ADMIN');
   return mayMount || mounts.some(hasNodes);

@@ -1,9 +1,15 @@
 import { helperName, launch, type NamespaceKind, type Step } from '@ns/launch';
 import { NsError, O, type OwnedFd, open, pidfdSendSignal, ResourceStack } from '@ns/libc';
+import type { NamespaceDesign } from './plan/container-plan.ts';
 import type { RunHandle } from './run-handle.ts';
 
-/** A container's run. */
-type Target = Pick<RunHandle, 'launched' | 'design'>;
+/** A container's run: the namespaces of its first process, by a pidfd or one by one. */
+interface Target {
+  readonly launched: Pick<RunHandle['launched'], 'pidfd'> & {
+    readonly namespaces: ReadonlyMap<NamespaceKind, { readonly fd: number }>;
+  };
+  readonly design: { readonly namespaces: Pick<NamespaceDesign, 'idMaps'> };
+}
 
 /** What a helper process does besides entering a container's namespaces. */
 export interface HelperWork {
@@ -42,7 +48,7 @@ export function takeFromMountNamespace(run: Target, work: HelperWork): Promise<O
  * A descriptor of a container's root. /proc/PID/root is for those who may trace the process: for an ordinary user it is
  * not, while a process of the library is what has that pid.
  */
-export async function openContainerRoot(run: Target): Promise<OwnedFd> {
+export async function openContainerRoot(run: Pick<RunHandle, 'launched' | 'design'>): Promise<OwnedFd> {
   if (process.geteuid!() === 0) {
     const { pid, pidfd } = run.launched;
     const root = open(`/proc/${pid}/root`, O.PATH | O.DIRECTORY);
@@ -59,8 +65,7 @@ async function withHelper<T>(
   { outside = [], inside, fds = {} }: HelperWork,
   use: (helper: ReturnType<typeof launch>) => Promise<T>,
 ): Promise<T> {
-  const { idMaps, joined } = design.namespaces;
-  const entersUser = idMaps !== undefined || joined.some(({ kind }) => kind === 'user');
+  const entersUser = design.namespaces.idMaps !== undefined;
   const mayMountHere = process.geteuid!() === 0;
   const namespaceFd = (kind: NamespaceKind) => (launched.namespaces.get(kind) ?? launched.pidfd!).fd;
   const user: Step[] = entersUser ? [{ op: 'setns', fd: 'user', namespaces: ['user'] }] : [];

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { resolveCapabilities } from '@ns/capabilities';
 import type { IdMaps, NamespaceKind } from '@ns/launch';
-import { type ResourceStack, SpecError } from '@ns/libc';
+import { type ProcessIdentity, type ResourceStack, SpecError } from '@ns/libc';
 import { Namespace } from '@ns/namespaces';
 import { type ContainerState, findState } from './container-state.ts';
 import { ContainerStateError } from './errors.ts';
@@ -36,12 +36,14 @@ export function resolveNamespaces(
   network?: { readonly fd: number | undefined },
 ): NamespaceDesign {
   const choices = spec.namespaces ?? {};
+  checkMounts(choices.mount);
   const created: NamespaceKind[] = [];
   const joined: { kind: NamespaceKind; fd: string }[] = [];
   let timeOffsets: NamespaceDesign['timeOffsets'];
   const join = (kind: NamespaceKind, path: string) => {
     // Checked to be a namespace of this kind; a FIFO or a device is not opened to find out.
     const namespace = owner.use(Namespace.open(kind, { path }));
+    if (kind === 'user') return checkSharedIds(namespace, choices.user);
     const name = `namespace-${kind}`;
     fds[name] = namespace.fd;
     joined.push({ kind, fd: name });
@@ -56,28 +58,47 @@ export function resolveNamespaces(
       continue;
     }
     if (choice === 'host') continue;
-    if (kind === 'pid' && typeof choice === 'object') checkSharedPids(choice as NamespaceChoice & object, idMaps);
-    if (typeof choice === 'object' && 'path' in choice) join(kind, choice.path);
-    else if (typeof choice === 'object' && 'container' in choice) join(kind, namespaceOf(choice.container, kind));
-    else if (kind === 'user') continue;
+    if (isOfOthers(choice)) {
+      if (kind === 'pid') checkSharedPids(choice, idMaps);
+      join(kind, 'path' in choice ? choice.path : namespaceOf(choice.container, kind));
+    } else if (kind === 'user') continue;
     else {
       created.push(kind);
       if (kind === 'time' && typeof choice === 'object') {
-        const { monotonicNs = 0, boottimeNs = 0 } = choice as { monotonicNs?: number; boottimeNs?: number };
+        const { monotonicNs = 0, boottimeNs = 0 } = choice;
         timeOffsets = { monotonicNs, boottimeNs };
       }
     }
   }
-  if (!created.includes('mnt'))
-    throw new SpecError(
-      'namespaces.mount',
-      "'private'",
-      choices.mount,
-      'A container without mounts of its own is the host',
-    );
-  // A user namespace must be entered first: it owns the others.
-  joined.sort((a, b) => Number(b.kind === 'user') - Number(a.kind === 'user'));
   return { created, joined, idMaps, timeOffsets };
+}
+
+/**
+ * A container begins with mounts: its root is one.
+ *
+ * @throws SpecError for those of others
+ */
+function checkMounts(choice: NamespaceChoice = 'private'): void {
+  if (choice === 'private') return;
+  const hint =
+    choice === 'host'
+      ? 'What is on the host is shown to it by rootfs: { host: true, show }, and by mounts of type bind'
+      : 'To run a command in the mounts of a container, use its exec(); to share files with it, a volume';
+  throw new SpecError('namespaces.mount', "'private'", choice, hint);
+}
+
+/**
+ * The user namespace that this process is in is nothing to join. In that of others the privileges are gone that a container is set
+ * up with; and their ids are given to somebody else when they end.
+ *
+ * @throws SpecError for that of others
+ */
+function checkSharedIds(namespace: Namespace, choice: NamespaceChoice | undefined): void {
+  using own = Namespace.current('user');
+  if (isDeepStrictEqual(namespace.id, own.id)) return;
+  const hint =
+    "Leave it out, or give the container ids of its own (idMap): the same as those of another, and files of both are the same users'";
+  throw new SpecError('namespaces.user', "'private', 'host', or that of a container without idMap", choice, hint);
 }
 
 /** Are its processes in a pid namespace of others, whose first process does not take them along when it ends? */
@@ -102,7 +123,7 @@ function checkSharedPids(choice: NamespaceChoice & object, idMaps: IdMaps | unde
     );
   if (!('container' in choice)) return;
   const { spec } = stateOf(choice.container);
-  const isOfTheHost = spec.idMap === undefined && (spec.namespaces?.user ?? 'host') === 'host';
+  const isOfTheHost = spec.idMap === undefined && spec.namespaces?.user !== 'private';
   if (spec.privileged || !isOfTheHost || !resolveCapabilities(spec.capabilities).set.has('CAP_SYS_PTRACE')) return;
   refuse(
     'the pid namespace of a container without CAP_SYS_PTRACE',
@@ -110,21 +131,32 @@ function checkSharedPids(choice: NamespaceChoice & object, idMaps: IdMaps | unde
   );
 }
 
-function stateOf(container: string | { readonly id: string }): ContainerState {
+/** An id, a name, or the object. */
+export type ContainerReference = string | { readonly id: string };
+
+function stateOf(container: ContainerReference): ContainerState {
   return findState(typeof container === 'string' ? container : container.id);
 }
 
-/** The namespace file of a running container's first process. */
-function namespaceOf(container: string | { readonly id: string }, kind: NamespaceKind): string {
+/**
+ * The first process of a running container.
+ *
+ * @throws ContainerStateError `ERR_NS_CONTAINER_NOT_RUNNING`
+ */
+export function runningInit(container: ContainerReference, wanted: string): ProcessIdentity {
   const { id, init, status } = stateOf(container);
-  if (status === 'stopped' || !init)
-    throw new ContainerStateError(
-      'ERR_NS_CONTAINER_NOT_RUNNING',
-      id.slice(0, 12),
-      status,
-      `share its ${kind} namespace`,
-    );
-  return `/proc/${init.pid}/ns/${kind}`;
+  if (init && status !== 'stopped') return init;
+  throw new ContainerStateError('ERR_NS_CONTAINER_NOT_RUNNING', id.slice(0, 12), status, wanted);
+}
+
+/** The namespace file of a running container's first process. */
+function namespaceOf(container: ContainerReference, kind: NamespaceKind): string {
+  return `/proc/${runningInit(container, `share its ${kind} namespace`).pid}/ns/${kind}`;
+}
+
+/** Does somebody else decide about it? */
+export function isOfOthers(choice: unknown): choice is NamespaceChoice & object {
+  return typeof choice === 'object' && choice !== null && ('container' in choice || 'path' in choice);
 }
 
 function networkChoice(spec: ContainerSpec): NamespaceChoice {

@@ -17,8 +17,10 @@ import { copyUp, openImage } from './copy-up.ts';
 import { hasOwnIds } from './mapped-layers.ts';
 import type { BindMountSpec, MountSpec, VolumeMountSpec } from './mount-spec.ts';
 import { copiedUp, type MountContext, type MountSource, mountSource } from './mounts.ts';
+import type { ContainerReference } from './namespaces.ts';
 import { type ResolvedRoot, resolveRoot } from './rootfs.ts';
 import { mountLabelOf } from './security-modules.ts';
+import { sharesMemoryWith, takeSharedMemory } from './shared-memory.ts';
 import type { ContainerSpec } from './types.ts';
 import { resolveUser } from './user.ts';
 import { resolveIdMaps } from './user-namespace.ts';
@@ -34,10 +36,16 @@ export interface PreparedMounts extends AsyncDisposable {
   readonly files: readonly string[];
 }
 
+/** What is mounted besides the mounts of a specification. */
+interface PreparationOptions {
+  readonly layers?: ReadonlyMap<string, OwnedFd>;
+  readonly memoryOf?: ContainerReference | undefined;
+}
+
 /** Is there anything to make before such mounts can be mounted? */
 export function needsPreparation(spec: ContainerSpec): boolean {
   const { mounts = [] } = spec;
-  if (hasOwnIds(spec) && !resolveRoot(spec).host) return true;
+  if ((hasOwnIds(spec) && !resolveRoot(spec).host) || sharesMemoryWith(spec) !== undefined) return true;
   return mounts.some(
     (mount) =>
       mount.type === 'volume' ||
@@ -62,7 +70,7 @@ export function mountContext(spec: ContainerSpec, lease: IdLease | undefined): M
  *
  * @param user - from {@link volumeUser}
  * @param mounts - with their indices in the specification
- * @param layers - from `mapLayers`; they are closed with the rest
+ * @param options - `layers` from `mapLayers`, which are closed with the rest; `memoryOf`: the container whose /dev/shm it shares
  * @throws NsError `ERR_NS_MOUNT_SOURCE`
  * @throws UnavailableError a file system or kernel that cannot map ids
  */
@@ -71,7 +79,7 @@ export async function prepareMounts(
   root: ResolvedRoot,
   mounts: readonly MountSpec[],
   context: MountContext,
-  layers: ReadonlyMap<string, OwnedFd> = new Map(),
+  { layers = new Map(), memoryOf }: PreparationOptions = {},
 ): Promise<PreparedMounts> {
   const fds = new Map(layers);
   const volumes = new Set<string>();
@@ -81,6 +89,7 @@ export async function prepareMounts(
   const hold = (handle: string, fd: OwnedFd) => fds.set(handle, held.use(fd));
   for (const fd of layers.values()) held.use(fd);
   try {
+    if (memoryOf !== undefined) hold(...(await takeSharedMemory(memoryOf)));
     for (const [index, mount] of mounts.entries()) {
       if (mount.type === 'tmpfs') {
         const handle = copiedUp(mount, index);

@@ -15,6 +15,7 @@ import { UserContainerNetwork } from './network/user-container-network.ts';
 import { isAssembled } from './plan/root-steps.ts';
 import { mountContext, needsPreparation, type PreparedMounts, prepareMounts } from './prepare-mounts.ts';
 import { resolveRoot } from './rootfs.ts';
+import { sharesMemoryWith } from './shared-memory.ts';
 import type { ContainerSpec } from './types.ts';
 import { leaseIds, resolveIdMaps, wantsIdLease } from './user-namespace.ts';
 import { volumeUser } from './volume-store.ts';
@@ -109,7 +110,8 @@ export async function openKept(spec: ContainerSpec, ids: IdLease | undefined): P
 async function prepare(id: string, spec: ContainerSpec, ids: IdLease | undefined): Promise<PreparedMounts> {
   const root = resolveRoot(spec);
   const context = mountContext(spec, ids);
-  return prepareMounts(volumeUser(id), root, spec.mounts ?? [], context, await mapLayers(root, context));
+  const besides = { layers: await mapLayers(root, context), memoryOf: sharesMemoryWith(spec) };
+  return prepareMounts(volumeUser(id), root, spec.mounts ?? [], context, besides);
 }
 
 /** What is needed for networks takes a tenth of a second to load, which only those pay who want one. */

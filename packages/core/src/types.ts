@@ -138,8 +138,10 @@ export interface ContainerSpec extends NetworkSpec {
   readonly writable?: Writable;
   /**
    * Which namespaces are the container's own: namespaces(7). Default `'private'` for all but `user`, which is `'host'` for
-   * root without `idMap` and `'private'` for ordinary users; `mount` is always its own. To join needs CAP_SYS_ADMIN over the namespace. `time`
-   * since 5.6, with offsets in nanoseconds, at most 146 years. An `UnavailableError` names a kind that the kernel lacks.
+   * root without `idMap` and `'private'` for ordinary users. `mount` is always its own, and `user` never that of somebody with ids of
+   * his own (`SpecError`). With `ipc` of the host or of a container goes what that has at /dev/shm, as in Docker; `shmSize` says
+   * nothing then. To join needs CAP_SYS_ADMIN over the namespace. `time` since 5.6, with offsets in nanoseconds, at most 146 years. An
+   * `UnavailableError` names a kind that the kernel lacks.
    *
    * @example
    * ```ts
@@ -148,10 +150,8 @@ export interface ContainerSpec extends NetworkSpec {
    * await run('ss', ['--listening'], { namespaces });
    * ```
    */
-  readonly namespaces?: Partial<
-    Record<Exclude<NamespaceKind, 'mnt' | 'time' | 'user'> | 'mount' | 'user', NamespaceChoice>
-  > & {
-    readonly time?: 'private' | 'host' | { readonly monotonicNs?: number; readonly boottimeNs?: number };
+  readonly namespaces?: Partial<Record<Exclude<NamespaceKind, 'mnt' | 'time'> | 'mount', NamespaceChoice>> & {
+    readonly time?: NamespaceChoice | { readonly monotonicNs?: number; readonly boottimeNs?: number };
   };
   /**
    * A user namespace in which these ids are others outside (`/proc/PID/uid_map`: user_namespaces(7)); `'auto'` takes 65536 ids that no

@@ -161,8 +161,12 @@ const fields = {
       cgroup: v.optional(namespaceChoice),
       time: v.optional(
         v.union(
-          [oneOf(['private', 'host']), object({ monotonicNs: v.optional(offsetNs), boottimeNs: v.optional(offsetNs) })],
-          "'private', 'host' or { monotonicNs, boottimeNs }",
+          [
+            oneOf(['private', 'host']),
+            ...namespaceOfOther,
+            object({ monotonicNs: v.optional(offsetNs), boottimeNs: v.optional(offsetNs) }),
+          ],
+          "'private', 'host', { container }, { path } or { monotonicNs, boottimeNs }",
         ),
       ),
     }),

@@ -149,6 +149,7 @@ describe('a wrong value is an error that says what would be right', () => {
     [{ mounts: [inA('/a/b'), inA('//a/./b/')] }, 'mounts[1].target', /leave one of the two out/],
     [{ capabilities: 'ALL' }, 'capabilities', /./],
     [{ namespaces: { pid: 'shared' } }, 'namespaces.pid', /'private'/],
+    [{ namespaces: { time: 'shared' } }, 'namespaces.time', /\{ container \}, \{ path \}/],
     [{ network: 'a bridge' }, 'network', /network name/],
     [{ idMap: { uids: [], gids: [] } }, 'idMap.uids', /at least one range/],
     [{ idMap: 'yes' }, 'idMap', /'auto'/],

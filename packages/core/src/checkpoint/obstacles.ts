@@ -1,5 +1,6 @@
 import { NsError } from '@ns/libc';
 import { chosenWritable } from '../kept-writes.ts';
+import { isOfOthers } from '../namespaces.ts';
 import type { ContainerSpec } from '../types.ts';
 
 /** A field of a specification with which a container cannot be checkpointed, and why. */
@@ -26,7 +27,8 @@ const obstacles: readonly Obstacle[] = [
   {
     field: 'namespaces',
     why: 'namespaces that others are in cannot be taken along',
-    isThere: ({ namespaces = {} }) => ownNamespaces.some((kind) => (namespaces[kind] ?? 'private') !== 'private'),
+    isThere: ({ namespaces = {} }) =>
+      ownNamespaces.some((kind) => (namespaces[kind] ?? 'private') !== 'private') || isOfOthers(namespaces.time),
   },
   {
     field: 'idMap',

@@ -18,6 +18,7 @@ import { earlyLookups } from './early-lookups.ts';
 import { withMountLabel } from './mount-label.ts';
 import { oomScoreSteps, type PayloadDesign, payloadSteps, standardStreamSteps, terminalSteps } from './payload-plan.ts';
 import { hiddenByMask, isAssembled, type PlacedFile, rootSteps, type ScratchUse } from './root-steps.ts';
+import { type SharedMemory, sharedMemoryStep } from './shared-memory-step.ts';
 
 const CAP_SYS_ADMIN = 1n << 21n;
 
@@ -37,6 +38,8 @@ export interface ContainerDesign extends PayloadDesign {
   readonly namespaces: NamespaceDesign;
   readonly mounts: readonly MountStep[];
   readonly devices: readonly DeviceNode[];
+  /** Whose /dev/shm it has; without, one of its own of so many bytes. */
+  readonly sharedMemory: SharedMemory | undefined;
   readonly shmBytes: number;
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
@@ -255,15 +258,7 @@ function fileSystemSteps(design: ContainerDesign): Step[] {
       plain: true,
       made: true,
     },
-    {
-      op: 'mount',
-      type: 'tmpfs',
-      target: '/dev/shm',
-      options: { mode: '1777', size: String(design.shmBytes) },
-      attributes: secure,
-      plain: true,
-      made: true,
-    },
+    sharedMemoryStep(design),
     // ENODEV: a kernel without POSIX message queues.
     {
       op: 'mount',
