@@ -268,7 +268,7 @@ export class ContainerLife {
     return Promise.race([run.result, this.#left.promise]);
   }
 
-  /** Somebody waits for something of it. Detached or found, it keeps the event loop alive only until he says that he is done. */
+  /** Somebody waits for something of it. Not started, detached or found, it keeps the event loop alive only until he says that he is done. */
   lookOn(run = this.isAlive ? this.#run : undefined): () => void {
     return run ? this.#onlookers.add(run.launched) : () => {};
   }
@@ -488,6 +488,7 @@ export class ContainerLife {
     const run = this.#run!;
     this.supervision.beginning();
     this.#begunAt = Date.now();
+    this.#onlookers.starts(run.launched);
     run.go();
     feedInput(run.streams, this.spec.stdin, (error) => {
       process.emitWarning(`the input of container ${this.id.slice(0, 12)} failed, it is ended: ${error}`, {
@@ -527,7 +528,7 @@ export class ContainerLife {
 
   async #endRun(): Promise<void> {
     this.#run?.launched.kill();
-    await this.#run?.result.catch(() => {});
+    if (this.#run) await this.end(this.#run);
   }
 
   /** Somebody else has removed it while it was being started: he saw it stopped, and did not end what runs now. */
@@ -554,6 +555,8 @@ export class ContainerLife {
     if (isDetachable(this.spec)) run.outlivesUs();
     this.#unwatch = watchContainerCgroup(run.cgroup, this.spec, (event) => this.events.emit(event));
     this.#follow(run);
+    // With this process it goes, and all that was made for it; of one that may outlive us that would stay.
+    if (!isDetachable(this.spec)) this.#onlookers.waits(run.launched);
   }
 
   #follow(run: RunHandle): void {

@@ -105,7 +105,8 @@ export class Container implements AsyncDisposable {
   }
 
   /**
-   * Makes a container and prepares everything; its program is not started yet.
+   * Makes a container and prepares everything; its program is not started yet. Until then it keeps the event loop alive only with
+   * `lifetime: { dieWithParent: false }`, or while something of it is waited for.
    *
    * @throws SpecError `ERR_NS_INVALID_SPEC`
    * @throws NsError `ERR_NS_CONTAINER_EXISTS`: the name is taken

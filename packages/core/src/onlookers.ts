@@ -3,11 +3,12 @@ import type { RunProcess } from './run-handle.ts';
 type Referenced = Pick<RunProcess, 'ref' | 'unref'>;
 
 /**
- * Those who wait for something of a process. As long as it is ours it keeps the event loop alive by itself; from when it is let
- * go, while there is one of them.
+ * Those who wait for something of a process. As long as it is ours it keeps the event loop alive by itself, from its start on; before,
+ * and from when it is let go, while there is one of them.
  */
 export class Onlookers {
   readonly #counts = new WeakMap<Referenced, number>();
+  readonly #waiting = new WeakSet<Referenced>();
   #isLetGo: boolean;
 
   constructor(isLetGo: boolean) {
@@ -24,6 +25,19 @@ export class Onlookers {
     };
   }
 
+  /** It waits for its start, and nothing runs. */
+  waits(process: Referenced): void {
+    this.#waiting.add(process);
+    this.#change(process, 0);
+  }
+
+  /** It starts. */
+  starts(process: Referenced): void {
+    this.#waiting.delete(process);
+    if (this.#isLetGo) this.#change(process, 0);
+    else process.ref();
+  }
+
   /** From now on it is only for them. */
   letGo(process: Referenced | undefined): void {
     this.#isLetGo = true;
@@ -33,7 +47,7 @@ export class Onlookers {
   #change(process: Referenced, by: 1 | 0 | -1): void {
     const count = (this.#counts.get(process) ?? 0) + by;
     this.#counts.set(process, count);
-    if (!this.#isLetGo) return;
+    if (!this.#isLetGo && !this.#waiting.has(process)) return;
     if (count > 0) process.ref();
     else process.unref();
   }

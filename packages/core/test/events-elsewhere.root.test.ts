@@ -59,7 +59,7 @@ test('each hears once of what either does', () =>
       ] as const) {
         await act();
         expected.push(type);
-        await eventually(() => all.every((types) => types.length >= expected.length));
+        expect(await eventually(() => all.every((types) => types.length >= expected.length))).toBe(true);
       }
       await one.rename(`by-${expected.length}`);
     }
@@ -74,7 +74,7 @@ test('one that was paused before somebody listened is not paused again', () =>
     await maker.rename('paused');
     await delay(100);
     await other.resume();
-    await eventually(() => all.every((types) => types.length > 0));
+    expect(await eventually(() => all.every((types) => types.length > 0))).toBe(true);
     expect(all).toEqual([['resume'], ['resume']]);
   }));
 
@@ -82,7 +82,7 @@ test('whoever has found it hears that memory ran out', () =>
   withTwo({ limits: { memory: '64MiB' } }, async (maker, other) => {
     const all = [heardBy(maker), heardBy(other)];
     expect(await maker.exec('tail', ['/dev/zero'])).toMatchObject({ reason: 'oom' });
-    await eventually(() => all.every((types) => types.includes('oom')));
+    expect(await eventually(() => all.every((types) => types.includes('oom')))).toBe(true);
   }));
 
 for (const [what, end] of [
@@ -110,7 +110,7 @@ test('its maker hears that one that had ended was removed, and who listens too l
     await late.start();
     await using found = await Container.get(late.id);
     await late.remove({ force: true });
-    await eventually(() => found.status !== 'running');
+    expect(await eventually(() => found.status !== 'running')).toBe(true);
     await typesOf(found);
     expect(found.status).toBe('removed');
   }));

@@ -203,16 +203,18 @@ export class NetlinkSocket implements Disposable {
 
   /**
    * Multicast messages of the joined groups, as they come. Ends when the socket is closed, the loop is left or `signal`
-   * aborts. The iteration keeps the event loop alive while it is waited for.
+   * aborts. The iteration keeps the event loop alive while it is waited for, unless `persistent` is false.
    *
    * @throws OverrunError when the kernel had to drop messages: list again, then listen again
    */
-  async *events(options: { signal?: AbortSignal } = {}): AsyncGenerator<NetlinkMessage, void, undefined> {
-    const { signal } = options;
+  async *events(
+    options: { signal?: AbortSignal; persistent?: boolean } = {},
+  ): AsyncGenerator<NetlinkMessage, void, undefined> {
+    const { signal, persistent = true } = options;
     while (!signal?.aborted && !this.#fd.closed) {
       const messages = this.#receiveNow();
       if (messages === undefined) {
-        await this.#readable(signal);
+        await this.#readable(signal, persistent);
         continue;
       }
       for (const message of messages) if (!isControl(message)) yield detach(message);
@@ -231,7 +233,7 @@ export class NetlinkSocket implements Disposable {
 
   #wake: (() => void) | undefined;
 
-  #readable(signal: AbortSignal | undefined): Promise<void> {
+  #readable(signal: AbortSignal | undefined, persistent: boolean): Promise<void> {
     return new Promise((resolve) => {
       const finish = (): void => {
         watch.close();
@@ -240,6 +242,7 @@ export class NetlinkSocket implements Disposable {
         resolve();
       };
       const watch = watchFd(this.#fd.fd, { readable: true }, finish);
+      if (!persistent) watch.unref();
       this.#wake = finish;
       signal?.addEventListener('abort', finish, { once: true });
     });

@@ -15,7 +15,7 @@ export {
 } from './egress/egress-rule.ts';
 export type { EgressPlace } from './egress/egress-scope.ts';
 export type { ResolvedAddress } from './egress/opened-addresses.ts';
-export type { RefusedConnection } from './egress/refused-connections.ts';
+export type { RefusedConnection, RefusedOptions } from './egress/refused-connections.ts';
 export {
   AddressInUseError,
   AddressPoolExhaustedError,

@@ -118,7 +118,8 @@ export class OpenedNetwork {
     const stop = new AbortController();
     const { signal } = stop;
     const read = async () => {
-      for await (const refused of policy.refused({ signal })) listener(refused);
+      // Containers keep the event loop alive, those that run.
+      for await (const refused of policy.refused({ signal, persistent: false })) listener(refused);
     };
     read().catch((error: unknown) => {
       // Another process listens to this policy: it has the events.

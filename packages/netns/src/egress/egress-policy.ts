@@ -7,7 +7,7 @@ import { policyScript } from './egress-ruleset.ts';
 import { type EgressPlace, type EgressScope, egressScope } from './egress-scope.ts';
 import { OpenedAddresses, type ResolvedAddress } from './opened-addresses.ts';
 import { isIn, PolicyRules } from './policy-rules.ts';
-import { type RefusedConnection, refusedConnections } from './refused-connections.ts';
+import { type RefusedConnection, type RefusedOptions, refusedConnections } from './refused-connections.ts';
 
 /**
  * What a bridge network, or one container on it, may connect to, enforced by the kernel: addresses by nftables rules;
@@ -122,7 +122,7 @@ export class EgressPolicy {
   /**
    * Refused connections, as they are refused. At most 1,000 a second are reported. Needs CAP_NET_ADMIN.
    */
-  refused(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<RefusedConnection, void, undefined> {
+  refused(options: RefusedOptions = {}): AsyncGenerator<RefusedConnection, void, undefined> {
     return refusedConnections({ netns: this.#firewall.netns, group: this.#place.logGroup, ...options });
   }
 

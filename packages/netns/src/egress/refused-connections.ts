@@ -22,11 +22,18 @@ const COPY_BYTES = 128;
 const protocolNames: Readonly<Record<number, string>> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmpv6', 132: 'sctp' };
 const havePorts: ReadonlySet<number> = new Set([6, 17, 132]);
 
+/** How refused connections are listened for. */
+export interface RefusedOptions {
+  readonly signal?: AbortSignal;
+  /** Whether whoever waits for the next one keeps the event loop alive. Default: true. */
+  readonly persistent?: boolean;
+}
+
 /** Packets of a packet log group (NFLOG, nfnetlink_log) as refused connections. One listener at a time: EBUSY for a second. */
 export async function* refusedConnections(
-  options: InNetns & { readonly group: number; readonly signal?: AbortSignal },
+  options: InNetns & RefusedOptions & { readonly group: number },
 ): AsyncGenerator<RefusedConnection, void, undefined> {
-  const { group, netns, signal } = options;
+  const { group, netns, signal, persistent = true } = options;
   using socket = openSocket(netns, { protocol: NETLINK.NETFILTER, receiveBufferBytes: 1 << 20 });
   const configure = (attributes: Parameters<typeof packetLogConfigPayload.encode>[0]['attributes']): void => {
     const payload = packetLogConfigPayload.encode({
@@ -37,7 +44,7 @@ export async function* refusedConnections(
   };
   configure({ command: COMMAND_BIND });
   configure({ mode: { copyBytes: COPY_BYTES, mode: COPY_PACKET }, threshold: 1 });
-  for await (const message of socket.events(signal === undefined ? {} : { signal })) {
+  for await (const message of socket.events({ persistent, ...(signal && { signal }) })) {
     if (message.type !== packetLogType('PACKET')) continue;
     const { payload, prefix = '', time } = packetLogPayload.decode(message.payload).attributes;
     const packet = payload && readPacket(payload);
