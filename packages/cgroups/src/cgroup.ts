@@ -289,9 +289,12 @@ export class Cgroup implements AsyncDisposable {
   /** Kills, removes, closes. Idempotent; after {@link close} it does nothing. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#directories.closed) return;
-    await this.kill();
-    await this.remove();
-    this.close();
+    try {
+      await this.kill();
+      await this.remove();
+    } finally {
+      this.close();
+    }
   }
 
   #placeIn(hierarchy: Hierarchy): PlannedDirectory {

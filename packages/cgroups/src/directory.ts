@@ -1,4 +1,14 @@
-import { AT_FDCWD, ERRNO, errnoName, O, type OwnedFd, readlinkAt, SyscallError, UnavailableError } from '@ns/libc';
+import {
+  AT_FDCWD,
+  ERRNO,
+  errnoName,
+  holdBriefly,
+  O,
+  type OwnedFd,
+  readlinkAt,
+  SyscallError,
+  UnavailableError,
+} from '@ns/libc';
 import {
   openControlFile,
   readAgain,
@@ -90,8 +100,8 @@ export class CgroupDirectory implements Disposable {
     const result = openControlFile(this.fd, file, O.RDONLY);
     if (typeof result === 'number') {
       giveBackDescriptors(1);
-      const text = this.#readable(result, file);
-      this.#absent.add(file);
+      const text = this.read(file);
+      if (text === undefined) this.#absent.add(file);
       return text;
     }
     this.#files.set(file, result);
@@ -173,7 +183,7 @@ export class CgroupDirectory implements Disposable {
     if (!path?.startsWith(`${prefix}/`)) return 0;
     const components = path.slice(prefix.length + 1).split('/');
     const name = components.pop()!;
-    using parent = openDirectory(this.hierarchy, components);
+    using parent = holdBriefly(() => openDirectory(this.hierarchy, components));
     // Between two removers one finds the name gone, or taken by a newer cgroup that is not ours to remove.
     if (!parent || !isSameDirectory(parent, name, this.#directory)) return 0;
     const result = removeDirectory(parent, name);

@@ -1,4 +1,4 @@
-import { SyscallError } from '@ns/libc';
+import { holdBriefly, SyscallError } from '@ns/libc';
 import type { Directories } from './directories.ts';
 import { CgroupDirectory } from './directory.ts';
 import { CgroupBusyError, CgroupExistsError } from './errors.ts';
@@ -22,7 +22,7 @@ export async function joinTree(directories: Directories, planned: PlannedDirecto
 /** Its directory in a tree that another process has brought it into, or undefined. */
 export function findInTree({ hierarchy, place, name }: PlannedDirectory): CgroupDirectory | undefined {
   const components = [...place.components, ...name];
-  const fd = openDirectory(hierarchy, components);
+  const fd = holdBriefly(() => openDirectory(hierarchy, components));
   return fd && new CgroupDirectory(hierarchy, components, fd);
 }
 

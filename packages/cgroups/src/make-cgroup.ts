@@ -1,4 +1,4 @@
-import { onlyKnownKeys, rollBack } from '@ns/libc';
+import { onlyKnownKeys, ResourceStack, rollBack } from '@ns/libc';
 import { applyLimits } from './apply-limits.ts';
 import type { AbsentLimit } from './change.ts';
 import { Directories } from './directories.ts';
@@ -82,13 +82,15 @@ export function openCgroup(name: string, options: Pick<CreateOptions, 'parent' |
   onlyKnownKeys(options, ['parent', 'host'], '');
   const host = options.host ?? detectCgroups();
   const given = new Map<Hierarchy, number>();
+  using rollback = new ResourceStack();
   const found = host.hierarchies.flatMap((hierarchy) => {
     const place = placeIn(hierarchy, options.parent);
     const path = [...place.components, ...components];
     const fd = openDirectory(hierarchy, path);
     given.set(hierarchy, place.given);
-    return fd ? [new CgroupDirectory(hierarchy, path, fd)] : [];
+    return fd ? [rollback.use(new CgroupDirectory(hierarchy, path, fd))] : [];
   });
+  rollback.release();
   if (found.length === 0) throw new CgroupGoneError(name, 'open');
   const { parent } = options;
   return { name, host, directories: new Directories(found), given, missing: [], parent, throttledIn: undefined };

@@ -1,4 +1,4 @@
-import { hasCode, SpecError } from '@ns/libc';
+import { hasCode, type OwnedFd, SpecError } from '@ns/libc';
 import type { Absence } from './change.ts';
 import { inheritCpuset } from './cpuset-inheritance.ts';
 import { CgroupDirectory } from './directory.ts';
@@ -7,7 +7,7 @@ import type { Controller, Hierarchy } from './host.ts';
 import { markOwner, type Owner } from './owner.ts';
 import type { PlannedDirectory } from './plan.ts';
 import { enableControllers } from './subtree-control.ts';
-import { absolutePath, makeDirectory, openDirectory } from './tree.ts';
+import { absolutePath, makeDirectory, openDirectory, removeDirectory } from './tree.ts';
 
 /** A new directory, and which of the wanted controllers it lacks. */
 export interface Leaf {
@@ -63,7 +63,13 @@ function makeChild(hierarchy: Hierarchy, components: readonly string[]): CgroupD
     if (isVanished(error)) return undefined;
     throw error;
   }
-  const fd = openDirectory(hierarchy, components);
+  let fd: OwnedFd | undefined;
+  try {
+    fd = openDirectory(hierarchy, components);
+  } catch (error) {
+    removeDirectory(parent, components.at(-1)!);
+    throw error;
+  }
   if (!fd) return undefined;
   if (hierarchy.version === 1 && hierarchy.controllers.has('cpuset')) inheritCpuset(parent.fd, fd.fd);
   return new CgroupDirectory(hierarchy, components, fd);

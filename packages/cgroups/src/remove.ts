@@ -1,4 +1,4 @@
-import { AT_REMOVEDIR, ERRNO, SyscallError, unlinkAt } from '@ns/libc';
+import { AT_REMOVEDIR, ERRNO, holdBriefly, SyscallError, unlinkAt } from '@ns/libc';
 import type { Directories } from './directories.ts';
 import type { CgroupDirectory } from './directory.ts';
 import { CgroupBusyError } from './errors.ts';
@@ -47,8 +47,8 @@ function removeChildren(directory: CgroupDirectory): void {
 /** Unmarked parents exist only for their children; rmdir(2) itself refuses those still in use. */
 function removeEmptyParents({ hierarchy, components }: CgroupDirectory, given: number): void {
   for (let depth = components.length - 1; depth > given; depth--) {
-    using parent = openDirectory(hierarchy, components.slice(0, depth - 1));
-    using empty = openDirectory(hierarchy, components.slice(0, depth));
+    using parent = holdBriefly(() => openDirectory(hierarchy, components.slice(0, depth - 1)));
+    using empty = holdBriefly(() => openDirectory(hierarchy, components.slice(0, depth)));
     if (!parent || !empty || readOwner(empty.fd) || removeDirectory(parent, components[depth - 1]!) < 0) return;
   }
 }

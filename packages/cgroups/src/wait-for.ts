@@ -1,7 +1,8 @@
+import { hasCode } from '@ns/libc';
 import type { CgroupDirectory } from './directory.ts';
 import { CgroupGoneError } from './errors.ts';
 import { parseFlatKeyed } from './keyed-files.ts';
-import { watchFile } from './watch-file.ts';
+import { type FileWatch, watchFile } from './watch-file.ts';
 
 const RECHECK_MS = 20;
 
@@ -22,7 +23,7 @@ export async function waitForCgroupEvent(
   const reached = new Promise<boolean>((resolve) => {
     settle = resolve;
   });
-  using _watch = watchFile(directory, 'cgroup.events', (text) => {
+  using watch = watchOrNot(directory, (text) => {
     if (text === undefined) settle(value === 0);
     else if (parseFlatKeyed(text).get(key) === value) settle(true);
   });
@@ -32,12 +33,23 @@ export async function waitForCgroupEvent(
   const recheck = setInterval(() => {
     // Also when it was closed: then nobody waits for more of it.
     if (directory.closed || directory.gone) settle(value === 0);
+    else if (!watch && holdsNow(directory, key, value)) settle(true);
   }, RECHECK_MS);
   try {
     return await reached;
   } finally {
     clearTimeout(timer);
     clearInterval(recheck);
+  }
+}
+
+/** Without descriptors for a watch whoever waits looks again and again. */
+function watchOrNot(directory: CgroupDirectory, onText: Parameters<typeof watchFile>[2]): FileWatch | undefined {
+  try {
+    return watchFile(directory, 'cgroup.events', onText);
+  } catch (error) {
+    if (hasCode(error, 'EMFILE', 'ENFILE')) return undefined;
+    throw error;
   }
 }
 

@@ -115,12 +115,18 @@ export class AdoptedRun implements RunHandle {
         verify: () => isAlive(monitor) && isAlive(init),
         readJournal: () => readJournal(directory),
       });
-    process?.unref();
+    using rollback = new ResourceStack();
+    if (process) rollback.use(process).unref();
     const location = state.detachable ? locateLog(id, state.spec) : undefined;
     const streams = location ? follow(location) : noStreams();
+    rollback.defer(() => streams.destroy());
     const cgroup = await openCgroup(state.cgroup);
+    rollback.defer(() => cgroup?.close());
     const payload = cgroup && (await openCgroup(`${cgroup.name}/${payloadName}`));
-    return new AdoptedRun(state, { process, cgroup, payload, streams, location, directory, maxOutputBytes });
+    rollback.defer(() => payload?.close());
+    const run = new AdoptedRun(state, { process, cgroup, payload, streams, location, directory, maxOutputBytes });
+    rollback.release();
+    return run;
   }
 
   get design(): ContainerDesign {

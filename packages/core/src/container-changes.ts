@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import type { Readable } from 'node:stream';
+import { fileCall } from '@ns/libc';
 import {
   type AppliedChanges,
   type ApplyChangesOptions,
@@ -47,7 +48,7 @@ function coveredBy(overlays: readonly ContainerOverlay[]): (path: string) => boo
   return (path) => places.some(({ target }) => path === target || path.startsWith(`${target}/`));
 }
 
-const isEmpty = (directory: string): boolean => readdirSync(directory).length === 0;
+const isEmpty = (directory: string): boolean => fileCall(directory, () => readdirSync(directory)).length === 0;
 
 function withOwners(change: Change, mapOwner: MapOwner): Change {
   const mapped = <File extends Partial<Owner>>(file: File): File =>

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { finished, type Readable, type Writable } from 'node:stream';
 import { parseSize } from '@ns/cgroups';
 import { type Exit, type Launched, StandardStreams } from '@ns/launch';
-import { SyscallError } from '@ns/libc';
+import { SyscallError, withSpareDescriptors } from '@ns/libc';
 import type { ContainerWarning } from './container-warning.ts';
 import { defaultMaxOutputBytes } from './defaults.ts';
 import { alreadyIterated, ContainerStartError, failedInput, noInput, ProcessFailedError } from './errors.ts';
@@ -233,8 +233,7 @@ export class ContainerProcess<Output extends string | Buffer = string>
           ? [ended(this.stdout), ended(this.stderr)]
           : ([1, 2] as const).map((fd) => this.#streams.collect(fd, (data) => output.add({ fd, data })));
       const exit = await running.launched.exited;
-      const ending = await running.finish(exit);
-      this.#streams.drain();
+      const ending = await Promise.resolve(running.finish(exit)).finally(() => this.#streams.drain());
       const failure = cause === undefined ? exit.failure : undefined;
       if (failure && failure.step?.op !== 'exec') throw running.refusal?.() ?? new ContainerStartError(failure);
       await Promise.all(collected);
@@ -274,8 +273,22 @@ function unlessFailed<Output extends string | Buffer>(
 }
 
 /** A process that there will not be. */
-export function refusedProcess(reason: unknown): ContainerProcess {
-  return new ContainerProcess({ command: [] }, () => Promise.reject(reason));
+export function refusedProcess(reason: unknown, streams = openStreams({})): ContainerProcess {
+  return new ContainerProcess({ command: [] }, () => Promise.reject(reason), streams);
+}
+
+/** The process of a command; that there are no streams for it is its failure like every other. */
+export function beginProcess(
+  options: ProcessOptions,
+  start: (streams: StandardStreams) => Running | Promise<Running>,
+): ContainerProcess<string | Buffer> {
+  let streams: StandardStreams;
+  try {
+    streams = openStreams(options);
+  } catch (error) {
+    return refusedProcess(error, withSpareDescriptors(closedStreams));
+  }
+  return new ContainerProcess<string | Buffer>(options, start, streams);
 }
 
 /** Streams for a process that is yet to be started. */
@@ -285,6 +298,12 @@ export function openStreams(
 ): StandardStreams {
   if (tty) return new TerminalStreams(size);
   return new StandardStreams([stdin === 'null' ? 'null' : 'pipe', 'pipe', 'pipe'], { keepWriters: true });
+}
+
+function closedStreams(): StandardStreams {
+  const streams = openStreams({});
+  streams.destroy();
+  return streams;
 }
 
 /** What a shell prints when a command is not there. */

@@ -182,9 +182,12 @@ export class ContainerRun implements RunHandle {
     endAttached(this.streams);
     // As if we had heard of it that much later: of what it leaves nothing has been looked at yet.
     await ownTurn('clearing up');
-    const { oom, usage } = await readAccounts(exit, this.#payload);
-    const total = await this.#release();
-    this.streams.drain();
+    let total: Stats | undefined;
+    const { oom, usage } = await readAccounts(exit, this.#payload)
+      .finally(async () => {
+        total = await this.#release();
+      })
+      .finally(() => this.streams.drain());
     await collected;
     if (exit.failure && !this.cause) throw new ContainerStartError(exit.failure);
     return {

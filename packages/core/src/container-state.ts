@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { hasBegun } from '@ns/launch';
 import {
+  fileCall,
   hasCode,
+  holdBriefly,
   inOwnTurns,
   isAlive,
   NsError,
@@ -13,6 +15,7 @@ import {
   stateRoot,
   tryLock,
   withDirectoryLockSync,
+  withSpareDescriptors,
 } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { readJournal } from './detachment.ts';
@@ -72,7 +75,8 @@ export type StateChanges = Partial<Omit<ContainerState, 'version' | 'id' | 'crea
 /** Makes the directory of a container. Until there is a state, its draft says who makes it. */
 export function makeDirectory(id: string, owner: ProcessIdentity): void {
   stateDirectory('containers', id);
-  writeFileSync(draftPath(id), JSON.stringify({ owner }), { mode: 0o600 });
+  const draft = draftPath(id);
+  fileCall(draft, () => writeFileSync(draft, JSON.stringify({ owner }), { mode: 0o600 }));
 }
 
 /** Where this thread writes what will be the state. */
@@ -126,8 +130,11 @@ export function ifUnchanging<T>(id: string, look: (state: ContainerState | undef
 /** A reader sees the old state or the new one, never half of it. */
 function replaceFile(state: ContainerState): void {
   const draft = draftPath(state.id);
-  writeFileSync(draft, toStoredText(state), { mode: 0o600 });
-  renameSync(draft, join(containerDirectory(state.id), STATE_FILE));
+  const text = toStoredText(state);
+  fileCall(draft, () => {
+    writeFileSync(draft, text, { mode: 0o600 });
+    renameSync(draft, join(containerDirectory(state.id), STATE_FILE));
+  });
 }
 
 /**
@@ -138,16 +145,18 @@ function replaceFile(state: ContainerState): void {
 export function removeState(id: string): string | undefined {
   const directory = containerDirectory(id);
   const removed = removedDirectory(id);
-  try {
-    // At once, so that nobody who writes meanwhile brings a part of it back.
-    renameSync(directory, removed);
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined;
-    throw error;
-  }
-  const name = readStoredState(join(removed, STATE_FILE), id)?.name;
-  rmSync(removed, { recursive: true, force: true });
-  return name;
+  return withSpareDescriptors(() => {
+    try {
+      // At once, so that nobody who writes meanwhile brings a part of it back.
+      renameSync(directory, removed);
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return undefined;
+      throw error;
+    }
+    const name = readStoredState(join(removed, STATE_FILE), id)?.name;
+    rmSync(removed, { recursive: true, force: true });
+    return name;
+  });
 }
 
 /** Where it is while this thread removes it. */
@@ -249,8 +258,9 @@ export function makerIn(directory: string): ProcessIdentity | undefined {
 
 function namesIn(directory: string): string[] {
   try {
-    return readdirSync(directory);
-  } catch {
+    return fileCall(directory, () => holdBriefly(() => readdirSync(directory)));
+  } catch (error) {
+    if (hasCode(error, 'EMFILE', 'ENFILE', 'ENOMEM')) throw error;
     return [];
   }
 }

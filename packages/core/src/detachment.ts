@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cgroup } from '@ns/cgroups';
-import { NsError, O, type OwnedFd, open, SpecError, SYS, syscall } from '@ns/libc';
+import { holdBriefly, NsError, O, type OwnedFd, open, SpecError, SYS, syscall } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { containerDirectory } from './state-root.ts';
 import type { ContainerSpec } from './types.ts';
@@ -54,7 +54,7 @@ export function openJournal(id: string): OwnedFd {
 /** Undefined for a container that has none: its maker alone hears how it ends. */
 export function readJournal(directory: string): Buffer | undefined {
   try {
-    return readFileSync(join(directory, JOURNAL));
+    return holdBriefly(() => readFileSync(join(directory, JOURNAL)));
   } catch {
     return undefined;
   }

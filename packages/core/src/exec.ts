@@ -4,7 +4,7 @@ import { candidatesFor, launch, type NamespaceKind, type StandardStreams, type S
 import { type OwnedFd, ownTurn, ResourceStack } from '@ns/libc';
 import { readAccounts } from './container-cgroup.ts';
 import { connectTerminal } from './container-launch.ts';
-import { ContainerProcess, type Running } from './container-process.ts';
+import { beginProcess, type ContainerProcess, type Running } from './container-process.ts';
 import { endAdopted } from './end-adopted.ts';
 import type { ExecCgroups } from './exec-cgroups.ts';
 import { readHost } from './host.ts';
@@ -46,7 +46,7 @@ export function exec(
   options: ExecOptions,
   target: () => ExecTarget,
 ): ContainerProcess<string | Buffer> {
-  return new ContainerProcess({ ...options, command: argv }, async (streams) => {
+  return beginProcess({ ...options, command: argv }, async (streams) => {
     const { id, cgroups, spec, refusal } = target();
     await ownTurn(id);
     let cgroup: Cgroup | undefined;
@@ -94,9 +94,11 @@ function start(
     async finish(exit) {
       // Whatever it left behind, also what has double-forked.
       await cgroup?.kill();
-      const ending = await readAccounts(exit, cgroup);
-      if (cgroup) target.cgroups!.giveBack(cgroup, target.spec);
-      return ending;
+      try {
+        return await readAccounts(exit, cgroup);
+      } finally {
+        if (cgroup) target.cgroups!.giveBack(cgroup, target.spec);
+      }
     },
   };
 }

@@ -16,7 +16,12 @@ export class FollowedFile extends Readable {
     super();
     // inotify. Before the first read, so that nothing can be missed in between.
     this.#watcher = watchFile(path, () => this.#grown());
-    this.#file = new RotatedFile(path, maxFiles, begin);
+    try {
+      this.#file = new RotatedFile(path, maxFiles, begin);
+    } catch (error) {
+      this.#watcher?.close();
+      throw error;
+    }
   }
 
   /** Nobody writes any more: what is there now is all. */
@@ -45,7 +50,12 @@ export class FollowedFile extends Readable {
   }
 
   #grown(): void {
-    if (this.#wanted > 0 && !this.destroyed) this._read(this.#wanted);
+    if (this.#wanted === 0 || this.destroyed) return;
+    try {
+      this._read(this.#wanted);
+    } catch (error) {
+      this.destroy(error as Error);
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { type OutputFiles, outputTimesPath, StandardStreams } from '@ns/launch';
-import { type OwnedFd, pipe } from '@ns/libc';
+import { fileCall, type OwnedFd, pipe, ResourceStack } from '@ns/libc';
 import { FollowedFile, readOn } from './followed-file.ts';
 import { type LogLocation, logPath } from './log-location.ts';
 import { RotatedFile } from './rotated-file.ts';
@@ -18,19 +18,30 @@ export class LogFiles extends StandardStreams {
     super(['null', pipes[0]?.write.fd ?? 'null', pipes[1]?.write.fd ?? 'null']);
     this.#pipes = pipes;
     this.#location = location;
-    this.#streams = names.map((name) => new FollowedFile(logPath(location, name), location.maxFiles));
+    using rollback = new ResourceStack();
+    rollback.defer(() => super.destroy());
+    this.#streams = names.map((name) => {
+      const stream = new FollowedFile(logPath(location, name), location.maxFiles);
+      rollback.defer(() => stream.destroy());
+      return stream;
+    });
+    rollback.release();
   }
 
   /** Files for a process that is yet to be started; what earlier runs wrote stays. */
   static create(location: LogLocation): LogFiles {
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW;
     for (const path of names.map((name) => logPath(location, name))) {
-      for (const file of [path, outputTimesPath(path)]) closeSync(openSync(file, flags, 0o600));
+      for (const file of [path, outputTimesPath(path)]) fileCall(file, () => closeSync(openSync(file, flags, 0o600)));
     }
-    return new LogFiles(
-      location,
-      names.map(() => pipe()),
-    );
+    using rollback = new ResourceStack();
+    const pipes = names.map(() => {
+      const { read, write } = pipe();
+      return { read: rollback.use(read), write: rollback.use(write) };
+    });
+    const files = new LogFiles(location, pipes);
+    rollback.release();
+    return files;
   }
 
   /** Those of a process that runs already, from now on. */

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { closeSync, constants, existsSync, fstatSync, openSync, readSync, renameSync, writeSync } from 'node:fs';
 import { OUTPUT_TIME_SIZE, outputTimesPath } from '@ns/launch';
-import { hasCode } from '@ns/libc';
+import { fileCall, hasCode, ResourceStack } from '@ns/libc';
 import type { LogEntry } from './log-buffer.ts';
 import { type LogLocation, logPath, rotatedPath } from './log-location.ts';
 
@@ -15,8 +15,10 @@ export class LogWriter implements Disposable {
       const file = new JsonFile(logPath(location, 'stdout'), location);
       this.#files = { stdout: file, stderr: file };
     } else {
-      const open = (stream: 'stdout' | 'stderr') => new TimedFile(logPath(location, stream), location);
+      using rollback = new ResourceStack();
+      const open = (stream: 'stdout' | 'stderr') => rollback.use(new TimedFile(logPath(location, stream), location));
       this.#files = { stdout: open('stdout'), stderr: open('stderr') };
+      rollback.release();
     }
   }
 
@@ -90,7 +92,7 @@ class GrowingFile implements Disposable {
 
   #open(path: string, flags = 0): void {
     const { O_WRONLY, O_APPEND, O_CREAT, O_NOFOLLOW } = constants;
-    this.#fd = openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | flags, 0o600);
+    this.#fd = fileCall(path, () => openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | flags, 0o600));
     const { size, ino } = fstatSync(this.#fd);
     [this.size, this.inode] = [size, ino];
   }
@@ -98,7 +100,7 @@ class GrowingFile implements Disposable {
 
 /** Was the last line of an earlier run cut, as by a kill or a full disk? */
 function endsInLine(path: string): boolean {
-  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  const fd = fileCall(path, () => openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW));
   try {
     const { size } = fstatSync(fd);
     const last = Buffer.alloc(1);
@@ -138,8 +140,10 @@ class TimedFile implements EntryFile {
   readonly #times: GrowingFile;
 
   constructor(path: string, limits: Limits) {
-    this.#bytes = new GrowingFile(path, limits);
-    this.#times = new GrowingFile(outputTimesPath(path), limits);
+    using rollback = new ResourceStack();
+    this.#bytes = rollback.use(new GrowingFile(path, limits));
+    this.#times = rollback.use(new GrowingFile(outputTimesPath(path), limits));
+    rollback.release();
   }
 
   write({ time, data }: LogEntry): void {

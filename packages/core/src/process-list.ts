@@ -1,5 +1,6 @@
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { holdBriefly } from '@ns/libc';
 
 /** A process of a container. */
 export interface ProcessInfo {
@@ -116,8 +117,11 @@ function pidNamespaceOf(hostPid: number): string | undefined {
 /** Children of a process: of all its threads, any of which may have made some. Needs CONFIG_PROC_CHILDREN. */
 export function childrenOf(hostPid: number): number[] {
   try {
-    return readdirSync(`/proc/${hostPid}/task`).flatMap((thread) =>
-      readFileSync(`/proc/${hostPid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+    return holdBriefly(() => readdirSync(`/proc/${hostPid}/task`)).flatMap((thread) =>
+      holdBriefly(() => readFileSync(`/proc/${hostPid}/task/${thread}/children`, 'utf8'))
+        .split(' ')
+        .filter(Boolean)
+        .map(Number),
     );
   } catch {
     return [];

@@ -1,4 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { fileCall, hasCode, holdBriefly } from '@ns/libc';
 import { rotatedPath } from './log-location.ts';
 
 /** A file and those it was before, read as one from the oldest to the newest while somebody writes and rotates them. */
@@ -107,10 +108,15 @@ export class RotatedFile implements Disposable {
   }
 
   #open(index: number): boolean {
+    const path = rotatedPath(this.#path, index);
+    const open = () => openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     let fd: number;
     try {
-      fd = openSync(rotatedPath(this.#path, index), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    } catch {
+      // Going on, the one before is closed next.
+      fd = fileCall(path, () => (this.#fd === undefined ? open() : holdBriefly(open)));
+    } catch (error) {
+      // Whoever followed would wait for what is there already.
+      if (hasCode(error, 'EMFILE', 'ENFILE')) throw error;
       return false;
     }
     const stat = fstatSync(fd);

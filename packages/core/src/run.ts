@@ -3,7 +3,7 @@ import { ownTurn, rollBack } from '@ns/libc';
 import type { NotifierOptions } from '@ns/seccomp';
 import { readAccounts } from './container-cgroup.ts';
 import { launchContainer } from './container-launch.ts';
-import { ContainerProcess, type Running, refusedProcess } from './container-process.ts';
+import { beginProcess, type ContainerProcess, type Running, refusedProcess } from './container-process.ts';
 import { newId } from './design.ts';
 import { UserContainerNetwork } from './network/user-container-network.ts';
 import { readCall } from './read-call.ts';
@@ -47,7 +47,7 @@ export function run(
     // A rejection like every other failure of a run; of the options, which may be anything, none is looked at.
     return refusedProcess(error);
   }
-  return new ContainerProcess<string | Buffer>(spec, async (streams) => {
+  return beginProcess(spec, async (streams) => {
     // Half of what a start holds this thread for is done by now: whatever else is ready gets its turn in between.
     await ownTurn('run');
     return startOnce(spec, streams);
@@ -110,9 +110,11 @@ function startWith(
     launched,
     warnings: design.warnings,
     async finish(exit) {
-      const ending = await readAccounts(exit, resources.cgroup);
-      await resources[Symbol.asyncDispose]();
-      return ending;
+      try {
+        return await readAccounts(exit, resources.cgroup);
+      } finally {
+        await resources[Symbol.asyncDispose]();
+      }
     },
   };
 }

@@ -1,6 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import { once } from 'node:events';
 import { OUTPUT_TIME_SIZE, outputTimesPath } from '@ns/launch';
+import { ResourceStack } from '@ns/libc';
 import { readOn, watchFile } from './followed-file.ts';
 import { LastLines, type LogEntry, type LogOptions } from './log-buffer.ts';
 import { type LogLocation, logPath } from './log-location.ts';
@@ -96,8 +97,10 @@ class TimedBytes implements LogSource {
   constructor(location: LogLocation, stream: LogEntry['stream']) {
     this.#stream = stream;
     const path = logPath(location, stream);
-    this.#bytes = new RotatedFile(path, location.maxFiles, 'oldest');
-    this.#times = new RotatedFile(outputTimesPath(path), location.maxFiles, 'oldest');
+    using rollback = new ResourceStack();
+    this.#bytes = rollback.use(new RotatedFile(path, location.maxFiles, 'oldest'));
+    this.#times = rollback.use(new RotatedFile(outputTimesPath(path), location.maxFiles, 'oldest'));
+    rollback.release();
   }
 
   peek(): LogEntry | undefined {

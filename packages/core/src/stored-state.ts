@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
-import { hasCode, UnavailableError } from '@ns/libc';
+import { hasCode, holdBriefly, UnavailableError } from '@ns/libc';
 import * as v from 'valibot';
 import type { ContainerState } from './container-state.ts';
 import { fromStoredText } from './stored-spec.ts';
@@ -79,7 +79,7 @@ function versionOf(state: unknown): number {
 /** What is in a file: neither of what a link leads to, nor of a FIFO that nobody writes to. */
 export function readJson(path: string): unknown {
   try {
-    const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const fd = holdBriefly(() => openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK));
     try {
       return fromStoredText(readFileSync(fd, 'utf8'));
     } finally {

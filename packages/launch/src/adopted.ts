@@ -1,4 +1,13 @@
-import { type OwnedFd, pidfdOpen, pidfdSendSignal, ResourceStack, SpecError, watchFd } from '@ns/libc';
+import {
+  hasCode,
+  type OwnedFd,
+  pidfdOpen,
+  pidfdSendSignal,
+  prepareToWatch,
+  ResourceStack,
+  SpecError,
+  watchFd,
+} from '@ns/libc';
 import type { Exit } from './exit.ts';
 import { readExit } from './journal.ts';
 import { controlSignals, SIGNALS } from './signals.ts';
@@ -49,16 +58,22 @@ export class Adopted implements Disposable {
     });
   }
 
-  /** @returns undefined when one of them is gone */
+  /**
+   * @returns undefined when one of them is gone
+   * @throws SyscallError `EMFILE` and the like: that cannot be told now
+   */
   static open(options: AdoptOptions): Adopted | undefined {
     using rollback = new ResourceStack();
+    prepareToWatch();
     try {
       const pidfd = rollback.use(pidfdOpen(options.pid));
       const monitor = rollback.use(pidfdOpen(options.monitorPid));
       if (!options.verify()) return undefined;
+      const adopted = new Adopted(pidfd, monitor, options);
       rollback.release();
-      return new Adopted(pidfd, monitor, options);
-    } catch {
+      return adopted;
+    } catch (error) {
+      if (hasCode(error, 'EMFILE', 'ENFILE', 'ENOMEM')) throw error;
       return undefined;
     }
   }

@@ -4,6 +4,7 @@ import { check, SpecError } from './errors.ts';
 import { decodeFileName, writeFileName } from './file-names.ts';
 import { syscall } from './libc.ts';
 import { allocate } from './memory.ts';
+import { openBriefly } from './spare-descriptors.ts';
 import { SYS } from './syscalls.ts';
 import { bindToThread } from './thread-fd.ts';
 
@@ -118,10 +119,11 @@ export function closeFd(fd: number): void {
 
 /**
  * openat(2) as {@link openAt}, but in a worker thread the descriptor is closed with the thread, however that ends: for what is
- * open for longer than a call. To be closed by {@link closeBound}.
+ * open for longer than a call. It is opened also when this process has used up its descriptors, and so is to be closed soon, by
+ * {@link closeBound}.
  */
 export function openBound(dirFd: number, name: string, flags: number): number {
-  const fd = openAt(dirFd, name, flags);
+  const fd = openBriefly(() => openAt(dirFd, name, flags));
   return fd < 0 ? fd : bindToThread(fd);
 }
 

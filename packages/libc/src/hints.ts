@@ -185,6 +185,12 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
 /** Whatever the call. */
 const hintsByErrno: Readonly<Record<string, string>> = {
   ENAMETOOLONG: 'A path has at most 4095 bytes, and each name in it at most 255',
+  EMFILE:
+    'This process has as many descriptors open as it may: raise RLIMIT_NOFILE (ulimit -n), or close what is not needed',
+  ENFILE: 'The machine has as many files open as it may: raise sysctl fs.file-max, or end what holds them',
+  ENOSPC: 'The file system is full, or has no room for another file: make room (df and df -i tell), or give it more',
+  EDQUOT: "The owner's quota of that file system is used up: remove what is not needed, or raise it",
+  EROFS: 'The file system is mounted read-only: choose another place, or mount it writable',
 };
 
 /** Whatever the call, of a path. */

@@ -54,6 +54,7 @@ export {
 } from './process-stat.ts';
 export { AsyncResourceStack, ResourceStack } from './resource-stack.ts';
 export { rollBack } from './roll-back.ts';
+export { holdBriefly, withDescriptorsForChild, withSpareDescriptors } from './spare-descriptors.ts';
 export { stateDirectory, stateRoot } from './state-directory.ts';
 export { type Arch, SYS, type SyscallName, syscallName, syscallNumbers } from './syscalls.ts';
 export { closeBound } from './thread-fd.ts';

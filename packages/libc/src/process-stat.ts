@@ -1,4 +1,7 @@
 import { readFileSync } from 'node:fs';
+import { hasCode } from './errors.ts';
+import { fileCall } from './file-call.ts';
+import { holdBriefly } from './spare-descriptors.ts';
 
 /** A part of `/proc/PID/stat`. */
 export interface ProcessStat {
@@ -23,6 +26,7 @@ export interface ProcessIdentity {
  * What the kernel tells of a process, or of a thread by its id. Zombies are processes.
  *
  * @returns `undefined` when there is none, or none that we may see (proc mounted with `hidepid`)
+ * @throws SyscallError `EMFILE`, `ENFILE`, `ENOMEM`: nobody can tell now, and who is not seen may live
  *
  * @example
  * ```ts
@@ -30,10 +34,12 @@ export interface ProcessIdentity {
  * ```
  */
 export function readProcessStat(pid: number): ProcessStat | undefined {
+  const path = `/proc/${pid}/stat`;
   let stat: string;
   try {
-    stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  } catch {
+    stat = fileCall(path, () => holdBriefly(() => readFileSync(path, 'latin1')));
+  } catch (error) {
+    if (hasCode(error, 'EMFILE', 'ENFILE', 'ENOMEM')) throw error;
     return undefined;
   }
   // The name, field 2, may contain anything, closing parentheses too; what follows its last one does not.

@@ -3,6 +3,7 @@ import { isMainThread } from 'node:worker_threads';
 import { F, O } from './constants.ts';
 import { check } from './errors.ts';
 import { syscall } from './libc.ts';
+import { refillSpares } from './spare-descriptors.ts';
 import { SYS } from './syscalls.ts';
 
 /* A worker thread can be terminated at any moment, and then nothing of its JavaScript runs any more. What it has opened
@@ -44,13 +45,13 @@ export function unbind(fd: number): number {
 
 /** Closes a bound descriptor. */
 export function closeBound(fd: number): void {
-  if (isMainThread) {
-    syscall(SYS.close, fd);
-    return;
+  if (isMainThread) syscall(SYS.close, fd);
+  else {
+    try {
+      closeSync(fd);
+    } catch {
+      // Linux frees the number even when close reports an error, so there is nothing to retry.
+    }
   }
-  try {
-    closeSync(fd);
-  } catch {
-    // Linux frees the number even when close reports an error, so there is nothing to retry.
-  }
+  refillSpares();
 }

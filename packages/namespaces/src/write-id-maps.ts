@@ -13,6 +13,7 @@ import {
   SYS,
   syscall,
   UnavailableError,
+  withDescriptorsForChild,
 } from '@ns/libc';
 import { checkAction } from './hints.ts';
 import type { IdMap } from './id-map.ts';
@@ -134,14 +135,16 @@ async function runHelper(helper: 'newuidmap' | 'newgidmap', pid: number, map: Id
   // Imported here: execa takes longer to load than everything else here takes to run.
   const { execa } = await import('execa');
   const numbers = map.ranges.flatMap(({ container, host, size }) => [container, host, size]).map(String);
-  const result = await execa(helper, [String(pid), ...numbers], {
-    reject: false,
-    stdin: 'ignore',
-    cwd: '/',
-    extendEnv: false,
-    env: { PATH: HELPER_PATH },
-    timeout: 10_000,
-  });
+  const result = await withDescriptorsForChild(() =>
+    execa(helper, [String(pid), ...numbers], {
+      reject: false,
+      stdin: 'ignore',
+      cwd: '/',
+      extendEnv: false,
+      env: { PATH: HELPER_PATH },
+      timeout: 10_000,
+    }),
+  );
   if (result.exitCode === 0) return;
   if (result.code === 'ENOENT')
     throw new UnavailableError(

@@ -5,7 +5,9 @@ import {
   AT_FDCWD,
   check,
   ERRNO,
+  fileCall,
   hasCode,
+  holdBriefly,
   stateDirectory as makeStateDirectory,
   RENAME,
   renameAt,
@@ -49,8 +51,9 @@ export function draftOf(path: string): string {
  */
 export function writeJsonSync(path: string, value: unknown): void {
   const draft = draftOf(path);
-  writeFileSync(draft, JSON.stringify(value), { mode: 0o600 });
-  renameSync(draft, path);
+  const text = JSON.stringify(value);
+  fileCall(draft, () => holdBriefly(() => writeFileSync(draft, text, { mode: 0o600 })));
+  fileCall(draft, () => renameSync(draft, path));
 }
 
 /**
@@ -74,7 +77,7 @@ export function replaceJsonSync(path: string, value: unknown): boolean {
 /** {@link readJson} for small files of a tmpfs. */
 export function readJsonSync(path: string): unknown {
   try {
-    return JSON.parse(readFileSync(path, 'utf8'));
+    return JSON.parse(fileCall(path, () => holdBriefly(() => readFileSync(path, 'utf8'))));
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
@@ -86,7 +89,9 @@ const DRAFT_LIFE_MS = 60_000;
 
 /** Removes drafts that a crash left in a directory. */
 export function removeOldDrafts(directory: string): void {
-  for (const name of readdirSync(directory).filter((file) => file.endsWith('.draft'))) {
+  for (const name of fileCall(directory, () => holdBriefly(() => readdirSync(directory))).filter((file) =>
+    file.endsWith('.draft'),
+  )) {
     const path = join(directory, name);
     const mtimeMs = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
     if (mtimeMs !== undefined && Date.now() - mtimeMs > DRAFT_LIFE_MS) rmSync(path, { force: true });
@@ -96,7 +101,7 @@ export function removeOldDrafts(directory: string): void {
 /** Reads JSON; `undefined` when there is no such file. */
 export async function readJson(path: string): Promise<unknown> {
   try {
-    return JSON.parse(await readFile(path, 'utf8'));
+    return JSON.parse(await fileCall(path, () => readFile(path, 'utf8')));
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw error;

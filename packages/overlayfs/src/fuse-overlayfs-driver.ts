@@ -1,6 +1,6 @@
 import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { O, type OwnedFd, open, ResourceStack, UnavailableError } from '@ns/libc';
+import { O, type OwnedFd, open, ResourceStack, UnavailableError, withDescriptorsForChild } from '@ns/libc';
 import { cloneMount, unmount } from '@ns/mounts';
 import { probeDriver } from './probe-driver.ts';
 import { RootDirectory } from './root-directory.ts';
@@ -69,15 +69,17 @@ export class FuseOverlayfsDriver implements StorageDriver, UpperDriver {
       PLAIN.test(path) ? path : `/proc/${process.pid}/fd/${held.use(open(path, O.PATH | O.DIRECTORY)).fd}`;
     const options = `lowerdir=${layers.map(name).join(':')},upperdir=${name(upper)},workdir=${name(work)}`;
     const { execa } = await import('execa');
-    const result = await execa(this.#program, ['-o', options, place], {
-      reject: false,
-      stdin: 'ignore',
-      extendEnv: false,
-      env: { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' },
-      // It goes into the background and would keep pipes open.
-      stdout: 'ignore',
-      stderr: 'ignore',
-    });
+    const result = await withDescriptorsForChild(() =>
+      execa(this.#program, ['-o', options, place], {
+        reject: false,
+        stdin: 'ignore',
+        extendEnv: false,
+        env: { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' },
+        // It goes into the background and would keep pipes open.
+        stdout: 'ignore',
+        stderr: 'ignore',
+      }),
+    );
     if (result.code === 'ENOENT')
       throw new UnavailableError(
         'fuse-overlayfs',

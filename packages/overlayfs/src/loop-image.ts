@@ -10,6 +10,7 @@ import {
   open,
   SyscallError,
   UnavailableError,
+  withDescriptorsForChild,
 } from '@ns/libc';
 import { createMount } from '@ns/mounts';
 import { lockPatiently } from './lock-patiently.ts';
@@ -38,20 +39,22 @@ export async function createLoopImage(path: string, sizeBytes: number, inodes?: 
   truncateSync(path, sizeBytes);
   const { execa } = await import('execa');
   // Scratch space: no journal to write everything twice, nothing reserved for root.
-  const result = await execa(
-    'mkfs.ext4',
-    [
-      ...['-q', '-F', '-m', '0', '-O', '^has_journal', '-E', 'lazy_itable_init=1'],
-      // Eleven are the file system's own.
-      ...(inodes === undefined ? [] : ['-N', String(inodes + 11)]),
-      path,
-    ],
-    {
-      reject: false,
-      stdin: 'ignore',
-      extendEnv: false,
-      env: { PATH: MKFS_PATH },
-    },
+  const result = await withDescriptorsForChild(() =>
+    execa(
+      'mkfs.ext4',
+      [
+        ...['-q', '-F', '-m', '0', '-O', '^has_journal', '-E', 'lazy_itable_init=1'],
+        // Eleven are the file system's own.
+        ...(inodes === undefined ? [] : ['-N', String(inodes + 11)]),
+        path,
+      ],
+      {
+        reject: false,
+        stdin: 'ignore',
+        extendEnv: false,
+        env: { PATH: MKFS_PATH },
+      },
+    ),
   );
   if (result.code === 'ENOENT')
     throw new UnavailableError('loop images', 'mkfs.ext4 is not installed', 'Install e2fsprogs');

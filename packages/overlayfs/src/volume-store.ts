@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { readdir, readFile, rename, rmdir, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -22,6 +22,7 @@ import {
   statAt,
   tryLock,
   unlinkAt,
+  withSpareDescriptors,
 } from '@ns/libc';
 import { resolveInRoot } from '@ns/mounts';
 import { copyInto, copyRootMetadata } from './copy-into.ts';
@@ -110,12 +111,14 @@ export class VolumeStore {
     // Synchronous: a thread of libuv's may still make something when this one was killed and what is entrusted is being removed.
     fileCall(this.#dir, () => mkdirSync(temporary, { recursive: true, mode: 0o700 }));
     try {
-      mkdirSync(inside('users'), { mode: 0o700 });
-      // The container's users must get at it, through the bind; nobody on the host gets past the store itself.
-      mkdirSync(inside('data'));
-      chmodSync(inside('data'), 0o755);
-      writeFileSync(inside('volume.json'), JSON.stringify({ labels, createdAt }));
-      renameSync(temporary, path);
+      fileCall(temporary, () => {
+        mkdirSync(inside('users'), { mode: 0o700 });
+        // The container's users must get at it, through the bind; nobody on the host gets past the store itself.
+        mkdirSync(inside('data'));
+        chmodSync(inside('data'), 0o755);
+        writeFileSync(inside('volume.json'), JSON.stringify({ labels, createdAt }));
+        renameSync(temporary, path);
+      });
     } catch (cause) {
       const error = existsSync(path)
         ? new NsError('ERR_NS_VOLUME_EXISTS', `a volume called ${name} exists`, {
@@ -123,7 +126,9 @@ export class VolumeStore {
             cause,
           })
         : cause;
-      throw await rollBack(error, () => this.#drop(temporary));
+      throw await rollBack(error, async () =>
+        withSpareDescriptors(() => rmSync(temporary, { recursive: true, force: true })),
+      );
     }
     return { name, path: join(path, 'data'), labels, createdAt };
   }

@@ -15,7 +15,7 @@ export {
   processes,
   processesInNamespace,
 } from './kernel-state.ts';
-export { limitDescriptors } from './limit-descriptors.ts';
+export { leaveDescriptors, limitDescriptors } from './limit-descriptors.ts';
 export { needs, notRoot } from './needs.ts';
 export { loadSelinuxTestPolicy } from './selinux-policy.ts';
 export { slowness } from './slowness.ts';

@@ -1,3 +1,4 @@
+import { closeSync, openSync, readdirSync } from 'node:fs';
 import { allocate, check, SYS, syscall } from '@ns/libc';
 
 const RLIMIT_NOFILE = 7;
@@ -26,4 +27,29 @@ export function limitDescriptors(soft: number): Disposable {
   };
   set(BigInt(soft));
   return { [Symbol.dispose]: () => set(before) };
+}
+
+/**
+ * As {@link limitDescriptors}, but all numbers below the limit are in use, but for so many.
+ *
+ * @example
+ * ```ts
+ * import { openSync } from 'node:fs';
+ *
+ * using _limit = leaveDescriptors(0);
+ * expect(() => openSync('/dev/null', 'r')).toThrow('EMFILE');
+ * ```
+ */
+export function leaveDescriptors(count: number): Disposable {
+  const highest = Math.max(...readdirSync('/proc/self/fd').map(Number));
+  const fillers: number[] = [];
+  do fillers.push(openSync('/dev/null', 'r'));
+  while (fillers.at(-1)! < highest);
+  const limit = limitDescriptors(fillers.at(-1)! + 1 + count);
+  return {
+    [Symbol.dispose]: () => {
+      limit[Symbol.dispose]();
+      for (const fd of fillers) closeSync(fd);
+    },
+  };
 }

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { withDescriptorsForChild } from '@ns/libc';
 import { parseMountinfo } from '@ns/mounts';
 import { snapshotContainer } from '../container-changes.ts';
 import type { ContainerOverlay } from '../container-overlays.ts';
@@ -103,7 +104,9 @@ async function runDump(
   const { images, dumpLog, hook: script } = places(directory);
   using hook = new DumpHook(script, whileHeld);
   const arguments_ = dumpArguments(criu, run.launched.pid!, checkpoint, { images, script, leaveRunning });
-  const subprocess = spawn(criu.path, arguments_, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const subprocess = withDescriptorsForChild(() =>
+    spawn(criu.path, arguments_, { stdio: ['ignore', 'ignore', 'pipe'] }),
+  );
   const ended = once(subprocess, 'close');
   const stderr = subprocess.stderr!.setEncoding('utf8').toArray();
   const [exitCode] = await ended;

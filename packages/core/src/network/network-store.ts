@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isAlive, NsError, type ProcessIdentity, stateRoot, withDirectoryLockSync } from '@ns/libc';
+import { holdBriefly, isAlive, NsError, type ProcessIdentity, stateRoot, withDirectoryLockSync } from '@ns/libc';
 import { identifySelf } from '../process-identity.ts';
 import { stateDirectory } from '../state-root.ts';
 import type { NetworkOptions } from './network-options.ts';
@@ -74,7 +74,7 @@ export function storedNames(): string[] {
 
 function namesIn(directory: string): string[] {
   try {
-    return readdirSync(directory);
+    return holdBriefly(() => readdirSync(directory));
   } catch {
     return [];
   }
@@ -90,7 +90,7 @@ function path(name: string): string {
 
 function read(name: string): Stored | undefined {
   try {
-    return JSON.parse(readFileSync(path(name), 'utf8')) as Stored;
+    return JSON.parse(holdBriefly(() => readFileSync(path(name), 'utf8'))) as Stored;
   } catch {
     return undefined;
   }

@@ -92,12 +92,14 @@ export function makerLives(id: string): boolean {
 }
 
 function markedBy(id: string): ProcessIdentity | undefined {
+  let mark: string;
   try {
-    const [pid, startTime] = readlinkSync(markPath(id)).split(':').map(Number);
-    return { pid: pid!, startTime: startTime! };
+    mark = readlinkSync(markPath(id));
   } catch {
     return undefined;
   }
+  const [pid, startTime] = mark.split(':').map(Number);
+  return { pid: pid!, startTime: startTime! };
 }
 
 /** Label of networks that are a container's own, with its id. */

@@ -1,4 +1,4 @@
-import { NsError, SyscallError, UnavailableError } from '@ns/libc';
+import { NsError, SyscallError, UnavailableError, withDescriptorsForChild } from '@ns/libc';
 import { requireModule } from '../require-module.ts';
 import { readSecurityFile, writeSecurityFile } from '../securityfs.ts';
 import { checkProfileName } from './profile-name.ts';
@@ -48,13 +48,15 @@ export async function compileAppArmorProfile(
   // Loading execa takes longer than most programs need it.
   const { execa } = await import('execa');
   const features = options.features === undefined ? [] : ['--kernel-features', options.features];
-  const result = await execa('apparmor_parser', ['--skip-kernel-load', '--skip-cache', '--stdout', ...features], {
-    input: text,
-    encoding: 'buffer',
-    reject: false,
-    cwd: '/',
-    env: { PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` },
-  });
+  const result = await withDescriptorsForChild(() =>
+    execa('apparmor_parser', ['--skip-kernel-load', '--skip-cache', '--stdout', ...features], {
+      input: text,
+      encoding: 'buffer',
+      reject: false,
+      cwd: '/',
+      env: { PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` },
+    }),
+  );
   if (result.exitCode === 0) return result.stdout;
   if (result.exitCode === undefined)
     throw new UnavailableError('compiling AppArmor profiles', 'apparmor_parser was not found', installParser);

@@ -1,4 +1,4 @@
-import { UnavailableError } from '@ns/libc';
+import { UnavailableError, withDescriptorsForChild } from '@ns/libc';
 import { NftError } from '../errors.ts';
 import type { InNetns } from '../namespace-reference.ts';
 import { openReference } from '../namespace-reference.ts';
@@ -18,14 +18,16 @@ export async function applyRuleset(script: string, doing: string, options: InNet
   const [file, args] = target
     ? ['nsenter', [`--net=/proc/${process.pid}/fd/${target.fd}`, 'nft', '-f', '-']]
     : ['nft', ['-f', '-']];
-  const result = await execa(file, args, {
-    input: script,
-    reject: false,
-    timeout: 30_000,
-    // Our own working directory may be one that was removed, and jobs of cron search /usr/bin and /bin only.
-    cwd: '/',
-    env: { PATH: [process.env.PATH, '/usr/sbin:/usr/bin:/sbin:/bin'].filter(Boolean).join(':') },
-  });
+  const result = await withDescriptorsForChild(() =>
+    execa(file, args, {
+      input: script,
+      reject: false,
+      timeout: 30_000,
+      // Our own working directory may be one that was removed, and jobs of cron search /usr/bin and /bin only.
+      cwd: '/',
+      env: { PATH: [process.env.PATH, '/usr/sbin:/usr/bin:/sbin:/bin'].filter(Boolean).join(':') },
+    }),
+  );
   if (!result.failed) return;
   if (
     result.code === 'ENOENT' ||

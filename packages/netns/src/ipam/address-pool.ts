@@ -1,6 +1,6 @@
 import { readdirSync, readlinkSync, rmdirSync, symlinkSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { hasCode, SpecError, withDirectoryLockSync } from '@ns/libc';
+import { fileCall, hasCode, SpecError, withDirectoryLockSync } from '@ns/libc';
 import { AddressInUseError, AddressPoolExhaustedError } from '../errors.ts';
 import { checkStateName, removeStateDirectory, stateDirectory, stateRoot } from '../state-directory.ts';
 import { addressNumber, addressText, contains, hostRange, parseSubnet, type Subnet } from './subnet.ts';
@@ -211,7 +211,7 @@ export class AddressPool {
 
   #names(): string[] {
     try {
-      return readdirSync(this.#directory).sort();
+      return fileCall(this.#directory, () => readdirSync(this.#directory)).sort();
     } catch (error) {
       // The network is being removed.
       if (hasCode(error, 'ENOENT')) return [];

@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import { hasCode, UnavailableError } from '@ns/libc';
+import { fileCall, hasCode, holdBriefly, UnavailableError } from '@ns/libc';
 import { insideReference, type NetnsReference } from '../namespace-reference.ts';
 
 /*
@@ -56,7 +56,7 @@ function setAll(link: string, values: Readonly<Record<string, number>>, netns: N
 
 function setIfThere(path: string, value: number): void {
   try {
-    writeFileSync(path, String(value));
+    fileCall(path, () => holdBriefly(() => writeFileSync(path, String(value))));
   } catch (error) {
     if (hasCode(error, 'EROFS'))
       throw new UnavailableError(

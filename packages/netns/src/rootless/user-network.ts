@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { hasCode, NsError, SpecError, UnavailableError } from '@ns/libc';
+import { hasCode, NsError, SpecError, UnavailableError, withDescriptorsForChild } from '@ns/libc';
 import { PortInUseError } from '../errors.ts';
 import { describePort } from '../firewall/firewall.ts';
 import type { Protocol } from '../firewall/set-elements.ts';
@@ -105,16 +105,18 @@ export async function connectUserNetwork(options: UserNetworkOptions): Promise<U
   const command = [program, ...(program === 'pasta' ? pastaArguments(pid, ports) : slirpArguments(pid, socketPath))];
   const mortally = dieWithParent && isInstalled('setpriv') ? ['setpriv', '--pdeathsig', 'KILL'] : [];
   const [file, ...args] = [...mortally, ...command] as [string, ...string[]];
-  const child = execa(file, args, {
-    reject: false,
-    cwd: '/',
-    stdin: 'ignore',
-    stdout: 'ignore',
-    buffer: true,
-    // Else neither our exit nor Ctrl-C in our terminal ends it.
-    cleanup: dieWithParent,
-    detached: !dieWithParent,
-  });
+  const child = withDescriptorsForChild(() =>
+    execa(file, args, {
+      reject: false,
+      cwd: '/',
+      stdin: 'ignore',
+      stdout: 'ignore',
+      buffer: true,
+      // Else neither our exit nor Ctrl-C in our terminal ends it.
+      cleanup: dieWithParent,
+      detached: !dieWithParent,
+    }),
+  );
   let ended = false;
   const end = child.then((result) => {
     ended = true;
