@@ -328,7 +328,7 @@ export class ContainerLife {
         ending: result && endingOf(result),
       }),
     };
-    this.#change(({ init, ended }) => {
+    this.#change(`is ${status}`, ({ init, ended }) => {
       // Its maker may have begun another run before we hear of the end of ours, and knows better how that ended.
       const isOurs = !init || (this.#init !== undefined && isSame(init, this.#init));
       const isTold = !init && ended !== undefined;
@@ -336,17 +336,33 @@ export class ContainerLife {
     });
   }
 
-  /** The user decides: nobody starts it again by himself, neither this process nor the one that made it. */
+  /**
+   * The user decides: nobody starts it again by himself, neither this process nor the one that made it.
+   *
+   * @throws SyscallError when its maker, another process, cannot be told, and would start it again
+   */
   async holdBack(): Promise<void> {
+    const { restart = 'no' } = this.spec;
     try {
-      this.#change({ stopRequested: true });
+      this.#change('was asked to stop', { stopRequested: true }, { must: this.isFound && restart !== 'no' });
     } finally {
       await this.supervision.holdBack();
     }
   }
 
-  #change(changes: Parameters<ContainerRecord['change']>[0]): void {
-    if (!this.#record.change(changes)) this.#status = 'removed';
+  /**
+   * What is so in the kernel is so, and who has asked for it hears that, also when it cannot be written down: the disk may be
+   * full.
+   */
+  #change(what: string, changes: Parameters<ContainerRecord['change']>[0], { must = false } = {}): void {
+    try {
+      if (!this.#record.change(changes)) this.#status = 'removed';
+    } catch (error) {
+      if (must) throw error;
+      process.emitWarning(`container ${this.id.slice(0, 12)} ${what}, which could not be written down: ${error}`, {
+        code: 'NS_CONTAINER_STATE',
+      });
+    }
   }
 
   /** Ends it and forgets it. */
@@ -579,15 +595,7 @@ export class ContainerLife {
 
   #ended(result?: Result): void {
     this.logs.end();
-    if (this.#status === 'removed') return;
-    try {
-      this.setStatus('stopped', result);
-    } catch (error) {
-      // Who waits for its end hears of it all the same.
-      process.emitWarning(`the end of container ${this.id.slice(0, 12)} was not written down: ${error}`, {
-        code: 'NS_CONTAINER_STATE',
-      });
-    }
+    if (this.#status !== 'removed') this.setStatus('stopped', result);
   }
 
   #writeCreated(changes: StateChanges): void {
