@@ -1,7 +1,7 @@
 import { readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { entrust } from '@ns/launch';
-import { isAlive, NsError, type ProcessIdentity, stateRoot, withDirectoryLockSync } from '@ns/libc';
+import { fileCall, isAlive, NsError, type ProcessIdentity, stateRoot, withDirectoryLockSync } from '@ns/libc';
 import { ifUnchanging, isAbandoned, readStates } from './container-state.ts';
 import { stateDirectory } from './state-root.ts';
 
@@ -42,8 +42,10 @@ export function claimName(name: string, id: string, maker: ProcessIdentity): Dis
     const link = nameLink(name, id, maker);
     const entrusted = entrust({ links: [link] });
     try {
-      rmSync(link.path, { force: true });
-      symlinkSync(link.target, link.path);
+      fileCall(link.path, () => {
+        rmSync(link.path, { force: true });
+        symlinkSync(link.target, link.path);
+      });
     } catch (error) {
       entrusted[Symbol.dispose]();
       throw error;

@@ -148,7 +148,7 @@ export function removeState(id: string): string | undefined {
   return withSpareDescriptors(() => {
     try {
       // At once, so that nobody who writes meanwhile brings a part of it back.
-      renameSync(directory, removed);
+      fileCall(directory, () => renameSync(directory, removed));
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return undefined;
       throw error;

@@ -44,6 +44,8 @@ const startHints: Readonly<Record<string, string>> = {
     "The program, its script interpreter or its dynamic loader does not exist inside the root. Arguments are strings of their own: ['ls', '-l']",
   'clone3 EAGAIN':
     'A process limit was reached: limits.pids, which counts the init too (allow 2 at least, or make the command the first process with init: false), or sysctl kernel.pid_max, or RLIMIT_NPROC',
+  'clone EAGAIN':
+    'A process limit was reached: likely limits.pids, by what runs in the container: end some of it, or raise that with update(); else sysctl kernel.pid_max, or RLIMIT_NPROC',
   'faccessat EROFS':
     'The kernel made the root read-only, likely because there is no room where it writes: the disk, its size or quota, or its number of files is used up. Remove what is not needed there, or give it more',
   'wait4 ECHILD':

@@ -18,7 +18,7 @@ const propagation = v.picklist(
 // Docker's rule.
 const volumeName = v.pipe(
   text('the name of a volume'),
-  v.regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/, 'a name of letters, digits, _ . -'),
+  v.regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/, 'a name of letters, digits, _ . -, at most 128'),
 );
 
 // What a program reads under /proc must be the kernel's: CVE-2019-16884, CVE-2019-19921. These few are what LXCFS gives.

@@ -127,7 +127,10 @@ const fields = {
   tty: v.optional(boolean),
   init: v.optional(boolean),
   name: v.optional(
-    v.pipe(text('a name'), v.regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/, 'a name of letters, digits, _ . -')),
+    v.pipe(
+      text('a name'),
+      v.regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/, 'a name of letters, digits, _ . -, at most 128'),
+    ),
   ),
   labels: v.optional(dictionary(text('a label'), text('a string'), 'an object of strings')),
   rootfs: v.optional(

@@ -40,6 +40,18 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
     'A process limit was reached: RLIMIT_NPROC, pids.max of the cgroup, or sysctl kernel.pid_max',
   ],
   [
+    'clone',
+    'EAGAIN',
+    undefined,
+    'A process limit was reached: RLIMIT_NPROC, pids.max of the cgroup, or sysctl kernel.pid_max',
+  ],
+  [
+    'posix_spawn',
+    'EAGAIN',
+    undefined,
+    'A process limit was reached: RLIMIT_NPROC, pids.max of the cgroup that this process is in, or sysctl kernel.pid_max',
+  ],
+  [
     'fsmount',
     'EPERM',
     'mount',

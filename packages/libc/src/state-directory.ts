@@ -1,6 +1,6 @@
 import { chmodSync, statSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
-import { SpecError, UnavailableError } from './errors.ts';
+import { hasCode, SpecError, SyscallError, UnavailableError } from './errors.ts';
 import { fileCall } from './file-call.ts';
 import { makeDirectories } from './make-directories.ts';
 
@@ -36,6 +36,7 @@ function refuseOfAnother(directory: string): void {
  * A directory for state, made when it is missing, for its owner's eyes only.
  *
  * @throws UnavailableError this user cannot make it, or not write to it
+ * @throws SyscallError `ENOSPC`, `EDQUOT`: there is no room for it
  */
 export function stateDirectory(...path: [root: string, ...names: string[]]): string {
   const directory = join(...path);
@@ -44,11 +45,14 @@ export function stateDirectory(...path: [root: string, ...names: string[]]): str
     // An existing directory keeps its mode: it may have been made with another umask.
     fileCall(directory, () => chmodSync(directory, 0o700));
   } catch (error) {
-    throw new UnavailableError(
-      'a directory for state',
-      (error as Error).message,
-      'Set NS_STATE_ROOT to a directory that this user may write to, and XDG_DATA_HOME where that of volumes is meant',
-    );
+    const isFull = error instanceof SyscallError && hasCode(error, 'ENOSPC', 'EDQUOT');
+    throw isFull
+      ? error
+      : new UnavailableError(
+          'a directory for state',
+          (error as Error).message,
+          'Set NS_STATE_ROOT to a directory that this user may write to, and XDG_DATA_HOME where that of volumes is meant',
+        );
   }
   return directory;
 }

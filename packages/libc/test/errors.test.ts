@@ -44,6 +44,13 @@ describe('SyscallError', () => {
 
   test.each([
     ['clone3', 'ENOSPC', 28, /user\.max_/],
+    ['clone', 'EAGAIN', 11, /pids\.max/],
+    ['posix_spawn', 'EAGAIN', 11, /RLIMIT_NPROC/],
+    ['socket', 'EMFILE', 24, /ulimit -n/],
+    ['socket', 'ENFILE', 23, /fs\.file-max/],
+    ['write', 'ENOSPC', 28, /full/],
+    ['write', 'EDQUOT', 122, /quota/],
+    ['openat', 'EROFS', 30, /read-only/],
     ['unshare', 'EPERM', 1, /--cap-add SYS_ADMIN/],
     ['execve', 'E2BIG', 7, /128 KiB/],
     ['execve', 'ENOEXEC', 8, /another architecture/],

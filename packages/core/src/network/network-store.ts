@@ -1,6 +1,14 @@
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { holdBriefly, isAlive, NsError, type ProcessIdentity, stateRoot, withDirectoryLockSync } from '@ns/libc';
+import {
+  fileCall,
+  holdBriefly,
+  isAlive,
+  NsError,
+  type ProcessIdentity,
+  stateRoot,
+  withDirectoryLockSync,
+} from '@ns/libc';
 import { identifySelf } from '../process-identity.ts';
 import { stateDirectory } from '../state-root.ts';
 import type { NetworkOptions } from './network-options.ts';
@@ -108,8 +116,10 @@ export function removeDrafts(): void {
 
 function write(stored: Stored): void {
   const [draft, file] = optionFiles(stored.name);
-  writeFileSync(draft, JSON.stringify(stored), { mode: 0o600 });
-  renameSync(draft, file);
+  fileCall(file, () => {
+    writeFileSync(draft, JSON.stringify(stored), { mode: 0o600 });
+    renameSync(draft, file);
+  });
 }
 
 /** What this thread writes of a network: the draft, and what it becomes. */

@@ -92,14 +92,12 @@ export function makerLives(id: string): boolean {
 }
 
 function markedBy(id: string): ProcessIdentity | undefined {
-  let mark: string;
   try {
-    mark = readlinkSync(markPath(id));
+    const [pid, startTime] = readlinkSync(markPath(id)).split(':').map(Number);
+    return { pid: pid!, startTime: startTime! };
   } catch {
     return undefined;
   }
-  const [pid, startTime] = mark.split(':').map(Number);
-  return { pid: pid!, startTime: startTime! };
 }
 
 /** Label of networks that are a container's own, with its id. */

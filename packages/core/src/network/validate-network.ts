@@ -11,7 +11,7 @@ import { type BitRate, parseBitRate } from './network-spec.ts';
 
 const name = v.pipe(
   v.string('the name of a network'),
-  v.regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/, 'a network name of letters, digits, _ . -'),
+  v.regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/, 'a network name of letters, digits, _ . -, at most 63'),
 );
 /** A Network object becomes its name: specifications are data, and are stored. */
 const reference = v.union(
