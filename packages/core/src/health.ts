@@ -2,7 +2,7 @@ import type { Result } from './result.ts';
 
 /**
  * How to find out whether a container does its work. Docker's words. A check that its end or a pause cuts short says nothing,
- * and none does from when it is asked to end.
+ * and none does from when it is asked to end. One that cannot be begun inside, where `limits.pids` is reached say, has failed.
  */
 export interface HealthSpec {
   /** Runs inside; exit code 0 is healthy. Text is for `/bin/sh -c`. */
@@ -29,12 +29,15 @@ export interface HealthState {
   readonly lastOutput: string;
 }
 
+/** What a check tells. */
+export type CheckResult = Pick<Result, 'exitCode' | 'reason' | 'stdout' | 'stderr'>;
+
 /** Runs the health check of a container from its start to its end. Does not keep the event loop alive. */
 export class HealthMonitor implements Disposable {
   /** The first verdict. Never settles when there is none. */
   readonly settled: Promise<'healthy' | 'unhealthy'>;
   readonly #spec: HealthSpec;
-  readonly #check: (argv: readonly string[], timeoutMs: number) => PromiseLike<Result | undefined>;
+  readonly #check: (argv: readonly string[], timeoutMs: number) => PromiseLike<CheckResult | undefined>;
   readonly #changed: (state: HealthState) => void;
   readonly #startedAt = performance.now();
   #settle: (status: 'healthy' | 'unhealthy') => void = () => {};
@@ -48,7 +51,7 @@ export class HealthMonitor implements Disposable {
    */
   constructor(
     spec: HealthSpec,
-    check: (argv: readonly string[], timeoutMs: number) => PromiseLike<Result | undefined>,
+    check: (argv: readonly string[], timeoutMs: number) => PromiseLike<CheckResult | undefined>,
     changed: (state: HealthState) => void,
   ) {
     this.#spec = spec;
@@ -88,7 +91,7 @@ export class HealthMonitor implements Disposable {
     return this.#state.status === 'starting' && performance.now() - this.#startedAt < (this.#spec.startPeriod ?? 0);
   }
 
-  #judge({ exitCode, stdout, stderr }: Result): void {
+  #judge({ exitCode, stdout, stderr }: CheckResult): void {
     if (this.#ended) return;
     const { status } = this.#state;
     const lastOutput = `${stdout}${stderr}`.trimEnd().slice(-4096);

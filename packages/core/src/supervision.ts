@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ContainerProcess } from './container-process.ts';
+import { ContainerStartError } from './errors.ts';
 import type { ExecOptions } from './exec.ts';
-import { HealthMonitor, type HealthState } from './health.ts';
+import { type CheckResult, HealthMonitor, type HealthState } from './health.ts';
 import { type PlannedRestart, RestartCounter } from './restart-policy.ts';
 import type { Result } from './result.ts';
 import type { ContainerSpec } from './types.ts';
@@ -24,6 +25,15 @@ export interface Supervised {
   /** Begins another run. */
   startAgain(): Promise<void>;
   emit(event: SupervisionEvent): void;
+}
+
+/**
+ * A container that has no room for the check, by its limit on processes say, is not well. It may also have been killed in its
+ * setup.
+ */
+function asFailure(error: unknown): CheckResult {
+  if (!(error instanceof ContainerStartError && error.step)) throw error;
+  return { exitCode: null, reason: 'signal', stdout: '', stderr: error.message };
 }
 
 /** What goes on around the runs of a container: when it is ready, whether it is well, and whether it starts again. */
@@ -69,10 +79,10 @@ export class Supervision implements Disposable {
   }
 
   /** @returns undefined when it was held still or asked to end meanwhile, or ends: that failed, not what it does */
-  async #check(argv: readonly string[], timeout: number): Promise<Result | undefined> {
+  async #check(argv: readonly string[], timeout: number): Promise<CheckResult | undefined> {
     const pauses = this.#pauses;
     const maxOutput = { bytes: 4096, onExceed: 'drop-head' } as const;
-    const result = await this.#container.exec(argv, { timeout, stdin: 'null', maxOutput });
+    const result = await this.#container.exec(argv, { timeout, stdin: 'null', maxOutput }).catch(asFailure);
     // The end of a container kills its commands a moment before it can be seen; then nobody asks for the verdict any more.
     if (result.reason === 'signal') await delay(1000, undefined, { ref: false });
     return !this.#heldBack && pauses === this.#pauses && this.#container.runs() ? result : undefined;

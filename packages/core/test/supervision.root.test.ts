@@ -25,6 +25,22 @@ test('health goes from starting to healthy to unhealthy, with events and the las
   expect(seen.flatMap((event) => (event.type === 'health' ? [event.status] : []))).toEqual(['healthy', 'unhealthy']);
 });
 
+test('what has no room for its check is not well', async () => {
+  await using c = await Container.create({
+    command: ['sleep', 'infinity'],
+    limits: { pids: 2 },
+    health: { command: ['true'], interval: 5, retries: 2 },
+  });
+  await c.start();
+  expect(await eventually(() => c.health?.status === 'unhealthy')).toBe(true);
+  expect(c.health?.lastOutput).toMatch(/EAGAIN .*limits\.pids/);
+  await expect(c.exec('true')).rejects.toMatchObject({
+    code: 'ERR_NS_CONTAINER_START',
+    errnoCode: 'EAGAIN',
+    hint: expect.stringContaining('limits.pids'),
+  });
+});
+
 test('unhealthy is an answer to waiting', async () => {
   await using c = await Container.create({
     command: ['sleep', 'infinity'],
