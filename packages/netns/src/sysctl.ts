@@ -9,6 +9,11 @@ import { type InNetns, insideReference } from './namespace-reference.ts';
  * @throws SyscallError `ENOENT` when the kernel has no such setting
  */
 export async function get(name: string, options: InNetns = {}): Promise<string> {
+  return getSync(name, options);
+}
+
+/** {@link get} for callers that hold the thread anyway. */
+export function getSync(name: string, options: InNetns = {}): string {
   const path = sysctlPath(name);
   return insideReference(options.netns, () => fileCall(path, () => readFileSync(path, 'utf8').trimEnd()));
 }

@@ -1,10 +1,11 @@
-import { hasCode, SpecError, UnavailableError } from '@ns/libc';
+import { hasCode, rollBack, SpecError, UnavailableError } from '@ns/libc';
 import { formatIpAddress, NETLINK, NetlinkError, type NetlinkRequest, type NetlinkSocket } from '@ns/netlink';
 import { NftError, PortInUseError } from '../errors.ts';
 import { addressText, parseSubnet } from '../ipam/subnet.ts';
 import { checkLinkName } from '../link/link.ts';
 import { type InNetns, type NetnsReference, openSocket } from '../namespace-reference.ts';
 import { setSync } from '../sysctl.ts';
+import { routedForOurs, routeForOurs, routeNoMore } from './forwarding.ts';
 import { portRuleset } from './port-ruleset.ts';
 import { networkRuleset } from './ruleset.ts';
 import {
@@ -93,16 +94,18 @@ export class Firewall implements Disposable {
   /** Removes what this library has put there, networks in use included. Idempotent; no other rule is touched. */
   static async remove(options: InNetns = {}): Promise<void> {
     using firewall = new Firewall(options.netns);
+    const routed = routedForOurs(firewall.#socket);
     removeTables(firewall.#socket);
+    routeNoMore(firewall.#socket, routed, options);
   }
 
   /**
    * Removes the tables when no network and no published port is in them, and leaves them alone otherwise; atomic against
-   * whoever adds one meanwhile. Idempotent.
+   * whoever adds one meanwhile. Forwarding that was on for them only goes off. Idempotent.
    */
   static async removeUnused(options: InNetns = {}): Promise<void> {
     using firewall = new Firewall(options.netns);
-    removeUnusedTables(firewall.#socket);
+    routeNoMore(firewall.#socket, removeUnusedTables(firewall.#socket), options);
   }
 
   /**
@@ -133,14 +136,22 @@ export class Firewall implements Disposable {
   }
 
   /**
-   * Lets a network out, and sets the sysctls that takes: forwarding, and route_localnet of the bridge. The first stays
-   * on when the network goes: others may count on it by then.
+   * Lets a network out, and sets the sysctls that takes: forwarding, and route_localnet of the bridge. Where forwarding was off,
+   * it is for our networks alone, until the last of them goes: what is of none of them is dropped. See {@link Firewall.allowForwarding}.
    *
    * @throws NetlinkError EEXIST when the bridge or one of the subnets is in the table already
    */
   async addNetwork(network: FirewallNetwork): Promise<void> {
-    const elements = networkElements(network);
-    if (!network.internal) this.allowForwarding(network);
+    await this.#addElements(networkElements(network));
+    if (network.internal) return;
+    try {
+      this.allowForwarding(network);
+    } catch (error) {
+      throw await rollBack(error, async () => this.removeNetwork(network));
+    }
+  }
+
+  async #addElements(elements: readonly Element[]): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
         return addElements(this.#socket, elements);
@@ -152,15 +163,16 @@ export class Firewall implements Disposable {
     }
   }
 
-  /** Sets the sysctls that it takes for packets of a network to be routed. */
+  /**
+   * Sets the sysctls that it takes for packets of a network that was added to be routed. Where forwarding was off, what neither
+   * comes from nor goes to a network of ours is dropped from then on, unless one of its links is a bridge or a veth, which other
+   * programs connect theirs with. Who wants more turns it on before, or empties the set `strangers` of the table.
+   */
   allowForwarding(network: FirewallNetwork): void {
     const options = { netns: this.#netns };
-    const versions = network.subnets.map((subnet) => parseSubnet(subnet).family);
-    if (versions.includes('inet')) {
-      setSync('net/ipv4/ip_forward', 1, options);
-      setSync(`net/ipv4/conf/${network.bridge}/route_localnet`, 1, options);
-    }
-    if (versions.includes('inet6')) setSync('net/ipv6/conf/all/forwarding', 1, options);
+    const versions = [...new Set(network.subnets.map((subnet) => parseSubnet(subnet).family))];
+    routeForOurs(this.#socket, versions, options);
+    if (versions.includes('inet')) setSync(`net/ipv4/conf/${network.bridge}/route_localnet`, 1, options);
   }
 
   /**

@@ -1,5 +1,6 @@
-import { chainPayload, NETLINK, type NetlinkSocket, nftablesType } from '@ns/netlink';
+import { NETLINK } from '@ns/netlink';
 import { type InNetns, openSocket } from '../namespace-reference.ts';
+import { listChains, NF_INET_FORWARD } from './chains-of-others.ts';
 import { TABLE } from './ruleset.ts';
 
 /** A chain of somebody else's that keeps forwarded packets of our networks back. */
@@ -14,7 +15,6 @@ export interface ForwardingObstacle {
 }
 
 const families = { 1: 'inet', 2: 'ip', 10: 'ip6' } as const;
-const NF_INET_FORWARD = 2;
 const NF_DROP = 0;
 
 /**
@@ -72,10 +72,4 @@ function fixFor(
     `nft insert rule ${family} ${table} ${chain} oifname "${bridge}" ct state established,related accept`,
     `nft insert rule ${family} ${table} ${chain} oifname "${bridge}" ct status dnat accept`,
   ];
-}
-
-function listChains(socket: NetlinkSocket): ReturnType<typeof chainPayload.decode>[] {
-  return socket
-    .dump({ type: nftablesType('GETCHAIN'), payload: chainPayload.encode({}), doing: 'list the chains of all tables' })
-    .map((message) => chainPayload.decode(message.payload));
 }

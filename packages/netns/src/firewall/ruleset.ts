@@ -6,6 +6,7 @@ export type SetName =
   | 'bridges'
   | 'same_bridge'
   | 'internal'
+  | 'strangers'
   | 'nat4'
   | 'nat6'
   | 'publish4'
@@ -56,6 +57,8 @@ const sets: readonly string[] = [
   'set bridges { type ifname; }',
   'set same_bridge { type ifname . ifname; }',
   'set internal { type ifname; }',
+  // Versions of IP that this host routes only because a network of ours needs it.
+  'set strangers { type nf_proto; }',
   'set nat4 { type ipv4_addr; flags interval; }',
   'set nat6 { type ipv6_addr; flags interval; }',
   'map publish4 { type inet_proto . inet_service : ipv4_addr . inet_service; }',
@@ -134,6 +137,7 @@ const chains: Readonly<Record<string, readonly string[]>> = {
     // This presumes that who began a connection was who the packet said, or an answer would be let through that answers
     // nothing. The chain `guard` sees to it for all bridges, and that of pinned ports for what is told apart on one.
     'ct state established,related accept',
+    'meta nfproto @strangers iifname != @bridges oifname != @bridges jump strangers',
     // A container's own policy, then that of its network: what both let through.
     'iifname . ip saddr vmap @egress4',
     'iifname . ip6 saddr vmap @egress6',
@@ -144,6 +148,13 @@ const chains: Readonly<Record<string, readonly string[]>> = {
     'ct status dnat accept',
     // From another network, or from outside around a published port.
     'oifname @bridges drop',
+  ],
+  // A host that did not route did not lead from one of its networks into another. What other programs connect containers and
+  // virtual machines with is theirs to keep apart: they begin after us, and find that it routes.
+  strangers: [
+    'meta iifkind { "bridge", "veth" } return',
+    'meta oifkind { "bridge", "veth" } return',
+    'drop comment "it routes for containers only; or else: nft flush set inet ns strangers"',
   ],
   // What those with an egress policy may do to the host itself.
   input: [
@@ -157,7 +168,7 @@ const chains: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Networks, their way out and their published ports. */
-export const networkRuleset: Ruleset = { family: 'inet', sets, chains, marker: 'ruleset_5' };
+export const networkRuleset: Ruleset = { family: 'inet', sets, chains, marker: 'ruleset_6' };
 
 /**
  * A ruleset as nft reads it, one transaction. Sets and chains that exist are kept with their elements; the rules are written anew.

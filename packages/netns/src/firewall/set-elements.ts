@@ -83,6 +83,11 @@ export function removalRequest(element: Element): NetlinkRequest {
   return request('DELSETELEM', 0, element);
 }
 
+/** The request that adds an element, which must not be there. */
+export function newRequest(element: Element): NetlinkRequest {
+  return request('NEWSETELEM', NLM_F.CREATE | NLM_F.EXCL, element);
+}
+
 /** Removes an element whatever is there: it, nothing, or the same key with other data, which is an error. */
 export function ownRemovalRequests(element: Element): NetlinkRequest[] {
   return [request('NEWSETELEM', NLM_F.CREATE, element), removalRequest(element)];
@@ -103,10 +108,7 @@ function request(
  * @throws NetlinkError EEXIST when one is there already with other data, ENOENT when the table is not
  */
 export function addElements(socket: NetlinkSocket, elements: readonly Element[]): void {
-  if (elements.length > 0)
-    socket.transaction(
-      nftablesBatch(elements.map((element) => request('NEWSETELEM', NLM_F.CREATE | NLM_F.EXCL, element))),
-    );
+  if (elements.length > 0) socket.transaction(nftablesBatch(elements.map(newRequest)));
 }
 
 /** Adds elements, or leaves them as they are, in one transaction. */

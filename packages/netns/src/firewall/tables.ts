@@ -1,6 +1,7 @@
 import { type NetlinkRequest, type NetlinkSocket, NLM_F, nftablesBatch } from '@ns/netlink';
 import { NftError } from '../errors.ts';
 import type { InNetns } from '../namespace-reference.ts';
+import { assertRouted, type Family, routedForOurs } from './forwarding.ts';
 import { type Ruleset, rulesetText, type SetName, TABLE, type TableFamily } from './ruleset.ts';
 import { applyRuleset } from './run-nft.ts';
 import { listElements } from './set-elements.ts';
@@ -46,23 +47,38 @@ export function removeTables(socket: NetlinkSocket): void {
   for (const family of families) if (hasTable(socket, family)) attempt(socket, [tableRequest('DELTABLE', family)]);
 }
 
-/** Removes the tables when no network is left in them. Whoever adds one at the same time keeps them, or finds them missing. */
-export function removeUnusedTables(socket: NetlinkSocket): void {
+/**
+ * Removes the tables when no network is left in them. Whoever adds one at the same time keeps them, or finds them missing.
+ *
+ * @returns versions of IP that the host has routed for them only
+ */
+export function removeUnusedTables(socket: NetlinkSocket): readonly Family[] {
+  const isUsed = () =>
+    families.some((family) => inUse[family].some((set) => listElements(socket, set, family).length > 0));
   // What the kernel refuses takes it milliseconds, so what it surely would is not sent.
-  const isUsed = families.some((family) => inUse[family].some((set) => listElements(socket, set, family).length > 0));
-  if (isUsed) return;
-  for (const { family, requests } of unusedTableRemovals()) if (hasTable(socket, family)) attempt(socket, requests);
+  for (let times = 1; times < ATTEMPTS && !isUsed(); times++) {
+    const routed = routedForOurs(socket);
+    const removed = unusedTableRemovals(routed).filter(
+      ({ family, requests }) => hasTable(socket, family) && attempt(socket, requests),
+    );
+    // Another process may have made it anew by now.
+    if (removed.some(({ family }) => family === 'inet')) return routed;
+    if (!hasTable(socket, 'inet')) return [];
+  }
+  return [];
 }
 
 /**
  * Transactions that one after another remove the tables if nobody uses them, whoever adds something meanwhile. Those that find
  * somebody are refused as a whole.
+ *
+ * @param routed - what else they are to find; left out, that does not matter
  */
-export function unusedTableRemovals(): {
+export function unusedTableRemovals(routed?: readonly Family[]): {
   readonly family: TableFamily;
   readonly requests: readonly NetlinkRequest[];
 }[] {
-  const networks = { family: 'inet', requests: unusedRemoval('inet') } as const;
+  const networks = { family: 'inet', requests: unusedRemoval('inet', routed) } as const;
   return [
     networks,
     // nft has not come to it, or did so between these.
@@ -81,10 +97,11 @@ export function unusedTableRemovals(): {
 }
 
 /** A set that rules speak of, or that has elements, cannot be removed: EBUSY, and everything stays. */
-function unusedRemoval(family: TableFamily): NetlinkRequest[] {
+function unusedRemoval(family: TableFamily, routed?: readonly Family[]): NetlinkRequest[] {
   const context = { family, doing: `remove what is in table ${family} ${TABLE}` };
   return [
     rulesRemoval({}, context),
+    ...(routed ? assertRouted(routed) : []),
     ...inUse[family].map((name) => setRemoval(name, { ...context, flags: NLM_F.NONREC })),
     tableRequest('DELTABLE', family),
   ];

@@ -25,12 +25,18 @@ export function removeEach(socket: NetlinkSocket, requests: readonly NetlinkRequ
   }
 }
 
-/** A transaction that happens or not: what it is about is missing, in use, or another's. */
-export function attempt(socket: NetlinkSocket, requests: readonly NetlinkRequest[]): void {
+/**
+ * A transaction that happens or not: what it is about is missing, in use, or another's.
+ *
+ * @returns it happened
+ */
+export function attempt(socket: NetlinkSocket, requests: readonly NetlinkRequest[]): boolean {
   try {
     socket.transaction(nftablesBatch(requests));
+    return true;
   } catch (error) {
     if (!hasCode(error, 'EBUSY', 'EEXIST', 'ENOENT')) throw error;
+    return false;
   }
 }
 
