@@ -33,13 +33,22 @@ export async function waitForCgroupEvent(
   const recheck = setInterval(() => {
     // Also when it was closed: then nobody waits for more of it.
     if (directory.closed || directory.gone) settle(value === 0);
-    else if (!watch && holdsNow(directory, key, value)) settle(true);
+    else if (!watch && seemsToHold(directory, key, value)) settle(true);
   }, RECHECK_MS);
   try {
     return await reached;
   } finally {
     clearTimeout(timer);
     clearInterval(recheck);
+  }
+}
+
+/** The same where nobody would hear of an error: the next look may tell more. */
+function seemsToHold(...question: Parameters<typeof holdsNow>): boolean {
+  try {
+    return holdsNow(...question);
+  } catch {
+    return false;
   }
 }
 

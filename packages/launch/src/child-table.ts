@@ -1,6 +1,6 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
-import { check, type Memory, mapShared, memfd, type OwnedFd, SYS, syscall } from '@ns/libc';
+import { check, holdBriefly, type Memory, mapShared, memfd, type OwnedFd, SYS, syscall } from '@ns/libc';
 
 /* The pid of a child that the zygote makes, the kernel writes into pages that we share with it, before the child's first
    instruction: nobody has to be woken to hear of it.
@@ -130,7 +130,7 @@ export interface LeftChildren {
 export function childrenOfEndedWorkers(alive: (thread: number) => boolean): LeftChildren[] {
   let memory: number;
   try {
-    memory = openSync('/proc/self/mem', 'r');
+    memory = holdBriefly(() => openSync('/proc/self/mem', 'r'));
   } catch {
     return [];
   }
@@ -158,7 +158,7 @@ export function childrenOfEndedWorkers(alive: (thread: number) => boolean): Left
 
 /** Addresses of all tables in this process. */
 function tables(): number[] {
-  return readFileSync('/proc/self/maps', 'latin1')
+  return holdBriefly(() => readFileSync('/proc/self/maps', 'latin1'))
     .split('\n')
     .flatMap((line) => (line.includes(`/memfd:${NAME} `) ? [Number.parseInt(line, 16)] : []));
 }

@@ -1,7 +1,7 @@
 import { subscribe } from 'node:diagnostics_channel';
 import { existsSync, readFileSync } from 'node:fs';
 import { isMainThread, type Worker } from 'node:worker_threads';
-import { pidfdOpen, readProcessStat, SYS, syscall, WNOHANG, watchFd } from '@ns/libc';
+import { hasCode, pidfdOpen, readProcessStat, SYS, syscall, WNOHANG, watchFd } from '@ns/libc';
 import { childrenOfEndedWorkers } from './child-table.ts';
 
 /** The name of a helper process that is a child of this thread: `ns-monitor`, of a worker `ns-monitor/w`. */
@@ -36,7 +36,7 @@ function reapWhenEnded(pid: number): void {
       watch.close();
       pidfd.close();
       awaited.delete(pid);
-      reap([pid]);
+      unlessExhausted(() => reap([pid]));
     });
     watch.unref();
     awaited.add(pid);
@@ -58,9 +58,20 @@ const isListed = (thread: number) => existsSync(`/proc/self/task/${thread}`);
  * nothing where the kernel does not list children.
  */
 export function reapOrphans(): void {
-  // Looking for what workers have left takes a while, and mostly nothing has ended.
-  const ended = childrenOfMainThread().filter((pid) => readProcessStat(pid)?.state === 'Z');
-  if (ended.length > 0) reap(ended);
+  unlessExhausted(() => {
+    // Looking for what workers have left takes a while, and mostly nothing has ended.
+    const ended = childrenOfMainThread().filter((pid) => readProcessStat(pid)?.state === 'Z');
+    if (ended.length > 0) reap(ended);
+  });
+}
+
+/** Nobody's call fails for want of descriptors: whoever starts processes next looks again. */
+function unlessExhausted(act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    if (!hasCode(error, 'EMFILE', 'ENFILE', 'ENOMEM')) throw error;
+  }
 }
 
 /** Waits for those of them that ended workers have left. */
