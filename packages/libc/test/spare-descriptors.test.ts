@@ -1,23 +1,43 @@
-import { openSync, readFileSync } from 'node:fs';
-import { leaveDescriptors } from '@ns/testing';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import {
+  allocate,
+  check,
   closeBound,
   holdBriefly,
   identifyProcess,
   isAlive,
   O,
   openBound,
+  SYS,
+  syscall,
   withDescriptorsForChild,
   withSpareDescriptors,
 } from '../src/index.ts';
 
+const RLIMIT_NOFILE = 7;
+
 describe('without any descriptor left', () => {
-  let limit: Disposable;
+  const { bytes, address } = allocate(16); // struct rlimit64: soft, hard
+  const setLimit = (soft: bigint) => {
+    bytes.writeBigUInt64LE(soft);
+    check('prlimit64', syscall(SYS.prlimit64, 0, RLIMIT_NOFILE, address, 0));
+  };
+  let before: bigint;
+  let fillers: number[];
   beforeEach(() => {
-    limit = leaveDescriptors(0);
+    check('prlimit64', syscall(SYS.prlimit64, 0, RLIMIT_NOFILE, 0, address));
+    before = bytes.readBigUInt64LE();
+    const highest = Math.max(...readdirSync('/proc/self/fd').map(Number));
+    fillers = [];
+    do fillers.push(openSync('/dev/null', 'r'));
+    while (fillers.at(-1)! < highest);
+    setLimit(BigInt(fillers.at(-1)! + 1));
     expect(() => openSync('/', 'r')).toThrow('EMFILE');
   });
-  afterEach(() => limit[Symbol.dispose]());
+  afterEach(() => {
+    setLimit(before);
+    for (const fd of fillers) closeSync(fd);
+  });
 
   test('what is closed again at once is opened, any number of times', () => {
     for (let times = 0; times < 20; times++) {
