@@ -27,13 +27,10 @@ export interface Supervised {
   emit(event: SupervisionEvent): void;
 }
 
-/**
- * A container that has no room for the check, by its limit on processes say, is not well. It may also have been killed in its
- * setup.
- */
+/** A container that has no room for the check, by its limit on processes say, is not well. */
 function asFailure(error: unknown): CheckResult {
-  if (!(error instanceof ContainerStartError && error.step)) throw error;
-  return { exitCode: null, reason: 'signal', stdout: '', stderr: error.message };
+  if (!(error instanceof ContainerStartError && error.step && error.errnoCode === 'EAGAIN')) throw error;
+  return { exitCode: null, reason: 'exit', stdout: '', stderr: error.message };
 }
 
 /** What goes on around the runs of a container: when it is ready, whether it is well, and whether it starts again. */

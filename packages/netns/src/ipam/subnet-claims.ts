@@ -1,6 +1,7 @@
 import { hash, randomBytes } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileCall } from '@ns/libc';
 import { list as listAddresses } from '../address.ts';
 import { NoFreeSubnetError, SubnetOverlapError } from '../errors.ts';
 import { withFileLock } from '../file-lock.ts';
@@ -118,7 +119,7 @@ export async function listClaims(options: { readonly stateRoot?: string } = {}):
 }
 
 async function readClaims(directory: string): Promise<SubnetClaim[]> {
-  const files = (await readdir(directory)).filter((file) => file.endsWith('.json'));
+  const files = (await fileCall(directory, () => readdir(directory))).filter((file) => file.endsWith('.json'));
   const claims = await Promise.all(files.map((file) => readJson(join(directory, file))));
   return claims.filter((claim) => claim !== undefined) as SubnetClaim[];
 }
