@@ -98,11 +98,16 @@ test('what another process has stopped does not start again by itself', async ()
   using program = new NodeProgram(
     'stopping-hand',
     `
+    import { once } from 'node:events';
     import { Container } from '@ns/core';
+    console.log('ready');
+    await once(process.stdin.resume(), 'end');
     await (await Container.get(process.argv[2])).stop();
   `,
   );
   await using container = await Container.create({ command: ['false'], restart: 'always' });
+  const child = program.start([container.id]);
+  await once(child.stdout, 'data');
   const runs: string[] = [];
   container.on('start', () => runs.push('start'));
   // A pause that is long enough to be met.
@@ -112,7 +117,8 @@ test('what another process has stopped does not start again by itself', async ()
   await container.start();
   await paused;
   const before = runs.length;
-  expect(await program.run([container.id])).toMatchObject({ exitCode: 0, stderr: '' });
+  child.stdin.end();
+  expect(await once(child, 'close')).toEqual([0, null]);
   await delay(2_000);
   expect(runs).toHaveLength(before);
   expect(container.status).toBe('stopped');

@@ -136,7 +136,8 @@ await see('processes of a command', async () => {
   try {
     await container.start();
     const before = await commands();
-    const script = 'sleep 74 & until grep -qx sleep /proc/$!/comm; do sleep 0.02; done; echo ready; wait';
+    const hasBegun = '[ "$(tr "\\0" " " < /proc/$!/cmdline)" = "sleep 74 " ]';
+    const script = `sleep 74 & until ${hasBegun}; do sleep 0.02; done; echo ready; wait`;
     const running = container.exec('sh', ['-c', script]);
     await once(running.stdout, 'data');
     const during = (await commands()).filter((command) => command.includes('sleep 74'));
