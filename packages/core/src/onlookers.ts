@@ -31,11 +31,10 @@ export class Onlookers {
     this.#change(process, 0);
   }
 
-  /** It starts. */
+  /** It starts. Whoever has let it go before says so again when it is ready. */
   starts(process: Referenced): void {
     this.#waiting.delete(process);
-    if (this.#isLetGo) this.#change(process, 0);
-    else process.ref();
+    process.ref();
   }
 
   /** From now on it is only for them. */
