@@ -386,7 +386,7 @@ export class Container implements AsyncDisposable {
    * that is below what is used
    * @param options.signal - with `timeout`: how long the caller waits; what was begun is carried through
    * @returns what changed
-   * @throws UnavailableError on v1 for a limit of a controller that no limit was given for at the start
+   * @throws UnavailableError `ERR_NS_UNAVAILABLE` for a limit that this machine cannot set
    * @throws NsError `ERR_NS_NO_EGRESS_POLICY`: it was made without one
    */
   async update(changes: ContainerUpdate, options: { dryRun?: boolean } & Patience = {}): Promise<PlannedChange[]> {
