@@ -1,4 +1,4 @@
-import { type OwnedFd, UnavailableError } from '@ns/libc';
+import { UnavailableError } from '@ns/libc';
 import type { Absence } from './change.ts';
 import { attachDeviceProgram, detachDeviceProgram, loadDeviceProgram } from './device-bpf.ts';
 import { deviceListWrites } from './device-list.ts';
@@ -6,9 +6,6 @@ import type { FullDeviceRule } from './device-policy.ts';
 import { deviceProgram } from './device-program.ts';
 import type { Directories } from './directories.ts';
 import type { CgroupDirectory } from './directory.ts';
-
-/** Programs this process attached: the one to be replaced by the next. The kernel keeps its own reference. */
-const attached = new WeakMap<CgroupDirectory, OwnedFd>();
 
 /**
  * Sets which device nodes processes of the cgroup may use.
@@ -41,8 +38,8 @@ function replaceProgram(directory: CgroupDirectory, program: Buffer): void {
     next.close();
     throw error;
   }
-  const previous = attached.get(directory);
-  attached.set(directory, next);
+  const previous = directory.deviceProgram;
+  directory.deviceProgram = next;
   if (!previous) return;
   detachDeviceProgram(directory.fd, previous);
   previous.close();

@@ -31,6 +31,8 @@ export class CgroupDirectory implements Disposable {
   readonly #files = new Map<string, OwnedFd>();
   /** Of those, the ones this kernel does not have, to be asked for once. */
   readonly #absent = new Set<string>();
+  /** What bounds its devices on v2, for the next to take its place. The kernel keeps its own reference. */
+  deviceProgram: OwnedFd | undefined;
   #removed = false;
 
   constructor(hierarchy: Hierarchy, components: readonly string[], directory: OwnedFd) {
@@ -196,6 +198,7 @@ export class CgroupDirectory implements Disposable {
     for (const file of this.#files.values()) file.close();
     giveBackDescriptors(this.#files.size + 1);
     this.#files.clear();
+    this.deviceProgram?.close();
     this.#directory.close();
   }
 }

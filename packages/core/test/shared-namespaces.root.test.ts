@@ -6,7 +6,6 @@ import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
 /* Namespaces that are not the container's own, as the links of /proc/PID/ns name them, and the memory that goes with one. */
 
 const rootTest = needs(notRoot);
-// Not where devices are bounded: on v2 their filter is kept for the next container.
 const test = (name: string, body: () => Promise<void>) => rootTest(name, () => leavesNothing(body));
 useOwnStateRoot();
 type Spec = Omit<Parameters<typeof Container.create>[0], 'command'>;
@@ -58,15 +57,14 @@ test('time of a container whose clocks are its own', () =>
     expect(Number(stdout.split('.')[0])).toBeGreaterThan(1e6);
   }));
 
-rootTest('the user namespace of a container that has the one of the host is that', () =>
+test('the user namespace of a container that has the one of the host is that', () =>
   withRunning({}, async (other) => {
     for (const user of [{ container: other }, { path: '/proc/self/ns/user' }])
       await withRunning({ namespaces: { user }, devices: [{ path: '/dev/fuse' }] }, async (container) => {
         expect(linkOf(container.pid!, 'user')).toBe(linkOf('self', 'user'));
         expect(await output(container, 'id -u')).toBe('0\n');
       });
-  }),
-);
+  }));
 
 test('that of one with ids of its own is refused, and mounts of others are', () =>
   withRunning({ idMap: 'auto' }, async (other) => {
@@ -87,7 +85,7 @@ test('that of one with ids of its own is refused, and mounts of others are', () 
     }
   }));
 
-rootTest('who joins nothing but that has the devices that others have, and no more', () =>
+test('who joins nothing but that has the devices that others have, and no more', () =>
   withRunning({}, async (other) => {
     const read = (spec: Spec) =>
       run('sh', ['-c', 'mknod /nodes/x b 7 0 && head -c1 /nodes/x'], {
@@ -98,8 +96,7 @@ rootTest('who joins nothing but that has the devices that others have, and no mo
     const [plain, joined] = [await read({}), await read({ namespaces: { user: { container: other } } })];
     expect(plain.stderr).toMatch(/not permitted/);
     expect([joined.exitCode, joined.stderr]).toEqual([plain.exitCode, plain.stderr]);
-  }),
-);
+  }));
 
 test('with the ipc namespace of a container goes its /dev/shm, and nothing more', () =>
   withRunning({ shmSize: '1m' }, async (other) => {
@@ -131,7 +128,7 @@ test('with that of the host, the host has it', async () => {
   }
 });
 
-rootTest('a container that has put a link in its place leads nobody out', () =>
+test('a container that has put a link in its place leads nobody out', () =>
   withRunning(
     { capabilities: { add: ['SYS_ADMIN'] }, seccomp: 'unconfined', apparmor: 'unconfined' },
     async (other) => {
@@ -139,8 +136,7 @@ rootTest('a container that has put a link in its place leads nobody out', () =>
       const joining = run('ls', ['/dev/shm'], { namespaces: { ipc: { container: other } } });
       await expect(joining).rejects.toMatchObject({ code: 'ELOOP' });
     },
-  ),
-);
+  ));
 
 test('nothing is held once it was made, and one that has ended shares nothing', async () => {
   await using other = await Container.create({ command: ['sleep', '600'] });
