@@ -93,7 +93,7 @@ export function containerPlan(design: ContainerDesign, host: Host): readonly Ste
     { op: 'processName', name: helperName('ns-monitor') },
     // Before anything of the container can look at us (CVE-2016-9962). Children inherit it.
     ...(namespaces.idMaps ? [] : [{ op: 'notDumpable' } as const]),
-    ...namespaces.joined.map(({ kind, fd }): Step => ({ op: 'setns', fd, namespaces: [kind] })),
+    ...setnsSteps(namespaces.joined.filter((joined) => !isJoinedInside(joined, namespaces))),
     ...(namespaces.timeOffsets
       ? ([
           { op: 'unshare', namespaces: ['time'] },
@@ -115,6 +115,20 @@ export function containerPlan(design: ContainerDesign, host: Host): readonly Ste
   ];
 }
 
+type JoinedNamespace = NamespaceDesign['joined'][number];
+
+/**
+ * Where cgroups are delegated, none can be entered from a namespace that it is not in (nsdelegate, cgroups(7)); from a user
+ * namespace of its own the container can enter none of others.
+ */
+function isJoinedInside({ kind }: JoinedNamespace, { idMaps }: NamespaceDesign): boolean {
+  return kind === 'cgroup' && !idMaps;
+}
+
+function setnsSteps(joined: readonly JoinedNamespace[]): Step[] {
+  return joined.map(({ kind, fd }) => ({ op: 'setns', fd, namespaces: [kind] }));
+}
+
 /** What the first process of the container does. */
 function initSteps(design: ContainerDesign, host: Host): Step[] {
   const { namespaces } = design;
@@ -127,6 +141,7 @@ function initSteps(design: ContainerDesign, host: Host): Step[] {
     ...oomScoreSteps(design),
     // After joining: the namespace's root is the cgroup one is in when it is made.
     ...(isNew('cgroup') ? [{ op: 'unshare', namespaces: ['cgroup'] } as const] : []),
+    ...setnsSteps(namespaces.joined.filter((joined) => isJoinedInside(joined, namespaces))),
     sessionKeyringStep(design),
     ...(isNew('net') ? [{ op: 'linkUp', name: 'lo' } as const] : []),
     // Modes of what is made below are exactly those given.
