@@ -233,7 +233,12 @@ export class ContainerProcess<Output extends string | Buffer = string>
           ? [ended(this.stdout), ended(this.stderr)]
           : ([1, 2] as const).map((fd) => this.#streams.collect(fd, (data) => output.add({ fd, data })));
       const exit = await running.launched.exited;
-      const ending = await Promise.resolve(running.finish(exit)).finally(() => this.#streams.drain());
+      let ending: Ending;
+      try {
+        ending = await running.finish(exit);
+      } finally {
+        this.#streams.drain();
+      }
       const failure = cause === undefined ? exit.failure : undefined;
       if (failure && failure.step?.op !== 'exec') throw running.refusal?.() ?? new ContainerStartError(failure);
       await Promise.all(collected);
