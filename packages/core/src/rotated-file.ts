@@ -97,14 +97,16 @@ export class RotatedFile implements Disposable {
     return undefined;
   }
 
+  /** Files are moved up, so who looks upwards passes none, and the last that he finds is the oldest. */
   #openOldest(): boolean {
-    const before = this.#fd;
-    for (let index = this.#maxFiles - 1; index >= 0; index--) {
+    let isOpen = false;
+    for (let index = 0; index < this.#maxFiles; index++) {
+      const before = this.#fd;
       if (!this.#open(index)) continue;
       if (before !== undefined) closeSync(before);
-      return true;
+      isOpen = true;
     }
-    return false;
+    return isOpen;
   }
 
   #open(index: number): boolean {
