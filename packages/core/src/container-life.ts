@@ -528,6 +528,7 @@ export class ContainerLife {
 
   async #prepareAgain(byItself: boolean): Promise<void> {
     try {
+      this.#record.claimWrites();
       await this.#prepare({}, byItself ? {} : asked);
       if (!this.#record.isGone) return;
     } catch (error) {
@@ -595,6 +596,7 @@ export class ContainerLife {
 
   #ended(result?: Result): void {
     this.logs.end();
+    if (!this.isFound) this.#record.releaseWrites();
     if (this.#status !== 'removed') this.setStatus('stopped', result);
   }
 

@@ -17,7 +17,7 @@ import { isDetachable } from './detachment.ts';
 import { identifySelf } from './process-identity.ts';
 import { type StoredSpec, specToStore } from './stored-spec.ts';
 import type { ContainerSpec } from './types.ts';
-import { claimWrites } from './write-claims.ts';
+import { claimsWrites, claimWrites, releaseWrites } from './write-claims.ts';
 
 /** What a container is said to be, here and on disk, where other processes read and change it, too. */
 export class ContainerRecord {
@@ -60,7 +60,21 @@ export class ContainerRecord {
     if (name !== undefined) this.#name = claimName(name, this.id, this.#owner);
     this.#entrusted = entrust(recordBelongings(this.id, this.#spec));
     makeDirectory(this.id, this.#owner);
+    this.claimWrites();
+  }
+
+  /**
+   * Takes where it writes, for a run.
+   *
+   * @throws NsError `ERR_NS_IN_USE`: another container writes there
+   */
+  claimWrites(): void {
     claimWrites(this.id, this.#spec, this.#owner);
+  }
+
+  /** Its run has ended. */
+  releaseWrites(): void {
+    if (claimsWrites(this.#spec)) releaseWrites(this.id);
   }
 
   /**

@@ -21,7 +21,7 @@ export interface LogSpec {
   /** How many files there are of one kind, the newest included; older ones are gone. Default 3. */
   readonly maxFiles?: number;
   /**
-   * Where they are, made when it is missing; they outlive the container, and are no other's while it can be started again
+   * Where they are, made when it is missing; they outlive the container, and are no other's until it has ended
    * (`ERR_NS_IN_USE`). Default, and for forks: the container's state directory,
    * which goes with it.
    */

@@ -50,7 +50,7 @@ export type Writable =
   | { readonly tmpfs: Size; readonly inodes?: number }
   /**
    * Directories of the host that outlive the container, on one mount. What is in them belongs to the ids that are inside. They are
-   * one container's until it is removed (`ERR_NS_IN_USE`), as is `dir`.
+   * one container's until it has ended (`ERR_NS_IN_USE`), as is `dir`.
    */
   | { readonly upper: string; readonly work: string }
   /**

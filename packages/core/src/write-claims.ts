@@ -1,4 +1,4 @@
-import { realpathSync, statSync, writeFileSync } from 'node:fs';
+import { realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { entrust } from '@ns/launch';
 import { isAlive, NsError, type ProcessIdentity, ResourceStack, withDirectoryLockSync } from '@ns/libc';
@@ -36,7 +36,7 @@ export function claimsWrites(spec: ContainerSpec): boolean {
 }
 
 /**
- * Takes the places that a specification names, for as long as the container's directory is there and it can be started again.
+ * Takes the places that a specification names for a run, until they are released, or all who may write there are gone.
  *
  * @throws NsError `ERR_NS_IN_USE`: another container has one, or what is above or below it
  */
@@ -54,6 +54,11 @@ export function claimWrites(id: string, spec: ContainerSpec, owner: ProcessIdent
     const claim: WriteClaim = { owner, paths: wanted.map(({ path }) => path) };
     writeFileSync(claimPath(id), JSON.stringify(claim), { mode: 0o600 });
   });
+}
+
+/** Nothing of it runs: others may write there. Idempotent. */
+export function releaseWrites(id: string): void {
+  rmSync(claimPath(id), { force: true });
 }
 
 /** The same for one command, which has no directory otherwise: disposing of it removes that, and so does our death. */
@@ -109,7 +114,7 @@ function realPathOf(path: string): string {
   }
 }
 
-/** A container may outlive its owner, but nobody else starts it again. */
+/** Who was killed has released nothing; a container may outlive him. */
 function isHeld(id: string, { owner }: WriteClaim): boolean {
   const { monitor, init } = readState(id) ?? {};
   return [owner, monitor, init].some((process) => process && isAlive(process));
@@ -129,6 +134,6 @@ function inUse({ field, path }: WrittenPlace, id: string): NsError {
   const { name } = readState(id) ?? {};
   const holder = name === undefined ? id.slice(0, 12) : `${name} (${id.slice(0, 12)})`;
   return new NsError('ERR_NS_IN_USE', `${field}: the container ${holder} writes to ${path}`, {
-    hint: 'Remove that container first: one that is stopped may be started again. Or give this one a directory of its own',
+    hint: 'Stop that container first, or give this one a directory of its own',
   });
 }

@@ -74,15 +74,19 @@ test('two logs are not the same files, but may be beside each other', async () =
   expect([one.status, two.status]).toEqual(['created', 'created']);
 });
 
-test('one that is stopped keeps its place, and has it when it is started again', async () => {
+test('one that has ended leaves its place to others, and takes it again when it is started', async () => {
   const { upper, work } = directories('stopped');
   const spec = { command, rootfs: '/', writable: { upper, work } };
-  await using holder = await Container.create(spec);
-  await holder.start();
-  await holder.wait();
-  await expect(Container.create(spec)).rejects.toMatchObject(inUse(holder.id.slice(0, 12)));
-  await holder.start();
-  expect((await holder.wait()).exitCode).toBe(0);
+  await using first = await Container.create(spec);
+  await first.start();
+  await first.wait();
+  await using next = await Container.create(spec);
+  await expect(first.start()).rejects.toMatchObject(inUse(next.id.slice(0, 12)));
+  expect(first.status).toBe('stopped');
+  await next.start();
+  await next.wait();
+  await first.start();
+  expect((await first.wait()).exitCode).toBe(0);
 });
 
 test('one command has its places, too', async () => {
