@@ -139,8 +139,8 @@ export class Cgroup implements AsyncDisposable {
   /**
    * Changes limits; those not named stay. Processes may be running. On v1 a limit may take the cgroup into one more tree,
    * and with it the processes that are in it; what is made in it from then on should be too (`account` of
-   * {@link createChild}). Cpus and memory nodes are handed down to those inside, as the kernel does on v2. All is checked before anything is written; when the kernel refuses one value after that, what was
-   * written before it stays.
+   * {@link createChild}). Cpus and memory nodes are handed down to those inside, as the kernel does on v2. All is checked
+   * before anything is written; when the kernel refuses one value after that, what was written before it stays.
    *
    * @returns the limits that could not be set, with `missing: 'warn'`
    * @throws SpecError `ERR_NS_INVALID_SPEC` for bad values

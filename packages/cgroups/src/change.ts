@@ -22,8 +22,8 @@ export interface AbsentLimit extends Absence {
 }
 
 /**
- * What one limit becomes: a write, that children may have to be told of, too; two writes of which the kernel accepts one order depending on what stands there now
- * (v1's limit and limit+swap, quota and period); or the reason why there is none.
+ * What one limit becomes: a write, that children may have to be told of, too; two writes of which the kernel accepts one order
+ * depending on what stands there now (v1's limit and limit+swap, quota and period); or the reason why there is none.
  */
 export type Change =
   | { readonly write: Write; readonly handDown?: true }

@@ -22,8 +22,7 @@ export interface LogSpec {
   readonly maxFiles?: number;
   /**
    * Where they are, made when it is missing; they outlive the container, and are no other's until it has ended
-   * (`ERR_NS_IN_USE`). Default, and for forks: the container's state directory,
-   * which goes with it.
+   * (`ERR_NS_IN_USE`). Default, and for forks: the container's state directory, which goes with it.
    */
   readonly directory?: string;
 }

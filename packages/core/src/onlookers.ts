@@ -3,8 +3,8 @@ import type { RunProcess } from './run-handle.ts';
 type Referenced = Pick<RunProcess, 'ref' | 'unref'>;
 
 /**
- * Those who wait for something of a process. As long as it is ours it keeps the event loop alive by itself, from its start on; before,
- * and from when it is let go, while there is one of them.
+ * Those who wait for something of a process. As long as it is ours it keeps the event loop alive by itself, from its start on;
+ * before, and from when it is let go, while there is one of them.
  */
 export class Onlookers {
   readonly #counts = new WeakMap<Referenced, number>();
