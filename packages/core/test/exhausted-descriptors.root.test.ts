@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { detectCgroups } from '@ns/cgroups';
-import { getXattr, O, open } from '@ns/libc';
+import { getXattr, hasCode, O, open } from '@ns/libc';
 import { leaveDescriptors, needs, notRoot } from '@ns/testing';
 import { Container, prune, run } from '../src/index.ts';
 import { cgroupDirectories, leavesNothing, remaining, useOwnStateRoot } from './leaves-nothing.ts';
@@ -24,11 +24,18 @@ function ownCgroups(): string[] {
   const parents = detectCgroups().hierarchies.map(({ mountPoint }) => join(mountPoint, 'ns'));
   return parents.filter(existsSync).flatMap((parent) => {
     using directory = open(parent, O.RDONLY | O.DIRECTORY);
-    return readdirSync(parent).filter((name) => {
-      const [owner] = ['user.ns.owner', 'trusted.ns.owner'].map((mark) => getXattr(directory.fd, name, mark));
-      return name.startsWith('ns-') && owner?.toString().startsWith(`${process.pid} `);
-    });
+    return readdirSync(parent).filter((name) => name.startsWith('ns-') && isOwn(directory.fd, name));
   });
+}
+
+function isOwn(parentFd: number, name: string): boolean {
+  try {
+    const [owner] = ['user.ns.owner', 'trusted.ns.owner'].map((mark) => getXattr(parentFd, name, mark));
+    return owner?.toString().startsWith(`${process.pid} `) ?? false;
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return false;
+    throw error;
+  }
 }
 
 const ways: Readonly<Record<string, () => Promise<unknown>>> = {
