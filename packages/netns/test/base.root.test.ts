@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { address, link, NetNamespace, route } from '@ns/netns';
 import { needs, notRoot } from '@ns/testing';
+import { withPinDirectory } from './pin-directory.ts';
 
 const rootTest = needs(notRoot);
 
@@ -40,27 +41,27 @@ rootTest('two namespaces, a bridge and a ping between them', async () => {
   expect(await link.get('eth0', { netns: a })).toBeUndefined();
 });
 
-rootTest('pins are what ip netns sees', async () => {
-  const hadDirectory = existsSync('/run/netns');
-  const name = `ns-test-${process.pid}`;
-  const netns = await NetNamespace.create({ name });
-  try {
-    expect(await NetNamespace.list()).toContain(name);
-    expect(execFileSync('ip', ['netns', 'exec', name, 'readlink', '/proc/self/ns/net']).toString().trim()).toBe(
-      `net:[${netns.id}]`,
-    );
-    await expect(NetNamespace.create({ name })).rejects.toMatchObject({ code: 'EEXIST' });
-    netns.close();
-    const again = await NetNamespace.open({ name });
-    expect(again.path).toBe(`/run/netns/${name}`);
-    await again.delete();
-    await again.delete();
-    expect(await NetNamespace.list()).not.toContain(name);
-  } finally {
-    await netns.delete();
-    if (!hadDirectory) execFileSync('sh', ['-c', 'umount /run/netns; rmdir /run/netns']);
-  }
-});
+rootTest('pins are what ip netns sees', () =>
+  withPinDirectory(async () => {
+    const name = `ns-test-${process.pid}`;
+    const netns = await NetNamespace.create({ name });
+    try {
+      expect(await NetNamespace.list()).toContain(name);
+      expect(execFileSync('ip', ['netns', 'exec', name, 'readlink', '/proc/self/ns/net']).toString().trim()).toBe(
+        `net:[${netns.id}]`,
+      );
+      await expect(NetNamespace.create({ name })).rejects.toMatchObject({ code: 'EEXIST' });
+      netns.close();
+      const again = await NetNamespace.open({ name });
+      expect(again.path).toBe(`/run/netns/${name}`);
+      await again.delete();
+      await again.delete();
+      expect(await NetNamespace.list()).not.toContain(name);
+    } finally {
+      await netns.delete();
+    }
+  }),
+);
 
 rootTest('a namespace is opened by process, path and descriptor', async () => {
   const own = readlinkSync('/proc/self/ns/net');

@@ -1,13 +1,11 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { address, link, NetNamespace, route } from '@ns/netns';
 import { needs, notRoot } from '@ns/testing';
+import { withPinDirectory } from './pin-directory.ts';
 
 needs(notRoot)('the example of the README', async () => {
-  const hadDirectory = existsSync('/run/netns');
   // Stands for the host, so that the machine's own network stays as it is.
   await using host = await NetNamespace.create();
-  {
+  await withPinDirectory(async () => {
     await using netns = await NetNamespace.create({ name: `readme-${process.pid}` });
 
     await link.createBridge({ name: 'br0', up: true, netns: host });
@@ -27,6 +25,5 @@ needs(notRoot)('the example of the README', async () => {
     await link.remove('br0', { netns: host });
 
     expect(links.map(({ name }) => name)).toEqual(expect.arrayContaining(['lo', 'eth0']));
-  }
-  if (!hadDirectory) execFileSync('sh', ['-c', 'umount /run/netns; rmdir /run/netns']);
+  });
 });
