@@ -90,7 +90,10 @@ export function renameInHosts(
   openFile(root, '/etc/hosts', (fd) => {
     const found = Buffer.alloc(MAX_HOSTS_BYTES + 1);
     const size = readSync(fd, found, 0, found.length, 0);
-    if (size <= MAX_HOSTS_BYTES) replaceText(fd, found.toString('utf8', 0, size).split('\n').map(renamed).join('\n'));
+    if (size > MAX_HOSTS_BYTES) return;
+    // Bytes of others stay what they are, text or not.
+    const lines = found.toString('latin1', 0, size).split('\n');
+    replaceText(fd, Buffer.from(lines.map(renamed).join('\n'), 'latin1'));
   });
 }
 
@@ -98,7 +101,7 @@ export function renameInHosts(
 const MAX_HOSTS_BYTES = 1 << 20;
 
 /** In this order it is never without any: this process may be killed in between. */
-function replaceText(fd: number, text: PlacedFile['content']): void {
+function replaceText(fd: number, text: string | Buffer): void {
   writeFileSync(fd, text);
   ftruncateSync(fd, Buffer.byteLength(text));
 }
