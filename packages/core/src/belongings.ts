@@ -6,14 +6,14 @@ import { removedDirectory } from './container-state.ts';
 import { markPath } from './network/owner-mark.ts';
 import { containerDirectory } from './state-root.ts';
 import type { ContainerSpec } from './types.ts';
-import { wantsIdLease } from './user-namespace.ts';
+import { mayHoldIds } from './user-namespace.ts';
 import { volumeUseFile, volumeUser } from './volume-store.ts';
 
 /** What is kept of a container, from its making to its removal, and has to go when its owner dies. Its name is not among it. */
 export function recordBelongings(id: string, spec: ContainerSpec): Belongings {
   const directory = containerDirectory(id);
   return {
-    files: wantsIdLease(spec) ? leaseFiles(id) : [],
+    files: mayHoldIds(spec) ? leaseFiles(id) : [],
     directories: [directory, removedDirectory(id)],
     parents: [dirname(directory)],
   };
@@ -29,7 +29,7 @@ export function runBelongings(
   const user = mounts.some(({ type }) => type === 'volume') ? volumeUser(id) : '';
   return {
     files: [
-      ...(wantsIdLease(spec) && !lent.ids ? leaseFiles(id) : []),
+      ...(mayHoldIds(spec) && !lent.ids ? leaseFiles(id) : []),
       ...mounts.flatMap((mount) => (mount.type === 'volume' ? volumeUseFile(mount.source, user) : [])),
       markPath(id),
     ],

@@ -11,6 +11,7 @@ import {
   planUpdate,
 } from './planned-changes.ts';
 import type { RunningMounts } from './running-mounts.ts';
+import { assertOwnMounts } from './shared-mounts.ts';
 import type { ContainerLimits, ContainerSpec } from './types.ts';
 import { validateSpec } from './validate-spec.ts';
 
@@ -34,6 +35,7 @@ export async function updateContainer(
     ...withMemory(changes.limits, spec),
   };
   const { add = [], remove = [] } = mounts;
+  if (add.length + remove.length > 0) assertOwnMounts(spec, 'mounts');
   for (const [index, mount] of add.entries()) checkLaterMount(spec, mount, `mounts.add[${index}].options`);
   const changedMounts = { add, remove };
   planned.push(...plannedMounts(changedMounts, (target) => runningMounts.at(target)));

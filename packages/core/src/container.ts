@@ -67,6 +67,7 @@ import { readCall } from './read-call.ts';
 import { renameContainer } from './rename-container.ts';
 import type { Result } from './result.ts';
 import { RunningMounts } from './running-mounts.ts';
+import { assertOwnMounts } from './shared-mounts.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
 import { traceOnly } from './tracing.ts';
 import type { AsBytes, ContainerSpec } from './types.ts';
@@ -647,6 +648,7 @@ export class Container implements AsyncDisposable {
    */
   async mount(mount: MountSpec, patience: Patience = {}): Promise<void> {
     const checked = validateMount(mount);
+    assertOwnMounts(this.#life.spec, 'mount');
     checkLaterMount(this.#life.spec, checked, 'options');
     const add = async () => {
       await ownTurn(this.id);

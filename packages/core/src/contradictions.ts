@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { SpecError } from '@ns/libc';
+import { saysMoreThanShared } from './shared-mounts.ts';
 import type { ContainerSpec } from './types.ts';
 
 /** What two fields say of one thing. */
@@ -52,6 +53,7 @@ const contradictions: readonly Contradiction[] = [
   writableTwice,
   nameOfOthers('hostname'),
   nameOfOthers('domainname'),
+  saysMoreThanShared,
 ];
 
 /** @throws SpecError two fields say different things, of which one would be ignored */

@@ -4,6 +4,7 @@ import { SpecError } from '@ns/libc';
 import { allPermissions, resolveDevices } from './devices.ts';
 import { readMountOptions } from './mount-options.ts';
 import type { MountSpec } from './mount-spec.ts';
+import { sharesMounts } from './shared-mounts.ts';
 import type { ContainerSpec } from './types.ts';
 
 /**
@@ -39,9 +40,12 @@ export function checkLaterMount(spec: ContainerSpec, mount: MountSpec, field: st
 }
 
 /** No file system of a user namespace has device nodes that work, and nobody in one makes any elsewhere. */
-function mayHaveOwnNodes({ capabilities, idMap, namespaces, mounts = [] }: ContainerSpec): boolean {
+function mayHaveOwnNodes(spec: ContainerSpec): boolean {
+  const { capabilities, idMap, namespaces, mounts = [] } = spec;
   const inUserNamespace = idMap !== undefined || namespaces?.user === 'private' || process.geteuid!() !== 0;
   if (inUserNamespace) return false;
+  // The /dev that is there has more than the nodes that it was given.
+  if (sharesMounts(spec)) return true;
   const mayMount = capabilities !== undefined && resolveCapabilities(capabilities).set.has('CAP_SYS_ADMIN');
   return mayMount || mounts.some(hasNodes);
 }

@@ -8,7 +8,7 @@ import { beginProcess, type ContainerProcess, type Running } from './container-p
 import { endAdopted } from './end-adopted.ts';
 import type { ExecCgroups } from './exec-cgroups.ts';
 import { readHost } from './host.ts';
-import { type ContainerDesign, sessionKeyringStep } from './plan/container-plan.ts';
+import { type ContainerDesign, type NamespaceDesign, sessionKeyringStep } from './plan/container-plan.ts';
 import { execPlan } from './plan/exec-plan.ts';
 import { RecentCommands } from './recent-commands.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
@@ -118,7 +118,7 @@ function planOf(
   const kinds = [
     ...(design.namespaces.idMaps ? (['user'] as const) : []),
     ...design.namespaces.created,
-    ...design.namespaces.joined.map(({ kind }) => kind),
+    ...design.namespaces.joined.map(({ kind }) => kind).filter((kind) => kind !== 'user'),
   ];
   return execPlan(
     {
@@ -127,8 +127,9 @@ function planOf(
       namespaces: kinds.map((kind) => ({
         kind,
         fd: fds[kind] === undefined ? 'target' : kind,
-        foreign: design.namespaces.idMaps !== undefined && design.namespaces.joined.some((one) => one.kind === kind),
+        foreign: design.namespaces.idMaps !== undefined && isForeign(kind, design.namespaces.joined),
       })),
+      mountsOfOthers: design.namespaces.joined.some(({ kind }) => kind === 'mnt'),
       argv,
       candidates: candidatesFor(argv[0]!, env.PATH ?? ''),
       env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
@@ -146,6 +147,11 @@ function planOf(
     },
     readHost(),
   );
+}
+
+/** Does another user namespace than the container's own it? That of mounts is never another. */
+function isForeign(kind: NamespaceKind, joined: NamespaceDesign['joined']): boolean {
+  return kind !== 'user' && kind !== 'mnt' && joined.some((one) => one.kind === kind && !one.isOwned);
 }
 
 const recent = new WeakMap<ContainerDesign, RecentCommands>();

@@ -11,8 +11,9 @@ import { openKept } from './resources.ts';
 import { resolveRoot } from './rootfs.ts';
 import type { RunHandle } from './run-handle.ts';
 import type { Scratch } from './scratch.ts';
+import { sharesMounts } from './shared-mounts.ts';
 import type { ContainerSpec } from './types.ts';
-import { leaseIds, wantsIdLease } from './user-namespace.ts';
+import { holdIds, sharesIds } from './user-namespace.ts';
 
 /** What a first run has of another container. */
 export interface Beginning {
@@ -31,7 +32,7 @@ export class LastingResources {
   #scratch: Scratch | undefined;
 
   async acquire(id: string, spec: ContainerSpec): Promise<void> {
-    this.#ids = wantsIdLease(spec) ? await leaseIds(id) : undefined;
+    this.#ids = await holdIds(id, spec);
   }
 
   /** The ids belong to this process again, not to a monitor that is gone. */
@@ -45,6 +46,7 @@ export class LastingResources {
     context: { readonly id: string; readonly logs: LogBuffer; readonly maxOutputBytes: number },
     { files = [], restoration }: Beginning = {},
   ): Promise<ContainerRun> {
+    await this.#renewShared(context.id, spec);
     // An image is mounted once at a time, and for the next start anew.
     this.#kept?.[Symbol.dispose]();
     this.#kept = undefined;
@@ -54,15 +56,24 @@ export class LastingResources {
     try {
       const own = { scratch: before, ids: this.#ids, kept: this.#kept, restoration };
       const run = await ContainerRun.prepare(spec, { ...context, ...own });
-      this.#scratch = { fd: await scratchOf(run), covered: true };
+      this.#scratch = sharesMounts(spec) ? undefined : { fd: await scratchOf(run), covered: true };
       return run;
     } finally {
       if (before !== undefined && (forked || before !== this.#scratch)) before.fd.close();
     }
   }
 
+  /** Whose ids it shares may have others by now. */
+  async #renewShared(id: string, spec: ContainerSpec): Promise<void> {
+    if (!sharesIds(spec)) return;
+    await this.#ids?.release();
+    this.#ids = undefined;
+    this.#ids = await holdIds(id, spec);
+  }
+
   /** How what is written is bounded. */
   writeLimit(spec: ContainerSpec): WriteLimit | undefined {
+    if (sharesMounts(spec)) return undefined;
     if (this.#kept || keptWritesOf(spec)) return this.#kept?.limit;
     const { size, nr_inodes: inodes } = scratchOptions(resolveRoot(spec));
     return size === undefined

@@ -13,10 +13,14 @@ import { kernelAtLeast, readHost } from './host.ts';
 import type { MountContext } from './mounts.ts';
 import type { ResolvedRoot } from './rootfs.ts';
 import type { ContainerSpec } from './types.ts';
+import { resolveIdMaps, sharesIds } from './user-namespace.ts';
 
-/** Will a container have a user namespace whose ids are others outside, made by root? */
-export function hasOwnIds({ idMap, namespaces }: ContainerSpec): boolean {
-  return process.geteuid!() === 0 && (idMap !== undefined || namespaces?.user === 'private');
+/** Will a container that root makes be in a user namespace whose ids are others outside? */
+export function hasOwnIds(spec: ContainerSpec): boolean {
+  const { idMap, namespaces } = spec;
+  if (process.geteuid!() !== 0) return false;
+  if (sharesIds(spec)) return resolveIdMaps(spec, undefined) !== undefined;
+  return idMap !== undefined || namespaces?.user === 'private';
 }
 
 /**

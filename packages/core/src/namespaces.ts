@@ -1,12 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
 import { resolveCapabilities } from '@ns/capabilities';
 import type { IdMaps, NamespaceKind } from '@ns/launch';
-import { type ProcessIdentity, type ResourceStack, SpecError } from '@ns/libc';
+import { hasCode, type ResourceStack, SpecError } from '@ns/libc';
 import { Namespace } from '@ns/namespaces';
-import { type ContainerState, findState } from './container-state.ts';
-import { ContainerStateError } from './errors.ts';
+import { isOfOthers, type NamespaceOfOthers, openOfOthers, stateOf } from './namespaces-of-others.ts';
 import { wantsNetwork, wantsUserNetwork } from './network/network-spec.ts';
-import type { NamespaceDesign } from './plan/container-plan.ts';
+import type { JoinedNamespace, NamespaceDesign } from './plan/container-plan.ts';
 import type { ContainerSpec, NamespaceChoice } from './types.ts';
 
 /** Names in a specification, with the kernel's. */
@@ -36,17 +35,21 @@ export function resolveNamespaces(
   network?: { readonly fd: number | undefined },
 ): NamespaceDesign {
   const choices = spec.namespaces ?? {};
-  checkMounts(choices.mount);
   const created: NamespaceKind[] = [];
-  const joined: { kind: NamespaceKind; fd: string }[] = [];
+  const joined: JoinedNamespace[] = [];
   let timeOffsets: NamespaceDesign['timeOffsets'];
-  const join = (kind: NamespaceKind, path: string) => {
-    // Checked to be a namespace of this kind; a FIFO or a device is not opened to find out.
-    const namespace = owner.use(Namespace.open(kind, { path }));
-    if (kind === 'user') return checkSharedIds(namespace, choices.user);
+  const user = idMaps && isOfOthers(choices.user) ? owner.use(openOfOthers(choices.user, 'user')) : undefined;
+  const join = (kind: NamespaceKind, choice: NamespaceOfOthers) => {
+    const namespace = kind === 'user' ? user : owner.use(openOfOthers(choice, kind));
+    // The one that this process is in is nothing to join.
+    if (!namespace) return;
+    const isOwned = user !== undefined && kind !== 'user' && isOwnedBy(namespace, user);
+    if (kind === 'pid') checkSharedPids(choice, { idMaps, isOwned });
+    if (kind === 'mnt') checkSharedMounts(namespace, choice, idMaps && (user ?? 'new'));
+    if (kind !== 'user' && !isOwned && process.geteuid!() !== 0) refuseToOrdinaryUser(kind, choice);
     const name = `namespace-${kind}`;
     fds[name] = namespace.fd;
-    joined.push({ kind, fd: name });
+    joined.push({ kind, fd: name, ...(isOwned && { isOwned }) });
   };
   for (const [name, kind] of Object.entries(kinds)) {
     const choice = name === 'net' ? networkChoice(spec) : choices[name as keyof typeof choices];
@@ -58,10 +61,8 @@ export function resolveNamespaces(
       continue;
     }
     if (choice === 'host') continue;
-    if (isOfOthers(choice)) {
-      if (kind === 'pid') checkSharedPids(choice, idMaps);
-      join(kind, 'path' in choice ? choice.path : namespaceOf(choice.container, kind));
-    } else if (kind === 'user') continue;
+    if (isOfOthers(choice)) join(kind, choice);
+    else if (kind === 'user') continue;
     else {
       created.push(kind);
       if (kind === 'time' && typeof choice === 'object') {
@@ -74,31 +75,43 @@ export function resolveNamespaces(
 }
 
 /**
- * A container begins with mounts: its root is one.
+ * Whose user namespace owns them decides who may do what in them; from another one they can be entered only with the privileges
+ * of the host, which programs that others have put there would then run with.
  *
- * @throws SpecError for those of others
+ * @throws SpecError for those that the container's own user namespace does not own
  */
-function checkMounts(choice: NamespaceChoice = 'private'): void {
-  if (choice === 'private') return;
-  const hint =
-    choice === 'host'
-      ? 'What is on the host is shown to it by rootfs: { host: true, show }, and by mounts of type bind'
-      : 'To run a command in the mounts of a container, use its exec(); to share files with it, a volume';
-  throw new SpecError('namespaces.mount', "'private'", choice, hint);
+function checkSharedMounts(mounts: Namespace, choice: NamespaceOfOthers, user: Namespace | 'new' | undefined): void {
+  using own = Namespace.current('user');
+  if (user !== 'new' && isOwnedBy(mounts, user ?? own)) return;
+  throw new SpecError(
+    'namespaces.mount',
+    'mounts that its user namespace owns',
+    choice,
+    user === 'new'
+      ? 'Share the user namespace of the other, too (namespaces.user), in the place of idMap'
+      : 'Share the user namespace of the other, too: namespaces.user',
+  );
 }
 
-/**
- * The user namespace that this process is in is nothing to join. In that of others the privileges are gone that a container is set
- * up with; and their ids are given to somebody else when they end.
- *
- * @throws SpecError for that of others
- */
-function checkSharedIds(namespace: Namespace, choice: NamespaceChoice | undefined): void {
-  using own = Namespace.current('user');
-  if (isDeepStrictEqual(namespace.id, own.id)) return;
-  const hint =
-    "Leave it out, or give the container ids of its own (idMap): the same as those of another, and files of both are the same users'";
-  throw new SpecError('namespaces.user', "'private', 'host', or that of a container without idMap", choice, hint);
+/** To enter a namespace takes privileges in the user namespace that owns it: he has them in those that he made. */
+function refuseToOrdinaryUser(kind: NamespaceKind, choice: NamespaceOfOthers): never {
+  throw new SpecError(
+    `namespaces.${kind}`,
+    'for an ordinary user a namespace that the user namespace it shares owns',
+    choice,
+    'Share the user namespace of the other, too: namespaces.user',
+  );
+}
+
+/** Of one that is not in sight nobody here is the owner. */
+function isOwnedBy(namespace: Namespace, user: Namespace): boolean {
+  try {
+    using owner = namespace.owner();
+    return owner.equals(user);
+  } catch (error) {
+    if (hasCode(error, 'EPERM')) return false;
+    throw error;
+  }
 }
 
 /** Are its processes in a pid namespace of others, whose first process does not take them along when it ends? */
@@ -108,18 +121,22 @@ export function sharesPids({ namespaces }: Pick<ContainerSpec, 'namespaces'>): b
 
 /**
  * A container is set up by a process in its pid namespace, which has to be there to mount its procfs. In one that others have,
- * they see that process, with the host's privileges.
+ * they see that process, with the host's privileges; in a user namespace that they share it has none over them, nor they over it.
  *
  * @throws SpecError what they could do with it is more than look
  */
-function checkSharedPids(choice: NamespaceChoice & object, idMaps: IdMaps | undefined): void {
+function checkSharedPids(
+  choice: NamespaceOfOthers,
+  { idMaps, isOwned }: { readonly idMaps: IdMaps | undefined; readonly isOwned: boolean },
+): void {
   const refuse = (expected: string, hint: string) => {
     throw new SpecError('namespaces.pid', expected, choice, hint);
   };
+  if (isOwned) return;
   if (idMaps)
     refuse(
       "'private' or 'host' together with idMap",
-      'Leave idMap out: no procfs of others can be mounted with ids of its own',
+      'No procfs of others can be mounted with ids of its own: leave idMap out, or share their user namespace, too',
     );
   if (!('container' in choice)) return;
   const { spec } = stateOf(choice.container);
@@ -129,34 +146,6 @@ function checkSharedPids(choice: NamespaceChoice & object, idMaps: IdMaps | unde
     'the pid namespace of a container without CAP_SYS_PTRACE',
     'Give CAP_SYS_PTRACE to the container that joins, or that one ids of its own (idMap)',
   );
-}
-
-/** An id, a name, or the object. */
-export type ContainerReference = string | { readonly id: string };
-
-function stateOf(container: ContainerReference): ContainerState {
-  return findState(typeof container === 'string' ? container : container.id);
-}
-
-/**
- * The first process of a running container.
- *
- * @throws ContainerStateError `ERR_NS_CONTAINER_NOT_RUNNING`
- */
-export function runningInit(container: ContainerReference, wanted: string): ProcessIdentity {
-  const { id, init, status } = stateOf(container);
-  if (init && status !== 'stopped') return init;
-  throw new ContainerStateError('ERR_NS_CONTAINER_NOT_RUNNING', id.slice(0, 12), status, wanted);
-}
-
-/** The namespace file of a running container's first process. */
-function namespaceOf(container: ContainerReference, kind: NamespaceKind): string {
-  return `/proc/${runningInit(container, `share its ${kind} namespace`).pid}/ns/${kind}`;
-}
-
-/** Does somebody else decide about it? */
-export function isOfOthers(choice: unknown): choice is NamespaceChoice & object {
-  return typeof choice === 'object' && choice !== null && ('container' in choice || 'path' in choice);
 }
 
 function networkChoice(spec: ContainerSpec): NamespaceChoice {

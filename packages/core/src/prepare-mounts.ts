@@ -17,10 +17,11 @@ import { copyUp, openImage } from './copy-up.ts';
 import { hasOwnIds } from './mapped-layers.ts';
 import type { BindMountSpec, MountSpec, VolumeMountSpec } from './mount-spec.ts';
 import { copiedUp, type MountContext, type MountSource, mountSource } from './mounts.ts';
-import type { ContainerReference } from './namespaces.ts';
+import type { ContainerReference } from './namespaces-of-others.ts';
 import { type ResolvedRoot, resolveRoot } from './rootfs.ts';
 import { mountLabelOf } from './security-modules.ts';
 import { sharesMemoryWith, takeSharedMemory } from './shared-memory.ts';
+import { sharesMounts } from './shared-mounts.ts';
 import type { ContainerSpec } from './types.ts';
 import { resolveUser } from './user.ts';
 import { resolveIdMaps } from './user-namespace.ts';
@@ -45,7 +46,8 @@ interface PreparationOptions {
 /** Is there anything to make before such mounts can be mounted? */
 export function needsPreparation(spec: ContainerSpec): boolean {
   const { mounts = [] } = spec;
-  if ((hasOwnIds(spec) && !resolveRoot(spec).host) || sharesMemoryWith(spec) !== undefined) return true;
+  if ((!sharesMounts(spec) && hasOwnIds(spec) && !resolveRoot(spec).host) || sharesMemoryWith(spec) !== undefined)
+    return true;
   return mounts.some(
     (mount) =>
       mount.type === 'volume' ||

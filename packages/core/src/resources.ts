@@ -17,7 +17,7 @@ import { mountContext, needsPreparation, type PreparedMounts, prepareMounts } fr
 import { resolveRoot } from './rootfs.ts';
 import { sharesMemoryWith } from './shared-memory.ts';
 import type { ContainerSpec } from './types.ts';
-import { leaseIds, resolveIdMaps, wantsIdLease } from './user-namespace.ts';
+import { holdIds, mayHoldIds, resolveIdMaps } from './user-namespace.ts';
 import { volumeUser } from './volume-store.ts';
 import { claimsWrites, claimWritesOnce } from './write-claims.ts';
 
@@ -49,7 +49,7 @@ export function needsResources(spec: ContainerSpec): boolean {
     isLimited(spec) ||
     // Only a cgroup tells which processes are ours.
     sharesPids(spec) ||
-    wantsIdLease(spec) ||
+    mayHoldIds(spec) ||
     needsPreparation(spec) ||
     keptWritesOf(spec) !== undefined ||
     mappedWritesOf(spec) !== undefined ||
@@ -82,7 +82,7 @@ export async function acquireResources(
   try {
     if (!lent) held.use(claimWritesOnce(id, spec));
     const cgroup = held.use(await cgroupFor(id, spec));
-    const ids = lent?.ids ?? held.use(wantsIdLease(spec) ? await leaseIds(id) : undefined);
+    const ids = lent?.ids ?? held.use(await holdIds(id, spec));
     const kept = lent?.kept ?? held.use(await openKept(spec, ids));
     const mounts = held.use(needsPreparation(spec) ? await prepare(id, spec, ids) : undefined);
     const network = held.use(

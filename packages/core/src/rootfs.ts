@@ -3,12 +3,13 @@ import { NsError, SpecError } from '@ns/libc';
 import { hiddenPaths } from './defaults.ts';
 import { dataOfKept, type KeptWrites, layersOfKept } from './kept-writes.ts';
 import { MAX_IMAGE_LAYERS } from './plan/root-steps.ts';
+import { rootOfOthers, sharesMounts } from './shared-mounts.ts';
 import type { ContainerSpec, Size, Writable } from './types.ts';
 
 /** Where a root comes from, with its defaults filled in. */
 export interface ResolvedRoot {
-  /** `overlay`: layers with writes elsewhere. `bind`: one directory itself. */
-  readonly kind: 'overlay' | 'bind';
+  /** `overlay`: layers with writes elsewhere. `bind`: one directory itself. `shared`: that of others, whose mounts it is in. */
+  readonly kind: 'overlay' | 'bind' | 'shared';
   /** Topmost first. */
   readonly layers: readonly string[];
   readonly writable: Exclude<Writable, KeptWrites | { size: Size }>;
@@ -31,10 +32,10 @@ export interface ResolvedRoot {
  *
  * @throws NsError `ERR_NS_ROOTFS` when a directory is missing or is none
  */
-export function resolveRoot({
-  rootfs = { host: true },
-  writable,
-}: Pick<ContainerSpec, 'rootfs' | 'writable'>): ResolvedRoot {
+export function resolveRoot(spec: Pick<ContainerSpec, 'rootfs' | 'writable' | 'namespaces'>): ResolvedRoot {
+  if (sharesMounts(spec))
+    return { kind: 'shared', layers: [rootOfOthers(spec)], writable: 'none', host: false, hide: [] };
+  const { rootfs = { host: true }, writable } = spec;
   // "/" can only mean the view of this machine.
   if (rootfs === '/') return resolveRoot({ rootfs: { host: true }, ...(writable && { writable }) });
   if (typeof rootfs === 'string') return rooted([rootfs], writable ?? 'tmpfs');

@@ -16,6 +16,7 @@ import {
   selinuxProcessLabel,
 } from '@ns/lsm';
 import type { ContainerWarning } from './container-warning.ts';
+import { isOfOthers } from './namespaces-of-others.ts';
 import type { ContainerSpec } from './types.ts';
 
 /**
@@ -61,7 +62,7 @@ export function confine(spec: ContainerSpec, options: { readonly uid: number; re
   const { apparmor, selinux, privileged = false } = spec;
   if (apparmor !== undefined && selinux?.process !== undefined)
     throw new SpecError('apparmor', 'either apparmor or selinux.process', apparmor);
-  if (selinux?.process !== undefined) return underSelinux(selinux.process, spec.init ?? true);
+  if (selinux?.process !== undefined) return underSelinux(selinux.process, spec);
   // Where there is no AppArmor, everything is unconfined.
   if (apparmor === 'unconfined' && !hasAppArmor()) return none;
   if (apparmor !== undefined) return { label: appArmorExecLabel(apparmor), warnings: [] };
@@ -75,10 +76,22 @@ export function confine(spec: ContainerSpec, options: { readonly uid: number; re
   };
 }
 
-function underSelinux(process: string, init: boolean): Confinement {
+function underSelinux(process: string, { init = true, namespaces }: ContainerSpec): Confinement {
   const label = selinuxExecLabel(process);
   if (!init) return { label, warnings: [] };
   const ours = selinuxContext();
+  const unlabelled = (why: string): Confinement => ({
+    label,
+    warnings: [
+      {
+        code: 'NS_SELINUX_INIT_UNLABELLED',
+        name: process,
+        message: `the container's init keeps the label ${ours}: ${why}`,
+        hint: 'The program has its label all the same; with init: false there is no other process',
+      },
+    ],
+  });
+  if (isOfOthers(namespaces?.mount)) return unlabelled('it is not to be found in the procfs of others');
   // The last two: it has a pipe of ours to the monitor.
   const asked = [
     { source: ours, target: ours, class: 'process', permissions: ['setcurrent'] },
@@ -88,11 +101,8 @@ function underSelinux(process: string, init: boolean): Confinement {
   ];
   const refused = ours === process ? undefined : asked.find((question) => !selinuxAllows(question));
   if (!refused) return { label, supervisorLabel: selinuxProcessLabel(process), warnings: [] };
-  const message =
-    `the container's init keeps the label ${ours}: ` +
-    `the policy does not allow ${refused.source} ${refused.class} ${refused.permissions[0]} to ${refused.target}`;
-  const hint = 'The program has its label all the same; with init: false there is no other process';
-  return { label, warnings: [{ code: 'NS_SELINUX_INIT_UNLABELLED', name: process, message, hint }] };
+  const { source, target, permissions } = refused;
+  return unlabelled(`the policy does not allow ${source} ${refused.class} ${permissions[0]} to ${target}`);
 }
 
 /**

@@ -2,8 +2,9 @@ import { O, type OwnedFd, open } from '@ns/libc';
 import { resolveInRoot } from '@ns/mounts';
 import { Namespace } from '@ns/namespaces';
 import { takeFromMountNamespace } from './in-mount-namespace.ts';
-import { type ContainerReference, runningInit } from './namespaces.ts';
+import { type ContainerReference, runningInit } from './namespaces-of-others.ts';
 import type { SharedMemory } from './plan/shared-memory-step.ts';
+import { sharesMounts } from './shared-mounts.ts';
 import type { ContainerSpec } from './types.ts';
 
 /* POSIX shared memory is files in /dev/shm, of which the kernel's ipc namespace knows nothing: who shares the one expects the
@@ -15,8 +16,9 @@ const PLACE = '/dev/shm';
 const handle = 'shared memory';
 
 /** The container whose memory one shares. An ordinary user may enter none. */
-export function sharesMemoryWith({ namespaces }: ContainerSpec): ContainerReference | undefined {
-  const ipc = namespaces?.ipc;
+export function sharesMemoryWith(spec: ContainerSpec): ContainerReference | undefined {
+  if (sharesMounts(spec)) return undefined;
+  const ipc = spec.namespaces?.ipc;
   return typeof ipc === 'object' && 'container' in ipc && process.geteuid!() === 0 ? ipc.container : undefined;
 }
 

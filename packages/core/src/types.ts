@@ -69,7 +69,7 @@ export type Writable =
 export type NamespaceChoice =
   | 'private'
   | 'host'
-  /** Of a running container: its id, its name, or the object. As root: an ordinary user gets `EACCES`, for its init refuses ptrace. */
+  /** Of a running container: its id, its name, or the object. For an ordinary user only with `user` of the same. */
   | { readonly container: string | { readonly id: string } }
   /** A namespace file such as `/run/netns/blue`. */
   | { readonly path: string };
@@ -138,16 +138,29 @@ export interface ContainerSpec extends NetworkSpec {
   readonly writable?: Writable;
   /**
    * Which namespaces are the container's own: namespaces(7). Default `'private'` for all but `user`, which is `'host'` for
-   * root without `idMap` and `'private'` for ordinary users. `mount` is always its own, and `user` never that of somebody with ids of
-   * his own (`SpecError`). With `ipc` of the host or of a container goes what that has at /dev/shm, as in Docker; `shmSize` says
-   * nothing then. To join needs CAP_SYS_ADMIN over the namespace. `time` since 5.6, with offsets in nanoseconds, at most 146 years. An
-   * `UnavailableError` names a kind that the kernel lacks.
+   * root without `idMap` and `'private'` for ordinary users. With `ipc` of the host or of a container goes what that has at /dev/shm,
+   * as in Docker; `shmSize` says nothing then. `time` since 5.6, with offsets in nanoseconds, at most 146 years.
+   *
+   * `user` of others: with their ids, which stay theirs until the last is gone; a process has to be in it, and id 0 mapped. For an
+   * ordinary user it is what opens the other namespaces of that container, as in a pod.
+   *
+   * `mount` of others: in their file system as it is, `'host'` that of this machine, with all that is hidden otherwise, and written
+   * to itself. `rootfs`, `writable`, `mounts` and whatever else makes a root are refused then, `cwd` has to be there, and `/proc`
+   * shows the processes of the other, whose `pid` belongs with it. Of device nodes it may use those that every container has, and
+   * `devices`. Its own user namespace has to own these mounts, but for `'host'`.
+   *
+   * A running container it joins may be ended: it keeps what it has, but cannot be started again (`ERR_NS_CONTAINER_NOT_RUNNING`).
+   * To join needs CAP_SYS_ADMIN over the namespace. `SpecError`: a combination by which others could get at more than they share.
+   * An `UnavailableError` names a kind that the kernel lacks.
    *
    * @example
    * ```ts
    * // A debug container, with tools, beside one that has no shell.
    * const namespaces = { pid: { container: 'web' }, net: { container: 'web' }, ipc: 'host' } as const;
    * await run('ss', ['--listening'], { namespaces });
+   * // Another program in the same file system, with limits and a life of its own.
+   * const beside = { mount: { container: 'web' }, pid: { container: 'web' } } as const;
+   * await run('tar', ['-cf', '-', '/data'], { namespaces: beside, limits: { cpus: 0.1 } });
    * ```
    */
   readonly namespaces?: Partial<Record<Exclude<NamespaceKind, 'mnt' | 'time'> | 'mount', NamespaceChoice>> & {

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { IdMaps } from '@ns/launch';
 import { SpecError, UnavailableError } from '@ns/libc';
@@ -6,11 +6,15 @@ import {
   allocateIds,
   canWriteDirectly,
   type IdLease,
+  IdMap,
   type IdMappings,
+  Namespace,
   ownIdMappings,
   parseIdMappings,
   rootlessIdMappings,
+  shareIds,
 } from '@ns/namespaces';
+import { isOfOthers, memberOf, type NamespaceOfOthers, openOfOthers } from './namespaces-of-others.ts';
 import { stateDirectory } from './state-root.ts';
 import type { ContainerSpec } from './types.ts';
 
@@ -19,9 +23,22 @@ export function wantsIdLease({ idMap, namespaces }: ContainerSpec): boolean {
   return idMap === 'auto' || (idMap === undefined && namespaces?.user === 'private' && process.geteuid!() === 0);
 }
 
-/** Takes a free range of host ids for a container. */
-export function leaseIds(id: string): Promise<IdLease> {
-  return allocateIds({ stateDir: stateDirectory('ids'), id });
+/** May it hold host ids: a range of its own, or that of a container whose user namespace it shares? */
+export function mayHoldIds(spec: ContainerSpec): boolean {
+  return wantsIdLease(spec) || sharesIds(spec);
+}
+
+/** Is it in the user namespace of others? */
+export function sharesIds({ namespaces }: Pick<ContainerSpec, 'namespaces'>): boolean {
+  return isOfOthers(namespaces?.user);
+}
+
+/** Takes host ids for a container, which nobody else gets as long as it has them. */
+export async function holdIds(id: string, spec: ContainerSpec): Promise<IdLease | undefined> {
+  const options = { stateDir: stateDirectory('ids'), id };
+  if (wantsIdLease(spec)) return allocateIds(options);
+  const shared = sharesIds(spec) ? resolveIdMaps(spec, undefined) : undefined;
+  return shared && shareIds({ ...options, ...shared });
 }
 
 /**
@@ -37,7 +54,7 @@ export function resolveIdMaps(spec: ContainerSpec, lease: IdLease | undefined): 
   const { idMap, namespaces } = spec;
   if (idMap !== undefined && namespaces?.user !== undefined && namespaces.user !== 'private')
     throw new SpecError('idMap', 'either idMap or the user namespace of others', idMap);
-  if (typeof namespaces?.user === 'object') return undefined;
+  if (isOfOthers(namespaces?.user)) return idMapsOfOthers(namespaces.user);
   const rootless = process.geteuid!() !== 0;
   const mappings =
     lease?.mappings ?? (typeof idMap === 'object' ? parseIdMappings(idMap) : rootless ? rootlessMaps() : undefined);
@@ -52,6 +69,24 @@ export function resolveIdMaps(spec: ContainerSpec, lease: IdLease | undefined): 
       'Install the package uidmap, or leave idMap out',
     );
   return { ...ranges, denySetgroups: false, helpers };
+}
+
+/**
+ * The maps of a user namespace that is there; undefined for the one that this process is in.
+ *
+ * @throws SpecError it has no root: nobody could set a container up in it
+ */
+function idMapsOfOthers(choice: NamespaceOfOthers): IdMaps | undefined {
+  using namespace = openOfOthers(choice, 'user');
+  using own = Namespace.current('user');
+  if (namespace.equals(own)) return undefined;
+  const pid = memberOf(choice, 'user');
+  const [uids, gids] = (['uid', 'gid'] as const).map((ids) => IdMap.read(pid, ids)?.ranges ?? []);
+  for (const ranges of [uids, gids])
+    if (!ranges!.some(({ container }) => container === 0))
+      throw new SpecError('namespaces.user', 'a user namespace in which id 0 is mapped', choice);
+  const denySetgroups = readFileSync(`/proc/${pid}/setgroups`, 'utf8').startsWith('deny');
+  return { uids: uids!, gids: gids!, denySetgroups };
 }
 
 function rootlessMaps(): IdMappings {

@@ -66,25 +66,6 @@ test('the user namespace of a container that has the one of the host is that', (
       });
   }));
 
-test('that of one with ids of its own is refused, and mounts of others are', () =>
-  withRunning({ idMap: 'auto' }, async (other) => {
-    const refused = [
-      { user: { container: other } },
-      { user: { path: `/proc/${other.pid}/ns/user` } },
-      { mount: { container: other } },
-      { mount: { path: `/proc/${other.pid}/ns/mnt` } },
-      { mount: 'host' },
-    ] as const;
-    for (const namespaces of refused) {
-      const [field] = Object.keys(namespaces);
-      await expect(run('true', [], { namespaces })).rejects.toMatchObject({
-        code: 'ERR_NS_INVALID_SPEC',
-        field: `namespaces.${field}`,
-        hint: expect.stringMatching(field === 'user' ? /idMap/ : /exec\(\)|rootfs/),
-      });
-    }
-  }));
-
 test('who joins nothing but that has the devices that others have, and no more', () =>
   withRunning({}, async (other) => {
     const read = (spec: Spec) =>

@@ -29,6 +29,7 @@ const descriptions: Descriptions = {
   hostname: ({ name }) => `set the host name to ${name}`,
   domainname: ({ name }) => `set the domain name to ${name}`,
   linkUp: ({ name }) => `bring ${name} up`,
+  openProc: () => 'open the procfs that is here, for kernel parameters',
   sysctl: ({ key, value }) => `set ${key} to ${value}`,
   lookUp: ({ paths }) => `look up ${paths.join(', ')}`,
   workingDirectory: ({ path, create }) =>
@@ -97,7 +98,10 @@ const descriptions: Descriptions = {
   receiveSteps: () => 'wait until the caller sends what to do next',
   goOnInside: () =>
     'go on as a process inside, as which it can be seen there, without privileges and descriptors of the host',
-  handOverNamespaces: ({ namespaces }) => `hand over descriptors of the namespaces ${list(namespaces, 8)}`,
+  goOnIn: ({ namespaces }) =>
+    `go on as a process ${namespaces.length > 0 ? `in new namespaces (${list(namespaces, 8)})` : 'of its own'}, after what was entered`,
+  handOverNamespaces: ({ namespaces, joined = [] }) =>
+    `hand over descriptors of the namespaces ${list([...namespaces, ...joined.map(({ kind }) => kind)], 8)}`,
   report: ({ kind }) => `report: ${kind}`,
 };
 

@@ -2,6 +2,7 @@ import { SpecError } from '@ns/libc';
 import { Assembler, type Program, type Slot } from './program.ts';
 import { type DetachedMountStep, detachedMountLowerings } from './steps/detached-mount.ts';
 import { type MountStep, mountLowerings } from './steps/mount.ts';
+import type { Pipe } from './steps/pipe.ts';
 import { type ProcessStep, processLowerings } from './steps/process.ts';
 import { type SecurityStep, securityLowerings } from './steps/security.ts';
 import { type SupervisionStep, supervisionLowerings } from './steps/supervision.ts';
@@ -49,6 +50,8 @@ export class Lowering {
   readonly steps: NumberedStep[] = [];
   /** Which of the variables the process receives, piece by piece; known when finished. */
   texts: readonly number[] = [];
+  /** By which the process that is lowered, or who goes on in its place, hears that its ids are mapped. */
+  mapped: Pipe | undefined;
   readonly #handles = new Map<string, Slot>();
   readonly #variables: VariableTexts | undefined;
   #depth = 0;

@@ -18,6 +18,7 @@ export const everyStep: { readonly [Op in Step['op']]: Extract<Step, { op: Op }>
   hostname: { op: 'hostname', name: 'sandbox' },
   domainname: { op: 'domainname', name: 'example' },
   linkUp: { op: 'linkUp', name: 'lo' },
+  openProc: { op: 'openProc' },
   sysctl: { op: 'sysctl', key: 'net.ipv4.ip_forward', value: '1', required: false },
   lookUp: { op: 'lookUp', paths: ['/usr/bin', '/etc/ld.so.cache'] },
   workingDirectory: { op: 'workingDirectory', path: '/srv/app', create: true },
@@ -115,7 +116,16 @@ export const everyStep: { readonly [Op in Step['op']]: Extract<Step, { op: Op }>
   },
   receiveSteps: { op: 'receiveSteps' },
   goOnInside: { op: 'goOnInside', terminal: true },
-  handOverNamespaces: { op: 'handOverNamespaces', namespaces: ['net'] },
+  goOnIn: {
+    op: 'goOnIn',
+    namespaces: ['pid', 'mnt'],
+    idMaps: {
+      uids: [{ container: 0, host: 100_000, size: 65_536 }],
+      gids: [{ container: 0, host: 100_000, size: 65_536 }],
+      denySetgroups: false,
+    },
+  },
+  handOverNamespaces: { op: 'handOverNamespaces', namespaces: ['net'], joined: [{ kind: 'uts', fd: 'ns' }] },
   park: { op: 'park' },
   report: { op: 'report', kind: 'ready' },
 };

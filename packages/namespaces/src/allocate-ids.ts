@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import type { IdRange } from '@ns/launch';
 import { ERRNO, identifyProcess, type ProcessIdentity, SpecError, SyscallError, threadPid } from '@ns/libc';
 import { IdAllocationError } from './errors.ts';
 import { findFreeRange, type IdInterval, intersect } from './free-range.ts';
@@ -99,6 +100,44 @@ export async function allocateIds(options: AllocateIdsOptions): Promise<IdLease>
   return new IdLease(stateDir, id, record, lockTimeoutMs);
 }
 
+/** Options of {@link shareIds}. */
+export interface ShareIdsOptions
+  extends Pick<AllocateIdsOptions, 'stateDir' | 'ownerPid' | 'lockTimeoutMs'>,
+    Record<'uids' | 'gids', readonly IdRange[]> {
+  /** Name of the lease. */
+  readonly id: string;
+}
+
+/**
+ * A second lease of ids that somebody has by now, for who is in his user namespace: they are free when both have released them.
+ *
+ * @returns undefined when nobody has leased these ids
+ * @throws IdAllocationError `ERR_NS_LEASE_CORRUPT`, `ERR_NS_LEASE_BUSY`
+ * @throws SpecError for a name that a lease has
+ *
+ * @example
+ * ```ts
+ * const range = { container: 0, host: 805_306_368, size: 65_536 };
+ * await using lease = await shareIds({ stateDir: '/run/ns/ids', id: 'sidecar', uids: [range], gids: [range] });
+ * ```
+ */
+export async function shareIds(options: ShareIdsOptions): Promise<IdLease | undefined> {
+  const { stateDir, id, uids, gids, ownerPid = threadPid(), lockTimeoutMs = 10_000 } = options;
+  const name = leaseName(id);
+  const owner = ownerOf(ownerPid);
+  using directory = await LeaseDirectory.open(stateDir, lockTimeoutMs);
+  const leases = directory.read();
+  if (leases.has(name)) throw new SpecError('id', 'a name that no lease has', id);
+  const isWhole = (ranges: readonly IdRange[], { start, size }: IdInterval) =>
+    ranges.length === 1 && ranges[0]!.host === start && ranges[0]!.size === size;
+  const found = [...leases].find(([, lease]) => isWhole(uids, lease.uids) && isWhole(gids, lease.gids));
+  if (!found) return undefined;
+  const [first, lease] = found;
+  const record: LeaseRecord = { uids: lease.uids, gids: lease.gids, owner, sharedFrom: lease.sharedFrom ?? first };
+  directory.write(name, record);
+  return new IdLease(stateDir, id, record, lockTimeoutMs);
+}
+
 function ownerOf(pid: number): ProcessIdentity {
   const owner = identifyProcess(pid);
   if (owner) return owner;
@@ -178,16 +217,18 @@ export class IdLease implements AsyncDisposable {
   readonly mappings: IdMappings;
   readonly #stateDir: string;
   readonly #lockTimeoutMs: number;
+  readonly #sharedFrom: string | undefined;
   #released = false;
 
-  /** Made by {@link allocateIds}. */
-  constructor(stateDir: string, id: string, { uids, gids }: LeaseRecord, lockTimeoutMs: number) {
+  /** Made by {@link allocateIds} or {@link shareIds}. */
+  constructor(stateDir: string, id: string, { uids, gids, sharedFrom }: LeaseRecord, lockTimeoutMs: number) {
     this.id = id;
     this.uids = uids;
     this.gids = gids;
     this.mappings = { uids: IdMap.single(0, uids.start, uids.size), gids: IdMap.single(0, gids.start, gids.size) };
     this.#stateDir = stateDir;
     this.#lockTimeoutMs = lockTimeoutMs;
+    this.#sharedFrom = sharedFrom;
   }
 
   /** The lease's file: whoever removes it frees the range. */
@@ -202,7 +243,17 @@ export class IdLease implements AsyncDisposable {
    */
   async transfer(ownerPid: number): Promise<void> {
     using directory = await LeaseDirectory.open(this.#stateDir, this.#lockTimeoutMs);
-    directory.write(leaseName(this.id), { uids: this.uids, gids: this.gids, owner: ownerOf(ownerPid) });
+    directory.write(leaseName(this.id), this.#recordFor(ownerPid));
+  }
+
+  #recordFor(ownerPid: number): LeaseRecord {
+    const sharedFrom = this.#sharedFrom;
+    return {
+      uids: this.uids,
+      gids: this.gids,
+      owner: ownerOf(ownerPid),
+      ...(sharedFrom !== undefined && { sharedFrom }),
+    };
   }
 
   /**
@@ -213,14 +264,18 @@ export class IdLease implements AsyncDisposable {
   async retake(): Promise<void> {
     using directory = await LeaseDirectory.open(this.#stateDir, this.#lockTimeoutMs);
     const name = leaseName(this.id);
-    const others = [...directory.read()].filter(([other]) => other !== name).map(([, lease]) => lease);
+    const first = this.#sharedFrom ?? name;
+    const others = [...directory.read()]
+      // Who shares them is no other.
+      .filter(([other, { sharedFrom = other }]) => other !== name && sharedFrom !== first)
+      .map(([, lease]) => lease);
     for (const ids of ['uids', 'gids'] as const) {
       if (!others.some((lease) => intersect(lease[ids], this[ids]))) continue;
       throw new IdAllocationError('ERR_NS_IDS_EXHAUSTED', `the ${ids} of ${this.id} are somebody else's by now`, {
         hint: 'Make it anew; what belongs to the old ids can be copied',
       });
     }
-    directory.write(name, { uids: this.uids, gids: this.gids, owner: ownerOf(threadPid()) });
+    directory.write(name, this.#recordFor(threadPid()));
   }
 
   /** Frees the range; the next may have it at once, so let nothing that runs or is stored belong to it. Idempotent. */

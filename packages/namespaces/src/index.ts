@@ -7,6 +7,8 @@ export {
   type IdPools,
   reclaimIds,
   releaseIds,
+  type ShareIdsOptions,
+  shareIds,
 } from './allocate-ids.ts';
 export { type EnterDesign, type EnterUser, enterPlan } from './enter-plan.ts';
 export { type EnterOptions, type EnterTarget, enter } from './enter-process.ts';

@@ -26,6 +26,8 @@ export interface LeaseRecord {
   readonly uids: IdInterval;
   readonly gids: IdInterval;
   readonly owner: ProcessIdentity;
+  /** The lease whose ids these are, of which there may be more. Default: its own. */
+  readonly sharedFrom?: string;
 }
 
 const LOCK_RETRY_MS = 3;
@@ -149,9 +151,10 @@ async function takeLock(lock: OwnedFd, path: string, timeoutMs: number): Promise
 
 function parseRecord(text: string): LeaseRecord | undefined {
   try {
-    const { uids, gids, owner } = JSON.parse(text) as LeaseRecord;
+    const { uids, gids, owner, sharedFrom } = JSON.parse(text) as LeaseRecord;
     const numbers = [uids.start, uids.size, gids.start, gids.size, owner.pid, owner.startTime];
-    return numbers.every((number) => Number.isSafeInteger(number) && number >= 0) ? { uids, gids, owner } : undefined;
+    if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 0)) return undefined;
+    return { uids, gids, owner, ...(typeof sharedFrom === 'string' && { sharedFrom }) };
   } catch {
     return undefined;
   }

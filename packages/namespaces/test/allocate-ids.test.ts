@@ -4,7 +4,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync,
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readProcessStat, SpecError } from '@ns/libc';
-import { allocateIds, type IdLease, reclaimIds, releaseIds } from '@ns/namespaces';
+import { allocateIds, type IdLease, reclaimIds, releaseIds, shareIds } from '@ns/namespaces';
 import { eventually } from '@ns/testing';
 
 const pools = { uids: [{ start: 1000, size: 100 }], gids: [{ start: 5000, size: 100 }] };
@@ -48,6 +48,61 @@ test('disposing releases', async () => {
   }
   expect(await reclaimIds(directory)).toEqual([]);
   expect(readdirSync(directory)).toEqual(['lock']);
+});
+
+describe('a range that is shared', () => {
+  const share = ({ mappings }: IdLease, id: string, options = {}) =>
+    shareIds({ stateDir: directory, id, uids: mappings.uids.ranges, gids: mappings.gids.ranges, ...options });
+
+  test('is free when the last has released it', async () => {
+    const first = await allocate();
+    const second = (await share(first, 'second'))!;
+    const third = (await share(second, 'third'))!;
+    expect([second.uids, third.gids]).toEqual([first.uids, first.gids]);
+    for (const lease of [first, third]) {
+      await lease.release();
+      await using other = await allocate();
+      expect(other.uids).not.toEqual(first.uids);
+    }
+    await second.release();
+    expect((await allocate()).uids).toEqual(first.uids);
+  });
+
+  test('may be retaken by each of them, and by nobody else', async () => {
+    const first = await allocate();
+    const second = (await share(first, 'second'))!;
+    await first.retake();
+    await second.retake();
+    await second.transfer(process.pid);
+    await first.retake();
+    await first.release();
+    await second.retake();
+    await second.release();
+    const other = await allocate();
+    expect(other.uids).toEqual(first.uids);
+    await expect(second.retake()).rejects.toMatchObject({ code: 'ERR_NS_IDS_EXHAUSTED' });
+  });
+
+  test('is one that somebody has leased, as a whole', async () => {
+    const first = await allocate();
+    const range = { container: 0, host: first.uids.start, size: 5 };
+    expect(await share(first, 'part', { uids: [range] })).toBeUndefined();
+    expect(await share(first, 'more', { gids: [range, range] })).toBeUndefined();
+    await expect(share(first, first.id)).rejects.toThrow(SpecError);
+    await first.release();
+    expect(await share(first, 'none')).toBeUndefined();
+  });
+
+  test('is freed by the death of those who have it', async () => {
+    const owner = spawn('sleep', ['60'], { stdio: 'ignore' });
+    const first = await allocate();
+    await share(first, 'second', { ownerPid: owner.pid });
+    await first.release();
+    expect((await allocate()).uids).not.toEqual(first.uids);
+    owner.kill('SIGKILL');
+    await once(owner, 'exit');
+    expect((await allocate()).uids).toEqual(first.uids);
+  });
 });
 
 test('the death of the owner frees the range; until then it is his', async () => {

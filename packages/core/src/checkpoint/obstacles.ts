@@ -1,6 +1,6 @@
 import { NsError } from '@ns/libc';
 import { chosenWritable } from '../kept-writes.ts';
-import { isOfOthers } from '../namespaces.ts';
+import { isOfOthers } from '../namespaces-of-others.ts';
 import type { ContainerSpec } from '../types.ts';
 
 /** A field of a specification with which a container cannot be checkpointed, and why. */
@@ -28,7 +28,8 @@ const obstacles: readonly Obstacle[] = [
     field: 'namespaces',
     why: 'namespaces that others are in cannot be taken along',
     isThere: ({ namespaces = {} }) =>
-      ownNamespaces.some((kind) => (namespaces[kind] ?? 'private') !== 'private') || isOfOthers(namespaces.time),
+      ownNamespaces.some((kind) => (namespaces[kind] ?? 'private') !== 'private') ||
+      [namespaces.time, namespaces.user].some(isOfOthers),
   },
   {
     field: 'idMap',

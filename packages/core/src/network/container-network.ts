@@ -12,6 +12,7 @@ import {
 import { isDetachable } from '../detachment.ts';
 import type { PlacedFile } from '../plan/root-steps.ts';
 import { isSame } from '../process-identity.ts';
+import { sharesMounts } from '../shared-mounts.ts';
 import { Turns } from '../turns.ts';
 import type { ContainerSpec } from '../types.ts';
 import { asWritten } from './as-written.ts';
@@ -138,6 +139,8 @@ export class ContainerNetwork implements AsyncDisposable {
 
   /** /etc/hosts and /etc/resolv.conf. */
   get files(): PlacedFile[] {
+    // Those of others, whose file system it is in, are not about it.
+    if (sharesMounts(this.#spec)) return [];
     const { extraHosts, dns } = this.#spec;
     const networks = [...this.#connections.values()].map(({ hold }) => hold.network);
     return networkFiles({

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { hasCode, isAlive } from '@ns/libc';
 import type { Endpoint } from '@ns/netns';
 import { readState } from '../container-state.ts';
+import { sharesMounts } from '../shared-mounts.ts';
 import { addressesOf } from './endpoint-addresses.ts';
 import { findPlaces } from './found-places.ts';
 import { liveNetworks } from './live-networks.ts';
@@ -16,7 +17,7 @@ export async function unnameOnNetworks(id: string): Promise<void> {
 export async function nameOnNetworks(id: string): Promise<void> {
   const places = await rename(id, () => readState(id)?.name);
   const state = readState(id);
-  if (places.length === 0 || !state?.init) return;
+  if (places.length === 0 || !state?.init || sharesMounts(state.spec)) return;
   const [{ NetNamespace }, { ownNames }] = await Promise.all([import('@ns/netns'), import('./own-names.ts')]);
   try {
     using netns = await NetNamespace.open({ pid: state.init.pid });

@@ -16,7 +16,14 @@ import type { ResolvedRoot } from '../rootfs.ts';
 import { cgroupSteps, type VisibleCgroup } from './cgroup-steps.ts';
 import { earlyLookups } from './early-lookups.ts';
 import { withMountLabel } from './mount-label.ts';
-import { oomScoreSteps, type PayloadDesign, payloadSteps, standardStreamSteps, terminalSteps } from './payload-plan.ts';
+import {
+  execLabelSteps,
+  oomScoreSteps,
+  type PayloadDesign,
+  payloadSteps,
+  standardStreamSteps,
+  terminalSteps,
+} from './payload-plan.ts';
 import { hiddenByMask, isAssembled, type PlacedFile, rootSteps, type ScratchUse } from './root-steps.ts';
 import { type SharedMemory, sharedMemoryStep } from './shared-memory-step.ts';
 
@@ -70,10 +77,19 @@ export interface ContainerDesign extends PayloadDesign {
 /** Which namespaces are new, which exist. */
 export interface NamespaceDesign {
   readonly created: readonly NamespaceKind[];
-  /** Descriptors of existing ones, by name of the launch's `fds`. */
-  readonly joined: readonly { readonly kind: NamespaceKind; readonly fd: string }[];
+  readonly joined: readonly JoinedNamespace[];
+  /** Of its user namespace, a new one unless that is among those joined. */
   readonly idMaps: IdMaps | undefined;
   readonly timeOffsets: { readonly monotonicNs: number; readonly boottimeNs: number } | undefined;
+}
+
+/** An existing one. */
+export interface JoinedNamespace {
+  readonly kind: NamespaceKind;
+  /** Its descriptor, by name of the launch's `fds`. */
+  readonly fd: string;
+  /** By the user namespace that is joined, too. */
+  readonly isOwned?: boolean;
 }
 
 /**
@@ -87,13 +103,15 @@ export function containerPlan(design: ContainerDesign, host: Host): readonly Ste
   const bornInto = namespaces.created.filter(
     (kind) => kind !== 'cgroup' && !(kind === 'time' && namespaces.timeOffsets),
   );
+  const { byMonitor, between } = inJoinOrder(namespaces);
+  const newIds = hasNewIds(namespaces) ? namespaces.idMaps : undefined;
   return [
     ...(design.dieWithParent ? [{ op: 'endWithParent', parent: process.pid } as const] : []),
     { op: 'newSession' },
     { op: 'processName', name: helperName('ns-monitor') },
     // Before anything of the container can look at us (CVE-2016-9962). Children inherit it.
     ...(namespaces.idMaps ? [] : [{ op: 'notDumpable' } as const]),
-    ...setnsSteps(namespaces.joined.filter((joined) => !isJoinedInside(joined, namespaces))),
+    ...setnsSteps(byMonitor),
     ...(namespaces.timeOffsets
       ? ([
           { op: 'unshare', namespaces: ['time'] },
@@ -103,26 +121,72 @@ export function containerPlan(design: ContainerDesign, host: Host): readonly Ste
     {
       op: 'clone',
       supervisor: 'monitor',
-      namespaces: bornInto,
+      namespaces: between.length > 0 ? [] : bornInto,
       ...(design.timeoutMs !== undefined && { timeoutMs: design.timeoutMs }),
       ...(design.cgroupFd && { intoCgroup: 'cgroup' }),
-      ...(namespaces.idMaps && { idMaps: { ...namespaces.idMaps, cgroupProcs: design.cgroupProcs } }),
+      ...(newIds && { idMaps: { ...newIds, cgroupProcs: between.length > 0 ? [] : design.cgroupProcs } }),
       leftovers: design.leftovers,
       ...(design.journal && { journal: 'journal' }),
       ...(design.output && { output: design.output }),
-      child: initSteps(design, host),
+      child: [...stepsBetween(design, between, bornInto), ...initSteps(design, host)],
     },
   ];
 }
 
-type JoinedNamespace = NamespaceDesign['joined'][number];
+/** Is its user namespace a new one? */
+function hasNewIds({ idMaps, joined }: NamespaceDesign): boolean {
+  return idMaps !== undefined && joined.every(({ kind }) => kind !== 'user');
+}
 
 /**
- * Where cgroups are delegated, none can be entered from a namespace that it is not in (nsdelegate, cgroups(7)); from a user
- * namespace of its own the container can enter none of others.
+ * Namespaces of others by who enters them, in order.
+ *
+ * The monitor keeps the host's user namespace, in which it clears up, and its cgroup namespace: where cgroups are delegated, none
+ * can be entered from a namespace that it is not in (nsdelegate, cgroups(7)). What the first process cannot enter in their place,
+ * being born in a user namespace by then, a process between the two does: what the host owns first, then the user namespace,
+ * then what that owns. Mounts come last, when nothing on the host is opened by path any more.
  */
-function isJoinedInside({ kind }: JoinedNamespace, { idMaps }: NamespaceDesign): boolean {
-  return kind === 'cgroup' && !idMaps;
+function inJoinOrder({
+  joined,
+  idMaps,
+}: NamespaceDesign): Record<'byMonitor' | 'between' | 'byInit' | 'mounts', readonly JoinedNamespace[]> {
+  const mounts = joined.filter(({ kind }) => kind === 'mnt');
+  const others = joined.filter(({ kind }) => kind !== 'mnt');
+  const user = others.filter(({ kind }) => kind === 'user');
+  const cgroup = others.filter(({ kind }) => kind === 'cgroup');
+  if (user.length === 0 && (cgroup.length === 0 || !idMaps))
+    return { byMonitor: others.filter(({ kind }) => kind !== 'cgroup'), between: [], byInit: cgroup, mounts };
+  const foreign = others.filter(({ kind, isOwned = false }) => kind !== 'user' && !isOwned);
+  return {
+    byMonitor: [],
+    between: [...foreign, ...user, ...others.filter(({ isOwned }) => isOwned)],
+    byInit: [],
+    mounts,
+  };
+}
+
+/** What a process does that enters namespaces and goes on as the first one of the container. */
+function stepsBetween(
+  design: ContainerDesign,
+  joined: readonly JoinedNamespace[],
+  bornInto: readonly NamespaceKind[],
+): Step[] {
+  if (joined.length === 0) return [];
+  const { namespaces, cgroupProcs } = design;
+  const sharesPids = joined.some(({ kind }) => kind === 'pid');
+  return [
+    { op: 'dieWithParent' },
+    ...cgroupProcs.map((procs): Step => ({ op: 'joinCgroup', procs })),
+    // While the files of this process in procfs are its own.
+    ...oomScoreSteps(design),
+    ...(sharesPids ? [{ op: 'notDumpable' } as const] : []),
+    ...setnsSteps(joined),
+    {
+      op: 'goOnIn',
+      namespaces: [...(hasNewIds(namespaces) ? (['user'] as const) : []), ...bornInto],
+      ...(namespaces.idMaps && { idMaps: namespaces.idMaps }),
+    },
+  ];
 }
 
 function setnsSteps(joined: readonly JoinedNamespace[]): Step[] {
@@ -132,43 +196,85 @@ function setnsSteps(joined: readonly JoinedNamespace[]): Step[] {
 /** What the first process of the container does. */
 function initSteps(design: ContainerDesign, host: Host): Step[] {
   const { namespaces } = design;
+  const { between, byInit, mounts } = inJoinOrder(namespaces);
+  const program = mounts.length > 0 ? alreadyLabelled(design) : design;
   const isNew = (kind: NamespaceKind) => namespaces.created.includes(kind);
   return [
     { op: 'dieWithParent' },
     { op: 'processName', name: 'ns-init' },
     { op: 'newSession' },
     ...(namespaces.idMaps ? [] : design.cgroupProcs.map((procs): Step => ({ op: 'joinCgroup', procs }))),
-    ...oomScoreSteps(design),
+    ...(between.length > 0 ? [] : oomScoreSteps(design)),
     // After joining: the namespace's root is the cgroup one is in when it is made.
     ...(isNew('cgroup') ? [{ op: 'unshare', namespaces: ['cgroup'] } as const] : []),
-    ...setnsSteps(namespaces.joined.filter((joined) => isJoinedInside(joined, namespaces))),
+    ...setnsSteps(byInit),
     sessionKeyringStep(design),
     ...(isNew('net') ? [{ op: 'linkUp', name: 'lo' } as const] : []),
     // Modes of what is made below are exactly those given.
     { op: 'umask', mask: 0 },
-    { op: 'propagation', propagation: 'rslave' },
-    ...mountSteps(design, host),
-    // Through the procfs mounted above, while /proc/sys is still writable.
-    ...design.sysctls.map((sysctl): Step => ({ op: 'sysctl', ...sysctl })),
-    ...(isNew('uts') ? [{ op: 'hostname', name: design.hostname } as const] : []),
-    ...(isNew('uts') && design.domainname !== undefined
-      ? [{ op: 'domainname', name: design.domainname } as const]
-      : []),
-    ...closedPathSteps(design, host),
-    { op: 'pivotRoot' },
-    ...standardStreamSteps(design),
-    ...workingDirectorySteps(design, host),
+    ...(design.root.kind === 'shared' ? sharedRootSteps(design) : ownRootSteps(design, host)),
     ...(design.programLater ? [{ op: 'lookUp', paths: earlyLookups(design.env) } as const] : []),
-    ...(namespaces.idMaps && design.park
-      ? [{ op: 'handOverNamespaces', namespaces: ['user', ...namespaces.created] } as const]
-      : []),
+    ...(design.root.kind === 'shared' ? [] : handOverSteps(design)),
     ...(design.park ? [{ op: 'park', ...(design.journal && { journal: 'journal' }) } as const] : []),
     // With id maps not before now: the files of a process that refuses ptrace belong to the host's root, also to itself;
     // and while it is parked, programs of the user connect its network namespace, which they find there. Nothing of the
     // container runs yet.
     ...(namespaces.idMaps ? [{ op: 'notDumpable' } as const] : []),
-    ...(design.init ? supervisedPayloadSteps(design, host) : [...terminalSteps(design), ...payloadSteps(design, host)]),
+    ...(design.init
+      ? supervisedPayloadSteps(program, host)
+      : [...terminalSteps(design), ...payloadSteps(program, host)]),
   ];
+}
+
+/** What this process, or a child of it, executes gets the label: nothing is left to be said in a procfs that it is not in. */
+function alreadyLabelled(design: ContainerDesign): ContainerDesign {
+  return { ...design, execLabel: undefined, initLabel: undefined, supervisorLabel: undefined };
+}
+
+/** A root of its own, which becomes "/". */
+function ownRootSteps(design: ContainerDesign, host: Host): Step[] {
+  return [
+    { op: 'propagation', propagation: 'rslave' },
+    ...mountSteps(design, host),
+    // Through the procfs mounted above, while /proc/sys is still writable.
+    ...parameterSteps(design),
+    ...closedPathSteps(design, host),
+    { op: 'pivotRoot' },
+    ...standardStreamSteps(design),
+    ...workingDirectorySteps(design, host),
+  ];
+}
+
+/** The root of others, as it is. What this process is to find of itself in procfs it looks for before. */
+function sharedRootSteps(design: ContainerDesign): Step[] {
+  const { mounts } = inJoinOrder(design.namespaces);
+  return [
+    ...(design.sysctls.length > 0 ? [{ op: 'openProc' } as const] : []),
+    ...parameterSteps(design),
+    ...handOverSteps(design),
+    ...(mounts.length > 0 ? execLabelSteps(design) : []),
+    ...setnsSteps(mounts),
+    ...standardStreamSteps(design),
+    { op: 'workingDirectory', path: design.cwd, create: false },
+  ];
+}
+
+/** Of the kernel, in its namespaces. */
+function parameterSteps({ sysctls, namespaces, hostname, domainname }: ContainerDesign): Step[] {
+  const named = namespaces.created.includes('uts');
+  return [
+    ...sysctls.map((sysctl): Step => ({ op: 'sysctl', ...sysctl })),
+    ...(named ? [{ op: 'hostname', name: hostname } as const] : []),
+    ...(named && domainname !== undefined ? [{ op: 'domainname', name: domainname } as const] : []),
+  ];
+}
+
+/** For who looks after a container that is in a user namespace. */
+function handOverSteps({ namespaces, park }: ContainerDesign): Step[] {
+  if (!namespaces.idMaps || !park) return [];
+  const { created, joined } = namespaces;
+  const own = hasNewIds(namespaces) ? (['user', ...created] as const) : created;
+  return [{ op: 'handOverNamespaces', namespaces: own, ...(joined.length > 0 && { joined }) }];
 }
 
 /** The program as a child of the first process, which stays as pid 1. */

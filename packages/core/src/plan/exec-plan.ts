@@ -20,6 +20,8 @@ export interface ExecDesign extends PayloadDesign {
     /** Another user namespace than the container's owns it. */
     readonly foreign?: boolean;
   }[];
+  /** Its procfs, like all its mounts, is that of others. */
+  readonly mountsOfOthers: boolean;
   readonly cwd: string;
   readonly cgroupProcs: readonly string[];
   readonly cgroupFd: boolean;
@@ -41,7 +43,9 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
   const terminal = terminalSteps(design).map((step) =>
     step.op === 'terminal' && goOnInside ? { ...step, goOnInside: true } : step,
   );
-  const program: Step[] = [...terminal, ...payloadSteps(design, host, goOnInside)];
+  const { mountsOfOthers } = design;
+  const labelled = mountsOfOthers ? { ...design, execLabel: undefined } : design;
+  const program: Step[] = [...terminal, ...payloadSteps(labelled, host, goOnInside)];
   return [
     { op: 'endWithParent', parent: process.pid },
     { op: 'newSession' },
@@ -62,8 +66,8 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
         { op: 'dieWithParent' },
         ...design.cgroupProcs.map((procs): Step => ({ op: 'joinCgroup', procs })),
         ...oomScoreSteps(design),
-        // In the container's own procfs it is not to be found yet.
-        ...(goOnInside ? execLabelSteps(design) : []),
+        // In the container's own procfs it is not to be found yet, in that of others never.
+        ...(goOnInside || mountsOfOthers ? execLabelSteps(design) : []),
         { op: 'newSession' },
         // Only from inside its cgroup: where cgroups are delegated, one may not enter them from outside the namespace.
         ...setnsSteps(cgroup),
@@ -95,7 +99,7 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
  * root of the host, as long as it stands there, and its privileges, as long as it has them. The pid namespace is the last to be
  * joined then, and counts for the process that goes on inside. Where there is a user namespace, capabilities in it say nothing
  * about a process that was executed outside and refuses ptrace; and it has to be joined first, by the monitor, for it is what
- * allows the others. What adopts has to stay inside, with what it needs to kill.
+ * allows the others, but for a cgroup namespace that another owns. What adopts has to stay inside, with what it needs to kill.
  */
 function inJoinOrder({
   namespaces,
@@ -105,11 +109,12 @@ function inJoinOrder({
   ExecDesign['namespaces']
 > {
   const cgroup = namespaces.filter(({ kind }) => kind === 'cgroup');
-  const foreign = namespaces.filter((namespace) => namespace.foreign);
-  const pidIsLast = !adopt && namespaces.every(({ kind }) => kind !== 'user');
+  const foreign = namespaces.filter((namespace) => namespace.foreign && !cgroup.includes(namespace));
+  const userIsAfterCgroup = cgroup.some((namespace) => namespace.foreign);
+  const pidIsLast = !adopt && (userIsAfterCgroup || namespaces.every(({ kind }) => kind !== 'user'));
   const own = namespaces.filter(({ foreign: isForeign }) => !isForeign);
   const later = own.filter(({ kind }) => kind === 'pid' && pidIsLast);
-  const outside = own.filter(({ kind }) => kind === 'user' || (kind === 'pid' && !pidIsLast));
+  const outside = own.filter(({ kind }) => (kind === 'user' && !userIsAfterCgroup) || (kind === 'pid' && !pidIsLast));
   const inside = own.filter((namespace) => ![cgroup, outside, later].some((group) => group.includes(namespace)));
   return { cgroup, foreign, outside, inside, later };
 }

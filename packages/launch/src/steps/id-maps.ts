@@ -82,7 +82,8 @@ function runIdMapHelper({ asm }: Lowering, path: string, pid: number, ranges: re
   asm.place(succeeded);
 }
 
-export function waitForIdMaps({ asm }: Lowering, mapped: Pipe, { uids, gids }: IdMaps): void {
+export function waitForIdMaps(to: Lowering, mapped: Pipe, maps: IdMaps): void {
+  const { asm } = to;
   const [again, go] = [new Label(), new Label()];
   const received = asm.slot();
   asm.call('close', [mapped.write]);
@@ -92,7 +93,11 @@ export function waitForIdMaps({ asm }: Lowering, mapped: Pipe, { uids, gids }: I
   asm.call('exit_group', [125]);
   asm.place(go);
   asm.call('close', [mapped.read]);
-  // Ids of the new namespace: until now we were its overflow user. One that only maps the ids of mounts may have no root.
+  becomeMappedRoot(to, maps);
+}
+
+/** Ids of the user namespace: until now we were its overflow user. One that only maps the ids of mounts may have no root. */
+export function becomeMappedRoot({ asm }: Lowering, { uids, gids }: IdMaps): void {
   const mapsRoot = (ranges: readonly IdRange[]) => ranges.some(({ container }) => container === 0);
   if (mapsRoot(gids)) asm.call('setresgid', [0, 0, 0]);
   if (mapsRoot(uids)) asm.call('setresuid', [0, 0, 0]);

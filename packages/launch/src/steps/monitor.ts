@@ -4,6 +4,7 @@ import { Label, Slot } from '../program.ts';
 import { sendRecord, writeRecord } from '../send-record.ts';
 import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_PARENT_DIED, SIGNAL_TIME_BEGINS, SIGNALS } from '../signals.ts';
 import { closeAllBut } from './close-descriptors.ts';
+import { writeIdMaps } from './id-maps.ts';
 import { killSurvivors, removeLeftovers } from './leftovers.ts';
 import { OutputRelay } from './output-files.ts';
 import type { Pipe } from './pipe.ts';
@@ -21,7 +22,8 @@ export function superviseAsMonitor(
     witness,
     ending,
     succession,
-  }: Child & { pidfd: Slot; witness: Pipe | undefined; ending: Pipe | undefined; succession: Pipe | undefined },
+    mapped,
+  }: Child & { pidfd: Slot } & Readonly<Record<'witness' | 'ending' | 'succession' | 'mapped', Pipe | undefined>>,
   step: Extract<SupervisionStep, { op: 'clone' }>,
 ): void {
   const { timeoutMs, leftovers, journal, output } = step;
@@ -33,6 +35,7 @@ export function superviseAsMonitor(
   if (timeoutMs !== undefined && !isTimedFromGo(step)) startTimer(to, timeoutMs);
   if (succession)
     awaitSuccessor(to, { pid, pidfd, kill, succession, status, usage, orphaned, timeoutMs, journal, ended });
+  if (mapped) writeIdMaps(to, pid, step.idMaps!, mapped);
   sendRecord(to, { kind: 'started', value: pid }, pidfd);
   closeAllBut(to, [
     to.statusFd,

@@ -39,6 +39,8 @@ export class OutputRelay {
   readonly #maxFiles: number;
   readonly #relays: readonly Relay[];
   readonly #devNull: Slot;
+  /** A signalfd, beside pipes to wait for: there may be a signal before anybody waits. */
+  readonly #signals: Slot;
   /** Set when something was. */
   readonly #lost: Slot;
 
@@ -48,6 +50,7 @@ export class OutputRelay {
     this.#to = to;
     this.#maxFiles = maxFiles;
     this.#devNull = asm.slot();
+    this.#signals = asm.slot();
     this.#lost = asm.slot();
     asm.call('openat', [AT_FDCWD, asm.string('/dev/null'), O.WRONLY | O.CLOEXEC], { store: this.#devNull });
     this.#relays = streams.map(({ fd, path }) => {
@@ -60,6 +63,7 @@ export class OutputRelay {
     });
     // The kernel counts for us: a write past the end of what is allowed fails with EFBIG.
     asm.call('prlimit64', [0, RLIMIT_FSIZE, asm.words([maxBytes, maxBytes]), 0]);
+    asm.call('signalfd4', [-1, asm.words([-1]), 8, O.CLOEXEC | O.NONBLOCK], { store: this.#signals });
   }
 
   /** Descriptors that must stay open: the other ends of the pipes too, or a payload that closes its own would be an end of file that wakes us for ever. */
@@ -70,16 +74,14 @@ export class OutputRelay {
   /** Waits for the next signal, and writes what comes meanwhile. */
   waitForSignal(next: Label): Slot {
     const { asm } = this.#to;
-    const polled = asm.words([0, ...this.#relays.map(({ from }) => from + POLLIN * 2 ** 32)]);
-    const [signals, signal] = [asm.slot(), asm.slot()];
+    const polled = asm.words([POLLIN * 2 ** 32, ...this.#relays.map(({ from }) => from + POLLIN * 2 ** 32)]);
+    const signal = asm.slot();
     const info = asm.bytes(128); // struct signalfd_siginfo
-    asm.call('signalfd4', [-1, asm.words([-1]), 8, O.CLOEXEC | O.NONBLOCK], { store: signals });
-    asm.copy(polled, signals.address, 4);
-    asm.copy(polled + 4, asm.words([POLLIN]), 4);
     asm.place(next);
+    asm.copy(polled, this.#signals.address, 4);
     asm.call('ppoll', [polled, this.#relays.length + 1, 0, 0, 8], { tolerate: ['EINTR'], otherwise: next });
     this.#moveAll();
-    asm.call('read', [signals, info, 128], { tolerate: ['EAGAIN', 'EINTR'], otherwise: next });
+    asm.call('read', [this.#signals, info, 128], { tolerate: ['EAGAIN', 'EINTR'], otherwise: next });
     asm.copy(signal.address, info, 4);
     // Only told that a file is full.
     asm.jumpIfEqual(signal, SIGXFSZ, next);

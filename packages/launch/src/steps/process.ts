@@ -3,7 +3,7 @@ import type { Lowering, Lowerings } from '../lowering.ts';
 import { Label, Slot } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
 import { SIGNAL_PARENT_DIED, SIGNALS } from '../signals.ts';
-import { writeProc } from './write-proc.ts';
+import { openProcfs, writeProc } from './write-proc.ts';
 
 // <linux/keyctl.h>, <linux/key.h>
 const [KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM] = [1, 5];
@@ -103,6 +103,8 @@ export type ProcessStep =
   | { readonly op: 'domainname'; readonly name: string }
   /** Bring a network interface up. */
   | { readonly op: 'linkUp'; readonly name: string }
+  /** Later `sysctl` steps go through the procfs that is here: whichever it is, it has those of this process's namespaces. */
+  | { readonly op: 'openProc' }
   /** A kernel parameter of this process's namespaces, through the container's own procfs. In `key` a slash is a dot inside a name. */
   | { readonly op: 'sysctl'; readonly key: string; readonly value: string; readonly required: boolean }
   /** The working directory, checked to be inside the root. `create`: make it when it is missing, as Docker does. */
@@ -258,6 +260,10 @@ export const processLowerings: Lowerings<ProcessStep> = {
     asm.call('socket', [AF.INET, SOCK.DGRAM | SOCK.CLOEXEC, 0], { store: socket });
     asm.call('ioctl', [socket, SIOCSIFFLAGS, asm.bytes(request)]);
     asm.call('close', [socket]);
+  },
+
+  openProc(_, to) {
+    openProcfs(to, to.handle('proc'));
   },
 
   sysctl({ key, value, required }, to) {

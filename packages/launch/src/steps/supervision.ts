@@ -6,7 +6,7 @@ import { sendRecord, writeRecord } from '../send-record.ts';
 import { SIGNAL_EXECUTED, SIGNAL_KILL_CHILD, SIGNAL_STOP_CHILD, SIGNALS } from '../signals.ts';
 import { awaitCaller } from './await-caller.ts';
 import { closeAllButReports } from './close-descriptors.ts';
-import { type IdMaps, waitForIdMaps, writeIdMaps } from './id-maps.ts';
+import { becomeMappedRoot, type IdMaps, waitForIdMaps } from './id-maps.ts';
 import { superviseAsInit } from './init.ts';
 import type { Leftovers } from './leftovers.ts';
 import { superviseAsMonitor } from './monitor.ts';
@@ -76,10 +76,20 @@ export type SupervisionStep =
    */
   | { readonly op: 'goOnInside'; readonly terminal: boolean }
   /**
-   * Give the caller descriptors of this process's namespaces: the only way into them for an ordinary user, to whom
-   * /proc/PID/ns of a process that refuses ptrace is closed.
+   * Go on as another process, which the monitor has in the place of this one, born in these new namespaces: for one that has
+   * joined others by which it lost what the monitor needs, or that the monitor could not leave again. With new ids (`idMaps`)
+   * it is root of its user namespace: of a new one when the monitor has written its maps, else of the one that it has joined.
    */
-  | { readonly op: 'handOverNamespaces'; readonly namespaces: readonly NamespaceKind[] }
+  | { readonly op: 'goOnIn'; readonly namespaces: readonly NamespaceKind[]; readonly idMaps?: IdMaps }
+  /**
+   * Give the caller descriptors of this process's namespaces: the only way into them for an ordinary user, to whom
+   * /proc/PID/ns of a process that refuses ptrace is closed. `joined` are those by whose descriptors it has entered them, or will.
+   */
+  | {
+      readonly op: 'handOverNamespaces';
+      readonly namespaces: readonly NamespaceKind[];
+      readonly joined?: readonly { readonly kind: NamespaceKind; readonly fd: string }[];
+    }
   /** Tell the caller something. */
   | { readonly op: 'report'; readonly kind: RecordKind };
 
@@ -89,6 +99,7 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     const child = new Label();
     const pid = asm.slot();
     const pidfd = asm.slot();
+    const goesOn = step.child.find((inner) => inner.op === 'goOnInside' || inner.op === 'goOnIn');
     const mapped = step.idMaps && newPipe(to);
     if (step.child.some(({ op }) => op === 'dieWithParent')) openSelf(to);
     if (step.adopt) asm.call('prctl', [PR.SET_CHILD_SUBREAPER, 1, 0, 0, 0]);
@@ -100,10 +111,9 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     // monitor has signals to forward meanwhile, and is sent one.
     // SELinux relabels nobody whose memory somebody else still has.
     const base = monitor ? CLONE.PIDFD : CLONE.VFORK + (step.label ? 0 : CLONE.VM);
-    const namespaces = [...step.namespaces, ...(step.idMaps ? (['user'] as const) : [])].reduce(
-      (flags, kind) => flags + namespaceFlags[kind],
-      0,
-    );
+    // Who goes on in the place of the child has the ids.
+    const isMappedNow = mapped !== undefined && goesOn === undefined;
+    const namespaces = flagsOf([...step.namespaces, ...(isMappedNow ? (['user'] as const) : [])]);
     // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup
     const flags = base + namespaces + (step.intoCgroup ? CLONE.INTO_CGROUP : 0);
     const cgroup = step.intoCgroup ? to.fd(step.intoCgroup) : 0;
@@ -112,8 +122,7 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     const witness = monitor && !below ? newWitness(to) : undefined;
     // One that adopts tells the caller himself, at once.
     const ending = monitor && below && !below.adopt ? newPipe(to, O.NONBLOCK) : undefined;
-    const succession =
-      monitor && step.child.some(({ op }) => op === 'goOnInside') ? newPipe(to, O.NONBLOCK) : undefined;
+    const succession = monitor && goesOn ? newPipe(to, O.NONBLOCK) : undefined;
     const attribute = step.label && { ...step.label, fd: openProc(to, procName(step.label.file)) };
     if (monitor) asm.call('clone3', [args, 88], { store: pid });
     else asm.vfork('clone3', [args, 88], child, pid);
@@ -121,18 +130,18 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
 
     const told = witness ?? ending;
     if (told) asm.call('dup3', [told.read, to.witnessFd, O.CLOEXEC]);
-    if (mapped && step.idMaps) writeIdMaps(to, pid, step.idMaps, mapped);
     const stop = below ? SIGNAL_STOP_CHILD : SIGNALS.SIGSTOP;
     // One that adopts stays until the rest has been ended, too.
     const kill = below?.adopt ? SIGNAL_KILL_CHILD : SIGNALS.SIGKILL;
-    if (monitor) superviseAsMonitor(to, { pid, pidfd, stop, kill, witness, ending, succession }, step);
+    if (monitor) superviseAsMonitor(to, { pid, pidfd, stop, kill, witness, ending, succession, mapped }, step);
     else if (step.supervisor === 'restorer') superviseAsRestorer(to, pid, step);
     else superviseAsInit(to, { pid, stop, kill, attribute }, step);
 
     asm.place(child);
     if (told) asm.call('dup3', [told.write, to.witnessFd, O.CLOEXEC]);
     if (succession) asm.call('dup3', [succession.write, to.successionFd, O.CLOEXEC]);
-    if (mapped && step.idMaps) waitForIdMaps(to, mapped, step.idMaps);
+    if (isMappedNow) waitForIdMaps(to, mapped, step.idMaps!);
+    to.mapped = mapped;
     to.lowerChild(step.child);
   },
 
@@ -179,18 +188,12 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
 
   goOnInside({ terminal }, to) {
     const { asm, successionFd } = to;
-    const [parent, seen, pid] = [asm.slot(), asm.slot(), asm.slot()];
-    const [inside, alive] = [new Label(), new Label()];
+    const [parent, seen] = [asm.slot(), asm.slot()];
+    const alive = new Label();
     // Who may look at the new process from its first instruction on finds no way to the host in it.
     closeAllButReports(to, [successionFd]);
     asm.call('getppid', [], { store: parent });
-    asm.call('clone', [CLONE.PARENT + SIGNALS.SIGCHLD, 0, 0, 0, 0], { store: pid });
-    asm.jumpIfEqual(pid, 0, inside);
-    asm.call('write', [successionFd, pid.address, 8]);
-    asm.call('exit_group', [0]);
-
-    asm.place(inside);
-    asm.call('close', [successionFd]);
+    goOnAsSuccessor(to);
     asm.call('prctl', [PR.SET_PDEATHSIG, SIGNALS.SIGKILL]);
     // The monitor may have died before: a parent outside the pid namespace is 0, the one that adopts is neither.
     asm.call('getppid', [], { store: seen });
@@ -202,20 +205,48 @@ export const supervisionLowerings: Lowerings<SupervisionStep> = {
     if (terminal) asm.call('ioctl', [0, TIOCSCTTY, 0]);
   },
 
-  handOverNamespaces({ namespaces }, to) {
+  goOnIn({ namespaces, idMaps }, to) {
+    goOnAsSuccessor(to, namespaces);
+    if (idMaps && namespaces.includes('user')) waitForIdMaps(to, to.mapped!, idMaps);
+    else if (idMaps) becomeMappedRoot(to, idMaps);
+  },
+
+  handOverNamespaces({ namespaces, joined = [] }, to) {
     const { asm } = to;
+    const handOver = (kind: NamespaceKind, fd: Slot) =>
+      sendRecord(to, { kind: 'namespace', value: asm.slot(namespaceFlags[kind]) }, fd);
     for (const kind of namespaces) {
       const fd = asm.slot();
       asm.call('openat', [AT_FDCWD, asm.string(`/proc/self/ns/${kind}`), O.RDONLY | O.CLOEXEC], { store: fd });
-      sendRecord(to, { kind: 'namespace', value: asm.slot(namespaceFlags[kind]) }, fd);
+      handOver(kind, fd);
       asm.call('close', [fd]);
     }
+    for (const { kind, fd } of joined) handOver(kind, asm.slot(to.fd(fd)));
   },
 
   report({ kind }, to) {
     sendRecord(to, { kind });
   },
 };
+
+/** From here on it is a process that the monitor has in the place of the one that came here. */
+function goOnAsSuccessor({ asm, successionFd }: Lowering, namespaces: readonly NamespaceKind[] = []): void {
+  const pid = asm.slot();
+  const successor = new Label();
+  // struct clone_args: the signal of its end is that of the process in whose place it is
+  asm.call('clone3', [asm.words([CLONE.PARENT + flagsOf(namespaces), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 88], {
+    store: pid,
+  });
+  asm.jumpIfEqual(pid, 0, successor);
+  asm.call('write', [successionFd, pid.address, 8]);
+  asm.call('exit_group', [0]);
+  asm.place(successor);
+  asm.call('close', [successionFd]);
+}
+
+function flagsOf(namespaces: readonly NamespaceKind[]): number {
+  return namespaces.reduce((flags, kind) => flags + namespaceFlags[kind], 0);
+}
 
 /** A pidfd of this process, by which its child learns whether it is still there. */
 function openSelf(to: Lowering): void {

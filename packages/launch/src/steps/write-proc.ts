@@ -16,18 +16,24 @@ export function writeProc(to: Pick<Lowering, 'asm'>, name: string, text: string)
 }
 
 /** Opens a file of our own in procfs for writing, with the same care. */
-export function openProc({ asm }: Pick<Lowering, 'asm'>, name: string): Slot {
+export function openProc(to: Pick<Lowering, 'asm'>, name: string): Slot {
+  const { asm } = to;
   const [proc, file] = [asm.slot(), asm.slot()];
-  const fileSystem = asm.bytes(120); // struct statfs, f_type first
-  const genuine = new Label();
-  asm.call('openat', [AT_FDCWD, asm.string('/proc'), O.PATH | O.DIRECTORY | O.NOFOLLOW | O.CLOEXEC], { store: proc });
-  asm.call('fstatfs', [proc, fileSystem]);
-  asm.jumpIfEqual(new Slot(fileSystem), MAGIC.PROC, genuine);
-  asm.fail('EXDEV');
-  asm.place(genuine);
+  openProcfs(to, proc);
   asm.call('openat2', [proc, asm.string(name), asm.words([O.WRONLY | O.CLOEXEC, 0, WITHIN]), 24], { store: file });
   asm.call('close', [proc]);
   return file;
+}
+
+/** Opens what is mounted at /proc, which has to be a procfs. */
+export function openProcfs({ asm }: Pick<Lowering, 'asm'>, into: Slot): void {
+  const fileSystem = asm.bytes(120); // struct statfs, f_type first
+  const genuine = new Label();
+  asm.call('openat', [AT_FDCWD, asm.string('/proc'), O.PATH | O.DIRECTORY | O.NOFOLLOW | O.CLOEXEC], { store: into });
+  asm.call('fstatfs', [into, fileSystem]);
+  asm.jumpIfEqual(new Slot(fileSystem), MAGIC.PROC, genuine);
+  asm.fail('EXDEV');
+  asm.place(genuine);
 }
 
 /** The name that {@link openProc} takes for a path. */
