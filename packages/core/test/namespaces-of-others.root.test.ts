@@ -131,7 +131,7 @@ describe('the user namespace of a container with ids of its own', () => {
 
   test('one without a root is refused, and one in which nobody is', async () => {
     const unshared = ['--user', '--map-user=1000', '--fork', 'sleep', '600'];
-    await using maker = await running({ namespaces: { mount: 'host', pid: 'host' }, privileged: true });
+    await using maker = await running({ namespaces: { mount: 'host' }, privileged: true });
     const process = maker.exec('unshare', unshared);
     process.catch(() => {});
     let pid: number | undefined;
