@@ -6,6 +6,8 @@ import { SyscallError, withSpareDescriptors } from '@ns/libc';
 import type { ContainerWarning } from './container-warning.ts';
 import { defaultMaxOutputBytes } from './defaults.ts';
 import { alreadyIterated, ContainerStartError, failedInput, noInput, ProcessFailedError } from './errors.ts';
+import { feedInput } from './feed-input.ts';
+import { mergeStreams } from './merge-streams.ts';
 import { CapturedOutput, type OutputChunk, textLimit } from './output.ts';
 import type { Result, Usage } from './result.ts';
 import { type TerminalSize, TerminalStreams } from './terminal-streams.ts';
@@ -340,87 +342,10 @@ function neverStarted<Output extends string | Buffer>({ encoding }: ProcessOptio
   };
 }
 
-/**
- * Connects stdin to what was given; without anything it is closed unless somebody took it by the end of this turn.
- *
- * @param failed - called when it ends before its time: what the process got is not what it was to get
- */
-export function feedInput(
-  streams: StandardStreams,
-  stdin: ContainerSpec['stdin'],
-  failed: (error: unknown) => void,
-): void {
-  if (stdin === 'null' || stdin === 'pipe') return;
-  if (stdin === undefined) {
-    queueMicrotask(() => streams.closeUnusedStdin());
-    return;
-  }
-  const pipe = streams.stdin;
-  if (!pipe) return;
-  if (typeof stdin === 'string' || Buffer.isBuffer(stdin)) pipe.end(stdin);
-  else {
-    finished(stdin, { writable: false }, (error) => error && !pipe.destroyed && failed(error));
-    stdin.pipe(pipe);
-  }
-}
-
 /** Waits for the end of a stream that is the caller's to read. One that nobody has begun to read by now nobody will. */
 function ended(stream: Readable): Promise<void> {
   setImmediate(() => stream.readableFlowing === null && stream.resume());
   return new Promise((resolve) => {
     finished(stream, { writable: false }, () => resolve());
   });
-}
-
-const HIGH_WATER_MARK = 1024 * 1024;
-
-/**
- * Chunks of both streams in the order they came; the streams pause while the consumer is behind. When he leaves early,
- * they flow on: to the result, and so that the command is not held up.
- */
-async function* mergeStreams(
-  stdout: Readable,
-  stderr: Readable,
-  left: AbortSignal,
-): AsyncGenerator<OutputChunk, void, undefined> {
-  const queue: OutputChunk[] = [];
-  let queued = 0;
-  let wake = () => {};
-  const sources = [
-    [1, stdout],
-    [2, stderr],
-  ] as const;
-  const listeners = sources.map(([fd, stream]) => {
-    const onData = (chunk: Buffer | string) => {
-      // Text where the caller has asked for it with setEncoding.
-      const data = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
-      queue.push({ fd, data });
-      queued += data.length;
-      if (queued > HIGH_WATER_MARK) stream.pause();
-      wake();
-    };
-    const onClose = () => wake();
-    stream.on('data', onData).on('close', onClose).on('error', onClose);
-    return () => stream.off('data', onData).off('close', onClose);
-  });
-  left.addEventListener('abort', () => wake(), { once: true });
-  try {
-    for (;;) {
-      const chunk = queue.shift();
-      if (chunk) {
-        queued -= chunk.data.length;
-        if (queued <= HIGH_WATER_MARK) for (const [, stream] of sources) stream.resume();
-        yield chunk;
-      } else if (left.aborted || sources.every(([, stream]) => stream.closed)) {
-        return;
-      } else {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-    }
-  } finally {
-    for (const stopListening of listeners) stopListening();
-    for (const [, stream] of sources) stream.resume();
-  }
 }
