@@ -1,5 +1,5 @@
 import { fstatSync } from 'node:fs';
-import { AT_REMOVEDIR, onlyKnownKeys, unlinkAt } from '@ns/libc';
+import { AT_REMOVEDIR, onlyKnownKeys, ResourceStack, unlinkAt } from '@ns/libc';
 import { Directories } from './directories.ts';
 import { CgroupDirectory } from './directory.ts';
 import { type CgroupHost, detectCgroups, type Hierarchy } from './host.ts';
@@ -26,12 +26,14 @@ export interface PrunedCgroups {
 export async function pruneCgroups(options: { parent?: Parent; host?: CgroupHost } = {}): Promise<PrunedCgroups> {
   onlyKnownKeys(options, ['parent', 'host'], '');
   const host = options.host ?? detectCgroups();
+  // Also of those that nobody comes to look at, because looking on failed.
+  using opened = new ResourceStack();
   const orphans = new Map<string, CgroupDirectory[]>();
   const places = new Map<Hierarchy, Place>(
     host.hierarchies.map((hierarchy) => [hierarchy, placeIn(hierarchy, options.parent)]),
   );
   for (const [hierarchy, { components }] of places) {
-    for (const orphan of orphansBelow(hierarchy, components)) {
+    for (const orphan of orphansBelow(hierarchy, components, opened)) {
       const name = orphan.components.slice(components.length).join('/');
       orphans.set(name, [...(orphans.get(name) ?? []), orphan]);
     }
@@ -53,7 +55,7 @@ export async function pruneCgroups(options: { parent?: Parent; host?: CgroupHost
   return { removed, failed };
 }
 
-function orphansBelow(hierarchy: Hierarchy, components: readonly string[]): CgroupDirectory[] {
+function orphansBelow(hierarchy: Hierarchy, components: readonly string[], opened: ResourceStack): CgroupDirectory[] {
   using top = openDirectory(hierarchy, components);
   const found: CgroupDirectory[] = [];
   if (!top) return found;
@@ -63,7 +65,7 @@ function orphansBelow(hierarchy: Hierarchy, components: readonly string[]): Cgro
       // What lies beneath a living owner's cgroup is judged by its own mark; what lies beneath an orphan goes with it.
       if (!owner || !isDead(owner)) return true;
       if (!isRemovable(fd)) return false;
-      found.push(new CgroupDirectory(hierarchy, [...components, ...path], openAgain(fd)));
+      found.push(opened.use(new CgroupDirectory(hierarchy, [...components, ...path], openAgain(fd))));
       return false;
     },
   });

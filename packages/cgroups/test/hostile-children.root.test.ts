@@ -1,6 +1,8 @@
-import { existsSync, mkdirSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { Cgroup, pruneCgroups } from '@ns/cgroups';
-import { needs, notRoot } from '@ns/testing';
+import { leaveDescriptors, needs, notRoot } from '@ns/testing';
 
 /* Whoever a cgroup was delegated to makes in it what he likes: that must not keep anybody from removing it. */
 
@@ -64,4 +66,24 @@ rootTest('what a delegated cgroup has in it, empty and old, is not for prune()',
   await new Promise((resolve) => setTimeout(resolve, 1_100));
   await pruneCgroups();
   expect(existsSync(job)).toBe(true);
+});
+
+rootTest('prune() keeps no descriptor of what it did not come to remove', async () => {
+  const owner = spawn('sleep', ['60'], { stdio: 'ignore' });
+  const names = ['orphan-a', 'orphan-b'];
+  for (const name of names) (await Cgroup.create(name, { pids: { max: 5 } }, { owner: owner.pid! })).close();
+  owner.kill('SIGKILL');
+  await once(owner, 'exit');
+  const before = readdirSync('/proc/self/fd').length;
+  const removed: string[] = [];
+  for (let left = 0; left < 60 && removed.length < names.length; left++) {
+    try {
+      using _limit = leaveDescriptors(left);
+      removed.push(...(await pruneCgroups()).removed);
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'EMFILE' });
+    }
+    expect(readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(before);
+  }
+  expect(removed.sort()).toEqual(expect.arrayContaining(names));
 });

@@ -1,6 +1,6 @@
 export type { DockerLimits, IoDeviceLimits, PressureTrigger, Stats } from '@ns/cgroups';
 export type { Explanation, IdRange, Propagation, RlimitName } from '@ns/launch';
-export { NsError, SpecError, SyscallError, UnavailableError } from '@ns/libc';
+export { NsError, SeveralErrors, SpecError, SyscallError, UnavailableError } from '@ns/libc';
 export type { LandlockSpec } from '@ns/lsm';
 export type { EgressOptions, Endpoint, RefusedConnection } from '@ns/netns';
 export type { AppliedChanges, ApplyChangesOptions, Change, CopiedTree, StoredLayer } from '@ns/overlayfs';

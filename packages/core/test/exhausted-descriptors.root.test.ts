@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { detectCgroups } from '@ns/cgroups';
 import { getXattr, hasCode, O, open } from '@ns/libc';
 import { leaveDescriptors, needs, notRoot } from '@ns/testing';
-import { Container, prune, run } from '../src/index.ts';
+import { Container, Network, prune, run } from '../src/index.ts';
 import { cgroupDirectories, leavesNothing, remaining, useOwnStateRoot } from './leaves-nothing.ts';
 
 /* RLIMIT_NOFILE reached at any moment: what cannot begin says so and leaves nothing, and what is there can be ended. */
@@ -103,6 +103,29 @@ for (const lifetime of lifetimes)
         expect(remaining(cgroups)).toEqual([]);
       }),
     );
+
+rootTest('connected to one more network with ever more descriptors', () =>
+  leavesNothing(async () => {
+    await using network = await Network.create({ name: 'exhausted', subnet: '10.247.33.0/24' });
+    await using container = await Container.create({ command: ['sleep', 'infinity'] });
+    await container.start();
+    let successes = 0;
+    for (let left = 0; left < 100 && successes < 3; left++) {
+      try {
+        using _limit = leaveDescriptors(left);
+        await network.connect(container);
+        await network.disconnect(container);
+        successes++;
+      } catch (error) {
+        expect(error).toMatchObject(used);
+      }
+      // Half connected by a way that was not to be had.
+      await network.disconnect(container);
+    }
+    expect(successes).toBe(3);
+    expect(await network.inspect()).toMatchObject({ containers: [] });
+  }),
+);
 
 rootTest('who lives is not taken for dead', () =>
   leavesNothing(async () => {

@@ -13,13 +13,42 @@ export class NsError extends Error {
    */
   constructor(code: string, message: string, options: { hint: string; cause?: unknown }) {
     super(
-      options.hint ? `${message}. ${options.hint}` : message,
+      message.includes(options.hint) ? message : `${message}. ${options.hint}`,
       'cause' in options ? { cause: options.cause } : undefined,
     );
     this.name = new.target.name;
     this.code = code;
     if (options.hint) this.hint = options.hint;
   }
+}
+
+/**
+ * More than one thing failed, and none of it is lost. `code` and `hint` are those of the first, which the others follow from, or
+ * `ERR_NS_SEVERAL` where that has no code.
+ *
+ * @example
+ * ```ts
+ * function codesOf(error: NsError): string[] {
+ *   return error instanceof SeveralErrors ? error.errors.map(String) : [error.code];
+ * }
+ * ```
+ */
+export class SeveralErrors extends NsError {
+  /** In the order in which they happened. */
+  readonly errors: readonly unknown[];
+
+  constructor(errors: readonly unknown[], message: string) {
+    const [first] = errors;
+    const hint = first instanceof NsError ? first.hint : undefined;
+    super(codeOf(first), message, { hint: hint ?? '', cause: first });
+    this.errors = errors;
+  }
+}
+
+/** Node's own errors have one, too. */
+function codeOf(error: unknown): string {
+  const { code } = (error ?? {}) as { readonly code?: unknown };
+  return typeof code === 'string' ? code : 'ERR_NS_SEVERAL';
 }
 
 /** Where in a container's setup a system call failed. */

@@ -8,6 +8,7 @@ export {
   type FailedStep,
   hasCode,
   NsError,
+  SeveralErrors,
   SpecError,
   type SyscallContext,
   SyscallError,

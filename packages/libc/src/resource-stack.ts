@@ -1,3 +1,5 @@
+import { SeveralErrors } from './errors.ts';
+
 /** Resources released together, last acquired first: what `DisposableStack` is where the engine has it. */
 export class ResourceStack implements Disposable {
   #resources: Disposable[] = [];
@@ -67,5 +69,5 @@ export class AsyncResourceStack implements AsyncDisposable {
 
 function throwAll(errors: readonly unknown[]): void {
   if (errors.length === 1) throw errors[0];
-  if (errors.length > 1) throw new AggregateError(errors, 'several resources could not be released');
+  if (errors.length > 1) throw new SeveralErrors(errors, 'several resources could not be released');
 }

@@ -1,7 +1,9 @@
+import { SeveralErrors } from './errors.ts';
+
 /**
  * Rolls back what a piece of work had made before it failed.
  *
- * @returns the error to throw: the one it failed with, or an AggregateError of it and that of rolling back
+ * @returns the error to throw: the one it failed with, or {@link SeveralErrors}: it and that of rolling back
  *
  * @example
  * ```ts
@@ -19,7 +21,7 @@ export async function rollBack(error: unknown, undo: () => PromiseLike<unknown>)
     await undo();
     return error;
   } catch (failure) {
-    return new AggregateError([error, failure], `${textOf(error)}; rolling back failed, too: ${textOf(failure)}`);
+    return new SeveralErrors([error, failure], `${textOf(error)}; rolling back failed, too: ${textOf(failure)}`);
   }
 }
 

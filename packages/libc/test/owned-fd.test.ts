@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
-import { ERRNO, O, OwnedFd, open, ResourceStack, SYS, syscall } from '../src/index.ts';
+import { ERRNO, O, OwnedFd, open, ResourceStack, type SeveralErrors, SYS, syscall } from '../src/index.ts';
 
 const isOpen = (fd: number) => syscall(SYS.fcntl, fd, 1) >= 0;
 const F_GETFD = 1;
@@ -117,7 +117,7 @@ describe('ResourceStack', () => {
       thrown = error;
     }
     expect(log).toEqual(['c', 'b', 'a']);
-    expect((thrown as AggregateError).errors).toEqual([two, one]);
+    expect((thrown as SeveralErrors).errors).toEqual([two, one]);
     const single = new ResourceStack();
     single.use(resource(log, 'd', one));
     expect(() => single[Symbol.dispose]()).toThrow(one);

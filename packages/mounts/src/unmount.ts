@@ -1,4 +1,15 @@
-import { check, cString, ERRNO, MNT_DETACH, MNT_EXPIRE, MNT_FORCE, SYS, syscall, UMOUNT_NOFOLLOW } from '@ns/libc';
+import {
+  check,
+  cString,
+  ERRNO,
+  MNT_DETACH,
+  MNT_EXPIRE,
+  MNT_FORCE,
+  SeveralErrors,
+  SYS,
+  syscall,
+  UMOUNT_NOFOLLOW,
+} from '@ns/libc';
 import type { Place } from './detached-mount.ts';
 import { mountsBelow, readMountinfo } from './parse-mountinfo.ts';
 
@@ -54,7 +65,7 @@ export function unmount(place: Place, mode: UnmountMode = 'strict'): boolean {
  *
  * @returns how many mounts there were
  * @throws SyscallError for a mount that remains: `EPERM`, `EINVAL` when a more privileged namespace made it, `EBUSY`; of several an
- *   AggregateError, after all others are gone
+ *   {@link SeveralErrors}, after all others are gone
  */
 export function unmountAll(path: string, mode: UnmountMode = 'detach'): number {
   let count = 0;
@@ -67,6 +78,6 @@ export function unmountAll(path: string, mode: UnmountMode = 'detach'): number {
     }
   }
   if (failures.length === 1) throw failures[0];
-  if (failures.length > 1) throw new AggregateError(failures, `unmount ${path}: ${failures.length} mounts remain`);
+  if (failures.length > 1) throw new SeveralErrors(failures, `unmount ${path}: ${failures.length} mounts remain`);
   return count;
 }

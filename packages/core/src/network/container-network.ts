@@ -1,5 +1,13 @@
 import { entrust } from '@ns/launch';
-import { AsyncResourceStack, NsError, ownTurn, type ProcessIdentity, rollBack, SpecError } from '@ns/libc';
+import {
+  AsyncResourceStack,
+  NsError,
+  ownTurn,
+  type ProcessIdentity,
+  rollBack,
+  SeveralErrors,
+  SpecError,
+} from '@ns/libc';
 import {
   type EgressOptions,
   type Endpoint,
@@ -280,7 +288,7 @@ export class ContainerNetwork implements AsyncDisposable {
     if (this.#adopted) unmarkAdopted(this.#id, this.#adopted);
     else unmarkOwner(this.#id);
     if (liveNetworks.get(this.#id) === this) liveNetworks.delete(this.#id);
-    if (failures.length > 0) throw new AggregateError(failures, 'a network could not be left');
+    if (failures.length > 0) throw new SeveralErrors(failures, 'a network could not be left');
   }
 
   async #open(attachments: readonly NetworkAttachment[], own: boolean): Promise<void> {
