@@ -73,6 +73,8 @@ export class ContainerLife {
   readonly #turns = new Turns();
   readonly #onlookers: Onlookers;
   readonly #left = new Deferred<never>();
+  /** Once at a time. */
+  #catchingUp: Promise<void> | undefined;
 
   constructor(spec: ContainerSpec, exec: Supervised['exec'], found?: ContainerState) {
     this.#record = new ContainerRecord(spec, found);
@@ -108,12 +110,20 @@ export class ContainerLife {
   /** As the kernel and the disk have it: others may be at it, too. */
   get status(): ContainerStatus {
     if (this.#isLeft) return this.#record.read()?.status ?? 'removed';
+    if (this.isFound && this.#status === 'created') this.#noticeStart();
     if (this.#status === 'running' || this.#status === 'paused') {
       if (this.#isEnding) return 'stopped';
       return isFrozen(this.#run?.cgroup) ? 'paused' : 'running';
     }
     if (this.#status === 'stopped' && this.#record.isGone) this.#status = 'removed';
     return this.#status;
+  }
+
+  /** Its maker, another process, may have let the program go by now. */
+  #noticeStart(): void {
+    const { status, init } = this.#record.read() ?? {};
+    const isOurs = init !== undefined && this.#init !== undefined && isSame(init, this.#init);
+    if (isOurs && (status === 'running' || status === 'paused')) this.#status = status;
   }
 
   /** Its processes are gone; what belongs to them is being cleared up. */
@@ -223,7 +233,14 @@ export class ContainerLife {
   }
 
   /** Its maker, another process, may have started it again since the run that we know has ended. */
-  async catchUp(): Promise<void> {
+  catchUp(): Promise<void> {
+    this.#catchingUp ??= this.#catchUp().finally(() => {
+      this.#catchingUp = undefined;
+    });
+    return this.#catchingUp;
+  }
+
+  async #catchUp(): Promise<void> {
     if (!this.isFound || (this.isAlive && !this.#isEnding)) return;
     const state = this.#record.read();
     if (state && state.status !== 'stopped') await this.adopt(state);
@@ -255,6 +272,7 @@ export class ContainerLife {
 
   /** Does something with the run there is. That it ends meanwhile is said in our words. */
   async during<T>(wanted: string, act: (run: RunHandle) => Promise<T>): Promise<T> {
+    if (this.isFound) await this.catchUp();
     const run = this.alive(wanted);
     try {
       return await act(run);

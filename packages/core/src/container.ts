@@ -318,7 +318,7 @@ export class Container implements AsyncDisposable {
       return refusedProcess(error);
     }
     return traceOnly('exec', { ...this.#life.trace, command: argv }, () =>
-      exec(argv, checked, () => this.#life.execTarget()),
+      exec(argv, checked, () => this.#life.execTarget(), this.#life.isFound ? () => this.#life.catchUp() : undefined),
     );
   }
 

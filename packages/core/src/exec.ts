@@ -40,13 +40,19 @@ export interface ExecTarget {
   refusal(): Error | undefined;
 }
 
-/** Runs a command in a running container. When it settles, every process it started is gone. */
+/**
+ * Runs a command in a running container. When it settles, every process it started is gone.
+ *
+ * @param catchUp - for one that another process may have started again meanwhile
+ */
 export function exec(
   argv: readonly string[],
   options: ExecOptions,
   target: () => ExecTarget,
+  catchUp?: () => Promise<void>,
 ): ContainerProcess<string | Buffer> {
   return beginProcess({ ...options, command: argv }, async (streams) => {
+    if (catchUp) await catchUp();
     const { id, cgroups, spec, refusal } = target();
     await ownTurn(id);
     let cgroup: Cgroup | undefined;

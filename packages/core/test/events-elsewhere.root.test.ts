@@ -67,6 +67,51 @@ test('each hears once of what either does', () =>
     expect(all).toEqual(all.map(() => expected));
   }));
 
+test('whoever finds it before its start hears of that, and of each later one', async () => {
+  await leavesNothing(async () => {
+    await using maker = await Container.create({ command: ['sleep', '600'], hostname: 'started' });
+    await using other = await Container.get(maker.id);
+    expect(other.status).toBe('created');
+    const pids: number[] = [];
+    const types = heardBy(other);
+    other.on('start', ({ pid }) => pids.push(pid));
+    for (let run = 1; run <= 3; run++) {
+      await maker.start();
+      expect(await eventually(() => types.length === 2 * run - 1)).toBe(true);
+      expect(pids.at(-1)).toBe(maker.pid);
+      expect([other.status, other.pid]).toEqual(['running', maker.pid]);
+      expect((await other.exec('hostname')).stdout).toBe('started\n');
+      await maker.stop({ timeout: 0 });
+      expect(await eventually(() => types.length === 2 * run)).toBe(true);
+    }
+    expect(types).toEqual(['start', 'exit', 'start', 'exit', 'start', 'exit']);
+  });
+});
+
+test('whoever found it before its start need not listen to use it then, and after each restart', async () => {
+  await leavesNothing(async () => {
+    await using maker = await Container.create({
+      command: ['sleep', '600'],
+      hostname: 'started',
+      limits: { pids: 20 },
+    });
+    await using other = await Container.get(maker.id);
+    for (let run = 1; run <= 2; run++) {
+      await maker.start();
+      const [{ stdout }, processes, { pids }] = await Promise.all([
+        other.exec('hostname'),
+        other.processes(),
+        other.stats(),
+      ]);
+      expect(stdout).toBe('started\n');
+      expect(processes[0]).toMatchObject({ hostPid: maker.pid });
+      expect(pids?.current).toBeGreaterThan(0);
+      expect(other.status).toBe('running');
+      await maker.stop({ timeout: 0 });
+    }
+  });
+});
+
 test('one that was paused before somebody listened is not paused again', () =>
   withTwo({ limits: { pids: 64 } }, async (maker, other) => {
     await other.pause();
