@@ -227,9 +227,9 @@ function logWriterFor(id: string, spec: ContainerSpec): LogWriter | undefined {
 }
 
 /** Output goes to who asks for it, and to files. */
-function keepOutput(streams: StandardStreams, logs: LogBuffer, files: LogWriter | undefined): void {
-  let writer = files;
+function keepOutput(streams: StandardStreams, logs: LogBuffer, writer: LogWriter | undefined): void {
   let open = 2;
+  let isLosing = false;
   for (const [stream, source] of [
     ['stdout', streams.stdout!],
     ['stderr', streams.stderr!],
@@ -238,12 +238,12 @@ function keepOutput(streams: StandardStreams, logs: LogBuffer, files: LogWriter 
       const time = new Date();
       try {
         writer?.write({ stream, time, data });
+        isLosing = false;
       } catch (error) {
-        writer?.[Symbol.dispose]();
-        writer = undefined;
-        process.emitWarning(`the log of a container could not be written, the rest is not: ${String(error)}`, {
-          code: 'NS_LOG_FILE',
-        });
+        // A full disk must not stop the container; and it may have room again.
+        const what = 'output of a container could not be written to its log, in which it is missing';
+        if (!isLosing) process.emitWarning(`${what}: ${String(error)}`, { code: 'NS_LOG_FILE' });
+        isLosing = true;
       }
       logs.add(stream, data, time);
     });

@@ -124,9 +124,11 @@ class JsonFile implements EntryFile {
   write({ stream, time, data }: LogEntry): void {
     const content = isUtf8(data) ? { log: data.toString('utf8') } : { base64: data.toString('base64') };
     const line = Buffer.from(`${this.#begin}${JSON.stringify({ ...content, stream, time: time.toISOString() })}\n`);
-    this.#begin = '';
     if (line.length > this.#file.room && this.#file.size > 0) this.#file.rotate();
+    // Until it is there as a whole.
+    this.#begin = '\n';
     this.#file.append(line);
+    this.#begin = '';
   }
 
   [Symbol.dispose](): void {

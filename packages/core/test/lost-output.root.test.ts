@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { needs, notRoot } from '@ns/testing';
 import { Container } from '../src/index.ts';
@@ -44,6 +45,40 @@ rootTest('a directory of the log without room', async () => {
   expect(await (await Container.get(container.id)).wait()).toMatchObject({ exitCode: 3, truncated: true });
   await container.remove();
 });
+
+for (const format of ['json', 'raw'] as const)
+  rootTest(`a log that this process writes goes on when there is room again: ${format}`, async () => {
+    const { emitWarning } = process;
+    const warnings: unknown[] = [];
+    process.emitWarning = (_: unknown, options?: unknown) => void warnings.push(options);
+    try {
+      const log = { directory: join(small, 'log'), format };
+      await using container = await Container.create({ command: ['cat'], stdin: 'pipe', log });
+      await container.start();
+      const say = async (line: string) => {
+        container.stdin!.write(`${line}\n`);
+        await once(container.attach(), 'data');
+      };
+      await say('first');
+      const filler = join(small, 'filler');
+      expect(() => {
+        for (;;) writeFileSync(filler, Buffer.alloc(4096), { flag: 'a' });
+      }).toThrow('ENOSPC');
+      // A page that is there already has room.
+      for (let round = 0; round < 3; round++) await say('x'.repeat(5000));
+      rmSync(filler);
+      await say('last');
+      container.stdin!.end();
+      await container.wait();
+      const logged: string[] = [];
+      for await (const { data } of container.logs()) logged.push(String(data));
+      expect(logged.join('')).toMatch(/^first\n(x|\n)*last\n$/);
+      expect(logged.join('').length).toBeLessThan(3 * 5000);
+      expect(warnings).toEqual([{ code: 'NS_LOG_FILE' }]);
+    } finally {
+      process.emitWarning = emitWarning;
+    }
+  });
 
 rootTest('a state directory without room: how it ended has its place', async () => {
   const state = join(small, 'state');

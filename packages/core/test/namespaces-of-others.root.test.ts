@@ -2,7 +2,6 @@ import { chownSync, existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync 
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { pathToFileURL } from 'node:url';
 import { Namespace, unpin } from '@ns/namespaces';
 import { eventually, needs, notRoot } from '@ns/testing';
 import { Container, Network, type RunOptions, run } from '../src/index.ts';
@@ -338,7 +337,7 @@ test('another process finds it, also when the one it shares with has ended', asy
   await output(second, 'echo here > /srv/one');
   using program = new NodeProgram(
     'finder',
-    `import { Container } from ${JSON.stringify(pathToFileURL(join(import.meta.dirname, '../src/index.ts')).pathname)};
+    `import { Container } from ${JSON.stringify(join(import.meta.dirname, '../src/index.ts'))};
      await using found = await Container.get(process.argv[2]!);
      const { stdout } = await found.exec('sh', ['-c', 'cat /srv/one; id -u; hostname']);
      process.stdout.write(stdout + (await found.processes()).length);`,

@@ -1,7 +1,9 @@
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventually, needs, notRoot } from '@ns/testing';
 import { Container, run, Wait } from '../src/index.ts';
 import { leavesNothing, useOwnStateRoot } from './leaves-nothing.ts';
+import { NodeProgram } from './node-program.ts';
 
 /* Terminals from the side of who types and reads. At a real one: examples/test/shell.root.test.ts. */
 
@@ -159,9 +161,6 @@ rootTest('nor does he hold up those who have found the container', async () => {
 rootTest('who goes away leaves the program alone, and those who stay', async () => {
   await using container = await Container.create({ command: ['cat'], stdin: 'pipe' });
   await container.start();
-  const warnings: string[] = [];
-  const warn = (warning: Error) => warnings.push(warning.name);
-  process.on('warning', warn);
   const attached = Array.from({ length: 15 }, () => container.attach());
   for (const one of attached.slice(1)) one.resume().destroy();
   let text = '';
@@ -170,11 +169,24 @@ rootTest('who goes away leaves the program alone, and those who stay', async () 
   });
   attached[0]!.write('still here');
   expect(await eventually(() => text === 'still here')).toBe(true);
-  process.off('warning', warn);
-  expect(warnings).toEqual([]);
   // As `echo … | program` of who pipes his own input into it.
   attached[0]!.end();
   expect(await container.wait()).toMatchObject({ reason: 'exit', exitCode: 0, stdout: 'still here' });
+});
+
+rootTest('however many are attached, Node warns of no leak', async () => {
+  using program = new NodeProgram(
+    'attached',
+    `import { Container } from ${JSON.stringify(join(import.meta.dirname, '../src/index.ts'))};
+     await using container = await Container.create({ command: ['cat'], stdin: 'pipe' });
+     await container.start();
+     const attached = Array.from({ length: 15 }, () => container.attach());
+     for (const one of attached) one.resume();
+     for (const one of attached.slice(1)) one.destroy();
+     attached[0]!.end();
+     process.stdout.write(String((await container.wait()).exitCode));`,
+  );
+  expect(await program.run()).toMatchObject({ stdout: '0', stderr: '' });
 });
 
 rootTest('a terminal stays when one of those who are at it goes away', async () => {
