@@ -8,8 +8,9 @@ import { beginProcess, type ContainerProcess, type Running } from './container-p
 import { endAdopted } from './end-adopted.ts';
 import type { ExecCgroups } from './exec-cgroups.ts';
 import { readHost } from './host.ts';
-import { type ContainerDesign, type NamespaceDesign, sessionKeyringStep } from './plan/container-plan.ts';
+import { type ContainerDesign, sessionKeyringStep } from './plan/container-plan.ts';
 import { execPlan } from './plan/exec-plan.ts';
+import type { NamespaceDesign } from './plan/joined-namespaces.ts';
 import { RecentCommands } from './recent-commands.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
 import { resolveUser } from './user.ts';

@@ -1,6 +1,6 @@
 import { helperName, launch, type NamespaceKind, type Step } from '@ns/launch';
 import { NsError, O, type OwnedFd, open, pidfdSendSignal, ResourceStack } from '@ns/libc';
-import type { NamespaceDesign } from './plan/container-plan.ts';
+import type { NamespaceDesign } from './plan/joined-namespaces.ts';
 import type { RunHandle } from './run-handle.ts';
 
 /** A container's run: the namespaces of its first process, by a pidfd or one by one. */

@@ -5,7 +5,7 @@ import { hasCode, type ResourceStack, SpecError } from '@ns/libc';
 import { Namespace } from '@ns/namespaces';
 import { isOfOthers, type NamespaceOfOthers, openOfOthers, stateOf } from './namespaces-of-others.ts';
 import { wantsNetwork, wantsUserNetwork } from './network/network-spec.ts';
-import type { JoinedNamespace, NamespaceDesign } from './plan/container-plan.ts';
+import type { JoinedNamespace, NamespaceDesign } from './plan/joined-namespaces.ts';
 import type { ContainerSpec, NamespaceChoice } from './types.ts';
 
 /** Names in a specification, with the kernel's. */

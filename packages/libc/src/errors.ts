@@ -24,7 +24,7 @@ export class NsError extends Error {
 
 /**
  * More than one thing failed, and none of it is lost. `code` and `hint` are those of the first, which the others follow from, or
- * `ERR_NS_SEVERAL` where that has no code.
+ * `ERR_NS_SEVERAL` where that has no code; an AggregateError would have none to match on.
  *
  * @example
  * ```ts

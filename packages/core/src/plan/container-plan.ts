@@ -2,7 +2,6 @@ import { join } from 'node:path';
 import {
   type DeviceNode,
   helperName,
-  type IdMaps,
   type Leftovers,
   type MountStep,
   type NamespaceKind,
@@ -10,11 +9,12 @@ import {
   type Step,
 } from '@ns/launch';
 import type { ContainerWarning } from '../container-warning.ts';
-import { deviceLinks, deviceNodes } from '../defaults.ts';
 import type { Host } from '../host.ts';
 import type { ResolvedRoot } from '../rootfs.ts';
-import { cgroupSteps, type VisibleCgroup } from './cgroup-steps.ts';
+import type { VisibleCgroup } from './cgroup-steps.ts';
 import { earlyLookups } from './early-lookups.ts';
+import { fileSystemSteps } from './file-system-steps.ts';
+import { hasNewIds, inJoinOrder, type NamespaceDesign, setnsSteps, stepsBetween } from './joined-namespaces.ts';
 import { withMountLabel } from './mount-label.ts';
 import {
   execLabelSteps,
@@ -25,9 +25,7 @@ import {
   terminalSteps,
 } from './payload-plan.ts';
 import { hiddenByMask, isAssembled, type PlacedFile, rootSteps, type ScratchUse } from './root-steps.ts';
-import { type SharedMemory, sharedMemoryStep } from './shared-memory-step.ts';
-
-const CAP_SYS_ADMIN = 1n << 21n;
+import type { SharedMemory } from './shared-memory-step.ts';
 
 /** A container with everything decided: what {@link containerPlan} turns into steps. */
 export interface ContainerDesign extends PayloadDesign {
@@ -74,24 +72,6 @@ export interface ContainerDesign extends PayloadDesign {
   readonly warnings: readonly ContainerWarning[];
 }
 
-/** Which namespaces are new, which exist. */
-export interface NamespaceDesign {
-  readonly created: readonly NamespaceKind[];
-  readonly joined: readonly JoinedNamespace[];
-  /** Of its user namespace, a new one unless that is among those joined. */
-  readonly idMaps: IdMaps | undefined;
-  readonly timeOffsets: { readonly monotonicNs: number; readonly boottimeNs: number } | undefined;
-}
-
-/** An existing one. */
-export interface JoinedNamespace {
-  readonly kind: NamespaceKind;
-  /** Its descriptor, by name of the launch's `fds`. */
-  readonly fd: string;
-  /** By the user namespace that is joined, too. */
-  readonly isOwned?: boolean;
-}
-
 /**
  * The steps that make a container. Pure: it looks at nothing but its arguments.
  *
@@ -131,66 +111,6 @@ export function containerPlan(design: ContainerDesign, host: Host): readonly Ste
       child: [...stepsBetween(design, between, bornInto), ...initSteps(design, host)],
     },
   ];
-}
-
-/** Is its user namespace a new one? */
-function hasNewIds({ idMaps, joined }: NamespaceDesign): boolean {
-  return idMaps !== undefined && joined.every(({ kind }) => kind !== 'user');
-}
-
-/**
- * Namespaces of others by who enters them, in order.
- *
- * The monitor keeps the host's user namespace, in which it clears up, and its cgroup namespace: where cgroups are delegated, none
- * can be entered from a namespace that it is not in (nsdelegate, cgroups(7)). What the first process cannot enter in their place,
- * being born in a user namespace by then, a process between the two does: what the host owns first, then the user namespace,
- * then what that owns. Mounts come last, when nothing on the host is opened by path any more.
- */
-function inJoinOrder({
-  joined,
-  idMaps,
-}: NamespaceDesign): Record<'byMonitor' | 'between' | 'byInit' | 'mounts', readonly JoinedNamespace[]> {
-  const mounts = joined.filter(({ kind }) => kind === 'mnt');
-  const others = joined.filter(({ kind }) => kind !== 'mnt');
-  const user = others.filter(({ kind }) => kind === 'user');
-  const cgroup = others.filter(({ kind }) => kind === 'cgroup');
-  if (user.length === 0 && (cgroup.length === 0 || !idMaps))
-    return { byMonitor: others.filter(({ kind }) => kind !== 'cgroup'), between: [], byInit: cgroup, mounts };
-  const foreign = others.filter(({ kind, isOwned = false }) => kind !== 'user' && !isOwned);
-  return {
-    byMonitor: [],
-    between: [...foreign, ...user, ...others.filter(({ isOwned }) => isOwned)],
-    byInit: [],
-    mounts,
-  };
-}
-
-/** What a process does that enters namespaces and goes on as the first one of the container. */
-function stepsBetween(
-  design: ContainerDesign,
-  joined: readonly JoinedNamespace[],
-  bornInto: readonly NamespaceKind[],
-): Step[] {
-  if (joined.length === 0) return [];
-  const { namespaces, cgroupProcs } = design;
-  const sharesPids = joined.some(({ kind }) => kind === 'pid');
-  return [
-    { op: 'dieWithParent' },
-    ...cgroupProcs.map((procs): Step => ({ op: 'joinCgroup', procs })),
-    // While the files of this process in procfs are its own.
-    ...oomScoreSteps(design),
-    ...(sharesPids ? [{ op: 'notDumpable' } as const] : []),
-    ...setnsSteps(joined),
-    {
-      op: 'goOnIn',
-      namespaces: [...(hasNewIds(namespaces) ? (['user'] as const) : []), ...bornInto],
-      ...(namespaces.idMaps && { idMaps: namespaces.idMaps }),
-    },
-  ];
-}
-
-function setnsSteps(joined: readonly JoinedNamespace[]): Step[] {
-  return joined.map(({ kind, fd }) => ({ op: 'setns', fd, namespaces: [kind] }));
 }
 
 /** What the first process of the container does. */
@@ -331,66 +251,6 @@ function closedPathSteps({ root, maskedPaths, readonlyPaths, namespaces }: Conta
   return [
     ...(masked.length > 0 ? [{ op: 'mask', paths: masked } as const] : []),
     ...(readonlyPaths.length > 0 ? [{ op: 'readonlyPaths', paths: readonlyPaths } as const] : []),
-  ];
-}
-
-/** Directories on the way to something below /dev, outermost first. */
-function parentsOf(name: string): string[] {
-  const parts = name.split('/').slice(0, -1);
-  return parts.map((_, i) => parts.slice(0, i + 1).join('/'));
-}
-
-/** proc, sys, dev and what is below it. */
-function fileSystemSteps(design: ContainerDesign): Step[] {
-  // One that was named, in the place of one that everybody has, is it.
-  const named = new Set(design.devices.map(({ name }) => name));
-  const devices = [...deviceNodes.filter(({ name }) => !named.has(name)), ...design.devices];
-  const userNamespace = design.namespaces.idMaps !== undefined;
-  const secure = ['nosuid', 'nodev', 'noexec'] as const;
-  return [
-    { op: 'mount', type: 'proc', target: '/proc', options: {}, attributes: secure, plain: true, handle: 'proc' },
-    // sysfs shows the network namespace it was mounted in; without one of our own it may be refused.
-    {
-      op: 'mount',
-      type: 'sysfs',
-      target: '/sys',
-      options: {},
-      attributes: design.sysReadonly ? ['ro', ...secure] : secure,
-      plain: true,
-      optional: userNamespace ? ['EPERM'] : [],
-    },
-    ...(design.visibleCgroup ? cgroupSteps(design.visibleCgroup) : []),
-    {
-      op: 'mountDev',
-      options: { mode: '755', size: '65536k' },
-      nodes: devices,
-      links: deviceLinks,
-      directories: [...new Set(['pts', 'shm', 'mqueue', ...devices.flatMap(({ name }) => parentsOf(name))])],
-      bindNodes: userNamespace,
-      // CAP_MKNOD is one of Docker's fourteen. With CAP_SYS_ADMIN it could mount a /dev of its own.
-      sealed: (design.capabilities & CAP_SYS_ADMIN) === 0n,
-    },
-    {
-      op: 'mount',
-      type: 'devpts',
-      target: '/dev/pts',
-      options: { ptmxmode: '0666', mode: '0620', ...(userNamespace ? {} : { gid: '5' }) },
-      attributes: ['nosuid', 'noexec'],
-      plain: true,
-      made: true,
-    },
-    sharedMemoryStep(design),
-    // ENODEV: a kernel without POSIX message queues.
-    {
-      op: 'mount',
-      type: 'mqueue',
-      target: '/dev/mqueue',
-      options: {},
-      attributes: secure,
-      plain: true,
-      made: true,
-      optional: ['ENODEV', 'EPERM'],
-    },
   ];
 }
 
