@@ -39,13 +39,13 @@ export function checkLaterMount(spec: ContainerSpec, mount: MountSpec, field: st
   throw new SpecError(field, "options without 'dev'", 'dev', hint);
 }
 
-/** No file system of a user namespace has device nodes that work, and nobody in one makes any elsewhere. */
+/** No file system of a user namespace has device nodes that work, and nobody in one makes any elsewhere. An ordinary user can bound none. */
 function mayHaveOwnNodes(spec: ContainerSpec): boolean {
   const { capabilities, idMap, namespaces, mounts = [] } = spec;
-  const inUserNamespace = idMap !== undefined || namespaces?.user === 'private' || process.geteuid!() !== 0;
-  if (inUserNamespace) return false;
-  // The /dev that is there has more than the nodes that it was given.
+  if (process.geteuid!() !== 0) return false;
+  // The /dev that is there has more than the nodes that it was given, and works for whoever their modes allow it.
   if (sharesMounts(spec)) return true;
+  if (idMap !== undefined || namespaces?.user === 'private') return false;
   const mayMount = capabilities !== undefined && resolveCapabilities(capabilities).set.has('CAP_SYS_ADMIN');
   return mayMount || mounts.some(hasNodes);
 }

@@ -208,6 +208,11 @@ describe('mounts of others', () => {
     const namespaces = { mount: 'host' } as const;
     expect(await said(script, { namespaces })).toMatch(/^1\n.*Operation not permitted\n$/);
     expect(await said(script, { namespaces, devices: [device] })).toBe('open\n1\n');
+    // Also with ids for which the modes of its nodes are no obstacle.
+    const range = { container: 0, host: 0, size: 65_536 };
+    const idMap = { uids: [range], gids: [range] };
+    expect(await said(script, { namespaces, idMap })).toMatch(/^1\n.*Operation not permitted\n$/);
+    expect(await said(script, { namespaces, idMap, devices: [device] })).toBe('open\n1\n');
   });
 
   test('of a container: one file system for both', async () => {
