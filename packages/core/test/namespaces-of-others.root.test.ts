@@ -121,6 +121,19 @@ describe('the user namespace of a container with ids of its own', () => {
     expect(await second.wait()).toMatchObject({ signal: 'SIGKILL' });
   });
 
+  test('who has CAP_SYS_PTRACE over it may not look at who comes in, wherever it is seen', async () => {
+    await using first = await running({ idMap: 'auto' });
+    for (const kinds of [['user'], ['user', 'pid'], everyKind] as const) {
+      const plan = String(Container.explain({ command: ['true'], ...of(first, ...kinds) }));
+      const [refusesPtrace, isIn] = [/ notDumpable:/, / setns: .*user/].map((step) => plan.search(step)) as [
+        number,
+        number,
+      ];
+      expect(refusesPtrace).toBeGreaterThan(0);
+      expect(isIn).toBeGreaterThan(refusesPtrace);
+    }
+  });
+
   test('the processes of a container that is not in it are refused', async () => {
     await using first = await running({ idMap: 'auto' });
     await using foreign = await running({ capabilities: [] });
@@ -397,6 +410,13 @@ describe('an ordinary user', () => {
     const exec = { exitCode: 0, lines: expect.arrayContaining(['first', 'here']), stderr: '' };
     expect(seen['a neighbour']).toMatchObject({ exec, again: exec });
     expect(seen['the mounts of this machine']).toMatchObject({ lines: ['0'], stderr: expect.stringMatching(/denied/) });
+  });
+
+  rootTest('hears whose network he is to share instead of one that is connected for him', () => {
+    expect(seen['its user namespace and a network']).toMatchObject({
+      error: 'ERR_NS_INVALID_SPEC',
+      hint: expect.stringContaining('namespaces.net'),
+    });
   });
 
   rootTest('hears that the rest is to be had with the user namespace of the other', () => {

@@ -1,10 +1,11 @@
 import { accessSync, constants } from 'node:fs';
 import type { Launched } from '@ns/launch';
-import { UnavailableError } from '@ns/libc';
+import { SpecError, UnavailableError } from '@ns/libc';
 import type { ForwardedPort, UserNetwork } from '@ns/netns';
 import { isDetachable } from '../detachment.ts';
 import type { PlacedFile } from '../plan/root-steps.ts';
 import type { ContainerSpec } from '../types.ts';
+import { sharesIds } from '../user-namespace.ts';
 import { userNetworks } from './live-networks.ts';
 import { networkFiles } from './network-files.ts';
 
@@ -34,10 +35,12 @@ export class UserContainerNetwork implements AsyncDisposable {
   /**
    * Looks at what the machine has.
    *
+   * @throws SpecError it shares the user namespace of others
    * @throws UnavailableError the device that both programs need is closed to this user
    */
   static async prepare(id: string, spec: ContainerSpec): Promise<UserContainerNetwork> {
     const { hostResolvers, installedUserNetworks } = await import('@ns/netns');
+    requireOwnUsers(spec);
     requireDevice();
     const { extraHosts, dns, hostname = id.slice(0, 12) } = spec;
     const usesSlirp = installedUserNetworks()[0] === 'slirp4netns';
@@ -78,6 +81,17 @@ export class UserContainerNetwork implements AsyncDisposable {
     userNetworks.delete(this.#id);
     await this.#network?.close();
   }
+}
+
+/** Where others are in the user namespace, its first process refuses ptrace, and with it shows its namespaces to nobody but root. */
+function requireOwnUsers(spec: ContainerSpec): void {
+  if (process.geteuid!() === 0 || !sharesIds(spec)) return;
+  throw new SpecError(
+    'namespaces.user',
+    'its own, as it is to have a network of its own that an ordinary user connects',
+    spec.namespaces!.user,
+    'Share the network of the other, too (namespaces.net), and give the ports to that one',
+  );
 }
 
 function requireDevice(): void {

@@ -60,13 +60,14 @@ export function stepsBetween(
 ): Step[] {
   if (joined.length === 0) return [];
   const { namespaces, cgroupProcs } = design;
-  const sharesPids = joined.some(({ kind }) => kind === 'pid');
+  const sharesUser = joined.some(({ kind }) => kind === 'user');
   return [
     { op: 'dieWithParent' },
     ...cgroupProcs.map((procs): Step => ({ op: 'joinCgroup', procs })),
     // While the files of this process in procfs are its own.
     ...oomScoreSteps(design),
-    ...(sharesPids ? [{ op: 'notDumpable' } as const] : []),
+    // Who has CAP_SYS_PTRACE over that user namespace may see us from the host's pid namespace, too, with the host's root.
+    ...(sharesUser ? [{ op: 'notDumpable' } as const] : []),
     ...setnsSteps(joined),
     {
       op: 'goOnIn',

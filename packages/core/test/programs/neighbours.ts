@@ -42,6 +42,9 @@ const told = ({ exitCode, stdout, stderr }: { exitCode: number | null; stdout: s
     told(await run('sh', ['-c', script], { namespaces: of('user', 'mount'), hostname: 'second' })),
   );
   await see('all of its namespaces', async () => told(await run('sh', ['-c', script], { namespaces: of(...all) })));
+  await see('its user namespace and a network', async () =>
+    told(await run('true', [], { namespaces: of('user'), ports: ['18080:80'] })),
+  );
   await see('its mounts alone', async () => told(await run('true', [], { namespaces: of('mount') })));
   await see('its processes alone', async () => told(await run('true', [], { namespaces: of('pid') })));
   await see('its network alone', async () => told(await run('true', [], { namespaces: of('net') })));
