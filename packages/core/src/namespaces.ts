@@ -6,6 +6,7 @@ import { Namespace } from '@ns/namespaces';
 import { isOfOthers, type NamespaceOfOthers, openOfOthers, stateOf } from './namespaces-of-others.ts';
 import { wantsNetwork, wantsUserNetwork } from './network/network-spec.ts';
 import type { JoinedNamespace, NamespaceDesign } from './plan/joined-namespaces.ts';
+import { sharesMounts } from './shared-mounts.ts';
 import type { ContainerSpec, NamespaceChoice } from './types.ts';
 
 /** Names in a specification, with the kernel's. */
@@ -60,7 +61,10 @@ export function resolveNamespaces(
       joined.push({ kind, fd: handle });
       continue;
     }
-    if (choice === 'host') continue;
+    if (choice === 'host') {
+      if (kind === 'pid' && idMaps && !sharesMounts(spec)) refuseProcessesOfHost(choice);
+      continue;
+    }
     if (isOfOthers(choice)) join(kind, choice);
     else if (kind === 'user') continue;
     else {
@@ -103,6 +107,16 @@ function refuseToOrdinaryUser(kind: NamespaceKind, choice: NamespaceOfOthers): n
   );
 }
 
+/** To mount the procfs of a pid namespace takes privileges over it, which nobody with ids of his own has over that of the host. */
+function refuseProcessesOfHost(choice: NamespaceChoice): never {
+  throw new SpecError(
+    'namespaces.pid',
+    "'private' together with ids of its own",
+    choice,
+    "Its mounts, too, can be those of this machine, which have that procfs: namespaces.mount: 'host'",
+  );
+}
+
 /** Of one that is not in sight nobody here is the owner. */
 function isOwnedBy(namespace: Namespace, user: Namespace): boolean {
   try {
@@ -135,7 +149,7 @@ function checkSharedPids(
   if (isOwned) return;
   if (idMaps)
     refuse(
-      "'private' or 'host' together with idMap",
+      "'private' together with ids of its own",
       'No procfs of others can be mounted with ids of its own: leave idMap out, or share their user namespace, too',
     );
   if (!('container' in choice)) return;

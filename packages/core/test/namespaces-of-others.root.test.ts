@@ -141,6 +141,19 @@ describe('the user namespace of a container with ids of its own', () => {
     await expect(run('true', [], { namespaces })).rejects.toMatchObject({ field: 'namespaces.pid' });
   });
 
+  test('the processes of this machine are refused, unless its mounts are shared, too', async () => {
+    await using first = await running({ idMap: 'auto' });
+    for (const spec of [of(first, 'user'), { idMap: 'auto' } as const])
+      await expect(
+        run('true', [], { ...spec, namespaces: { ...('namespaces' in spec && spec.namespaces), pid: 'host' } }),
+      ).rejects.toMatchObject({ field: 'namespaces.pid', hint: expect.stringContaining('namespaces.mount') });
+    const { stdout } = await run('readlink', ['/proc/self/ns/pid'], {
+      idMap: 'auto',
+      namespaces: { pid: 'host', mount: 'host' },
+    });
+    expect(stdout).toBe(`${linkOf('self', 'pid')}\n`);
+  });
+
   test('one without a root is refused, and one in which nobody is', async () => {
     const unshared = ['--user', '--map-user=1000', '--fork', 'sleep', '600'];
     await using maker = await running({ namespaces: { mount: 'host' }, privileged: true });
