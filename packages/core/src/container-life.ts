@@ -513,7 +513,7 @@ export class ContainerLife {
     if (this.status === 'removed') throw this.refuse('ERR_NS_CONTAINER_REMOVED', 'start it');
     if (this.#status === 'stopped') {
       // Its monitor, who had them meanwhile, is gone.
-      if (isDetachable(this.spec)) await this.#resources.retake();
+      if (isDetachable(this.spec)) await this.#resources.retake(this.spec);
       await this.#prepareAgain(byItself);
       // Stopped meanwhile, by a process that saw nothing run.
       if (byItself && this.#record.rests) return this.#endPrepared();

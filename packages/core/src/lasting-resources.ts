@@ -1,4 +1,6 @@
-import { AsyncResourceStack, type OwnedFd, type SyscallError } from '@ns/libc';
+import { isDeepStrictEqual } from 'node:util';
+import type { IdMaps } from '@ns/launch';
+import { AsyncResourceStack, type OwnedFd, SpecError, type SyscallError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import type { Restoration } from './checkpoint/restoration.ts';
 import { type FirstFiles, HeldOverlays } from './container-overlays.ts';
@@ -13,7 +15,7 @@ import type { RunHandle } from './run-handle.ts';
 import type { Scratch } from './scratch.ts';
 import { sharesMounts } from './shared-mounts.ts';
 import type { ContainerSpec } from './types.ts';
-import { holdIds, sharesIds } from './user-namespace.ts';
+import { holdIds, resolveIdMaps, sharesIds } from './user-namespace.ts';
 
 /** What a first run has of another container. */
 export interface Beginning {
@@ -30,14 +32,16 @@ export class LastingResources {
   /** Where its writes are kept: open when it has ended too, to be looked at. */
   #kept: OpenedWrites | undefined;
   #scratch: Scratch | undefined;
+  /** The ids that what is in it belongs to. */
+  #mapsOfScratch: IdMaps | undefined;
 
   async acquire(id: string, spec: ContainerSpec): Promise<void> {
     this.#ids = await holdIds(id, spec);
   }
 
-  /** The ids belong to this process again, not to a monitor that is gone. */
-  async retake(): Promise<void> {
-    await this.#ids?.retake();
+  /** The ids belong to this process again, not to a monitor that is gone. Those that are shared are taken anew before each run. */
+  async retake(spec: ContainerSpec): Promise<void> {
+    if (!sharesIds(spec)) await this.#ids?.retake();
   }
 
   /** Prepares a run that has them. */
@@ -57,17 +61,29 @@ export class LastingResources {
       const own = { scratch: before, ids: this.#ids, kept: this.#kept, restoration };
       const run = await ContainerRun.prepare(spec, { ...context, ...own });
       this.#scratch = sharesMounts(spec) ? undefined : { fd: await scratchOf(run), covered: true };
+      this.#mapsOfScratch = run.design.namespaces.idMaps;
       return run;
     } finally {
       if (before !== undefined && (forked || before !== this.#scratch)) before.fd.close();
     }
   }
 
-  /** Whose ids it shares may have others by now. */
+  /**
+   * Whose ids it shares may have others by now.
+   *
+   * @throws SpecError what it has written belongs to those from before
+   */
   async #renewShared(id: string, spec: ContainerSpec): Promise<void> {
     if (!sharesIds(spec)) return;
     await this.#ids?.release();
     this.#ids = undefined;
+    if (this.#scratch && !isDeepStrictEqual(resolveIdMaps(spec, undefined), this.#mapsOfScratch))
+      throw new SpecError(
+        'namespaces.user',
+        'a user namespace with the ids that it had before, to which belongs what it has written',
+        spec.namespaces?.user,
+        'Make it anew; what belongs to the old ids can be copied',
+      );
     this.#ids = await holdIds(id, spec);
   }
 

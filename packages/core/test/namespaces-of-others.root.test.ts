@@ -111,6 +111,23 @@ describe('the user namespace of a container with ids of its own', () => {
     await expect(second.restart()).rejects.toMatchObject({ code: 'ERR_NS_CONTAINER_NOT_RUNNING' });
   });
 
+  for (const dieWithParent of [true, false])
+    test(`the other may not be another with other ids, where files of those before are (dieWithParent: ${dieWithParent})`, async () => {
+      const name = 'made-anew';
+      const first = await running({ idMap: 'auto', name });
+      await using second = await running({
+        namespaces: { user: { container: name }, mount: 'private' },
+        lifetime: { dieWithParent },
+      });
+      await second.stop({ timeout: 0 });
+      await first.remove({ force: true });
+      await using between = await running({ idMap: 'auto' });
+      await using other = await running({ idMap: 'auto' });
+      await using anew = await running({ idMap: 'auto', name });
+      expect(new Set([between, other, anew].map(({ pid }) => hostId(pid!))).size).toBe(3);
+      await expect(second.start()).rejects.toMatchObject({ code: 'ERR_NS_INVALID_SPEC', field: 'namespaces.user' });
+    });
+
   test('with its processes they are seen, and its own are not in danger', async () => {
     await using first = await running({ idMap: 'auto', capabilities: { add: ['SYS_PTRACE'] } });
     await using second = await running({ ...of(first, 'user', 'pid'), init: false });
