@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs';
 import type { NamespaceKind } from '@ns/launch';
-import { type ProcessIdentity, SpecError } from '@ns/libc';
+import { type ProcessIdentity, ResourceStack, SpecError } from '@ns/libc';
 import { listNamespaces, Namespace } from '@ns/namespaces';
 import { type ContainerState, findState } from './container-state.ts';
 import { ContainerStateError } from './errors.ts';
@@ -36,14 +37,25 @@ export function runningInit(container: ContainerReference, wanted: string): Proc
 /** Checked to be a namespace of this kind; a FIFO or a device is not opened to find out. */
 export function openOfOthers(choice: NamespaceOfOthers, kind: NamespaceKind): Namespace {
   if ('path' in choice) return Namespace.open(kind, { path: choice.path });
-  const namespace = Namespace.open(kind, { path: `/proc/${memberOf(choice, kind)}/ns/${kind}` });
+  using rollback = new ResourceStack();
+  const namespace = ofMember(choice, kind, (pid) =>
+    rollback.use(Namespace.open(kind, { path: `/proc/${pid}/ns/${kind}` })),
+  );
+  rollback.release();
+  return namespace;
+}
+
+/**
+ * What is to be known of a process in it.
+ *
+ * @throws ContainerStateError, SpecError as {@link memberOf}, also when it ends meanwhile: what was read is that of who got its pid
+ */
+export function ofMember<T>(choice: NamespaceOfOthers, kind: NamespaceKind, read: (pid: number) => T): T {
+  const pid = memberOf(choice, kind);
   try {
-    // If it has ended, it is that of who got its pid.
+    return read(pid);
+  } finally {
     memberOf(choice, kind);
-    return namespace;
-  } catch (error) {
-    namespace.close();
-    throw error;
   }
 }
 
@@ -61,7 +73,9 @@ export function memberOf(choice: NamespaceOfOthers, kind: NamespaceKind): number
   }
   using namespace = Namespace.open(kind, choice);
   const [, named] = /^\/proc\/(\d+)\/ns\/\w+$/.exec(choice.path) ?? [];
-  const found = named ?? listNamespaces({ kinds: [kind] }).find(({ name }) => name === namespace.name)?.processes[0];
+  const inside = () => listNamespaces({ kinds: [kind] }).find(({ name }) => name === namespace.name)?.processes;
+  // Who has ended and was not waited for yet is in no namespace any more but that of its user.
+  const found = named ?? inside()?.find((pid) => existsSync(`/proc/${pid}/ns/mnt`));
   if (found !== undefined) return Number(found);
   throw new SpecError(
     `namespaces.${kind === 'mnt' ? 'mount' : kind}`,

@@ -14,7 +14,7 @@ import {
   rootlessIdMappings,
   shareIds,
 } from '@ns/namespaces';
-import { isOfOthers, memberOf, type NamespaceOfOthers, openOfOthers } from './namespaces-of-others.ts';
+import { isOfOthers, type NamespaceOfOthers, ofMember, openOfOthers } from './namespaces-of-others.ts';
 import { stateDirectory } from './state-root.ts';
 import type { ContainerSpec } from './types.ts';
 
@@ -80,13 +80,15 @@ function idMapsOfOthers(choice: NamespaceOfOthers): IdMaps | undefined {
   using namespace = openOfOthers(choice, 'user');
   using own = Namespace.current('user');
   if (namespace.equals(own)) return undefined;
-  const pid = memberOf(choice, 'user');
-  const [uids, gids] = (['uid', 'gid'] as const).map((ids) => IdMap.read(pid, ids)?.ranges ?? []);
-  for (const ranges of [uids, gids])
-    if (!ranges!.some(({ container }) => container === 0))
+  const maps = ofMember(choice, 'user', (pid) => ({
+    uids: IdMap.read(pid, 'uid')?.ranges ?? [],
+    gids: IdMap.read(pid, 'gid')?.ranges ?? [],
+    denySetgroups: readFileSync(`/proc/${pid}/setgroups`, 'utf8').startsWith('deny'),
+  }));
+  for (const ranges of [maps.uids, maps.gids])
+    if (!ranges.some(({ container }) => container === 0))
       throw new SpecError('namespaces.user', 'a user namespace in which id 0 is mapped', choice);
-  const denySetgroups = readFileSync(`/proc/${pid}/setgroups`, 'utf8').startsWith('deny');
-  return { uids: uids!, gids: gids!, denySetgroups };
+  return maps;
 }
 
 function rootlessMaps(): IdMappings {
