@@ -1,6 +1,6 @@
 import type { Cgroup, Stats } from '@ns/cgroups';
 import type { Launched, StandardStreams } from '@ns/launch';
-import { AsyncResourceStack, type OwnedFd, ownTurn, rollBack, SyscallError } from '@ns/libc';
+import { AsyncResourceStack, NsError, type OwnedFd, ownTurn, rollBack, SyscallError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { endAttached } from './attached-stream.ts';
 import type { Restoration } from './checkpoint/restoration.ts';
@@ -33,6 +33,9 @@ import type { TerminalSize } from './terminal-streams.ts';
 import type { ContainerSpec } from './types.ts';
 import { resolveIdMaps } from './user-namespace.ts';
 
+/** A setup takes milliseconds; on a machine that is busy, or emulated, seconds. */
+const SETUP_MS = 120_000;
+
 /** What a run is prepared with. */
 export interface RunContext {
   readonly id: string;
@@ -45,6 +48,8 @@ export interface RunContext {
   readonly ids: IdLease | undefined;
   readonly kept: OpenedWrites | undefined;
   readonly restoration?: Restoration | undefined;
+  /** It is ended when nobody wants it any more. */
+  readonly unwanted?: AbortSignal | undefined;
 }
 
 /** One life of a container, from its first process to its last: a restart is another one. */
@@ -96,13 +101,13 @@ export class ContainerRun implements RunHandle {
    * @throws ContainerStartError when a step of the setup fails
    */
   static async prepare(spec: ContainerSpec, context: RunContext): Promise<ContainerRun> {
-    const { id, restoration } = context;
+    const { id, restoration, unwanted } = context;
     using journal = isDetachable(spec) ? openJournal(id) : undefined;
     const run = await ContainerRun.#launch(spec, context, journal);
     const { launched, cgroup, ids } = run;
     const { network } = run.#resources;
     try {
-      await (restoration ? restoration.settle(launched) : launched.ready);
+      await (restoration ? restoration.settle(launched) : readyInTime(launched, unwanted));
       if (network instanceof UserContainerNetwork) await network.connect(launched);
       if (isDetachable(spec)) await handOver(launched.monitorPid, [cgroup, run.#payload], ids);
       return run;
@@ -122,7 +127,7 @@ export class ContainerRun implements RunHandle {
   /** Makes what it needs and starts its processes; when that fails, nothing is left. */
   static async #launch(
     spec: ContainerSpec,
-    { id, logs, maxOutputBytes, terminalSize, scratch, restoration, ...lent }: RunContext,
+    { id, logs, maxOutputBytes, terminalSize, scratch, restoration, unwanted: _, ...lent }: RunContext,
     journal: OwnedFd | undefined,
   ): Promise<ContainerRun> {
     const detachable = isDetachable(spec);
@@ -217,6 +222,33 @@ export class ContainerRun implements RunHandle {
     held.use(this.execCgroups);
     await this.#payload?.[Symbol.asyncDispose]();
     return await lastStats(this.cgroup);
+  }
+}
+
+/**
+ * Settles when it is prepared. Whoever shares its pid and user namespace can stop it at that for ever (SIGSTOP): it is ended then.
+ *
+ * @throws what `unwanted` was aborted with
+ */
+async function readyInTime(launched: Launched, unwanted?: AbortSignal): Promise<void> {
+  let reason: unknown;
+  const giveUp = (why: unknown) => {
+    reason ??= why;
+    launched.kill();
+  };
+  const onAbort = () => giveUp(unwanted?.reason);
+  const hint = 'Likely its processes are stopped by others who share its namespaces, or a file system does not answer';
+  const late = new NsError('ERR_NS_TIMEOUT', `the setup took more than ${SETUP_MS} ms`, { hint });
+  const timer = setTimeout(giveUp, SETUP_MS, late);
+  unwanted?.addEventListener('abort', onAbort, { once: true });
+  try {
+    if (unwanted?.aborted) onAbort();
+    await launched.ready;
+  } catch (error) {
+    throw reason ?? error;
+  } finally {
+    clearTimeout(timer);
+    unwanted?.removeEventListener('abort', onAbort);
   }
 }
 

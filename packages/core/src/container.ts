@@ -124,7 +124,7 @@ export class Container implements AsyncDisposable {
     checkDetachable(checked);
     const container = new Container(checked);
     const remove = () => container.remove({ force: true });
-    await patientlyMade('making a container', options, () => container.#life.create(), remove);
+    await patientlyMade('making a container', options, (unwanted) => container.#life.create({ unwanted }), remove);
     return container;
   }
 
@@ -165,8 +165,8 @@ export class Container implements AsyncDisposable {
    * Finds a container by its id, the beginning of it, or its name: one that was detached, or that another process has.
    * It can be asked and told everything but to start; its output is there when it was made with
    * `lifetime: { dieWithParent: false }`. The object does not keep the event loop alive unless something waits, and
-   * disposing of it leaves the container alone. It is about the run there is: when its maker has started it again, get it
-   * again (`kill`, `stop` and `remove` end what runs by then).
+   * disposing of it leaves the container alone. When its maker starts it again, `wait()` tells of the run before; what is done
+   * with it later is done with the one there is by then.
    *
    * @throws NsError `ERR_NS_CONTAINER_NOT_FOUND`
    */
@@ -585,7 +585,12 @@ export class Container implements AsyncDisposable {
    */
   async fork(count = 1, spec: Partial<ContainerSpec> = {}, patience: Patience = {}): Promise<Container[]> {
     checkCall('fork', { count, spec });
-    return patientlyMade('forking', checkCall('patience', patience), () => this.#forks(count, spec), removeAll);
+    return patientlyMade(
+      'forking',
+      checkCall('patience', patience),
+      (unwanted) => this.#forks(count, spec, unwanted),
+      removeAll,
+    );
   }
 
   /**
@@ -786,13 +791,13 @@ export class Container implements AsyncDisposable {
   }
 
   /** All of them, or none. */
-  async #forks(count: number, changes: Partial<ContainerSpec>): Promise<Container[]> {
+  async #forks(count: number, changes: Partial<ContainerSpec>, unwanted: AbortSignal): Promise<Container[]> {
     // cp(1) goes by names: what runs could put a link to the user's own files in the place of a directory (CVE-2018-15664).
     if (process.geteuid!() !== 0 && this.#life.status === 'running')
       throw this.#life.refuse('ERR_NS_CONTAINER_RUNNING', 'fork it', 'Stop or pause it first, or run as root');
     const fork = async (files: readonly FirstFiles[]) => {
       const made = new Container(validateSpec({ ...specToFork(this.#life.spec), ...changes }));
-      await made.#life.create({ files });
+      await made.#life.create({ files, unwanted });
       return made;
     };
     const forks = await this.#life.withOverlays((files) =>

@@ -23,6 +23,8 @@ export interface Beginning {
   readonly files?: readonly FirstFiles[];
   /** The checkpoint that its processes are in. */
   readonly restoration?: Restoration;
+  /** Nobody wants it any more. */
+  readonly unwanted?: AbortSignal;
 }
 
 /** What a container has from its making to its removal, whatever runs: ids on the host, and where it writes. */
@@ -48,7 +50,7 @@ export class LastingResources {
   async prepareRun(
     spec: ContainerSpec,
     context: { readonly id: string; readonly logs: LogBuffer; readonly maxOutputBytes: number },
-    { files = [], restoration }: Beginning = {},
+    { files = [], restoration, unwanted }: Beginning = {},
   ): Promise<ContainerRun> {
     await this.#renewShared(context.id, spec);
     // An image is mounted once at a time, and for the next start anew.
@@ -58,7 +60,7 @@ export class LastingResources {
     const forked = files.length > 0;
     const before = forked ? await forkScratch(spec, this.#ids, files) : this.#scratch;
     try {
-      const own = { scratch: before, ids: this.#ids, kept: this.#kept, restoration };
+      const own = { scratch: before, ids: this.#ids, kept: this.#kept, restoration, unwanted };
       const run = await ContainerRun.prepare(spec, { ...context, ...own });
       this.#scratch = sharesMounts(spec) ? undefined : { fd: await scratchOf(run), covered: true };
       this.#mapsOfScratch = run.design.namespaces.idMaps;

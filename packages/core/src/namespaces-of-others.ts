@@ -19,7 +19,7 @@ export function isOfOthers(choice: unknown): choice is NamespaceOfOthers {
 }
 
 /** What is known of a container, whichever process made it. */
-export function stateOf(container: ContainerReference): ContainerState {
+function stateOf(container: ContainerReference): ContainerState {
   return findState(typeof container === 'string' ? container : container.id);
 }
 

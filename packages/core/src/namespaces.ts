@@ -1,9 +1,11 @@
+import { readlinkSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { resolveCapabilities } from '@ns/capabilities';
 import type { IdMaps, NamespaceKind } from '@ns/launch';
 import { hasCode, type ResourceStack, SpecError } from '@ns/libc';
 import { Namespace } from '@ns/namespaces';
-import { isOfOthers, type NamespaceOfOthers, openOfOthers, stateOf } from './namespaces-of-others.ts';
+import { type ContainerState, readAllStates } from './container-state.ts';
+import { isOfOthers, type NamespaceOfOthers, openOfOthers } from './namespaces-of-others.ts';
 import { wantsNetwork, wantsUserNetwork } from './network/network-spec.ts';
 import type { JoinedNamespace, NamespaceDesign } from './plan/joined-namespaces.ts';
 import { sharesMounts } from './shared-mounts.ts';
@@ -45,7 +47,7 @@ export function resolveNamespaces(
     // The one that this process is in is nothing to join.
     if (!namespace) return;
     const isOwned = user !== undefined && kind !== 'user' && isOwnedBy(namespace, user);
-    if (kind === 'pid') checkSharedPids(choice, { idMaps, isOwned });
+    if (kind === 'pid') checkSharedPids(namespace, choice, { idMaps, isOwned });
     if (kind === 'mnt') checkSharedMounts(namespace, choice, idMaps && (user ?? 'new'));
     if (kind !== 'user' && !isOwned && process.geteuid!() !== 0) refuseToOrdinaryUser(kind, choice);
     const name = `namespace-${kind}`;
@@ -140,6 +142,7 @@ export function sharesPids({ namespaces }: Pick<ContainerSpec, 'namespaces'>): b
  * @throws SpecError what they could do with it is more than look
  */
 function checkSharedPids(
+  namespace: Namespace,
   choice: NamespaceOfOthers,
   { idMaps, isOwned }: { readonly idMaps: IdMaps | undefined; readonly isOwned: boolean },
 ): void {
@@ -153,13 +156,29 @@ function checkSharedPids(
       'No procfs of others can be mounted with ids of its own: leave idMap out, or share their user namespace, too',
     );
   if (!('container' in choice)) return;
-  const { spec } = stateOf(choice.container);
-  const isOfTheHost = spec.idMap === undefined && spec.namespaces?.user !== 'private';
-  if (spec.privileged || !isOfTheHost || !resolveCapabilities(spec.capabilities).set.has('CAP_SYS_PTRACE')) return;
+  const tracer = readAllStates().find((state) => mayTrace(state) && isIn(state, namespace));
+  if (!tracer) return;
   refuse(
-    'the pid namespace of a container without CAP_SYS_PTRACE',
-    'Give CAP_SYS_PTRACE to the container that joins, or that one ids of its own (idMap)',
+    'a pid namespace in which no container has CAP_SYS_PTRACE',
+    `Container ${tracer.name ?? tracer.id.slice(0, 12)} has it: end it first, or give it ids of its own (idMap)`,
   );
+}
+
+/** May it look into processes of root, where it sees them? A privileged container may do anything anywhere. */
+function mayTrace({ spec: { idMap, namespaces, privileged, capabilities } }: ContainerState): boolean {
+  const isOfTheHost = idMap === undefined && namespaces?.user !== 'private';
+  return !privileged && isOfTheHost && resolveCapabilities(capabilities).set.has('CAP_SYS_PTRACE');
+}
+
+/** Are the processes of a container in it? */
+function isIn({ init, status }: ContainerState, namespace: Namespace): boolean {
+  if (!init || status === 'stopped') return false;
+  try {
+    return readlinkSync(`/proc/${init.pid}/ns/pid`) === namespace.name;
+  } catch {
+    // It has ended.
+    return false;
+  }
 }
 
 function networkChoice(spec: ContainerSpec): NamespaceChoice {

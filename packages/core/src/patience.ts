@@ -54,20 +54,25 @@ export function patientlyInTurn<Value>(
   });
 }
 
-/** The same for what is made. What comes too late is undone, and that is waited for. */
+/**
+ * The same for what is made. What comes too late is undone, and that is waited for; whoever makes it is told by a signal that
+ * nobody wants it any more.
+ */
 export async function patientlyMade<Value>(
   what: string,
   patience: Patience,
-  make: () => Promise<Value>,
+  make: (unwanted: AbortSignal) => Promise<Value>,
   undo: (made: Value) => Promise<unknown>,
 ): Promise<Value> {
   let made: Promise<Value> | undefined;
+  const unwanted = new AbortController();
   try {
     return await patiently(what, patience, () => {
-      made = make();
+      made = make(unwanted.signal);
       return made;
     });
   } catch (error) {
+    unwanted.abort(error);
     throw await rollBack(error, async () => made?.then(undo, () => {}));
   }
 }

@@ -35,10 +35,9 @@ export function sharesIds({ namespaces }: Pick<ContainerSpec, 'namespaces'>): bo
 
 /** Takes host ids for a container, which nobody else gets as long as it has them. */
 export async function holdIds(id: string, spec: ContainerSpec): Promise<IdLease | undefined> {
-  const options = { stateDir: stateDirectory('ids'), id };
-  if (wantsIdLease(spec)) return allocateIds(options);
+  if (wantsIdLease(spec)) return allocateIds({ stateDir: stateDirectory('ids'), id });
   const shared = sharesIds(spec) ? resolveIdMaps(spec, undefined) : undefined;
-  return shared && shareIds({ ...options, ...shared });
+  return shared && shareIds({ stateDir: stateDirectory('ids'), id, ...shared });
 }
 
 /**

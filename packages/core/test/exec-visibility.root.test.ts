@@ -51,6 +51,19 @@ test('nobody is set up in sight of who may trace him', async () => {
   await other.start();
   const joining = { namespaces: { pid: { container: other } } };
   await run('true', [], { ...joining, capabilities: { add: ['SYS_PTRACE'] }, check: true });
+  // Whom it is in sight of need not be who has made it.
+  await using debugger_ = await Container.create({
+    command: ['sleep', '60'],
+    ...joining,
+    capabilities: { add: ['SYS_PTRACE'] },
+  });
+  await debugger_.start();
+  await expect(run('true', [], joining)).rejects.toMatchObject({
+    field: 'namespaces.pid',
+    hint: expect.stringContaining(debugger_.id.slice(0, 12)),
+  });
+  await debugger_.kill();
+  await run('true', [], { ...joining, check: true });
   await expect(run('true', [], { ...joining, idMap: 'auto' })).rejects.toMatchObject({ field: 'namespaces.pid' });
 });
 

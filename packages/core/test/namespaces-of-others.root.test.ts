@@ -24,7 +24,7 @@ const linkOf = (pid: number | string, kind: string) =>
   readlinkSync(`/proc/${pid}/ns/${kind === 'mount' ? 'mnt' : kind}`);
 const hostId = (pid: number) => Number(/^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]);
 
-async function running(spec: Spec = {}): Promise<Container> {
+async function running(spec: Partial<Parameters<typeof Container.create>[0]> = {}): Promise<Container> {
   const container = await Container.create({ command: ['sleep', '600'], ...spec });
   await container.start();
   return container;
@@ -149,6 +149,20 @@ describe('the user namespace of a container with ids of its own', () => {
       expect(refusesPtrace).toBeGreaterThan(0);
       expect(isIn).toBeGreaterThan(refusesPtrace);
     }
+  });
+
+  test('whoever stops all that comes in holds up nobody who has given it a time', async () => {
+    await using first = await running({ idMap: 'auto', command: ['sh', '-c', 'while :; do kill -STOP -1; done'] });
+    const spec = { command: ['sleep', '600'], ...of(first, 'user', 'pid') };
+    // It may be through before it is seen.
+    for (let round = 0; round < 5; round++)
+      try {
+        await using late = await Container.create(spec, { timeout: 500 });
+        expect(late.status).toBe('created');
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'ERR_NS_TIMEOUT' });
+      }
+    expect(await Container.list()).toHaveLength(1);
   });
 
   test('the processes of a container that is not in it are refused', async () => {
@@ -368,6 +382,25 @@ describe('mounts of others', () => {
     await network.remove();
     expect(readFileSync('/etc/hosts', 'utf8')).toBe(before);
   });
+});
+
+test('who has the network of others is not connected to one more in their place', async () => {
+  await using network = await Network.create({ name: 'ns-not-own', subnet: '10.247.10.0/24' });
+  {
+    await using first = await running();
+    for (const spec of [
+      of(first, 'net'),
+      { network: { container: first } },
+      { network: 'host' },
+      { namespaces: { net: 'host' } },
+      { ...of(first, 'net'), idMap: 'auto' },
+    ] as const) {
+      await using second = await running(spec);
+      await expect(network.connect(second)).rejects.toMatchObject({ code: 'ERR_NS_NO_NETWORK' });
+    }
+    expect(await output(first, 'ls /sys/class/net')).toBe('lo\n');
+  }
+  await network.remove();
 });
 
 test('the cgroup namespace of a container beside ids of its own', async () => {

@@ -2,8 +2,10 @@ import { isAlive, NsError, ownTurn, SpecError } from '@ns/libc';
 import type { EgressOptions, Endpoint } from '@ns/netns';
 import { findState } from '../container-state.ts';
 import { ContainerStateError } from '../errors.ts';
+import { isOfOthers } from '../namespaces-of-others.ts';
 import { type Patience, patientlyInTurn, patientlyMade } from '../patience.ts';
 import { isExiting, isOurs } from '../process-identity.ts';
+import type { ContainerSpec } from '../types.ts';
 import { checkCall } from '../validate-calls.ts';
 import { liveNetworks } from './live-networks.ts';
 import type { NetworkOptions } from './network-options.ts';
@@ -135,7 +137,8 @@ export class Network implements AsyncDisposable {
    * Connects a running container, until its end or {@link Network.disconnect}. It is found by its names at once.
    *
    * @param container - a container of this process, its id or its name
-   * @throws NsError `ERR_NS_NETWORK_CONNECTED`, `ERR_NS_EGRESS_BYPASS`, `ERR_NS_CONTAINER_NOT_OURS`
+   * @throws NsError `ERR_NS_NETWORK_CONNECTED`, `ERR_NS_EGRESS_BYPASS`, `ERR_NS_CONTAINER_NOT_OURS`; `ERR_NS_NO_NETWORK`: its network
+   *   is that of the host or of another container
    */
   async connect(
     container: string | { readonly id: string },
@@ -163,6 +166,7 @@ export class Network implements AsyncDisposable {
           hint: 'Connect it while it runs, in the process that made it',
         },
       );
+    assertOwnNetwork(id, spec);
     const { ContainerNetwork } = await import('./container-network.ts');
     try {
       const live = await ContainerNetwork.adopt(id, spec, init);
@@ -288,4 +292,13 @@ async function inspectNetwork({ network }: NetworkHold): Promise<NetworkInfo> {
     createdAt: new Date(record.created),
     containers: endpoints.map(({ owner, ...place }) => ({ id: owner, ...place })),
   };
+}
+
+/** What is connected would be connected for all who have that network. */
+function assertOwnNetwork(id: string, spec: Pick<ContainerSpec, 'network' | 'namespaces'>): void {
+  const { network, namespaces } = spec;
+  if (![network, namespaces?.net].some((choice) => choice === 'host' || isOfOthers(choice))) return;
+  throw new NsError('ERR_NS_NO_NETWORK', `container ${id.slice(0, 12)} has no network of its own`, {
+    hint: 'Connect the container whose network it has',
+  });
 }
