@@ -403,14 +403,6 @@ test('who has the network of others is not connected to one more in their place'
   await network.remove();
 });
 
-test('the cgroup namespace of a container beside ids of its own', async () => {
-  await using first = await running();
-  await using second = await running({ ...of(first, 'cgroup'), idMap: 'auto' });
-  expect(linkOf(second.pid!, 'cgroup')).toBe(linkOf(first.pid!, 'cgroup'));
-  expect(hostId(second.pid!)).not.toBe(0);
-  expect(await output(second, 'id -u; readlink /proc/self/ns/cgroup')).toBe(`0\n${linkOf(first.pid!, 'cgroup')}\n`);
-});
-
 test('another process finds it, also when the one it shares with has ended', async () => {
   const survives = { lifetime: { dieWithParent: false } } as const;
   await using first = await running({ idMap: 'auto', ...survives });

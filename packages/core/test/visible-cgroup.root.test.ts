@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { detectCgroups } from '@ns/cgroups';
 import { needs, notRoot } from '@ns/testing';
 import { Container, run, Wait } from '../src/index.ts';
@@ -42,6 +42,31 @@ rootTest('what an update says, and no other container', async () => {
 
 rootTest('nothing where it has none of its own', async () => {
   expect((await run('ls', ['-A', '/sys/fs/cgroup'])).stdout).toBe('');
+});
+
+describe('the cgroup namespace of another container, with limits of its own', () => {
+  for (const [what, spec] of [
+    ['and the same ids', {}],
+    ['beside ids of its own', { idMap: 'auto' }],
+    ['beside the user namespace of a third', { user: true }],
+  ] as const)
+    rootTest(what, async () => {
+      const command = ['sleep', '600'];
+      await using first = await Container.create({ command });
+      await using third = await Container.create({ command, idMap: 'auto' });
+      await Promise.all([first.start(), third.start()]);
+      const { user = false, ...rest } = { user: false, ...spec };
+      const namespaces = { cgroup: { container: first }, ...(user && { user: { container: third } }) };
+      await using container = await Container.create({ command, limits, namespaces, ...rest });
+      await container.start();
+      const linkOf = (pid: number) => readlinkSync(`/proc/${pid}/ns/cgroup`);
+      expect(linkOf(container.pid!)).toBe(linkOf(first.pid!));
+      const cgroup = readFileSync(`/proc/${container.pid}/cgroup`, 'utf8');
+      expect(cgroup).toContain(container.id);
+      expect(cgroup).not.toContain(first.id);
+      expect((await container.exec('readlink', ['/proc/self/ns/cgroup'])).stdout).toBe(`${linkOf(first.pid!)}\n`);
+      expect((await container.stats()).pids).toMatchObject({ current: 2, max: 40 });
+    });
 });
 
 describe('the plan that is shown', () => {
