@@ -13,7 +13,7 @@ import type { IdLease } from '@ns/namespaces';
 import type { CgroupView } from './cgroup-view.ts';
 import type { ContainerWarning } from './container-warning.ts';
 import { defaultPath, defaultShmSize, maskedPaths, readonlyPaths } from './defaults.ts';
-import { resolveDevices } from './devices.ts';
+import { otherDevices, resolveDevices } from './devices.ts';
 import { type Host, readHost } from './host.ts';
 import { hostResolvers } from './host-resolvers.ts';
 import type { OpenedWrites } from './kept-writes.ts';
@@ -33,6 +33,7 @@ import { assertKeepsAll, resolveRoot } from './rootfs.ts';
 import { allowsKeys, chooseFilter } from './seccomp-choice.ts';
 import { confine, landlockStep, mountLabelOf } from './security-modules.ts';
 import { resolveSharedMemory } from './shared-memory.ts';
+import { sharesMounts } from './shared-mounts.ts';
 import { resolveSysctls } from './sysctls.ts';
 import type { ContainerSpec } from './types.ts';
 import { resolveUser } from './user.ts';
@@ -118,7 +119,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     files: filesFor(hostname, spec, { network, ownNamespace: namespaces.created.includes('net'), layers: root.layers }),
     namespaces,
     mounts: resolveMounts(spec, { ids: { idMaps, user }, canCloneMounts: host.uid === 0 }, context),
-    devices: resolveDevices(spec.devices),
+    devices: devicesOf(spec, { userNamespace }),
     sharedMemory: resolveSharedMemory(spec, context.mounts?.fds, context.fds, host),
     shmBytes: parseSize(spec.shmSize ?? defaultShmSize, 'shmSize'),
     maskedPaths: spec.maskedPaths ?? (privileged ? [] : maskedPaths),
@@ -202,6 +203,13 @@ function capabilitiesOf(
   const request = privileged ? { add: ['ALL'], ...(Array.isArray(capabilities) ? {} : capabilities) } : capabilities;
   // In a user namespace of its own it has those over what that owns, whatever the host grants.
   return resolveCapabilities(request, userNamespace ? CapabilitySet.all() : CapabilitySet.fromMask(host.boundingSet));
+}
+
+/** A user namespace could only bind those of the host, whose modes let nobody in it use them. */
+function devicesOf(spec: ContainerSpec, { userNamespace }: { userNamespace: boolean }): ContainerDesign['devices'] {
+  const named = resolveDevices(spec.devices);
+  const hasAll = spec.privileged && !userNamespace && !sharesMounts(spec);
+  return hasAll ? [...named, ...otherDevices(named)] : named;
 }
 
 function notSet({ field, why, fix }: AbsentLimit, { limits }: ContainerSpec): ContainerWarning {

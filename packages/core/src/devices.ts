@@ -1,8 +1,8 @@
-import { lstatSync } from 'node:fs';
+import { lstatSync, readdirSync, type Stats } from 'node:fs';
 import { posix } from 'node:path';
 import { defaultDeviceRules } from '@ns/cgroups';
 import type { DeviceNode } from '@ns/launch';
-import { NsError, SpecError } from '@ns/libc';
+import { hasCode, NsError, SpecError } from '@ns/libc';
 import { deviceLinks, deviceNodes } from './defaults.ts';
 import type { ContainerSpec, DeviceSpec } from './types.ts';
 
@@ -45,23 +45,12 @@ function resolveDevice(device: string | DeviceSpec, index: number): ResolvedDevi
   const field = `devices[${index}]`;
   if (!target.startsWith('/dev/')) throw new SpecError(`${field}.target`, 'a path below /dev', target);
   const stat = lstatSync(path, { throwIfNoEntry: false });
-  if (!stat?.isCharacterDevice() && !stat?.isBlockDevice()) {
+  if (!stat || !isDevice(stat)) {
     throw new NsError('ERR_NS_DEVICE', `${field}: ${path} ${stat ? 'is not a device' : 'does not exist'}`, {
       hint: 'Give the path of a character or block device of the host; its driver may have to be loaded first',
     });
   }
-  const node: ResolvedDevice = {
-    name: target.slice('/dev/'.length),
-    source: path,
-    type: stat.isBlockDevice() ? 'b' : 'c',
-    // The C library's encoding of dev_t, which stat(2) results carry: makedev(3).
-    major: Math.floor(stat.rdev / 256) & 0xfff,
-    minor: (stat.rdev & 0xff) | (Math.floor(stat.rdev / 2 ** 12) & 0xfffff00),
-    mode: stat.mode & 0o777,
-    uid: stat.uid,
-    gid: stat.gid,
-    permissions,
-  };
+  const node: ResolvedDevice = { ...nodeLike(stat), name: nameOf(target), source: path, permissions };
   // Masked paths and standard streams are what stands there.
   if (node.name === 'null' && !isSame(node, deviceNodes.find(({ name }) => name === 'null')!))
     throw new SpecError(`${field}.target`, '/dev/null for the null device alone', path);
@@ -73,6 +62,55 @@ function resolveDevice(device: string | DeviceSpec, index: number): ResolvedDevi
       permissions,
     );
   return node;
+}
+
+/**
+ * The nodes that a privileged container gets besides: all that there are below /dev of this machine, where it has no others.
+ *
+ * @param named - those that were asked for
+ */
+export function otherDevices(named: readonly ResolvedDevice[]): ResolvedDevice[] {
+  const taken = [...reserved, 'console', ...deviceNodes.map(({ name }) => name)];
+  const isTaken = (name: string) =>
+    taken.some((place) => isWithin(name, place)) || named.some((other) => isWithin(name, other.name));
+  const nodesIn = (directory: string): ResolvedDevice[] =>
+    namesIn(directory).flatMap((entry) => {
+      const path = `${directory}/${entry}`;
+      // It may be gone by now.
+      const stat = lstatSync(path, { throwIfNoEntry: false });
+      if (!stat || isTaken(nameOf(path))) return [];
+      if (stat.isDirectory()) return nodesIn(path);
+      // In its place is a directory with one that was asked for.
+      const isAbove = named.some((other) => isWithin(other.name, nameOf(path)));
+      if (!isDevice(stat) || isAbove) return [];
+      return { ...nodeLike(stat), name: nameOf(path), source: path, permissions: allPermissions };
+    });
+  return nodesIn('/dev');
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return [];
+    throw error;
+  }
+}
+
+const nameOf = (path: string): string => path.slice('/dev/'.length);
+
+const isDevice = (stat: Stats): boolean => stat.isCharacterDevice() || stat.isBlockDevice();
+
+function nodeLike(stat: Stats): Pick<ResolvedDevice, 'type' | 'major' | 'minor' | 'mode' | 'uid' | 'gid'> {
+  return {
+    type: stat.isBlockDevice() ? 'b' : 'c',
+    // The C library's encoding of dev_t, which stat(2) results carry: makedev(3).
+    major: Math.floor(stat.rdev / 256) & 0xfff,
+    minor: (stat.rdev & 0xff) | (Math.floor(stat.rdev / 2 ** 12) & 0xfffff00),
+    mode: stat.mode & 0o777,
+    uid: stat.uid,
+    gid: stat.gid,
+  };
 }
 
 /** As Docker writes it: the path here, the path there, letters; the last two may be left out. A path may have colons of its own. */

@@ -156,7 +156,9 @@ const readUsage = (exit: Exit) => readAccounts(exit, undefined);
 
 /** Equal texts mean equal plans. */
 function keyOf(spec: ContainerSpec): string | null {
-  const { rootfs, writable, seccomp } = spec;
+  const { rootfs, writable, seccomp, privileged } = spec;
+  // It has the devices that there are.
+  if (privileged) return null;
   // Other roots have files that a plan depends on.
   if (rootfs !== undefined && (typeof rootfs === 'string' || !('host' in rootfs))) return null;
   // What somebody wants hidden is looked for at each start: it may have been made this moment.

@@ -234,8 +234,8 @@ export interface ContainerSpec extends NetworkSpec {
    */
   readonly noNewPrivileges?: boolean;
   /**
-   * All capabilities that the caller has, no seccomp filter, no AppArmor profile, every device, nothing masked or read-only but the
-   * cgroup: as root without `idMap` it can do to the host what the caller can. What is asked for by name besides still holds. Default false.
+   * All capabilities that the caller has, no seccomp filter, no AppArmor profile, every device (those below /dev of this machine at
+   * its start have their nodes, but for /dev/console), nothing masked or read-only but the cgroup: as root without `idMap` it can do to the host what the caller can. What is asked for by name besides still holds. Default false.
    */
   readonly privileged?: boolean;
   /**

@@ -25,6 +25,23 @@ deviceTest('one that may mount cannot use nodes of its own making, nor can its c
   expect(await answers(make, { privileged: true })).toBe('yes\nyes');
 });
 
+deviceTest('a privileged one has all that this machine has, and by name what it was given', async () => {
+  const list = String.raw`find /dev -path /dev/pts -prune -o \( -type b -o -type c \) -printf '%p %y %m %U:%G\n' | sort`;
+  const here = execFileSync('sh', ['-c', list], { encoding: 'utf8' }).trim().split('\n');
+  const own = /^\/dev\/(null|zero|full|random|urandom|tty|console|ptmx) /;
+  const others = (lines: readonly string[]) => lines.filter((line) => !own.test(line));
+  await using container = await Container.create({ command: ['sleep', '60'], privileged: true });
+  await container.start();
+  const inside = (await container.exec('sh', ['-c', list])).stdout.trim().split('\n');
+  expect(others(inside)).toEqual(others(here));
+  expect(inside).toEqual(expect.arrayContaining(['/dev/null c 666 0:0', '/dev/tty c 666 0:0']));
+  expect((await container.exec('sh', ['-c', opens(device)])).stdout).toBe('yes\nyes\n');
+  const named = { privileged: true, devices: [`/dev/null:${device}/below`] };
+  const found = await answers(`ls -l ${device}; ls /dev | wc -l`, named);
+  expect(found).toMatch(/below\n/);
+  expect(Number(found.split('\n').at(-1))).toBeGreaterThan(10);
+});
+
 const node = `mknod /mnt/made c 10 237 && ${opens('/mnt/made')}`;
 const tmpfs = { type: 'tmpfs', target: '/mnt' } as const;
 

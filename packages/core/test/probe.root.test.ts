@@ -1,4 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { needs, notRoot } from '@ns/testing';
 import { Container, type RunOptions, run } from '../src/index.ts';
@@ -111,7 +112,9 @@ probeTest('privileged is not the host either', async () => {
   const seen = await observe({ privileged: true }, { all: false });
   expectIsolation(seen, [
     ['status NoNewPrivs', '0'],
-    // Nothing is masked or read-only, and privileges can be had.
+    // Every device is there, nothing is masked or read-only, and privileges can be had.
+    [/^exists \/dev\//, anything],
+    ...nodesOfHost(),
     ['mount /sys', 'sysfs nodev noexec nosuid'],
     [/^(read|write|list|mount|writable in) \/(proc|sys)\b/, anything],
     [/^use a (block|character) device made in \/dev$/, anything],
@@ -172,3 +175,18 @@ probeTest('everything allowed, but in a user namespace, is nothing on the host',
   ]);
   expect(host()).toEqual(before);
 });
+
+/** Devices below /dev of this machine, besides those that every container has, as the probe tells of them. */
+function nodesOfHost(): [string, string][] {
+  const list = String.raw`find /dev -path /dev/pts -prune -o -name console -prune -o \( -type b -o -type c \) -printf '%p %y %m\n'`;
+  return execFileSync('sh', ['-c', list], { encoding: 'utf8' })
+    .trim()
+    .split('\n')
+    .filter((line) => !/^\/dev\/(null|zero|full|random|urandom|tty|ptmx) /.test(line))
+    .map((line) => {
+      const [path = '', type, mode] = line.split(' ');
+      const { rdev } = statSync(path);
+      const [major, minor] = [Math.floor(rdev / 256) & 0xfff, (rdev & 0xff) | (Math.floor(rdev / 2 ** 12) & 0xfffff00)];
+      return [`node ${path}`, `${type} ${major}:${minor} ${mode}`];
+    });
+}
