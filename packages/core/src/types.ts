@@ -142,16 +142,17 @@ export interface ContainerSpec extends NetworkSpec {
    * as in Docker; `shmSize` says nothing then. `time` since 5.6, with offsets in nanoseconds, at most 146 years.
    *
    * `user` of others: with their ids, which stay theirs until the last is gone; a process has to be in it, and id 0 mapped. For an
-   * ordinary user it is what opens the other namespaces of that container, as in a pod.
+   * ordinary user it is what opens the other namespaces of that container, as in a pod; with it he has `net` of that, too, or none:
+   * no `ports`, no `network: 'user'`.
    *
    * `mount` of others: in their file system as it is, `'host'` that of this machine, with all that is hidden otherwise, and written
    * to itself. `rootfs`, `writable`, `mounts` and whatever else makes a root are refused then, `cwd` has to be there, and `/proc`
    * shows the processes of the other, whose `pid` belongs with it. Of device nodes it may use those that every container has, and
    * `devices`. Its own user namespace has to own these mounts, but for `'host'`.
    *
-   * A running container it joins may be ended: it keeps what it has, but cannot be started again (`ERR_NS_CONTAINER_NOT_RUNNING`).
-   * To join needs CAP_SYS_ADMIN over the namespace. `SpecError`: a combination by which others could get at more than they share.
-   * An `UnavailableError` names a kind that the kernel lacks.
+   * The container whose namespaces it shares may end: it keeps them, but for `pid`, with which it ends, too; it cannot be started
+   * again until the other runs (`ERR_NS_CONTAINER_NOT_RUNNING`). To join needs CAP_SYS_ADMIN over the namespace. `SpecError`: a
+   * combination by which others could get at more than they share. An `UnavailableError` names a kind that the kernel lacks.
    *
    * @example
    * ```ts
