@@ -31,7 +31,7 @@ import { readJournal } from './detachment.ts';
 import { ExecCgroups } from './exec-cgroups.ts';
 import { LogFiles, readLog, type StoredOutput } from './log-files.ts';
 import { type LogLocation, locateLog } from './log-location.ts';
-import { withNamespacesOf } from './namespaces-of-others.ts';
+import { showingNamespaces, withNamespacesOf } from './namespaces-of-others.ts';
 import { endUserNetwork } from './network/end-user-network.ts';
 import { leaveNetworksOf } from './network/prune-networks.ts';
 import type { ContainerDesign } from './plan/container-plan.ts';
@@ -134,7 +134,7 @@ export class AdoptedRun implements RunHandle {
     const { id, spec } = this.#state;
     const { pid } = this.launched;
     // Whom it shares namespaces with may have ended; it has them all the same.
-    const member = pid === undefined || process.geteuid!() === 0 ? pid : (descendantsOf(pid)[1] ?? pid);
+    const member = pid === undefined ? undefined : showingNamespaces(pid);
     return drawDesign(id, withNamespacesOf(member, spec), { ids: this.ids });
   }
 

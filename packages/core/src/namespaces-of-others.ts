@@ -68,8 +68,7 @@ export function ofMember<T>(choice: NamespaceOfOthers, kind: NamespaceKind, read
 export function memberOf(choice: NamespaceOfOthers, kind: NamespaceKind): number {
   if ('container' in choice) {
     const { pid } = runningInit(choice.container, `share its ${kind} namespace`);
-    // To an ordinary user the first process does not show its namespaces; its program does.
-    return process.geteuid!() === 0 ? pid : (descendantsOf(pid)[1] ?? pid);
+    return showingNamespaces(pid);
   }
   using namespace = Namespace.open(kind, choice);
   const [, named] = /^\/proc\/(\d+)\/ns\/\w+$/.exec(choice.path) ?? [];
@@ -83,6 +82,11 @@ export function memberOf(choice: NamespaceOfOthers, kind: NamespaceKind): number
     choice,
     'Keep a process in it, as sleep(1): what its ids are, and its root, the kernel tells of processes',
   );
+}
+
+/** Of a container, given by its first process, the one that shows its namespaces: to an ordinary user that is its program. */
+export function showingNamespaces(pid: number): number {
+  return process.geteuid!() === 0 ? pid : (descendantsOf(pid)[1] ?? pid);
 }
 
 /**

@@ -156,7 +156,7 @@ function checkSharedPids(
       'No procfs of others can be mounted with ids of its own: leave idMap out, or share their user namespace, too',
     );
   if (!('container' in choice)) return;
-  const tracer = readAllStates().find((state) => mayTrace(state) && isIn(state, namespace));
+  const tracer = readAllStates().find((state) => isIn(state, namespace) && mayTrace(state));
   if (!tracer) return;
   refuse(
     'a pid namespace in which no container has CAP_SYS_PTRACE',
