@@ -67,16 +67,17 @@ export async function killContainer(
 /** Settles when nothing is left. */
 export async function stopContainer(life: ContainerLife, options: StopOptions): Promise<void> {
   const comes = life.requestedEnd.expect(patienceOf(options));
-  await life.inOrder(() => {
-    comes();
-    return askToEnd(life, options);
-  });
+  await life.inOrder(() => askToEnd(life, options, comes));
   await life.requestedEnd.settled;
 }
 
-/** Settles when it is asked to end; `life.requestedEnd` when nothing is left. */
-async function askToEnd(life: ContainerLife, options: StopOptions): Promise<void> {
-  await life.holdBack();
+/**
+ * Settles when it is asked to end; `life.requestedEnd` when nothing is left.
+ *
+ * @param comes - is called when nothing goes before that
+ */
+async function askToEnd(life: ContainerLife, options: StopOptions, comes: () => void): Promise<void> {
+  await life.holdBack().finally(comes);
   await life.catchUp();
   // Held still it would not hear of it.
   if (life.status === 'paused') await resume(life);
@@ -96,8 +97,7 @@ export async function restartContainer(life: ContainerLife, options: StopOptions
   life.assertOurs('restart it');
   const comes = life.requestedEnd.expect(patienceOf(options));
   const run = await life.inOrder(async () => {
-    comes();
-    await askToEnd(life, options);
+    await askToEnd(life, options, comes);
     await life.requestedEnd.settled;
     await ownTurn('making');
     return begin(life);
@@ -139,6 +139,11 @@ export async function removeContainer(life: ContainerLife, { force }: { readonly
   if (life.status === 'removed') return life.forget();
   if (life.isAlive && life.status !== 'created' && !force)
     throw life.refuse('ERR_NS_CONTAINER_RUNNING', 'remove it', 'Stop it first, or remove({ force: true })');
-  await life.holdBack().catch(unlessFull);
-  await life.remove();
+  const isGone = life.requestedEnd.expect(0);
+  try {
+    await life.holdBack().catch(unlessFull);
+    await life.remove();
+  } finally {
+    isGone();
+  }
 }

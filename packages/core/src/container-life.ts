@@ -68,7 +68,10 @@ export class ContainerLife {
   #found = nowhere;
   #unwatch = () => {};
   readonly #watch = new ContainerWatch(this);
-  readonly requestedEnd = new RequestedEnd((run) => this.end(run));
+  readonly requestedEnd = new RequestedEnd({
+    endOf: (run) => this.end(run),
+    endedInStart: () => this.#endedInStart(),
+  });
   readonly #orders = new Turns();
   readonly #turns = new Turns();
   readonly #onlookers: Onlookers;
@@ -506,6 +509,10 @@ export class ContainerLife {
     return refusal(this, 'ERR_NS_CONTAINER_NOT_RUNNING', { wanted, status: 'stopped' });
   }
 
+  #endedInStart(): ContainerStateError {
+    return this.refuse('ERR_NS_CONTAINER_STOPPED', 'start it: it was ended during its start');
+  }
+
   async #startProgram(byItself: boolean): Promise<void> {
     if (this.isAlive && this.#isEnding) await this.#run?.result.catch(() => {});
     if (byItself && this.#record.rests) return;
@@ -534,7 +541,7 @@ export class ContainerLife {
       await run.launched.executed;
     } catch {
       await run.result;
-      throw this.refuse('ERR_NS_CONTAINER_STOPPED', 'start it: it was ended during its start');
+      throw this.#endedInStart();
     }
     // It may have run to its end by now.
     if (this.isAlive) this.setStatus('running');
@@ -547,7 +554,7 @@ export class ContainerLife {
   async #prepareAgain(byItself: boolean): Promise<void> {
     try {
       this.#record.claimWrites();
-      await this.#prepare({}, byItself ? {} : asked);
+      await this.requestedEnd.whilePreparing((unwanted) => this.#prepare({ unwanted }, byItself ? {} : asked));
       if (!this.#record.isGone) return;
     } catch (error) {
       if (!this.#record.isGone) throw await rollBack(error, () => this.#endPrepared());
@@ -583,7 +590,7 @@ export class ContainerLife {
     // Whoever sits at it has not moved.
     const terminalSize = before instanceof TerminalStreams ? before.size : undefined;
     const context = { id, logs, maxOutputBytes: this.#maxOutputBytes, terminalSize };
-    const run = await this.#resources.prepareRun(this.spec, context, beginning);
+    const run = await this.#resources.prepareRun(this.spec, context, beginning, this.#run);
     this.#run = run;
     liveNetworks.get(id)?.began(run.launched.pid!, (refused) => this.events.emit({ type: 'egress', ...refused }));
     this.#writeCreated(changes);

@@ -44,6 +44,8 @@ export interface RunContext {
   /** Of its terminal, from the beginning. */
   readonly terminalSize?: TerminalSize | undefined;
   readonly scratch: Scratch | undefined;
+  /** It failed: its scratch, to be used again, by the only mount of it that there is now. */
+  takeBack(scratch: OwnedFd): void;
   /** These stay the caller's. */
   readonly ids: IdLease | undefined;
   readonly kept: OpenedWrites | undefined;
@@ -107,17 +109,14 @@ export class ContainerRun implements RunHandle {
     const { launched, cgroup, ids } = run;
     const { network } = run.#resources;
     try {
-      await (restoration ? restoration.settle(launched) : readyInTime(launched, unwanted));
+      await (restoration ? restoration.settle(launched) : readyInTime(run, unwanted));
       if (network instanceof UserContainerNetwork) await network.connect(launched);
       if (isDetachable(spec)) await handOver(launched.monitorPid, [cgroup, run.#payload], ids);
       return run;
     } catch (error) {
       // What failed may have been ours to do: then it still waits.
       launched.kill();
-      launched.scratch.then(
-        (handedOver) => handedOver.close(),
-        () => {},
-      );
+      await launched.scratch.then(context.takeBack, () => {});
       // The result knows which step it was, if it was one, and frees everything.
       await run.result;
       throw error instanceof SyscallError ? new ContainerStartError(error) : error;
@@ -127,7 +126,7 @@ export class ContainerRun implements RunHandle {
   /** Makes what it needs and starts its processes; when that fails, nothing is left. */
   static async #launch(
     spec: ContainerSpec,
-    { id, logs, maxOutputBytes, terminalSize, scratch, restoration, unwanted: _, ...lent }: RunContext,
+    { id, logs, maxOutputBytes, terminalSize, scratch, restoration, unwanted: _, takeBack: __, ...lent }: RunContext,
     journal: OwnedFd | undefined,
   ): Promise<ContainerRun> {
     const detachable = isDetachable(spec);
@@ -230,11 +229,12 @@ export class ContainerRun implements RunHandle {
  *
  * @throws what `unwanted` was aborted with
  */
-async function readyInTime(launched: Launched, unwanted?: AbortSignal): Promise<void> {
+async function readyInTime(run: ContainerRun, unwanted?: AbortSignal): Promise<void> {
   let reason: unknown;
   const giveUp = (why: unknown) => {
     reason ??= why;
-    launched.kill();
+    // Whatever step fails by that is not the reason.
+    run.end('signal');
   };
   const onAbort = () => giveUp(unwanted?.reason);
   const hint = 'Likely its processes are stopped by others who share its namespaces, or a file system does not answer';
@@ -243,7 +243,7 @@ async function readyInTime(launched: Launched, unwanted?: AbortSignal): Promise<
   unwanted?.addEventListener('abort', onAbort, { once: true });
   try {
     if (unwanted?.aborted) onAbort();
-    await launched.ready;
+    await run.launched.ready;
   } catch (error) {
     throw reason ?? error;
   } finally {

@@ -254,7 +254,7 @@ export class Container implements AsyncDisposable {
    * the files it had.
    *
    * @throws ContainerStartError `ERR_NS_COMMAND_NOT_FOUND`, `ERR_NS_COMMAND_NOT_EXECUTABLE` with the exit code of a shell
-   * @throws ContainerStateError `ERR_NS_CONTAINER_RUNNING`
+   * @throws ContainerStateError `ERR_NS_CONTAINER_RUNNING`; `ERR_NS_CONTAINER_STOPPED`: somebody ended it meanwhile
    * @throws NsError `ERR_NS_IN_USE`: since its last run another container writes where it keeps its writes or its log
    * @throws WaitError `ERR_NS_WAIT_TIMEOUT`, `ERR_NS_WAIT_FAILED`: it is not ready; it may be running all the same
    */

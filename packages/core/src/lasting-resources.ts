@@ -4,10 +4,10 @@ import { AsyncResourceStack, type OwnedFd, SpecError, type SyscallError } from '
 import type { IdLease } from '@ns/namespaces';
 import type { Restoration } from './checkpoint/restoration.ts';
 import { type FirstFiles, HeldOverlays } from './container-overlays.ts';
-import { ContainerRun } from './container-run.ts';
+import { ContainerRun, type RunContext } from './container-run.ts';
+import { ContainerStartError } from './errors.ts';
 import { forkScratch } from './fork-scratch.ts';
 import { keptWritesOf, type OpenedWrites, type WriteLimit } from './kept-writes.ts';
-import type { LogBuffer } from './log-buffer.ts';
 import { scratchOptions } from './plan/root-steps.ts';
 import { openKept } from './resources.ts';
 import { resolveRoot } from './rootfs.ts';
@@ -26,6 +26,8 @@ export interface Beginning {
   /** Nobody wants it any more. */
   readonly unwanted?: AbortSignal;
 }
+
+type OfContainer = Pick<RunContext, 'id' | 'logs' | 'maxOutputBytes' | 'terminalSize'>;
 
 /** What a container has from its making to its removal, whatever runs: ids on the host, and where it writes. */
 export class LastingResources {
@@ -46,28 +48,60 @@ export class LastingResources {
     if (!sharesIds(spec)) await this.#ids?.retake();
   }
 
-  /** Prepares a run that has them. */
+  /**
+   * Prepares a run that has them.
+   *
+   * @param last - the run before it
+   */
   async prepareRun(
     spec: ContainerSpec,
-    context: { readonly id: string; readonly logs: LogBuffer; readonly maxOutputBytes: number },
-    { files = [], restoration, unwanted }: Beginning = {},
+    context: OfContainer,
+    { files = [], ...beginning }: Beginning = {},
+    last?: RunHandle,
   ): Promise<ContainerRun> {
     await this.#renewShared(context.id, spec);
     // An image is mounted once at a time, and for the next start anew.
     this.#kept?.[Symbol.dispose]();
     this.#kept = undefined;
     this.#kept = await openKept(spec, this.#ids);
-    const forked = files.length > 0;
-    const before = forked ? await forkScratch(spec, this.#ids, files) : this.#scratch;
+    if (files.length > 0) this.#keepScratch(await forkScratch(spec, this.#ids, files));
     try {
-      const own = { scratch: before, ids: this.#ids, kept: this.#kept, restoration, unwanted };
-      const run = await ContainerRun.prepare(spec, { ...context, ...own });
-      this.#scratch = sharesMounts(spec) ? undefined : { fd: await scratchOf(run), covered: true };
-      this.#mapsOfScratch = run.design.namespaces.idMaps;
-      return run;
-    } finally {
-      if (before !== undefined && (forked || before !== this.#scratch)) before.fd.close();
+      return await this.#prepare(spec, context, beginning);
+    } catch (error) {
+      if (!last || !isUsedUp(error)) throw error;
+      this.#keepScratch(await this.#copyScratch(spec, last));
+      return await this.#prepare(spec, context, beginning);
     }
+  }
+
+  async #prepare(
+    spec: ContainerSpec,
+    context: OfContainer,
+    beginning: Pick<Beginning, 'restoration' | 'unwanted'>,
+  ): Promise<ContainerRun> {
+    const scratch = this.#scratch;
+    const takeBack = (fd: OwnedFd) => {
+      // With half of its covering layer it would be of no use.
+      if (scratch?.covered) this.#keepScratch({ ...scratch, fd });
+      else fd.close();
+    };
+    const own = { scratch, takeBack, ids: this.#ids, kept: this.#kept };
+    const run = await ContainerRun.prepare(spec, { ...context, ...beginning, ...own });
+    this.#keepScratch(sharesMounts(spec) ? undefined : { fd: await scratchOf(run), covered: true });
+    this.#mapsOfScratch = run.design.namespaces.idMaps;
+    return run;
+  }
+
+  #keepScratch(scratch: Scratch | undefined): void {
+    this.#scratch?.fd.close();
+    this.#scratch = scratch;
+  }
+
+  /** What was written, in a new one: the old one was attached by a start that ended before it could give it back. */
+  async #copyScratch(spec: ContainerSpec, last: RunHandle): Promise<Scratch | undefined> {
+    using held = this.holdOverlays(last);
+    const files = held.overlays.filter(({ inScratch }) => inScratch);
+    return files.length > 0 ? forkScratch(spec, this.#ids, files) : undefined;
   }
 
   /**
@@ -111,6 +145,11 @@ export class LastingResources {
     held.use(this.#kept);
     held.use(this.#scratch?.fd);
   }
+}
+
+/** A mount can be attached once. */
+function isUsedUp(error: unknown): boolean {
+  return error instanceof ContainerStartError && error.step?.op === 'mountScratch' && error.errnoCode === 'EINVAL';
 }
 
 /** What a run that is ready has handed over. Ends it when that could not be received. */

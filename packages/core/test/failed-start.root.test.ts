@@ -38,6 +38,19 @@ for (const spec of [{}, { limits: { pids: 20 } }, { lifetime: { dieWithParent: f
     }),
   );
 
+rootTest('what it has written is there after a start that failed late, as often as one likes', () =>
+  leavesNothing(async () => {
+    const command = ['sh', '-c', 'echo kept >> /kept; rm -r /place; echo > /place'];
+    await using container = await Container.create({ command, cwd: '/place' });
+    await container.start();
+    await container.wait();
+    for (let times = 0; times < 3; times++) {
+      await expect(container.start()).rejects.toMatchObject({ errnoCode: 'ENOTDIR', step: { op: 'workingDirectory' } });
+      expect((await container.diff()).map(({ path }) => path)).toEqual(['/kept', '/place']);
+    }
+  }),
+);
+
 /** The limit under which so many more descriptors can be opened. */
 function limitFor(descriptors: number): number {
   const opened = Array.from({ length: descriptors + 1 }, () => openSync('/dev/null', 'r'));

@@ -2,6 +2,7 @@ import { chownSync, existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync 
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Namespace, unpin } from '@ns/namespaces';
 import { eventually, needs, notRoot } from '@ns/testing';
 import { Container, Network, type RunOptions, run } from '../src/index.ts';
@@ -11,7 +12,8 @@ import { NodeProgram } from './node-program.ts';
 /* Containers in the user namespace and in the mounts of others: of another container, of this machine, by a path. */
 
 const rootTest = needs(notRoot);
-const test = (name: string, body: () => Promise<void>) => rootTest(name, () => leavesNothing(body), 30_000);
+const test = (name: string, body: () => Promise<void>, timeoutMs = 30_000) =>
+  rootTest(name, () => leavesNothing(body), timeoutMs);
 const state = useOwnStateRoot();
 type Spec = Omit<Parameters<typeof Container.create>[0], 'command'>;
 type Kind = keyof NonNullable<Spec['namespaces']>;
@@ -164,6 +166,25 @@ describe('the user namespace of a container with ids of its own', () => {
       }
     expect(await Container.list()).toHaveLength(1);
   });
+
+  test('whoever stops all that comes in holds up no end of what is started again', async () => {
+    await using first = await running({ idMap: 'auto' });
+    await using second = await running(of(first, 'user', 'pid'));
+    const hostile = first.exec('sh', ['-c', 'while :; do kill -STOP -1; done']);
+    hostile.catch(() => {});
+    // One may be through before it is seen.
+    const codes = new Set<string>();
+    for (let round = 0; round < 20 && !codes.has('ERR_NS_CONTAINER_STOPPED'); round++) {
+      const restarted = second.restart({ timeout: 0 }).catch((error) => codes.add(error.code));
+      await delay(100);
+      await second.stop({ timeout: 100 });
+      await restarted;
+    }
+    expect([...codes]).toEqual(['ERR_NS_CONTAINER_STOPPED']);
+    const restarted = second.restart().catch((error) => error.code);
+    await second.remove({ force: true });
+    expect([undefined, 'ERR_NS_CONTAINER_STOPPED', 'ERR_NS_CONTAINER_REMOVED']).toContain(await restarted);
+  }, 120_000);
 
   test('the processes of a container that is not in it are refused', async () => {
     await using first = await running({ idMap: 'auto' });
