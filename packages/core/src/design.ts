@@ -144,9 +144,14 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     park: context.park,
     programLater: context.programLater ?? false,
     scratch: context.scratch,
-    terminal: spec.tty ? { rows: 24, columns: 80 } : undefined,
+    terminal: spec.tty ? firstTerminal(spec) : undefined,
     denySetgroups: namespaces.idMaps?.denySetgroups ?? false,
   };
+}
+
+/** A terminal of the usual size: a container's own, or in mounts of others one of theirs. */
+export function firstTerminal(spec: ContainerSpec): NonNullable<ContainerDesign['terminal']> {
+  return { rows: 24, columns: 80, ...(sharesMounts(spec) && { orNode: true }) };
 }
 
 /** The root with what was mounted for it beforehand. */

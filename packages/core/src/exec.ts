@@ -5,6 +5,7 @@ import { type OwnedFd, ownTurn, ResourceStack } from '@ns/libc';
 import { readAccounts } from './container-cgroup.ts';
 import { connectTerminal } from './container-launch.ts';
 import { beginProcess, type ContainerProcess, type Running } from './container-process.ts';
+import { firstTerminal } from './design.ts';
 import { endAdopted } from './end-adopted.ts';
 import type { ExecCgroups } from './exec-cgroups.ts';
 import { readHost } from './host.ts';
@@ -150,7 +151,7 @@ function planOf(
       leftovers: { files: [], cgroups: cgroup?.paths ?? [], parents: [] },
       nullFds: options.stdin === 'null' && !options.tty ? [0] : [],
       pipeFds: options.tty ? [] : options.stdin === 'null' ? [1, 2] : [0, 1, 2],
-      terminal: options.tty ? { rows: 24, columns: 80 } : undefined,
+      terminal: options.tty ? firstTerminal(spec) : undefined,
     },
     readHost(),
   );

@@ -280,6 +280,16 @@ describe('mounts of others', () => {
     }
   });
 
+  for (const spec of [{}, { idMap: 'auto' }] as const)
+    test(`of this machine: a terminal is one of its own (${JSON.stringify(spec)})`, async () => {
+      const shared = { ...spec, tty: true, namespaces: { mount: 'host' } } as const;
+      const { stdout } = await run('sh', ['-c', 'tty; stty size; test -O $(tty) && echo mine'], shared);
+      expect(stdout).toMatch(/^\/dev\/pts\/\d+\r\n24 80\r\nmine\r\n$/);
+      await using container = await running(shared);
+      const command = await container.exec('tty', [], { tty: true });
+      expect(command.stdout).toMatch(/^\/dev\/pts\/\d+\r\n$/);
+    });
+
   test('of this machine: of its devices only those that every container has, or that were given', async () => {
     const device = existsSync('/dev/loop-control') ? '/dev/loop-control' : '/dev/kmsg';
     const script = `if true < ${device}; then echo open; fi; head -c1 /dev/zero | wc -c`;

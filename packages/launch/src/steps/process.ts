@@ -1,6 +1,6 @@
-import { AF, AT_FDCWD, CLONE, MAGIC, O, POLLIN, PR, RESOLVE, SOCK } from '@ns/libc';
+import { AF, AT_EMPTY_PATH, AT_FDCWD, CLONE, MAGIC, O, POLLIN, PR, RESOLVE, SOCK } from '@ns/libc';
 import type { Lowering, Lowerings } from '../lowering.ts';
-import { Label, Slot } from '../program.ts';
+import { type CallOptions, Label, Slot } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
 import { SIGNAL_PARENT_DIED, SIGNALS } from '../signals.ts';
 import { openProcfs, writeProc } from './write-proc.ts';
@@ -13,6 +13,8 @@ const [KEY_POS_ALL, KEY_USR_VIEW, KEY_USR_READ, KEY_USR_SEARCH, KEY_USR_LINK, KE
 // <asm-generic/ioctls.h>
 export const TIOCSCTTY = 0x540e;
 const [TIOCSWINSZ, TIOCSPTLCK, TIOCGPTPEER] = [0x5414, 0x40045431, 0x5441] as const;
+const PTMX = { major: 5, minor: 2 }; // Documentation/admin-guide/devices.txt
+const STX_RDEV_MAJOR = 128; // struct statx of <linux/stat.h>; the minor number follows
 const SIOCSIFFLAGS = 0x8914; // <linux/sockios.h>
 const IFF_UP = 1; // <net/if.h>
 const F_OK = 0; // <unistd.h>
@@ -118,7 +120,8 @@ export type ProcessStep =
   | { readonly op: 'stdioNull'; readonly fds: readonly number[] }
   /**
    * A pseudoterminal of the container's own devpts as controlling terminal and standard streams; the caller gets the
-   * other side. Only the leader of a session may. With `goOnInside` it is that of the process which goes on.
+   * other side. Only the leader of a session may. With `goOnInside` it is that of the process which goes on. With `orNode` it
+   * may be of a devpts that nobody but root may ask for one (`ptmxmode=000`), as a host's: by the device node beside it.
    */
   | {
       readonly op: 'terminal';
@@ -126,6 +129,7 @@ export type ProcessStep =
       readonly columns: number;
       readonly uid: number;
       readonly goOnInside?: boolean;
+      readonly orNode?: boolean;
     }
   /** Give the pipes of the standard streams to the payload's user, who may then open /dev/stdout. */
   | { readonly op: 'stdioOwner'; readonly fds: readonly number[]; readonly uid: number; readonly gid: number };
@@ -327,18 +331,31 @@ export const processLowerings: Lowerings<ProcessStep> = {
     asm.call('close', [file]);
   },
 
-  terminal({ rows, columns, uid, goOnInside }, to) {
+  terminal({ rows, columns, uid, goOnInside, orNode }, to) {
     const { asm } = to;
     const [master, peer] = [asm.slot(), asm.slot()];
-    const genuine = new Label();
+    const [refused, genuine] = [new Label(), new Label()];
     const fileSystem = asm.bytes(120); // struct statfs, f_type first
-    asm.call('openat', [AT_FDCWD, asm.string('/dev/pts/ptmx'), O.RDWR | O.NOCTTY | O.NOFOLLOW | O.CLOEXEC], {
-      store: master,
-    });
+    const open = (path: string, options: CallOptions = {}) =>
+      asm.call('openat', [AT_FDCWD, asm.string(path), O.RDWR | O.NOCTTY | O.NOFOLLOW | O.CLOEXEC], {
+        store: master,
+        ...options,
+      });
+    open('/dev/pts/ptmx', orNode ? { tolerate: ['EACCES'], otherwise: refused } : {});
     // A container could have put another file there for an exec to open (CVE-2025-52565).
     asm.call('fstatfs', [master, fileSystem]);
     asm.jumpIfEqual(new Slot(fileSystem), MAGIC.DEVPTS, genuine);
     asm.fail('ENOTTY');
+    asm.place(refused);
+    if (orNode) {
+      const [notThis, file] = [new Label(), asm.bytes(256)]; // struct statx
+      open('/dev/ptmx');
+      asm.call('statx', [master, asm.string(''), AT_EMPTY_PATH, 0, file]);
+      asm.jumpIfUnequal(new Slot(file + STX_RDEV_MAJOR), PTMX.major, notThis, 0xffff_ffff);
+      asm.jumpIfEqual(new Slot(file + STX_RDEV_MAJOR + 4), PTMX.minor, genuine, 0xffff_ffff);
+      asm.place(notThis);
+      asm.fail('ENOTTY');
+    }
     asm.place(genuine);
     asm.call('ioctl', [master, TIOCSPTLCK, asm.bytes(4)]);
     // Never by the name /dev/pts/N, which somebody may have swapped.
