@@ -2,7 +2,7 @@ import { type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSize } from '@ns/cgroups';
 import type { MountStep } from '@ns/launch';
-import { fileCall, NsError, SpecError, type SyscallError } from '@ns/libc';
+import { fileCall, hasCode, NsError, SpecError, type SyscallError } from '@ns/libc';
 import type { UserNamespaceMaps } from '@ns/mounts';
 import { readMountOptions } from './mount-options.ts';
 import { type ContainerIds, mapsForOwner } from './mount-ownership.ts';
@@ -95,8 +95,10 @@ export function mountSource(
 
 function lookAt(path: string, field: string): Stats | undefined {
   try {
-    return fileCall(path, () => statSync(path, { throwIfNoEntry: false }));
+    // Not by throwIfNoEntry: since Node 24 what is below a file is not there, either.
+    return fileCall(path, () => statSync(path));
   } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
     const { code, hint = 'Name what this user can open' } = error as SyscallError;
     const message = `${field}.source: ${path} cannot be looked at (${code})`;
     throw new NsError('ERR_NS_MOUNT_SOURCE', message, { hint, cause: error });
