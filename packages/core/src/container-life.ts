@@ -478,15 +478,12 @@ export class ContainerLife {
   execTarget(): ExecTarget {
     const wanted = 'run a command in it';
     const run = this.running(wanted);
-    const { pid, pidfd, namespaces } = run.launched;
     const { id, spec } = this;
     return {
       id,
+      launched: run.launched,
       design: run.design,
       spec,
-      pid: pid!,
-      pidfd: pidfd!,
-      namespaces,
       cgroups: run.execCgroups,
       refusal: () => this.#refusal(run, wanted),
     };

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import type { Cgroup, JoinPlan } from '@ns/cgroups';
 import { candidatesFor, launch, type NamespaceKind, type StandardStreams, type Step } from '@ns/launch';
-import { type OwnedFd, ownTurn, ResourceStack } from '@ns/libc';
+import { ownTurn, ResourceStack } from '@ns/libc';
 import { readAccounts } from './container-cgroup.ts';
 import { connectTerminal } from './container-launch.ts';
 import { beginProcess, type ContainerProcess, type Running } from './container-process.ts';
@@ -9,12 +9,14 @@ import { firstTerminal } from './design.ts';
 import { endAdopted } from './end-adopted.ts';
 import type { ExecCgroups } from './exec-cgroups.ts';
 import { readHost } from './host.ts';
+import { openContainerRoot } from './in-mount-namespace.ts';
 import { type ContainerDesign, sessionKeyringStep } from './plan/container-plan.ts';
 import { execPlan } from './plan/exec-plan.ts';
 import type { NamespaceDesign } from './plan/joined-namespaces.ts';
 import { RecentCommands } from './recent-commands.ts';
+import type { RunProcess } from './run-handle.ts';
 import type { ContainerSpec, RunOptions } from './types.ts';
-import { resolveUser } from './user.ts';
+import { type ResolvedUser, resolveUser } from './user.ts';
 
 /** Options of `exec`. What is not given is as the container's own program has it. */
 export interface ExecOptions
@@ -33,10 +35,7 @@ export interface ExecTarget {
   readonly id: string;
   readonly design: ContainerDesign;
   readonly spec: ContainerSpec;
-  readonly pid: number;
-  readonly pidfd: OwnedFd;
-  /** Descriptors of its namespaces, where a pidfd is not enough. */
-  readonly namespaces: ReadonlyMap<NamespaceKind, OwnedFd>;
+  readonly launched: RunProcess;
   readonly cgroups: ExecCgroups | undefined;
   /** Why a command cannot be run in it any more; undefined while one can. */
   refusal(): Error | undefined;
@@ -59,9 +58,10 @@ export function exec(
     await ownTurn(id);
     let cgroup: Cgroup | undefined;
     try {
+      const user = isSameUser(options) ? undefined : await findUser(options, target());
       cgroup = await cgroups?.take(spec);
       // It may have ended meanwhile: asked again, it says so.
-      return start(argv, options, target(), cgroup, streams);
+      return start(argv, options, target(), { cgroup, user, streams });
     } catch (error) {
       if (cgroup) await cgroups!.remove(cgroup);
       throw refusal() ?? error;
@@ -73,21 +73,20 @@ function start(
   argv: readonly string[],
   options: ExecOptions,
   target: ExecTarget,
-  cgroup: Cgroup | undefined,
-  streams: StandardStreams,
+  { cgroup, user, streams }: { cgroup: Cgroup | undefined; user: ResolvedUser | undefined; streams: StandardStreams },
 ): Running {
   using owner = new ResourceStack();
-  const { design } = target;
+  const { design, launched: container } = target;
   const join = cgroup && owner.use(cgroup.joinPlan());
-  const handedOver = Object.fromEntries([...target.namespaces].map(([kind, { fd }]) => [kind, fd]));
+  const handedOver = Object.fromEntries([...container.namespaces].map(([kind, { fd }]) => [kind, fd]));
   const fds: Record<string, number> = {
-    target: target.pidfd.fd,
+    target: container.pidfd!.fd,
     ...handedOver,
     ...(join?.cloneInto && { cgroupDirectory: join.cloneInto.fd }),
   };
   // Its name is all by which one exec of a command differs from the next.
   const name = cgroup ? basename(cgroup.name) : '';
-  const makeSteps = () => planOf(argv, options, target, { cgroup, join, fds });
+  const makeSteps = () => planOf(argv, options, target, { cgroup, join, fds, user });
   const fdNames = Object.keys(fds);
   const key = cgroup && join && keyOf(argv, options, fdNames, [...join.procs, ...cgroup.paths], name);
   const steps = key === undefined ? makeSteps() : recentOf(design).stepsOf(key, name, makeSteps, fdNames);
@@ -114,15 +113,23 @@ function start(
 function planOf(
   argv: readonly string[],
   options: ExecOptions,
-  { design, spec, pid }: ExecTarget,
-  { cgroup, join, fds }: { cgroup: Cgroup | undefined; join: JoinPlan | undefined; fds: Record<string, number> },
+  { design }: ExecTarget,
+  {
+    cgroup,
+    join,
+    fds,
+    user,
+  }: {
+    cgroup: Cgroup | undefined;
+    join: JoinPlan | undefined;
+    fds: Record<string, number>;
+    user: ResolvedUser | undefined;
+  },
 ): readonly Step[] {
-  const sameUser = options.user === undefined && options.groups === undefined;
-  const user = sameUser ? design.user : resolveUser(options.user ?? spec.user, options.groups, [`/proc/${pid}/root`]);
   const own = Object.fromEntries(
     design.env.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
   );
-  const env: Record<string, string> = { ...own, ...(sameUser ? {} : { HOME: user.home }), ...options.env };
+  const env: Record<string, string> = { ...own, ...(user && { HOME: user.home }), ...options.env };
   const kinds = [
     ...(design.namespaces.idMaps ? (['user'] as const) : []),
     ...design.namespaces.created,
@@ -141,7 +148,7 @@ function planOf(
       argv,
       candidates: candidatesFor(argv[0]!, env.PATH ?? ''),
       env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
-      user,
+      user: user ?? design.user,
       umask: options.umask ?? design.umask,
       cwd: options.cwd ?? design.cwd,
       cgroupProcs: join?.procs ?? [],
@@ -155,6 +162,14 @@ function planOf(
     },
     readHost(),
   );
+}
+
+const isSameUser = ({ user, groups }: ExecOptions): boolean => user === undefined && groups === undefined;
+
+/** Who a command is to run as, by the files of the container as they are now. */
+async function findUser({ user, groups }: ExecOptions, { launched, design, spec }: ExecTarget): Promise<ResolvedUser> {
+  using root = await openContainerRoot({ launched, design });
+  return resolveUser(user ?? spec.user, groups, [`/proc/self/fd/${root.fd}`]);
 }
 
 /** Does another user namespace than the container's own it? That of mounts is never another. */
@@ -174,12 +189,13 @@ function recentOf(design: ContainerDesign): RecentCommands {
 /** Equal texts mean equal steps in one container, but for the name of the cgroup; undefined where files have a say, too. */
 function keyOf(
   argv: readonly string[],
-  { env, cwd, user, groups, stdin, timeout, umask, tty }: ExecOptions,
+  options: ExecOptions,
   fds: readonly string[],
   cgroupPaths: readonly string[],
   name: string,
 ): string | undefined {
-  if (user !== undefined || groups !== undefined) return undefined;
+  if (!isSameUser(options)) return undefined;
+  const { env, cwd, stdin, timeout, umask, tty } = options;
   const paths = cgroupPaths.map((path) => path.replaceAll(name, '\0'));
   return JSON.stringify([argv, env, cwd, stdin === 'null', String(timeout), umask, tty, fds, paths]);
 }

@@ -81,6 +81,15 @@ await see('writable bind', async () => {
   return { ...result, content };
 });
 await see('another user', () => out('id -u; id -g', { user: '1:1' }));
+await see('a command of another user', async () => {
+  await using container = await Container.create({ command: ['sleep', '60'] });
+  await container.start();
+  const { stdout } = await container.exec('sh', ['-c', 'id -nu; echo $HOME; : > $(tty)'], {
+    user: 'nobody',
+    tty: true,
+  });
+  return stdout;
+});
 await see('sysctl', () => out('cat /proc/sys/net/ipv4/ip_forward', { sysctls: { 'net.ipv4.ip_forward': 1 } }));
 await see('seccomp', () =>
   out('grep -E "^(Seccomp|NoNewPrivs):" /proc/self/status | tr -s "\\t" " "; unshare -U true'),
