@@ -144,6 +144,7 @@ function planOf(
         fd: fds[kind] === undefined ? 'target' : kind,
         foreign: design.namespaces.idMaps !== undefined && isForeign(kind, design.namespaces.joined),
       })),
+      idMaps: design.namespaces.idMaps,
       mountsOfOthers: design.namespaces.joined.some(({ kind }) => kind === 'mnt'),
       argv,
       candidates: candidatesFor(argv[0]!, env.PATH ?? ''),

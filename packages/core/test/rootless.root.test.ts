@@ -206,12 +206,13 @@ sparse
 rootlessTest('with ranges there are other users inside', () => {
   expect(seen.withRanges.uid_map).toMatchObject({ stdout: expect.stringMatching(/^0 +\d+ +1\n +1 +\d+ +65536$/) });
   expect(seen.withRanges['another user']).toMatchObject({ stdout: '1\n1' });
-  expect(seen.withRanges['a command of another user']).toBe('nobody\n/nonexistent\n');
+  expect(seen.withRanges['another user at a terminal']).toMatchObject({ stdout: '1' });
+  expect(seen.withRanges['a command of another user']).toBe('nobody\r\n/nonexistent\r\n');
 });
 
 rootlessTest('without ranges there are none, which is said', () => {
   expect(seen.alone.uid_map).toMatchObject({ stdout: expect.stringMatching(new RegExp(`^0 +${strangerId} +1$`)) });
-  for (const one of ['another user', 'a command of another user'])
+  for (const one of ['another user', 'another user at a terminal', 'a command of another user'])
     expect(seen.alone[one]).toMatchObject({ typed: true, hint: expect.stringContaining('id map') });
 });
 

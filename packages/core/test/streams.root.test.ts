@@ -55,6 +55,20 @@ rootTest('what was written arrives, whatever its size, and however it is read', 
   }
 });
 
+rootTest('what a program is given is its own to open by name, also where it has ids of its own', async () => {
+  const script = 'cat /dev/stdin; echo out > /dev/stdout; echo err > /dev/stderr';
+  for (const idMap of [undefined, 'auto'] as const) {
+    await using container = await Container.create({ command: ['sleep', 'infinity'], ...(idMap && { idMap }) });
+    await container.start();
+    for (const user of ['0', 'nobody']) {
+      const told = { exitCode: 0, stdout: 'in\nout\n', stderr: 'err\n' };
+      const options = { user, stdin: 'in\n' };
+      expect(await sh(script, { ...options, ...(idMap && { idMap }) })).toMatchObject(told);
+      expect(await container.exec('sh', ['-c', script], options)).toMatchObject(told);
+    }
+  }
+});
+
 rootTest('a pipe that the program has widened stays as wide', async () => {
   const script = `
     import fcntl, os

@@ -69,6 +69,20 @@ rootTest('bytes of any value go through a raw terminal', async () => {
   expect((await process).stdout).toEqual(Buffer.concat([Buffer.from('ready\n'), every]));
 });
 
+rootTest("a terminal is its user's to open by its name, and with ids of its own, too", async () => {
+  const script = 'stat -c %u $(tty); : > $(tty)';
+  const options = { tty: true, timeout: 10_000 };
+  for (const idMap of [undefined, 'auto'] as const) {
+    await using container = await Container.create({ command: ['sleep', 'infinity'], ...(idMap && { idMap }) });
+    await container.start();
+    for (const user of ['0', '65534']) {
+      const told = { exitCode: 0, stdout: `${user}\r\n` };
+      expect(await run('sh', ['-c', script], { ...options, user, ...(idMap && { idMap }) })).toMatchObject(told);
+      expect(await container.exec('sh', ['-c', script], { ...options, user })).toMatchObject(told);
+    }
+  }
+});
+
 rootTest('an input that ends in the middle of a line ends, too', async () => {
   for (const stdin of ['line\n', 'no line', ''])
     expect(await run('cat', { tty: true, stdin, timeout: 10_000 })).toMatchObject({ reason: 'exit', exitCode: 0 });

@@ -1,6 +1,8 @@
 const leased =
   'A program holds a lease on the file (fcntl(2), F_SETLEASE) and was told to give it up: end it, or try again after the seconds of sysctl fs.lease-break-time, when it has lost it';
 
+const unmappedId = 'The user namespace maps no such id: give it a larger id map, or run as another user';
+
 /** A hint holds for a call, an errno and, where given, the step it happened in. The first match counts. */
 const hints: readonly (readonly [syscall: string, errno: string, op: string | undefined, hint: string])[] = [
   [
@@ -144,12 +146,8 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
     'clone',
     'newuidmap or newgidmap refused the id map: a user may map the own id and the ranges that /etc/subuid and /etc/subgid give it',
   ],
-  [
-    'fchown',
-    'EINVAL',
-    'stdioOwner',
-    'The user namespace maps no such id: give it a larger id map, or run as another user',
-  ],
+  ['fchown', 'EINVAL', 'stdioOwner', unmappedId],
+  ['fchown', 'EINVAL', 'terminal', unmappedId],
   [
     'write',
     'EPERM',

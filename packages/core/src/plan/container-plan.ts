@@ -18,6 +18,7 @@ import { hasNewIds, inJoinOrder, type NamespaceDesign, setnsSteps, stepsBetween 
 import { withMountLabel } from './mount-label.ts';
 import {
   execLabelSteps,
+  mappedStreamSteps,
   oomScoreSteps,
   type PayloadDesign,
   payloadSteps,
@@ -91,6 +92,7 @@ export function containerPlan(design: ContainerDesign, host: Host): readonly Ste
     { op: 'processName', name: helperName('ns-monitor') },
     // Before anything of the container can look at us (CVE-2016-9962). Children inherit it.
     ...(namespaces.idMaps ? [] : [{ op: 'notDumpable' } as const]),
+    ...mappedStreamSteps(design, namespaces.idMaps),
     ...setnsSteps(byMonitor),
     ...(namespaces.timeOffsets
       ? ([

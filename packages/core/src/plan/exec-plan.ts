@@ -1,7 +1,8 @@
-import { helperName, type Leftovers, type NamespaceKind, type Step } from '@ns/launch';
+import { helperName, type IdMaps, type Leftovers, type NamespaceKind, type Step } from '@ns/launch';
 import type { Host } from '../host.ts';
 import {
   execLabelSteps,
+  mappedStreamSteps,
   oomScoreSteps,
   type PayloadDesign,
   payloadSteps,
@@ -20,6 +21,8 @@ export interface ExecDesign extends PayloadDesign {
     /** Another user namespace than the container's owns it. */
     readonly foreign?: boolean;
   }[];
+  /** Of its user namespace, where it has one. */
+  readonly idMaps: IdMaps | undefined;
   /** Its procfs, like all its mounts, is that of others. */
   readonly mountsOfOthers: boolean;
   readonly cwd: string;
@@ -43,15 +46,18 @@ export function execPlan(design: ExecDesign, host: Host): readonly Step[] {
   const terminal = terminalSteps(design).map((step) =>
     step.op === 'terminal' && goOnInside ? { ...step, goOnInside: true } : step,
   );
-  const { mountsOfOthers } = design;
+  const { mountsOfOthers, idMaps } = design;
+  // Who opens a terminal has it, and gives it away: as the host's user he would be nobody inside, and could not.
+  const asRoot: Step[] = idMaps && design.terminal ? [{ op: 'credentials', uid: 0, gid: 0 }] : [];
   const labelled = mountsOfOthers ? { ...design, execLabel: undefined } : design;
-  const program: Step[] = [...terminal, ...payloadSteps(labelled, host, goOnInside)];
+  const program: Step[] = [...asRoot, ...terminal, ...payloadSteps(labelled, host, goOnInside)];
   return [
     { op: 'endWithParent', parent: process.pid },
     { op: 'newSession' },
     { op: 'processName', name: helperName('ns-exec') },
     // Before the container's processes can see this one (CVE-2016-9962).
     { op: 'notDumpable' },
+    ...mappedStreamSteps(design, idMaps),
     // From inside the container's user namespace they could not be entered.
     ...setnsSteps(foreign),
     ...setnsSteps(outside),

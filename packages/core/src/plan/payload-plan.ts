@@ -1,4 +1,5 @@
-import type { RlimitName, Step } from '@ns/launch';
+import type { IdMaps, RlimitName, Step } from '@ns/launch';
+import { IdMap } from '@ns/namespaces';
 import type { Host } from '../host.ts';
 import type { ResolvedUser } from '../user.ts';
 
@@ -45,6 +46,19 @@ export function standardStreamSteps({
     ...(nullFds.length > 0 ? [{ op: 'stdioNull', fds: nullFds } as const] : []),
     ...(uid !== 0 && pipeFds.length > 0 ? [{ op: 'stdioOwner', fds: pipeFds, uid, gid } as const] : []),
   ];
+}
+
+/**
+ * Pipes of ours for a program with ids of its own: outside of its user namespace yet, in which nobody could give away what belongs to
+ * us. Without it `/dev/stdout` is not the program's to open.
+ */
+export function mappedStreamSteps(
+  { pipeFds, user }: Pick<PayloadDesign, 'pipeFds' | 'user'>,
+  idMaps: IdMaps | undefined,
+): Step[] {
+  if (!idMaps || pipeFds.length === 0) return [];
+  const [uid, gid] = [IdMap.of(idMaps.uids).toHost(user.uid), IdMap.of(idMaps.gids).toHost(user.gid)];
+  return uid === undefined || gid === undefined ? [] : [{ op: 'stdioOwner', fds: pipeFds, uid, gid }];
 }
 
 /** Through the host's procfs. */

@@ -81,6 +81,7 @@ await see('writable bind', async () => {
   return { ...result, content };
 });
 await see('another user', () => out('id -u; id -g', { user: '1:1' }));
+await see('another user at a terminal', () => out('id -u; : > $(tty)', { user: '1:1', tty: true }));
 await see('a command of another user', async () => {
   await using container = await Container.create({ command: ['sleep', '60'] });
   await container.start();
