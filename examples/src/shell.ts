@@ -1,4 +1,5 @@
 // An interactive shell in a sandbox, like `docker run -it`: history, Ctrl-C, window size; exit restores the terminal.
+import { constants } from 'node:os';
 import { run } from '@ns/core';
 
 const { stdin, stdout } = process;
@@ -15,9 +16,11 @@ stdin.pipe(shell.stdin);
 stdin.setRawMode?.(true);
 stdout.on('resize', resize);
 resize();
+// Of the signals that end it, Node.js restores the terminal at SIGINT and SIGTERM by itself.
+process.once('SIGHUP', () => shell.kill('SIGKILL'));
 
-const { exitCode } = await shell;
+const { exitCode, signal } = await shell;
 stdin.setRawMode?.(false);
 stdin.unref();
 stdout.off('resize', resize);
-process.exitCode = exitCode ?? 1;
+process.exitCode = exitCode ?? 128 + constants.signals[signal!];

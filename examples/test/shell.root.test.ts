@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -38,6 +38,13 @@ class Terminal implements Disposable {
     expect(screen).toMatch(pattern);
   }
 
+  /** The program that the shell in it runs is told that the terminal is gone. */
+  hangUp(): void {
+    const shell = this.#tmux('list-panes', '-F', '#{pane_pid}').trim();
+    const child = readFileSync(`/proc/${shell}/task/${shell}/children`, 'utf8');
+    process.kill(Number.parseInt(child, 10), 'SIGHUP');
+  }
+
   [Symbol.dispose](): void {
     try {
       this.#tmux('kill-server');
@@ -64,6 +71,24 @@ function noTmux(): string | undefined {
     return 'tmux is not installed';
   }
 }
+
+needs(notRoot ?? notBuilt(program) ?? noTmux())(
+  'whoever ends it, the terminal is restored, and the exit status says how',
+  async () => {
+    // A shell that waits for it restores a terminal by itself: dash does not.
+    const start = `trap : HUP; before=$(stty -g); ${process.execPath} ${program}; echo "ended with $?"`;
+    for (const end of [
+      (terminal: Terminal) => terminal.type('kill -KILL $$', 'Enter'),
+      (terminal: Terminal) => terminal.hangUp(),
+    ]) {
+      using terminal = new Terminal(`dash -c '${start}; [ "$before" = "$(stty -g)" ] && echo restored; exec cat'`);
+      await terminal.shows(/^root@sandbox:\/#/m);
+      end(terminal);
+      await terminal.shows(/ended with 137\nrestored$/m);
+    }
+  },
+  120_000,
+);
 
 needs(notRoot ?? notBuilt(program) ?? noTmux())(
   'history, Ctrl-C, window size; exit restores the terminal',
