@@ -30,23 +30,16 @@ export function missingFeatures(capabilities: Capabilities): string[] {
 
 /**
  * What `doctor` prints: a line per feature, and below what does not work, what would help. Of a subject, what fails for the
- * same reason stands together, and the reason stands at the first. What would help several is said once.
+ * same reason stands together, and the reason stands at the first. What would help several in a row is said once.
  */
 export function doctorTable(capabilities: Capabilities, paint: Paint): string {
   const width = Math.max(...Object.keys(capabilities).map((name) => name.length)) + 2;
-  const told = new Set<string>();
-  const once = ({ fix, ...entry }: Entry): Entry => {
-    if (fix === undefined) return entry;
-    const known = told.has(fix);
-    told.add(fix);
-    return { ...entry, fix: known ? 'as above' : fix };
-  };
   const subjects = Object.entries(featureTrials).flatMap(([subject, trials]) => [
     '',
     paint('bold', subject),
-    ...byReason(Object.keys(trials).map((feature) => ({ feature, ...capabilities[feature as Feature] }))).flatMap(
-      (entry) => rows(once(entry), width, paint),
-    ),
+    ...adviseOnce(
+      byReason(Object.keys(trials).map((feature) => ({ feature, ...capabilities[feature as Feature] }))),
+    ).flatMap((entry) => rows(entry, width, paint)),
   ]);
   const missing = missingFeatures(capabilities);
   const verdict = missing.length === 0 ? 'Containers can run here.' : `Containers need: ${missing.join(', ')}.`;
@@ -65,6 +58,16 @@ function byReason(entries: readonly Entry[]): Entry[] {
   return entries
     .toSorted((a, b) => entries.indexOf(firstLike(a)) - entries.indexOf(firstLike(b)))
     .map((entry) => (firstLike(entry) === entry ? entry : { feature: entry.feature, ok: false, why: 'as above' }));
+}
+
+function adviseOnce(entries: readonly Entry[]): Entry[] {
+  let last: string | undefined;
+  return entries.map(({ fix, ...entry }) => {
+    if (fix === undefined) return entry;
+    const known = fix === last;
+    last = fix;
+    return { ...entry, fix: known ? 'as above' : fix };
+  });
 }
 
 function rows({ feature, ok, detail, why, fix }: Entry, width: number, paint: Paint): string[] {

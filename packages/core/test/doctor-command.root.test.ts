@@ -1,5 +1,8 @@
+import { readSubordinateIds } from '@ns/namespaces';
 import { needs, notRoot } from '@ns/testing';
-import { featureTrials } from '../src/probe.ts';
+import { doctorTable } from '../src/doctor-table.ts';
+import { firstUngranted } from '../src/probe/programs.ts';
+import { type Capabilities, featureTrials } from '../src/probe.ts';
 import { NodeProgram } from './node-program.ts';
 
 /* `npx @ns/core doctor` as somebody types it. */
@@ -39,6 +42,30 @@ rootTest('tells an ordinary user what to do about what is missing', async () => 
   expect(exitCode).toBe(missing ? 1 : 0);
   // Each with its reason.
   for (const feature of missing ?? []) expect(stdout).toMatch(new RegExp(`^  NO   ${feature} +\\S`, 'm'));
+});
+
+rootTest('advises ids that nobody has, of users and of groups', async () => {
+  const { stdout } = await doctor.run([], { uid: 65534, gid: 65534 });
+  const advice = /usermod --add-subuids (\d+)-(\d+) --add-subgids \1-\2 nobody$/m.exec(stdout);
+  const [first, last] = [Number(advice?.[1]), Number(advice?.[2])];
+  expect(last - first).toBe(65_535);
+  for (const { start, size } of [...readSubordinateIds('uid'), ...readSubordinateIds('gid')])
+    expect(start > last || start + size <= first).toBe(true);
+  expect(firstUngranted([])).toBe(100_000);
+  const granted = [
+    { start: 300_000, size: 65_536 },
+    { start: 100_000, size: 65_536 },
+    { start: 165_600, size: 10 },
+  ];
+  expect(firstUngranted(granted)).toBe(165_610);
+  expect(firstUngranted([...granted, { start: 231_000, size: 65_536 }])).toBe(365_536);
+});
+
+rootTest('says again what would help where it stands under another subject', () => {
+  const none = { ok: false, why: 'so', fix: 'Run as root' };
+  const capabilities = Object.fromEntries(features.map((name) => [name, { ok: true }]));
+  const table = doctorTable({ ...capabilities, idmappedMounts: none, criu: none } as Capabilities, (_, text) => text);
+  expect(table.match(/^ +Run as root$/gm)).toHaveLength(2);
 });
 
 rootTest('explains itself, also to who mistypes', async () => {

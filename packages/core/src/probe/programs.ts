@@ -5,7 +5,7 @@ import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { readFileCapabilities } from '@ns/capabilities';
 import { hasCode } from '@ns/libc';
-import { rangesOf, readSubordinateIds } from '@ns/namespaces';
+import { rangesOf, readSubordinateIds, type SubordinateRange } from '@ns/namespaces';
 import { Lacking, type Trial, type Trials } from './capability.ts';
 
 /** Programs that some features need, and files that grant ids. */
@@ -21,21 +21,19 @@ export const programTrials: Trials<ProgramFeature> = {
     return programs.join(', ');
   },
   subordinateIds() {
-    const granted = (['uid', 'gid'] as const).map((ids) => {
-      const total = rangesOf(readSubordinateIds(ids)).reduce((sum, { size }) => sum + size, 0);
-      if (total > 0) return `${total} ${ids}s`;
-      const uid = process.geteuid!();
-      const username = usernameOf();
-      throw new Lacking(
-        `/etc/sub${ids} grants ${username ?? `user ${uid}`} no ids`,
-        uid === 0
-          ? 'Not needed by root, who may map any'
-          : username === undefined
-            ? `As root: echo ${uid}:100000:65536 >> /etc/sub${ids}`
-            : `As root: usermod --add-sub${ids}s 100000-165535 ${username}`,
-      );
-    });
-    return granted.join(', ');
+    const kinds = ['uid', 'gid'] as const;
+    const all = { uid: readSubordinateIds('uid'), gid: readSubordinateIds('gid') };
+    const total = (ids: 'uid' | 'gid') => rangesOf(all[ids]).reduce((sum, { size }) => sum + size, 0);
+    const lacking = kinds.filter((ids) => total(ids) === 0);
+    if (lacking.length === 0) return kinds.map((ids) => `${total(ids)} ${ids}s`).join(', ');
+    const uid = process.geteuid!();
+    const username = usernameOf();
+    throw new Lacking(
+      `${lacking.map((ids) => `/etc/sub${ids}`).join(' and ')} ${lacking.length === 1 ? 'grants' : 'grant'} ${username ?? `user ${uid}`} no ids`,
+      uid === 0
+        ? 'Not needed by root, who may map any'
+        : adviseRange(lacking, username ?? uid, firstUngranted([...all.uid, ...all.gid])),
+    );
   },
   fuseOverlayfs: program('fuse-overlayfs', 'fuse-overlayfs'),
   pasta: program('pasta', 'passt'),
@@ -66,6 +64,25 @@ export function findProgram(name: string): string | undefined {
     .filter((directory) => directory.startsWith('/'))
     .map((directory) => join(directory, name))
     .find(isExecutable);
+}
+
+/** How many ids a user is usually granted. */
+const RANGE_SIZE = 65_536;
+
+/** The first id from which on nobody has any: who shares ids with another user has power over what is the other's. */
+export function firstUngranted(granted: readonly Pick<SubordinateRange, 'start' | 'size'>[]): number {
+  let first = 100_000;
+  for (const { start, size } of granted.toSorted((a, b) => a.start - b.start))
+    if (start < first + RANGE_SIZE) first = Math.max(first, start + size);
+  return first;
+}
+
+/** usermod(8) takes names only. */
+function adviseRange(lacking: readonly ('uid' | 'gid')[], user: string | number, first: number): string {
+  if (typeof user === 'number')
+    return `As root: echo ${user}:${first}:${RANGE_SIZE} | tee -a ${lacking.map((ids) => `/etc/sub${ids}`).join(' ')}`;
+  const range = `${first}-${first + RANGE_SIZE - 1}`;
+  return `As root: usermod ${lacking.map((ids) => `--add-sub${ids}s ${range}`).join(' ')} ${user}`;
 }
 
 /** Of this user; undefined where no entry of /etc/passwd has his id. */
