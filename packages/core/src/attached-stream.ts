@@ -24,14 +24,17 @@ export function endAttached(streams: StandardStreams): void {
  */
 export class AttachedStream extends Duplex {
   readonly #streams: StandardStreams;
+  readonly #isFound: boolean;
   readonly #sources: readonly Readable[];
   readonly #behind: Set<AttachedStream>;
   #open: number;
   /** When it has no output any more. */
   #input: Writable | undefined;
 
-  constructor(streams: StandardStreams) {
+  /** @param options - `isFound`: another process made the container */
+  constructor(streams: StandardStreams, { isFound }: { isFound: boolean }) {
     super();
+    this.#isFound = isFound;
     this.#streams = streams;
     this.#behind = behind.get(streams) ?? new Set();
     behind.set(streams, this.#behind);
@@ -56,7 +59,7 @@ export class AttachedStream extends Duplex {
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     const { stdin } = this.#streams;
     // That it ends without reading all of its input is no error of who wrote it.
-    if (!stdin) done(noInput());
+    if (!stdin) done(noInput({ isOfOthers: this.#isFound }));
     // Somebody else has ended it: writing to it would take with it what it still has.
     else if (stdin.writableEnded || stdin.destroyed) done();
     else stdin.write(chunk, () => done());

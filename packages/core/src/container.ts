@@ -697,7 +697,7 @@ export class Container implements AsyncDisposable {
    * @throws ContainerStateError `ERR_NS_CONTAINER_NOT_RUNNING`
    */
   attach(): Duplex {
-    const attached = new AttachedStream(this.#life.alive('attach to it').streams);
+    const attached = new AttachedStream(this.#life.alive('attach to it').streams, this.#life);
     return attached.once('close', this.#life.lookOn());
   }
 

@@ -107,9 +107,12 @@ export const alreadyIterated = (): NsError =>
     hint: 'Await the process for all of its output, or keep what the first loop saw',
   });
 
-export const noInput = (): NsError =>
+/** @param options - `isOfOthers`: it has one, which only the process that made it can write to */
+export const noInput = ({ isOfOthers = false } = {}): NsError =>
   new NsError('ERR_NS_NO_STDIN', 'there is no input to write to', {
-    hint: "Give stdin: 'pipe' or tty: true, or ask a process for its stdin in the turn in which it is made",
+    hint: isOfOthers
+      ? 'Write to it in the process that made the container: only that one can'
+      : "Give stdin: 'pipe' or tty: true, or ask a process for its stdin in the turn in which it is made",
   });
 
 /** What a process had of its input is not all: it was ended. */

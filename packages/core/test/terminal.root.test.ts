@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventually, needs, notRoot } from '@ns/testing';
@@ -170,6 +171,19 @@ rootTest('nor does he hold up those who have found the container', async () => {
   let bytes = 0;
   for await (const data of attached) bytes += (data as Buffer).length;
   expect(bytes).toBe(588_895);
+});
+
+rootTest('who has found a container is told who writes to it', async () => {
+  await using container = await Container.create({
+    command: ['sleep', 'infinity'],
+    lifetime: { dieWithParent: false },
+  });
+  await container.start();
+  const attached = (await Container.get(container.id)).attach();
+  const refused = once(attached, 'error');
+  attached.write('x');
+  const hint = expect.stringContaining('process that made the container');
+  expect(await refused).toMatchObject([{ code: 'ERR_NS_NO_STDIN', hint }]);
 });
 
 rootTest('who goes away leaves the program alone, and those who stay', async () => {
