@@ -1,5 +1,6 @@
 import { finished } from 'node:stream';
 import type { StandardStreams } from '@ns/launch';
+import { TerminalStreams } from './terminal-streams.ts';
 import type { ContainerSpec } from './types.ts';
 
 /**
@@ -12,7 +13,11 @@ export function feedInput(
   stdin: ContainerSpec['stdin'],
   failed: (error: unknown) => void,
 ): void {
-  if (stdin === 'null' || stdin === 'pipe') return;
+  if (stdin === 'pipe') return;
+  if (stdin === 'null') {
+    if (streams instanceof TerminalStreams) streams.stdin.end();
+    return;
+  }
   if (stdin === undefined) {
     queueMicrotask(() => streams.closeUnusedStdin());
     return;

@@ -1,6 +1,12 @@
 import { writeSync } from 'node:fs';
 import { Writable } from 'node:stream';
-import { hasCode, type OwnedFd } from '@ns/libc';
+import { allocate, hasCode, ioctl, type OwnedFd } from '@ns/libc';
+
+const TCGETS = 0x5401; // <asm-generic/ioctls.h>
+const ICANON = 2; // <asm-generic/termbits.h>
+const C_LFLAG = 12; // struct termios: the fourth of its flags
+const MODE_CHECK_MS = 50;
+const termios = allocate(60);
 
 /** In the middle of a line the first only hands over what there is of it. */
 const END_OF_TRANSMISSION = '\x04';
@@ -13,6 +19,11 @@ export class TerminalInput extends Writable {
   #endsLine = true;
   #pending: { rest: Buffer; readonly done: () => void } | undefined;
   #timer: NodeJS.Timeout | undefined;
+
+  constructor() {
+    // It is not at its end when it has been ended: see #endAgain.
+    super({ autoDestroy: false });
+  }
 
   /** @param fd - ours from now on; non-blocking */
   connect(fd: OwnedFd): void {
@@ -28,8 +39,31 @@ export class TerminalInput extends Writable {
   }
 
   override _final(done: () => void): void {
-    this.#pending = { rest: Buffer.from(END_OF_TRANSMISSION.repeat(this.#endsLine ? 1 : 2)), done };
+    const ended = () => {
+      done();
+      this.#endAgain(this.#isByLine());
+    };
+    this.#pending = { rest: Buffer.from(END_OF_TRANSMISSION.repeat(this.#endsLine ? 1 : 2)), done: ended };
     this.#writeOn();
+  }
+
+  /** What has ended the input before a program reads by the character, as who edits lines himself, is no end to him; and the reverse. */
+  #endAgain(wasByLine: boolean | undefined): void {
+    if (wasByLine === undefined) return;
+    this.#timer = setTimeout(() => {
+      const isByLine = this.#isByLine();
+      if (isByLine === wasByLine || isByLine === undefined) this.#endAgain(isByLine);
+      else {
+        this.#pending = { rest: Buffer.from(END_OF_TRANSMISSION), done: () => this.#endAgain(isByLine) };
+        this.#writeOn();
+      }
+    }, MODE_CHECK_MS).unref();
+  }
+
+  /** undefined: it is gone. */
+  #isByLine(): boolean | undefined {
+    if (!this.#fd || this.#fd.closed || ioctl(this.#fd.fd, TCGETS, termios.address) < 0) return undefined;
+    return (termios.bytes.readUInt32LE(C_LFLAG) & ICANON) !== 0;
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {

@@ -122,7 +122,10 @@ export interface ContainerSpec extends NetworkSpec {
   readonly domainname?: string;
   /** Default 0o022. */
   readonly umask?: number;
-  /** Default for `run`: a pipe if {@link ContainerProcess.stdin} is asked for at once, else nothing to read. */
+  /**
+   * Default for `run`: a pipe if {@link ContainerProcess.stdin} is asked for at once, else nothing to read. With `tty` somebody may
+   * type, unless `'null'` says that nobody will.
+   */
   readonly stdin?: 'null' | 'pipe' | Readable | string | Buffer;
   /** A pseudoterminal as stdin, stdout and stderr. Default false. */
   readonly tty?: boolean;

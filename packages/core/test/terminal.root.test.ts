@@ -85,8 +85,16 @@ rootTest("a terminal is its user's to open by its name, and with ids of its own,
 });
 
 rootTest('an input that ends in the middle of a line ends, too', async () => {
-  for (const stdin of ['line\n', 'no line', ''])
+  for (const stdin of ['line\n', 'no line', '', 'null'])
     expect(await run('cat', { tty: true, stdin, timeout: 10_000 })).toMatchObject({ reason: 'exit', exitCode: 0 });
+});
+
+rootTest('an input that ended before the program edits lines itself has ended for it, too', async () => {
+  const options = { tty: true, env: { PS1: '', TERM: 'dumb' }, timeout: 10_000 };
+  for (const stdin of ['', 'echo "sum $((1 + 1))"\n', 'exec sh\n'])
+    expect(await run('bash', ['--norc', '-i'], { ...options, stdin })).toMatchObject({ reason: 'exit', exitCode: 0 });
+  const edited = await run('bash', ['--norc', '-i'], { ...options, stdin: 'echo "sum $((1 + 1))"\n' });
+  expect(edited.stdout).toMatch(/^sum 2\r$/m);
 });
 
 rootTest('who types more than anybody reads holds nobody up', () =>
