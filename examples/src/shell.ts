@@ -21,6 +21,6 @@ process.once('SIGHUP', () => shell.kill('SIGKILL'));
 
 const { exitCode, signal } = await shell;
 stdin.setRawMode?.(false);
-stdin.unref();
+stdin.unref?.();
 stdout.off('resize', resize);
 process.exitCode = exitCode ?? 128 + constants.signals[signal!];

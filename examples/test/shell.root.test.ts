@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -89,6 +89,16 @@ needs(notRoot ?? notBuilt(program) ?? noTmux())(
   },
   120_000,
 );
+
+needs(notRoot ?? notBuilt(program))('without a terminal it reads what there is, and ends with that', () => {
+  for (const [input, status] of [
+    ['</dev/null', 0],
+    ['<<< "exit 3"', 3],
+  ] as const)
+    expect(spawnSync('bash', ['-c', `${process.execPath} ${program} ${input}`], { timeout: 30_000 }).status).toBe(
+      status,
+    );
+});
 
 needs(notRoot ?? notBuilt(program) ?? noTmux())(
   'history, Ctrl-C, window size; exit restores the terminal',
