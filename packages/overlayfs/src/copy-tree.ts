@@ -135,10 +135,10 @@ function findSource(root: OwnedFd, path: string): Source {
     throw new SyscallError('openat2', ERRNO.ENOTDIR, { path });
   }
   const { directory, name } = split(path, 'fromPath');
-  const parent = resolveInRoot(root.fd, directory);
-  const stat = statAt(parent.fd, name);
+  const parent = tryResolve(root, directory);
+  const stat = parent && statAt(parent.fd, name);
   if (stat) return { parent, name, stat, contents };
-  parent.close();
+  parent?.close();
   throw new SyscallError('statx', ERRNO.ENOENT, { path, doing: `copy '${path}' from the root` });
 }
 

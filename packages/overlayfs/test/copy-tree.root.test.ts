@@ -73,6 +73,11 @@ test.each<[string, string, string]>([
   expect(readFileSync(join(to, 'a-file'), 'utf8')).toBe('x');
 });
 
+it('what is not there is called what the caller has called it', async () => {
+  for (const source of ['/none', '/no/such/file'])
+    await expect(copyTree(from, source, to, '/existing')).rejects.toThrow(`copy '${source}' from the root`);
+});
+
 it('parents on demand, owners by choice', async () => {
   await copyTree(from, '/dir', to, '/p/q/r', { makeParents: true, mapOwner: () => ({ uid: 11, gid: 12 }) });
   expect(statSync(join(to, 'p/q/r/sub/b'))).toMatchObject({ uid: 11, gid: 12 });
