@@ -47,6 +47,7 @@ import { ContainerStateError } from './errors.ts';
 import { type ExecOptions, exec } from './exec.ts';
 import { specToFork } from './fork-spec.ts';
 import type { HealthState } from './health.ts';
+import { openContainerRoot } from './in-mount-namespace.ts';
 import type { WriteLimit } from './kept-writes.ts';
 import type { LogEntry, LogOptions } from './log-buffer.ts';
 import type { MountSpec } from './mount-spec.ts';
@@ -447,12 +448,13 @@ export class Container implements AsyncDisposable {
   async #processes(): Promise<ProcessInfo[]> {
     if (!this.#life.isAlive) return [];
     try {
-      return await this.#life.during('list its processes', async (run) =>
-        describeProcesses(
-          await processIds(run),
-          userNamesAt(run.launched.pid!, { ownIds: run.design.namespaces.idMaps !== undefined }),
-        ),
-      );
+      return await this.#life.during('list its processes', async (run) => {
+        const pids = await processIds(run);
+        // It may be about to end: then they are called by their numbers.
+        using root = await openContainerRoot(run).catch(() => undefined);
+        const ownIds = run.design.namespaces.idMaps !== undefined;
+        return describeProcesses(pids, userNamesAt(run.launched.pid!, { ownIds, root: root?.fd }));
+      });
     } catch (error) {
       if (error instanceof ContainerStateError) return [];
       throw error;

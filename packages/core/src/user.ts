@@ -77,11 +77,14 @@ function parseId(text: string, field: string): number | undefined {
  * What users of the host are called where a process is: by its /etc/passwd, else by number. Who has no id there has the one
  * that the kernel shows instead.
  *
- * @param options - `ownIds`: it is in a user namespace of its own
+ * @param options - `ownIds`: it is in a user namespace of its own; `root`: a descriptor of its root, if there is one
  */
-export function userNamesAt(pid: number, { ownIds }: { ownIds: boolean }): (hostUid: number) => string {
+export function userNamesAt(
+  pid: number,
+  { ownIds, root }: { ownIds: boolean; root: number | undefined },
+): (hostUid: number) => string {
   const idInside = ownIds ? unlessHidden(() => IdMap.read(pid, 'uid')) : undefined;
-  const passwd = unlessHidden(() => readInRoot([`/proc/${pid}/root`], '/etc/passwd')) ?? '';
+  const passwd = (root === undefined ? undefined : readInRoot([`/proc/self/fd/${root}`], '/etc/passwd')) ?? '';
   // Of two with one id the first counts, as in getpwuid(3).
   const names = new Map(
     parsePasswd(passwd)

@@ -159,7 +159,10 @@ sparse
       expect(of('container')).toEqual({
         stdout: 'kept\n0\n',
         status: 'stopped',
-        names: ['ns-init', 'sleep'],
+        names: [
+          ['ns-init', 'root'],
+          ['sleep', 'root'],
+        ],
         listed: [['rootless', 'running']],
       });
       expect(of('left')).toEqual([]);

@@ -133,7 +133,7 @@ await see('container', async () => {
     return {
       stdout,
       status: container.status,
-      names: processes.map(({ name }) => name),
+      names: processes.map(({ name, user }) => [name, user]),
       listed: listed.map(({ name, status }) => [name, status]),
     };
   } finally {
