@@ -54,8 +54,9 @@ export async function killContainer(
   { all = false }: { readonly all?: boolean },
 ): Promise<void> {
   await life.catchUp();
-  life.alive('kill it');
-  if (signal === 'SIGKILL') await life.holdBack();
+  // Also of one that has ended: its restart may be due.
+  const wasDue = signal === 'SIGKILL' && (await life.holdBack());
+  if (wasDue && !life.isAlive) return;
   // A restart that was under way has made another one.
   const run = life.alive('kill it');
   if (all && signal !== 'SIGKILL') {

@@ -360,15 +360,18 @@ export class ContainerLife {
   /**
    * The user decides: nobody starts it again by himself, neither this process nor the one that made it.
    *
+   * @returns whether this process was about to
    * @throws SyscallError when its maker, another process, cannot be told, and would start it again
    */
-  async holdBack(): Promise<void> {
+  async holdBack(): Promise<boolean> {
     const { restart = 'no' } = this.spec;
+    let wasDue = false;
     try {
       this.#change('was asked to stop', { stopRequested: true }, { must: this.isFound && restart !== 'no' });
     } finally {
-      await this.supervision.holdBack();
+      wasDue = await this.supervision.holdBack();
     }
+    return wasDue;
   }
 
   /**

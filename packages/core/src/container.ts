@@ -324,7 +324,8 @@ export class Container implements AsyncDisposable {
   }
 
   /**
-   * Sends a signal to the program, SIGKILL by default as Docker does. After SIGKILL it settles when nothing is left.
+   * Sends a signal to the program, SIGKILL by default as Docker does. After SIGKILL it settles when nothing is left, and what waits
+   * for a restart by its policy is not started any more.
    *
    * @param options.all - to every process of the container
    * @param options.signal - with `timeout`: how long the caller waits; the signal is sent all the same

@@ -98,19 +98,27 @@ export class Supervision implements Disposable {
     if (!planned) return;
     this.#container.emit({ type: 'restart', ...planned });
     this.#timer = setTimeout(() => {
+      this.#timer = undefined;
       this.#restarting = this.#restart().finally(() => {
         this.#restarting = undefined;
       });
     }, planned.delayMs);
   }
 
-  /** The user decides: nothing starts by itself when this settles, until the next run begins. */
-  async holdBack(): Promise<void> {
+  /**
+   * The user decides: nothing starts by itself when this settles, until the next run begins.
+   *
+   * @returns whether something was about to
+   */
+  async holdBack(): Promise<boolean> {
     this.#heldBack = true;
+    const wasDue = this.#timer !== undefined || this.#restarting !== undefined;
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     await this.#restarting;
     this.#heldBack = true;
     this.#restarts.reset();
+    return wasDue;
   }
 
   /** Looks after it no longer. */

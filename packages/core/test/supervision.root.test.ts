@@ -157,6 +157,20 @@ test('always restarts what ended well, until it is stopped', async () => {
   expect(await eventually(() => starts() >= before + 2)).toBe(true);
 });
 
+test('what waits for its restart is killed, too', async () => {
+  await using c = await Container.create({ command: ['false'], restart: 'always' });
+  const seen = record(c);
+  const due = () => seen.flatMap((event) => (event.type === 'restart' ? [event.delayMs] : [])).at(-1);
+  await c.start();
+  expect(await eventually(() => due() === 400)).toBe(true);
+  await expect(c.kill('SIGTERM')).rejects.toMatchObject({ code: 'ERR_NS_CONTAINER_NOT_RUNNING' });
+  await c.kill();
+  await delay(600);
+  expect([c.status, due()]).toEqual(['stopped', 400]);
+  // Nothing is left to kill.
+  await expect(c.kill()).rejects.toMatchObject({ code: 'ERR_NS_CONTAINER_NOT_RUNNING' });
+});
+
 test('what the user kills or removes stays dead', async () => {
   await using killed = await Container.create({ command: ['sleep', 'infinity'], restart: 'always' });
   const removed = await Container.create({ command: ['true'], restart: 'always' });
