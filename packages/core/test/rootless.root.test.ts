@@ -185,6 +185,10 @@ sparse
 
     rootlessTest('is told what cannot work, and what would make it work', () => {
       expect(of('limits')).toMatchObject({ typed: true, hint: expect.stringContaining('delegate') });
+      expect(of('an OOM score below his own')).toMatchObject({
+        error: 'ERR_NS_CONTAINER_START',
+        hint: expect.stringContaining('CAP_SYS_RESOURCE'),
+      });
       expect(of('a size on disk')).toMatchObject({
         typed: true,
         error: 'ERR_NS_UNAVAILABLE',

@@ -164,6 +164,7 @@ const hints: readonly (readonly [syscall: string, errno: string, op: string | un
   ['setresgid', 'EINVAL', undefined, 'The gid is not mapped in the user namespace'],
   ['prlimit64', 'EINVAL', undefined, 'A soft limit is at most the hard one'],
   ['prlimit64', 'EPERM', undefined, 'Raising a hard limit needs CAP_SYS_RESOURCE'],
+  ['write', 'EACCES', 'oomScoreAdj', "Less than the caller's own (/proc/self/oom_score_adj) needs CAP_SYS_RESOURCE"],
   ['sethostname', 'EINVAL', undefined, 'A host name has at most 64 bytes'],
   [
     'keyctl',

@@ -114,6 +114,7 @@ await see('timeout', () => out('sleep 60', { timeout: 200 }));
 await see('not found', () => run('no-such-command').then(({ exitCode }) => exitCode));
 await see('stdin', () => run('cat', [], { stdin: 'to the container' }).then(({ stdout }) => stdout));
 await see('limits', () => out('echo limited', { limits: { memory: '64MiB' } }));
+await see('an OOM score below his own', () => out('true', { oomScoreAdj: -500 }));
 await see('a size on disk', () =>
   out('true', { writable: { dir: `${process.cwd()}tmp/ns-sized-${process.pid}`, size: '8m' } }),
 );
