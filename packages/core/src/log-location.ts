@@ -10,8 +10,8 @@ import type { ContainerSpec } from './types.ts';
 /** How the output of a container is kept in files: Docker's `--log-driver` and `--log-opt`. */
 export interface LogSpec {
   /**
-   * `json`: one file `output.jsonl` with an object a line, Docker's: `log`, `stream` and `time`; output that is no UTF-8 is
-   * `base64` instead of `log`. `raw`: the bytes as they came, in `stdout.log` and `stderr.log`, with the times beside
+   * `json`: one file `output.jsonl` with an object for each piece as it was read, in Docker's form: `log`, which may be several
+   * lines or a part of one, `stream` and `time`; output that is no UTF-8 is `base64` instead of `log`. `raw`: the bytes as they came, in `stdout.log` and `stderr.log`, with the times beside
    * them in `*.times`. Default `json`; with `lifetime: { dieWithParent: false }` `raw`, the only one for which no Node
    * process is needed.
    */

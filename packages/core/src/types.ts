@@ -142,7 +142,7 @@ export interface ContainerSpec extends NetworkSpec {
   /**
    * Which namespaces are the container's own: namespaces(7). Default `'private'` for all but `user`, which is `'host'` for
    * root without `idMap` and `'private'` for ordinary users. With `ipc` of the host or of a container goes what that has at /dev/shm,
-   * as in Docker; `shmSize` says nothing then. `time` since 5.6, with offsets in nanoseconds, at most 146 years.
+   * as in Docker; `shmSize` says nothing then. `time` since 5.6, with offsets in whole nanoseconds below 2^53, some 104 days.
    *
    * `user` of others: with their ids, which stay theirs until the last is gone; a process has to be in it, and id 0 mapped. For an
    * ordinary user it is what opens the other namespaces of that container, as in a pod; with it he has `net` of that, too, or none:
