@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { finished, type Readable, type Writable } from 'node:stream';
 import { parseSize } from '@ns/cgroups';
 import { type Exit, type Launched, StandardStreams } from '@ns/launch';
-import { SyscallError, withSpareDescriptors } from '@ns/libc';
+import { errnoMessage, errnoNumber, SyscallError, withSpareDescriptors } from '@ns/libc';
 import type { ContainerWarning } from './container-warning.ts';
 import { defaultMaxOutputBytes } from './defaults.ts';
 import { alreadyIterated, ContainerStartError, failedInput, noInput, ProcessFailedError } from './errors.ts';
@@ -315,7 +315,10 @@ function closedStreams(): StandardStreams {
 
 /** What a shell prints when a command is not there. */
 function explainNotExecuted(error: ContainerStartError, { command, encoding }: ProcessOptions): string | Buffer {
-  const text = `${command[0]}: ${error.exitCode === 127 ? 'command not found' : 'cannot be executed'} (${error.errnoCode})\n`;
+  const { exitCode, errnoCode } = error;
+  const why =
+    exitCode === 127 ? 'command not found' : `cannot be executed: ${errnoMessage(errnoNumber(errnoCode) ?? 0)}`;
+  const text = `${command[0]}: ${why} (${errnoCode})\n`;
   return encoding === 'buffer' ? Buffer.from(text) : text;
 }
 

@@ -21,7 +21,7 @@ const signalHints: Readonly<Record<string, string>> = {
 
 /** By the exit code, as shells use them. */
 const codeHints: Readonly<Record<number, string>> = {
-  126: 'Something of it cannot be executed: look at its permissions and its interpreter',
+  126: 'Something of it cannot be executed: look at its permissions, its interpreter, and how long its arguments are',
   127: "A command was not found: look at PATH in env, of which nothing is inherited, and at what the rootfs has. Arguments are strings of their own: 'ls', ['-l']; what only a shell understands takes one: 'sh', ['-c', 'ls | wc']",
 };
 

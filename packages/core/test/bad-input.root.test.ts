@@ -43,6 +43,19 @@ describe('a command that cannot run ends as in a shell', () => {
     );
   }
 
+  rootTest('and says why in words', () =>
+    leavesNothing(async () => {
+      expect((await run('/scratch/noise', [], inScratch())).stderr).toBe(
+        '/scratch/noise: cannot be executed: exec format error (ENOEXEC)\n',
+      );
+      await expect(run('true', ['x'.repeat(200_000)], { check: true })).rejects.toMatchObject({
+        exitCode: 126,
+        stderr: 'true: cannot be executed: argument list too long (E2BIG)\n',
+        hint: expect.stringContaining('how long its arguments are'),
+      });
+    }),
+  );
+
   rootTest('start() of a container rejects, and wait() does', () =>
     leavesNothing(async () => {
       const container = await Container.create({ command: ['no-such-command'] });
