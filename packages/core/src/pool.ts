@@ -230,6 +230,7 @@ export class Pool implements AsyncDisposable {
     });
     while (!patience.signal.aborted && this.#waiting.length + this.#claimed.size > 0) {
       this.#refill();
+      for (const sandbox of this.#claimed) sandbox.lookOn();
       await Promise.race([impatient, ...this.#making, ...[...this.#claimed].map(({ ended }) => ended.catch(() => {}))]);
     }
     clearTimeout(timer);
@@ -271,7 +272,6 @@ export class Pool implements AsyncDisposable {
 
   #claim(sandbox: PooledSandbox): PooledSandbox {
     this.#claimed.add(sandbox);
-    sandbox.claim();
     return sandbox;
   }
 

@@ -24,7 +24,10 @@ export interface PooledRunOptions
   readonly cwd?: string;
 }
 
-/** A sandbox for one command, ready but for the command. Whoever has acquired it runs its command, or disposes of it. */
+/**
+ * A sandbox for one command, ready but for the command. Whoever has acquired it runs its command, or disposes of it; until then it
+ * keeps no event loop alive.
+ */
 export class PooledSandbox implements AsyncDisposable {
   readonly id: string;
   /** Settles when nothing of it is left. */
@@ -113,8 +116,8 @@ export class PooledSandbox implements AsyncDisposable {
     this.#launched.prepareToContinue(latest?.program, [this.#hostname]);
   }
 
-  /** @internal */
-  claim(): void {
+  /** @internal Somebody waits for its end: it keeps the event loop alive from now on. */
+  lookOn(): void {
     this.#launched.ref();
   }
 
@@ -154,6 +157,7 @@ export class PooledSandbox implements AsyncDisposable {
         }),
       );
     this.#used = true;
+    this.lookOn();
     try {
       return this.#run(readCall(command, args, options));
     } catch (error) {
@@ -232,8 +236,7 @@ export class PooledSandbox implements AsyncDisposable {
 
   /** Ends it. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
-    // Somebody waits for it now.
-    this.#launched.ref();
+    this.lookOn();
     this.#launched.kill();
     await this.ended;
   }

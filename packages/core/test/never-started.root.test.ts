@@ -77,3 +77,28 @@ for (const [what, does, stdout] of [
     );
     expect(await program.run()).toEqual({ exitCode: 0, signal: null, stdout: `${stdout}\n`, stderr: '' });
   });
+
+for (const [what, does, stdout] of [
+  ['keeps it', '', ''],
+  ['runs its command', "console.log((await sandbox.run('sh', ['-c', 'sleep 0.3; echo ran'])).stdout);", 'ran\n\n'],
+  [
+    'waits for it as long as that takes',
+    "setTimeout(() => sandbox.run('true').then(() => console.log('ran')), 300); await pool.drain(); console.log('drained');",
+    'ran\ndrained\n',
+  ],
+  [
+    'ends it',
+    "await sandbox[Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')](); console.log('ended');",
+    'ended\n',
+  ],
+] as const)
+  test(`a sandbox that was acquired keeps no process alive by itself: who ${what}`, async () => {
+    using program = new NodeProgram(
+      'acquired',
+      `import { Pool } from '@ns/core';
+      const pool = await Pool.create({ size: 1 });
+      const sandbox = await pool.acquire();
+      ${does}`,
+    );
+    expect(await program.run()).toEqual({ exitCode: 0, signal: null, stdout, stderr: '' });
+  });
