@@ -32,8 +32,8 @@ export async function createUserNamespace(maps: UserNamespaceMaps): Promise<Owne
         supervisor: 'monitor',
         namespaces: [],
         idMaps: { ...maps, denySetgroups: false },
-        // It only has to be there until its namespace is open.
-        child: [{ op: 'park' }],
+        // It only has to be there until its namespace is open; without its monitor nobody would end it, and we wait for that.
+        child: [{ op: 'dieWithParent' }, { op: 'park' }],
       },
     ],
   });

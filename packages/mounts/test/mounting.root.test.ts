@@ -38,7 +38,7 @@ import {
   unmount,
   unmountAll,
 } from '@ns/mounts';
-import { kernelState, leftSince, needs, notRoot } from '@ns/testing';
+import { kernelState, leftSince, needs, notRoot, processEntries } from '@ns/testing';
 
 const it = needs(notRoot);
 const path = (...parts: string[]) => join(base, ...parts);
@@ -281,6 +281,20 @@ it('a target that is swapped for a link between looking and mounting is mounted 
   mountFileSystem({ type: 'tmpfs', target: place }).close();
   expect(at(path('outside'))).toBeUndefined();
   expect(at(path('root/evil'))?.type).toBe('tmpfs');
+});
+
+it('who makes a user namespace may be killed at any moment: nobody waits for ever, and nothing of it stays', async () => {
+  const ids = [{ container: 0, host: 100_000, size: 1 }];
+  const children = () => processEntries().filter(({ parent, state }) => parent === process.pid && state !== 'Z');
+  for (let round = 0; round < 50; round++) {
+    const before = new Set(children().map(({ pid }) => pid));
+    const made = createUserNamespace({ uids: ids, gids: ids }).then(
+      (namespace) => namespace.close(),
+      ({ code }) => expect(code).toBe('ECHILD'),
+    );
+    for (const { pid } of children().filter(({ pid }) => !before.has(pid))) process.kill(pid, 'SIGKILL');
+    await made;
+  }
 });
 
 it('ids are mapped on a mount, the files on disk keep theirs', async () => {
