@@ -163,8 +163,11 @@ export class ContainerRecord {
    */
   removeIfEnded(): ContainerState | undefined {
     const { state, name = this.#spec.name } = removeStateOfEnded(this.id);
-    if (!state && name !== undefined) releaseName(name, this.id);
-    return state;
+    if (state) return state;
+    // Its ids are given back after it.
+    this.#entrusted ??= entrust(recordBelongings(this.id, this.#spec));
+    if (name !== undefined) releaseName(name, this.id);
+    return undefined;
   }
 
   #ifReadable(is: (state: ContainerState | undefined) => boolean): boolean {
@@ -185,6 +188,7 @@ export class ContainerRecord {
   /** Nothing of it is left, or others know it by its state: nothing of it goes any more when we die. Idempotent. */
   letGo(): void {
     this.#entrusted?.[Symbol.dispose]();
+    this.#entrusted = undefined;
     this.#name?.[Symbol.dispose]();
   }
 

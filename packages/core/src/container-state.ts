@@ -1,7 +1,7 @@
 import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { threadId } from 'node:worker_threads';
-import { hasBegun } from '@ns/launch';
+import { entrust, hasBegun } from '@ns/launch';
 import {
   fileCall,
   hasCode,
@@ -146,6 +146,8 @@ export function removeState(id: string): string | undefined {
   const directory = containerDirectory(id);
   const removed = removedDirectory(id);
   return withSpareDescriptors(() => {
+    // Of one that may outlive its maker nobody else would finish it, if this process were killed now.
+    using _ = entrust({ directories: [removed], parents: [dirname(removed)] });
     try {
       // At once, so that nobody who writes meanwhile brings a part of it back.
       fileCall(directory, () => renameSync(directory, removed));

@@ -59,11 +59,12 @@ function files(): string[] {
   }
 }
 
-rootTest('killed between the removal of its state and that of its ids', async () => {
-  expect((await program.run(['removal'])).signal).toBe('SIGKILL');
-  await eventually(() => files().length === 0, 5000);
-  expect(files()).toEqual([]);
-});
+for (const operation of ['removal', 'removal of what outlives', 'half a removal'])
+  rootTest(`killed between the removal of its state and that of the rest: ${operation}`, async () => {
+    expect((await program.run([operation])).signal).toBe('SIGKILL');
+    await eventually(() => files().length === 0, 5000);
+    expect(files()).toEqual([]);
+  });
 
 const threadsOf = (pid: number) => new Set(readdirSync(`/proc/${pid}/task`));
 

@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs';
+import fs, { existsSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
@@ -11,11 +12,25 @@ const [operation, thread] = process.argv.slice(2) as [string, string | undefined
 const name = `killed-${process.pid}`;
 const limits = { memory: '64MiB', pids: 50 };
 const command = ['sleep', '600'];
+const lifetime = { dieWithParent: false };
 
 async function started(options: object): Promise<Container> {
   const container = await Container.create({ command, ...options });
   await container.start();
   return container;
+}
+
+/** Is held up before it has given back its ids, and killed. */
+async function heldUpRemoval(options: object): Promise<() => Promise<void>> {
+  const container = await started({ idMap: 'auto', ...options });
+  const root = process.env.NS_STATE_ROOT!;
+  const lock = open(join(root, 'ids/lock'), O.RDWR);
+  return async () => {
+    tryLock(lock.fd);
+    container.remove({ force: true });
+    while (existsSync(join(root, 'containers', container.id))) await delay(1);
+    process.kill(process.pid, 'SIGKILL');
+  };
 }
 
 /** What goes before, and what is cut short. */
@@ -40,16 +55,15 @@ const operations: Readonly<Record<string, () => Promise<() => PromiseLike<unknow
     const container = await started({ limits });
     return () => container.exec('sh', ['-c', 'setsid sleep 600 & exit 1']);
   },
-  /** Is held up before it has given back its ids, and killed. */
-  async removal() {
-    const container = await started({ idMap: 'auto' });
-    const root = process.env.NS_STATE_ROOT!;
-    const lock = open(join(root, 'ids/lock'), O.RDWR);
+  removal: async () => heldUpRemoval({}),
+  'removal of what outlives': async () => heldUpRemoval({ lifetime }),
+  /** Is killed when it has begun to remove the state. */
+  async 'half a removal'() {
+    const container = await started({ lifetime });
     return async () => {
-      tryLock(lock.fd);
-      container.remove({ force: true });
-      while (existsSync(join(root, 'containers', container.id))) await delay(1);
-      process.kill(process.pid, 'SIGKILL');
+      fs.rmSync = () => process.kill(process.pid, 'SIGKILL');
+      syncBuiltinESMExports();
+      await container.remove({ force: true });
     };
   },
   async pool() {
