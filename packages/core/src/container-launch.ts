@@ -68,6 +68,7 @@ export function launchContainer(
   if (join?.cloneInto) fds.cgroup = join.cloneInto.fd;
   if (context.scratch) fds.scratch = context.scratch.fd.fd;
   if (context.journal) fds.journal = context.journal.fd;
+  if (context.network?.lifeline) fds.lifeline = context.network.lifeline.fd;
   const logFiles = context.streams instanceof LogFiles ? context.streams : undefined;
   const forCriu = context.restoration?.inherit(context.streams, owner);
   Object.assign(fds, logFiles?.fds, forCriu?.named);

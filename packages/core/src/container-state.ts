@@ -20,6 +20,7 @@ import {
 import type { IdLease } from '@ns/namespaces';
 import { readJournal } from './detachment.ts';
 import { hasOutput } from './log-location.ts';
+import { endUserNetwork } from './network/end-user-network.ts';
 import type { ContainerPort } from './network/live-networks.ts';
 import type { Result } from './result.ts';
 import { containerDirectory, stateDirectory } from './state-root.ts';
@@ -202,6 +203,8 @@ function readLivingState(id: string): [] | [ContainerState] {
   const state = readState(id);
   if (!state) return [];
   if (!isAbandoned(state)) return [state];
+  // Nobody would know of it any more.
+  endUserNetwork(state);
   removeState(id);
   return [];
 }

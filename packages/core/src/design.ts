@@ -58,7 +58,9 @@ export interface DesignContext {
   readonly ids: IdLease | undefined;
   /** Made for it, and connected. */
   readonly network?:
-    | (Pick<ContainerNetwork | UserContainerNetwork, 'fd' | 'files'> & { readonly hostGateway?: string | undefined })
+    | (Pick<ContainerNetwork | UserContainerNetwork, 'fd' | 'files' | 'lifeline'> & {
+        readonly hostGateway?: string | undefined;
+      })
     | undefined;
   /** Detached mounts, by the names that steps use. Without, it is a plan for nobody to carry out. */
   readonly mounts?: Pick<PreparedMounts, 'fds' | 'layers'> | undefined;
@@ -138,6 +140,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     dieWithParent: spec.lifetime?.dieWithParent ?? true,
     leftovers: context.leftovers,
     journal: context.journal,
+    lifeline: network?.lifeline !== undefined,
     output: context.output,
     nullFds: context.nullFds,
     pipeFds: context.pipeFds,

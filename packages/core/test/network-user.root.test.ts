@@ -1,16 +1,20 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { run } from '@ns/core';
 import { CLONE, check, SYS, syscall } from '@ns/libc';
 import { installedUserNetworks, route } from '@ns/netns';
-import { eventually, needs, notRoot, processEntries } from '@ns/testing';
+import { eventually, needs, notRoot, processEntries, processesInNamespace } from '@ns/testing';
 import { makeOutside, useOwnHost } from './network-host.ts';
 import { NodeProgram } from './node-program.ts';
 
 const missing =
   notRoot ?? (installedUserNetworks().length > 0 ? undefined : 'neither pasta nor slirp4netns is installed');
 const test = needs(missing);
+const slirpMissing =
+  missing ?? (installedUserNetworks().includes('slirp4netns') ? undefined : 'slirp4netns is not installed');
 const { stateRoot } = useOwnHost();
 
 let outside: Awaited<ReturnType<typeof makeOutside>>;
@@ -27,6 +31,39 @@ for (const idMap of [undefined, 'auto'] as const)
     const { stdout } = await run('cat', ['/proc/net/route'], { network: 'user', ...(idMap && { idMap }) });
     expect(stdout).toMatch(/^\w+\t00000000\t/m);
   });
+
+/** What root does stays apart from what an ordinary user does below. */
+function startAsRoot(
+  program: NodeProgram,
+  what: string,
+): { owner: ReturnType<NodeProgram['start']>; directory: string } {
+  const directory = mkdtempSync(join(tmpdir(), 'core-user-network-'));
+  const [state, temporary] = ['state', 'tmp'].map((name) => join(directory, name)) as [string, string];
+  mkdirSync(temporary);
+  return { owner: program.start([what], { env: { NS_STATE_ROOT: state, TMPDIR: temporary } }), directory };
+}
+
+needs(slirpMissing)('a container that nobody can start any more has no program that connects it', async () => {
+  using program = new NodeProgram('user-network');
+  const { owner, directory } = startAsRoot(program, 'make and be killed');
+  await once(owner, 'exit');
+  const namespace = readlinkSync('/proc/self/ns/net');
+  expect(await eventually(() => processesInNamespace('net', namespace).every((pid) => !isSlirp(pid)), 5000)).toBe(true);
+  rmSync(directory, { recursive: true });
+});
+
+needs(slirpMissing)(
+  'killed while a program connects, it leaves nothing in the directory for temporary files',
+  async () => {
+    using program = new NodeProgram('user-network');
+    const { owner, directory } = startAsRoot(program, 'connect');
+    const left = () => readdirSync(join(directory, 'tmp'));
+    expect(await eventually(() => left().length > 0)).toBe(true);
+    owner.kill('SIGKILL');
+    expect(await eventually(() => left().length === 0, 5000)).toBe(true);
+    rmSync(directory, { recursive: true });
+  },
+);
 
 test('an ordinary user has the network of the host, and ports', async () => {
   openTunDevice(stateRoot);
@@ -68,6 +105,8 @@ test('an ordinary user has the network of the host, and ports', async () => {
 }, 30_000);
 
 const connectors = () => processEntries().filter(({ name, state }) => /^(pass?ta?|slirp)/.test(name) && state !== 'Z');
+
+const isSlirp = (pid: number) => connectors().some((one) => one.pid === pid && one.name === 'slirp4netns');
 
 const isThere = ({ pid }: { pid: number }) => connectors().some((one) => one.pid === pid);
 

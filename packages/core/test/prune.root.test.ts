@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Cgroup } from '@ns/cgroups';
 import { Container, prune } from '@ns/core';
+import { identifyProcess } from '@ns/libc';
 import { needs, notRoot, processEntries } from '@ns/testing';
 import { NodeProgram } from './node-program.ts';
 
@@ -33,12 +34,12 @@ afterAll(() => {
 });
 
 /** A container's state as a crash leaves it, with these processes in it. */
-function leaveState(id: string, identity: { pid: number; startTime: number }): string {
+function leaveState(id: string, identity: { pid: number; startTime: number }, besides: object = {}): string {
   const directory = join(root, 'containers', id);
   mkdirSync(directory, { recursive: true });
   const processes = { owner: identity, init: identity, status: 'running', detachable: false };
   const what = { labels: {}, command: ['true'], createdAt: new Date().toISOString(), spec: { command: ['true'] } };
-  const state = { version: 1, id, ...processes, ...what };
+  const state = { version: 1, id, ...processes, ...what, ...besides };
   writeFileSync(join(directory, 'state.json'), JSON.stringify(state));
   return directory;
 }
@@ -54,6 +55,16 @@ test('state of dead containers goes, that of living ones stays', async () => {
   expect(living.status).toBe('running');
   expect((await living.exec('true')).exitCode).toBe(0);
   expect(await Container.list()).toMatchObject([{ id: living.id }]);
+});
+
+test('who finds one dead and forgets it ends the program that connected it', async () => {
+  const program = spawn('sleep', ['600'], { stdio: 'ignore' });
+  const ended = once(program, 'exit');
+  const userNetwork = identifyProcess(program.pid!);
+  const left = leaveState('b'.repeat(64), { pid: process.pid, startTime: 1 }, { userNetwork });
+  expect(await Container.list()).toEqual([]);
+  expect(existsSync(left)).toBe(false);
+  expect(await ended).toEqual([null, 'SIGKILL']);
 });
 
 test('half-written state goes when it is old, and state of another version stays', async () => {

@@ -122,6 +122,9 @@ export class ContainerNetwork implements AsyncDisposable {
   }
 
   /** Descriptor of the namespace. */
+  /** The kernel takes it apart by itself. */
+  readonly lifeline = undefined;
+
   get fd(): number {
     return this.#netns.fd;
   }

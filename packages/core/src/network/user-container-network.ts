@@ -1,6 +1,6 @@
 import { accessSync, constants } from 'node:fs';
-import type { Launched } from '@ns/launch';
-import { SpecError, UnavailableError } from '@ns/libc';
+import { entrust, type Launched } from '@ns/launch';
+import { type OwnedFd, pipe, SpecError, UnavailableError } from '@ns/libc';
 import type { ForwardedPort, UserNetwork } from '@ns/netns';
 import { isDetachable } from '../detachment.ts';
 import type { PlacedFile } from '../plan/root-steps.ts';
@@ -23,6 +23,7 @@ export class UserContainerNetwork implements AsyncDisposable {
   readonly #id: string;
   readonly #wantedPorts: readonly string[];
   readonly #dieWithParent: boolean;
+  readonly #lifeline = pipe();
   #network: UserNetwork | undefined;
 
   private constructor(id: string, spec: ContainerSpec, files: readonly PlacedFile[]) {
@@ -55,6 +56,11 @@ export class UserContainerNetwork implements AsyncDisposable {
     return new UserContainerNetwork(id, spec, files);
   }
 
+  /** For the monitor: with it the program that connects ends, whoever lives by then. */
+  get lifeline(): OwnedFd {
+    return this.#lifeline.write;
+  }
+
   get ports(): readonly ForwardedPort[] {
     return this.#network?.ports ?? [];
   }
@@ -72,13 +78,18 @@ export class UserContainerNetwork implements AsyncDisposable {
    */
   async connect({ pid }: Pick<Launched, 'pid'>): Promise<void> {
     const { connectUserNetwork } = await import('@ns/netns');
-    const how = { ports: this.#wantedPorts, dieWithParent: this.#dieWithParent };
+    const { read: lifeline, write } = this.#lifeline;
+    // The monitor has its own by now.
+    write.close();
+    const how = { ports: this.#wantedPorts, dieWithParent: this.#dieWithParent, lifeline, entrust };
     this.#network = await connectUserNetwork({ pid: pid!, ...how });
+    lifeline.close();
     userNetworks.set(this.#id, this);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     userNetworks.delete(this.#id);
+    for (const end of Object.values(this.#lifeline)) end.close();
     await this.#network?.close();
   }
 }

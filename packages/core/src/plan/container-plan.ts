@@ -62,6 +62,8 @@ export interface ContainerDesign extends PayloadDesign {
   readonly leftovers: Leftovers;
   /** The monitor writes the end into the descriptor `journal`. */
   readonly journal: boolean;
+  /** The monitor keeps the descriptor `lifeline` open until it ends. */
+  readonly lifeline: boolean;
   /** Where the monitor puts what the program writes. */
   readonly output: OutputFiles | undefined;
   readonly scratch: ScratchUse;
@@ -109,6 +111,7 @@ export function containerPlan(design: ContainerDesign, host: Host): readonly Ste
       ...(newIds && { idMaps: { ...newIds, cgroupProcs: between.length > 0 ? [] : design.cgroupProcs } }),
       leftovers: design.leftovers,
       ...(design.journal && { journal: 'journal' }),
+      ...(design.lifeline && { lifeline: 'lifeline' }),
       ...(design.output && { output: design.output }),
       child: [...stepsBetween(design, between, bornInto), ...initSteps(design, host)],
     },

@@ -1,7 +1,8 @@
 import { Container, type NsError, prune, run, Wait } from '../../src/index.ts';
 
 /* What an ordinary user sees of networks. Prints one JSON object. With arguments: has a network until it is killed, and says so;
-   leaves a container that has one, and says which; removes one that was left; removes what is left of all. */
+   leaves a container that has one, and says which; removes one that was left; removes what is left of all; is killed when it has
+   made one that outlives it; connects one after the other. */
 
 const [what, id] = process.argv.slice(2);
 if (what === 'leave') {
@@ -15,6 +16,14 @@ if (what === 'leave') {
   console.log(left.id);
   await left.detach();
   process.exit();
+}
+if (what === 'make and be killed') {
+  const lifetime = { dieWithParent: false };
+  await Container.create({ command: ['sleep', '600'], network: 'user', ports: ['0:80'], lifetime });
+  process.kill(process.pid, 'SIGKILL');
+}
+if (what === 'connect') {
+  for (;;) await run('true', [], { network: 'user', ports: ['0:80'] });
 }
 if (what === 'ports') {
   console.log(JSON.stringify((await Container.get(id!)).ports));

@@ -26,7 +26,7 @@ export function superviseAsMonitor(
   }: Child & { pidfd: Slot } & Readonly<Record<'witness' | 'ending' | 'succession' | 'mapped', Pipe | undefined>>,
   step: Extract<SupervisionStep, { op: 'clone' }>,
 ): void {
-  const { timeoutMs, leftovers, journal, output } = step;
+  const { timeoutMs, leftovers, journal, lifeline, output } = step;
   const { asm } = to;
   const status = asm.bytes(8);
   const usage = asm.bytes(144);
@@ -40,6 +40,7 @@ export function superviseAsMonitor(
   closeAllBut(to, [
     to.statusFd,
     ...(journal === undefined ? [] : [to.fd(journal)]),
+    ...(lifeline === undefined ? [] : [to.fd(lifeline)]),
     ...(witness || ending ? [to.witnessFd] : []),
     ...(output ? OutputRelay.descriptors(to, output) : []),
   ]);

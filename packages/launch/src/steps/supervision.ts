@@ -55,6 +55,8 @@ export type SupervisionStep =
       readonly leftovers?: Leftovers;
       /** Descriptor of a file that gets the records of the end too: for whoever asks when the caller is gone. */
       readonly journal?: string;
+      /** For a `monitor`: the end of a pipe that it keeps open until it ends: who has the other one hears of that. */
+      readonly lifeline?: string;
       /** What the payload writes goes to files, by the monitor's hand. */
       readonly output?: OutputFiles;
       /** Id maps of a new user namespace, written by the monitor. */

@@ -1,16 +1,18 @@
+import { randomBytes } from 'node:crypto';
 import { accessSync, constants, readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { hasCode, NsError, SpecError, UnavailableError, withDescriptorsForChild } from '@ns/libc';
+import { hasCode, NsError, type OwnedFd, SpecError, UnavailableError, withDescriptorsForChild } from '@ns/libc';
 import { PortInUseError } from '../errors.ts';
 import { describePort } from '../firewall/firewall.ts';
 import type { Protocol } from '../firewall/set-elements.ts';
 import { bindSocket } from '../ports/bound-socket.ts';
 import { type PortSpec, parsePortSpec } from '../ports/port-spec.ts';
 import { describeWanted } from '../ports/publish-ports.ts';
+import type { Entrust } from '../remains.ts';
 
 /** Programs that connect a network namespace to the host without a privilege. */
 export type UserNetworkProgram = 'pasta' | 'slirp4netns';
@@ -38,6 +40,13 @@ export interface UserNetworkOptions {
    * ended. Takes setpriv(1) of util-linux. Default false.
    */
   readonly dieWithParent?: boolean;
+  /**
+   * The reading end of a pipe: slirp4netns ends when nobody has the other end any more, as a process of the namespace might. pasta
+   * has nothing like it, and notices the end of the namespace in newer versions.
+   */
+  readonly lifeline?: OwnedFd;
+  /** Is told of a directory that would stay if this process were killed. */
+  readonly entrust?: Entrust;
 }
 
 /** A network namespace that is connected, until it is closed or the namespace ends. */
@@ -85,7 +94,7 @@ function isInstalled(program: string, path = process.env.PATH ?? ''): boolean {
  * @throws NsError ERR_NS_USER_NETWORK_FAILED with what the program said
  */
 export async function connectUserNetwork(options: UserNetworkOptions): Promise<UserNetwork> {
-  const { pid, timeoutMs = 5_000, dieWithParent = false } = options;
+  const { pid, timeoutMs = 5_000, dieWithParent = false, lifeline } = options;
   if (!Number.isSafeInteger(pid) || pid <= 0) throw new SpecError('pid', 'a process id', pid);
   const program = options.program ?? installedUserNetworks()[0];
   if (program === undefined || !installedUserNetworks().includes(program)) {
@@ -98,19 +107,24 @@ export async function connectUserNetwork(options: UserNetworkOptions): Promise<U
   const ports = (options.ports ?? []).flatMap((text) => parsePortSpec(text)).map(resolvePort);
   if (program === 'slirp4netns') for (const port of ports) refuseForSlirp(port);
   // For its commands, until it has been given them.
-  const directory =
-    program === 'slirp4netns' && ports.length > 0 ? await mkdtemp(join(tmpdir(), 'ns-slirp-')) : undefined;
+  const needsSocket = program === 'slirp4netns' && ports.length > 0;
+  const directory = needsSocket ? join(tmpdir(), `ns-slirp-${randomBytes(8).toString('hex')}`) : undefined;
   const socketPath = directory && join(directory, 'api');
+  using _ = directory === undefined ? undefined : options.entrust?.({ directories: [directory] });
+  if (directory !== undefined) await mkdir(directory, { mode: 0o700 });
   const { execa } = await import('execa');
-  const command = [program, ...(program === 'pasta' ? pastaArguments(pid, ports) : slirpArguments(pid, socketPath))];
+  const command = [
+    program,
+    ...(program === 'pasta' ? pastaArguments(pid, ports) : slirpArguments(pid, socketPath, lifeline)),
+  ];
   const mortally = dieWithParent && isInstalled('setpriv') ? ['setpriv', '--pdeathsig', 'KILL'] : [];
   const [file, ...args] = [...mortally, ...command] as [string, ...string[]];
   const child = withDescriptorsForChild(() =>
     execa(file, args, {
       reject: false,
       cwd: '/',
-      stdin: 'ignore',
-      stdout: 'ignore',
+      // Descriptors are not in the types of execa beyond the standard ones; it hands them on.
+      stdio: ['ignore', 'ignore', 'pipe', ...((lifeline ? [lifeline.fd] : []) as [])],
       buffer: true,
       // Else neither our exit nor Ctrl-C in our terminal ends it.
       cleanup: dieWithParent,
@@ -220,13 +234,14 @@ function pastaArguments(pid: number, ports: readonly ForwardedPort[]): string[] 
 }
 
 /** slirp4netns(1). */
-function slirpArguments(pid: number, socketPath: string | undefined): string[] {
+function slirpArguments(pid: number, socketPath: string | undefined, lifeline: OwnedFd | undefined): string[] {
   return [
     '--configure',
     '--mtu=65520',
     '--disable-host-loopback',
     `--userns-path=/proc/${pid}/ns/user`,
     ...(socketPath === undefined ? [] : [`--api-socket=${socketPath}`]),
+    ...(lifeline ? ['--exit-fd=3'] : []),
     String(pid),
     'tap0',
   ];
