@@ -1,6 +1,6 @@
 import type { Cgroup, Stats } from '@ns/cgroups';
 import type { Launched, StandardStreams } from '@ns/launch';
-import { AsyncResourceStack, NsError, type OwnedFd, ownTurn, rollBack, SyscallError } from '@ns/libc';
+import { AsyncResourceStack, ERRNO, NsError, type OwnedFd, ownTurn, rollBack, SyscallError } from '@ns/libc';
 import type { IdLease } from '@ns/namespaces';
 import { endAttached } from './attached-stream.ts';
 import type { Restoration } from './checkpoint/restoration.ts';
@@ -110,8 +110,10 @@ export class ContainerRun implements RunHandle {
     const { network } = run.#resources;
     try {
       await (restoration ? restoration.settle(launched) : readyInTime(run, unwanted));
-      if (network instanceof UserContainerNetwork) await network.connect(launched);
-      if (isDetachable(spec)) await handOver(launched.monitorPid, [cgroup, run.#payload], ids);
+      await unlessEnded(launched, async () => {
+        if (network instanceof UserContainerNetwork) await network.connect(launched);
+        if (isDetachable(spec)) await handOver(launched.monitorPid, [cgroup, run.#payload], ids);
+      });
       return run;
     } catch (error) {
       // What failed may have been ours to do: then it still waits.
@@ -249,6 +251,16 @@ async function readyInTime(run: ContainerRun, unwanted?: AbortSignal): Promise<v
   } finally {
     clearTimeout(timer);
     unwanted?.removeEventListener('abort', onAbort);
+  }
+}
+
+/** Does something for a container that waits. When somebody ends it meanwhile, it is that which is wrong. */
+async function unlessEnded(launched: Launched, act: () => Promise<void>): Promise<void> {
+  try {
+    await act();
+  } catch (cause) {
+    if (launched.alive) throw cause;
+    throw new SyscallError('wait4', ERRNO.ECHILD, { doing: 'process ended during its setup', cause });
   }
 }
 

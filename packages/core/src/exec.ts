@@ -113,7 +113,7 @@ function start(
 function planOf(
   argv: readonly string[],
   options: ExecOptions,
-  { design }: ExecTarget,
+  { design, spec }: ExecTarget,
   {
     cgroup,
     join,

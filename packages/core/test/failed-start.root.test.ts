@@ -1,6 +1,7 @@
 import { closeSync, mkdirSync, openSync, rmdirSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
+import { Cgroup } from '@ns/cgroups';
 import { limitDescriptors, needs, notRoot, processEntries } from '@ns/testing';
 import { Container, run } from '../src/index.ts';
 import { TerminalStreams } from '../src/terminal-streams.ts';
@@ -47,6 +48,25 @@ rootTest('what it has written is there after a start that failed late, as often 
     for (let times = 0; times < 3; times++) {
       await expect(container.start()).rejects.toMatchObject({ errnoCode: 'ENOTDIR', step: { op: 'workingDirectory' } });
       expect((await container.diff()).map(({ path }) => path)).toEqual(['/kept', '/place']);
+    }
+  }),
+);
+
+rootTest('somebody ends one that outlives its maker before that is arranged', () =>
+  leavesNothing(async () => {
+    const { setOwner } = Cgroup.prototype;
+    Cgroup.prototype.setOwner = function (monitor) {
+      process.kill(monitor!, 'SIGKILL');
+      while (processEntries().some(({ pid, state }) => pid === monitor && state !== 'Z'));
+      setOwner.call(this, monitor);
+    };
+    try {
+      await expect(Container.create({ command: ['true'], lifetime: { dieWithParent: false } })).rejects.toMatchObject({
+        code: 'ERR_NS_CONTAINER_START',
+        errnoCode: 'ECHILD',
+      });
+    } finally {
+      Cgroup.prototype.setOwner = setOwner;
     }
   }),
 );
