@@ -99,7 +99,7 @@ async function placeForChanges(
   if (!isPart || place === '' || existsSync(place)) return true;
   for await (const { path } of diffLayer(upper)) {
     if (!select(path)) continue;
-    mkdirSync(place, { mode: statSync(upper).mode & 0o7777 });
+    fileCall(place, () => mkdirSync(place, { mode: statSync(upper).mode & 0o7777 }));
     return true;
   }
   return false;

@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { Container, type ContainerSpec, run } from '@ns/core';
+import { SyscallError } from '@ns/libc';
 import { needs, notRoot } from '@ns/testing';
 
 /* A view of this machine in a user namespace of its own: an overlay for each directory of "/". */
@@ -69,6 +70,7 @@ test('what was written is there at the next start, in forks, and where it is acc
   expect(statSync(join(target, 'root')).mode).toBe(statSync('/root').mode);
   expect(statSync(join(target, 'top'))).toMatchObject({ uid: 0, gid: 0 });
 
+  await expect(container.apply(join(dir, 'not/there'))).rejects.toBeInstanceOf(SyscallError);
   await expect(container.commit(join(dir, 'store'))).rejects.toMatchObject({ code: 'ERR_NS_NO_LAYER' });
   await container.discard();
   expect(await container.diff()).toEqual([]);
