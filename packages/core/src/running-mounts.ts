@@ -10,6 +10,7 @@ import { assertMountable, isBelow } from './mount-target.ts';
 import { copiedUp, type MountContext, mountSource, resolveMount, tmpfsOptions } from './mounts.ts';
 import { withMountLabel } from './plan/mount-label.ts';
 import { detach, prepareMounts } from './prepare-mounts.ts';
+import { isEnding } from './process-identity.ts';
 import type { RunHandle } from './run-handle.ts';
 import { Turns } from './turns.ts';
 import { volumeUser } from './volume-store.ts';
@@ -124,6 +125,8 @@ export class RunningMounts {
       throw await rollBack(error, () => prepared[Symbol.asyncDispose]());
     }
     run.hold(prepared);
+    // It may have given back already what it held.
+    if (isEnding(run.launched)) await prepared[Symbol.asyncDispose]();
   }
 
   async #remove(run: RunHandle, target: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Container, type ContainerSpec, Volume } from '@ns/core';
+import { Launched } from '@ns/launch';
 import { needs, notRoot } from '@ns/testing';
 import { useOwnDirectory } from './own-directory.ts';
 
@@ -58,6 +59,32 @@ describe.each([
     expect(statSync(join(volume.path, 'kept')).uid).toBe(0);
     await volume.remove();
   });
+});
+
+test('a volume is free when the container has ended while that was being mounted', async () => {
+  const volume = await Volume.create({ name: 'late' });
+  await using container = await running();
+  const exited = Object.getOwnPropertyDescriptor(Launched.prototype, 'exited')!;
+  // The process that mounts it is heard of when all else is over.
+  const late = async (exit: unknown) => {
+    await container.kill();
+    await container.wait();
+    return exit;
+  };
+  Object.defineProperty(Launched.prototype, 'exited', {
+    ...exited,
+    get(this: Launched) {
+      return exited.get!.call(this).then(late);
+    },
+  });
+  try {
+    await container.mount({ type: 'volume', source: 'late', target: '/mnt' });
+  } finally {
+    Object.defineProperty(Launched.prototype, 'exited', exited);
+  }
+  expect(container.status).toBe('stopped');
+  expect(await volume.inspect()).toMatchObject({ usedBy: [] });
+  await volume.remove();
 });
 
 test('it ends with the container, and a volume is free when that has ended', async () => {
