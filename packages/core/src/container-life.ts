@@ -530,6 +530,7 @@ export class ContainerLife {
     this.supervision.beginning();
     this.#begunAt = Date.now();
     this.#onlookers.starts(run.launched);
+    if (isDetachable(this.spec)) this.#record.letGo();
     run.go();
     feedInput(run.streams, this.spec.stdin, (error) => {
       process.emitWarning(`the input of container ${this.id.slice(0, 12)} failed, it is ended: ${error}`, {
@@ -594,7 +595,6 @@ export class ContainerLife {
     this.#run = run;
     liveNetworks.get(id)?.began(run.launched.pid!, (refused) => this.events.emit({ type: 'egress', ...refused }));
     this.#writeCreated(changes);
-    if (isDetachable(this.spec)) run.outlivesUs();
     this.#unwatch = watchContainerCgroup(run.cgroup, this.spec, (event) => this.events.emit(event));
     this.#follow(run);
     // With this process it goes, and all that was made for it; of one that may outlive us that would stay.

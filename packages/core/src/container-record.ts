@@ -132,7 +132,6 @@ export class ContainerRecord {
       spec: specToStore(this.#spec),
       ...standing,
     });
-    if (isDetachable(this.#spec)) this.letGo();
   }
 
   /** @returns false when there is none any more: it was removed */
@@ -178,14 +177,14 @@ export class ContainerRecord {
     }
   }
 
-  /** Whoever has given it that name, it is to be free when we die, unless it outlives us. */
+  /** Whoever has given it that name, it is to be free when we die, unless it outlives us by then. */
   #called(name: string): void {
-    if (!this.#entrusted || isDetachable(this.#spec)) return;
+    if (!this.#entrusted) return;
     this.#name?.[Symbol.dispose]();
     this.#name = entrust({ links: [nameLink(name, this.id, this.#owner)] });
   }
 
-  /** Nothing of it is left, or others know it by its state: nothing of it goes any more when we die. Idempotent. */
+  /** Nothing of it is left, or it outlives us, and others know it by its state: nothing of it goes any more when we die. Idempotent. */
   letGo(): void {
     this.#entrusted?.[Symbol.dispose]();
     this.#entrusted = undefined;

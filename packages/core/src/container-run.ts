@@ -155,6 +155,8 @@ export class ContainerRun implements RunHandle {
   }
 
   go(): void {
+    // What may outlive us does so as soon as its program runs.
+    if (!this.design.dieWithParent) this.#resources.outlivesUs();
     this.#startedAt = performance.now();
     this.launched.go();
   }
@@ -171,11 +173,6 @@ export class ContainerRun implements RunHandle {
 
   letGo(): void {
     this.launched.unref();
-  }
-
-  /** It is on record from now on: our death is not its end. */
-  outlivesUs(): void {
-    this.#resources.outlivesUs();
   }
 
   /** Host ids that are its alone. */

@@ -35,6 +35,7 @@ const ownership = v.union(
 );
 const privileges = oneOf(['keep', 'drop']);
 const callback = v.function('a function');
+const anObject = v.custom<object>(isPlainObject, 'an object');
 
 /** Of each call that takes options, the options. `patience` is that of every call that may take long. */
 const calls = {
@@ -85,12 +86,12 @@ const calls = {
         remove: v.optional(v.array(v.string('a path'), 'an array of paths')),
       }),
     ),
-    limits: v.optional(v.unknown()),
-    egress: v.optional(v.unknown()),
-    bandwidth: v.optional(v.unknown()),
+    limits: v.optional(anObject),
+    egress: v.optional(anObject),
+    bandwidth: v.optional(anObject),
   }),
   updateOptions: v.strictObject({ dryRun: v.optional(boolean), ...patienceEntries }),
-  fork: v.strictObject({ count: integer(1, 10_000), spec: v.custom<object>(isPlainObject, 'an object') }),
+  fork: v.strictObject({ count: integer(1, 10_000), spec: anObject }),
   apply: v.strictObject({
     target: path,
     select: v.optional(callback),

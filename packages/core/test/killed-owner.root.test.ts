@@ -59,11 +59,15 @@ function files(): string[] {
   }
 }
 
-for (const operation of ['removal', 'removal of what outlives', 'half a removal'])
-  rootTest(`killed between the removal of its state and that of the rest: ${operation}`, async () => {
-    expect((await program.run([operation])).signal).toBe('SIGKILL');
-    await eventually(() => files().length === 0, 5000);
-    expect(files()).toEqual([]);
+for (const operation of ['removal', 'removal of what outlives', 'half a removal', 'making of what outlives'])
+  rootTest(`killed half way: ${operation}`, async () => {
+    const before = new Set(cgroups());
+    const owner = program.start([operation]);
+    const owners = new Set([`${owner.pid}`]);
+    expect((await once(owner, 'exit'))[1]).toBe('SIGKILL');
+    const left = () => [...files(), ...cgroups().filter((cgroup) => !before.has(cgroup) && isLeft(cgroup, owners))];
+    await eventually(() => left().length === 0, 5000);
+    expect(left()).toEqual([]);
   });
 
 const threadsOf = (pid: number) => new Set(readdirSync(`/proc/${pid}/task`));

@@ -66,6 +66,11 @@ const operations: Readonly<Record<string, () => Promise<() => PromiseLike<unknow
       await container.remove({ force: true });
     };
   },
+  /** Nobody has let its program go. */
+  'making of what outlives': async () => async () => {
+    await Container.create({ command, name, limits, idMap: 'auto', lifetime });
+    process.kill(process.pid, 'SIGKILL');
+  },
   async pool() {
     return async () => {
       await using pool = await Pool.create({ size: 1, template: { limits } });
