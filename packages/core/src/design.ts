@@ -103,6 +103,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
   // What is mounted then begins at the root of the namespace: without one of its own, at the host's.
   if (spec.cgroupAccess === 'delegated' && !namespaces.created.includes('cgroup'))
     throw new SpecError('cgroupAccess', "'readonly' without a cgroup namespace of its own", spec.cgroupAccess);
+  const devices = devicesOf(spec, { userNamespace });
   const hostname = spec.hostname ?? context.id.slice(0, 12);
   const env = { PATH: defaultPath, HOSTNAME: hostname, HOME: user.home, ...spec.env };
   const { warnings, ...restrictions } = restrict(spec, context, { userNamespace, host });
@@ -121,7 +122,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     files: filesFor(hostname, spec, { network, ownNamespace: namespaces.created.includes('net'), layers: root.layers }),
     namespaces,
     mounts: resolveMounts(spec, { ids: { idMaps, user }, canCloneMounts: host.uid === 0 }, context),
-    devices: devicesOf(spec, { userNamespace }),
+    devices,
     sharedMemory: resolveSharedMemory(spec, context.mounts?.fds, context.fds, host),
     shmBytes: parseSize(spec.shmSize ?? defaultShmSize, 'shmSize'),
     maskedPaths: spec.maskedPaths ?? (privileged ? [] : maskedPaths),
@@ -147,7 +148,7 @@ export function designContainer(spec: ContainerSpec, context: DesignContext, hos
     park: context.park,
     programLater: context.programLater ?? false,
     scratch: context.scratch,
-    terminal: spec.tty ? firstTerminal(spec) : undefined,
+    terminal: spec.tty ? { ...firstTerminal(spec), console: hasOwnConsole(spec, devices) } : undefined,
     denySetgroups: namespaces.idMaps?.denySetgroups ?? false,
   };
 }
@@ -211,6 +212,14 @@ function capabilitiesOf(
   const request = privileged ? { add: ['ALL'], ...(Array.isArray(capabilities) ? {} : capabilities) } : capabilities;
   // In a user namespace of its own it has those over what that owns, whatever the host grants.
   return resolveCapabilities(request, userNamespace ? CapabilitySet.all() : CapabilitySet.fromMask(host.boundingSet));
+}
+
+/** Unless something else is wanted there, /dev/console is its terminal. */
+function hasOwnConsole(spec: ContainerSpec, devices: ContainerDesign['devices']): boolean {
+  const targets = (spec.mounts ?? []).map(({ target }) => posix.resolve(target));
+  const isTaken =
+    devices.some(({ name }) => name === 'console') || ['/dev', '/dev/console'].some((path) => targets.includes(path));
+  return !isTaken && !sharesMounts(spec);
 }
 
 /** A user namespace could only bind those of the host, whose modes let nobody in it use them. */

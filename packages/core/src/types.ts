@@ -127,7 +127,7 @@ export interface ContainerSpec extends NetworkSpec {
    * type, unless `'null'` says that nobody will.
    */
   readonly stdin?: 'null' | 'pipe' | Readable | string | Buffer;
-  /** A pseudoterminal as stdin, stdout and stderr. Default false. */
+  /** A pseudoterminal as stdin, stdout, stderr and /dev/console. Default false. */
   readonly tty?: boolean;
   /** A small pid 1 that reaps zombies and forwards signals. Default true. */
   readonly init?: boolean;

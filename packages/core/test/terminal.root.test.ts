@@ -89,6 +89,21 @@ rootTest('an input that ends in the middle of a line ends, too', async () => {
     expect(await run('cat', { tty: true, stdin, timeout: 10_000 })).toMatchObject({ reason: 'exit', exitCode: 0 });
 });
 
+for (const options of [{}, { user: '1000:1000' }, { init: false }, { idMap: 'auto' }] as const)
+  rootTest(`it is the console, too: ${JSON.stringify(options)}`, async () => {
+    const script = 'tty; test -w /dev/console && echo seen > /dev/console; stat -c %t:%T $(tty) /dev/console';
+    const { stdout } = await run('sh', ['-c', script], { ...options, tty: true });
+    expect(stdout).toBe('/dev/pts/0\r\nseen\r\n88:0\r\n88:0\r\n');
+  });
+
+rootTest('without one there is no console, and a mount or a device there stays what it is', async () => {
+  const kind = ['-c', 'stat -c "%F %t:%T" /dev/console'];
+  expect((await run('sh', kind)).stderr).toMatch(/No such file/);
+  const devices = [{ path: '/dev/null', target: '/dev/console' }];
+  for (const options of [{ devices }, { mounts: [{ source: '/dev/null', target: '/dev/console' }] }])
+    expect((await run('sh', kind, { ...options, tty: true })).stdout).toBe('character special file 1:3\r\n');
+});
+
 rootTest('an input that ended before the program edits lines itself has ended for it, too', async () => {
   const options = { tty: true, env: { PS1: '', TERM: 'dumb' }, timeout: 10_000 };
   for (const stdin of ['', 'echo "sum $((1 + 1))"\n', 'exec sh\n'])

@@ -35,8 +35,8 @@ const descriptions: Descriptions = {
   workingDirectory: ({ path, create }) =>
     `go to ${path}${create ? ', made if it is missing,' : ''} and check that it is inside the root`,
   stdioNull: ({ fds }) => `connect descriptor ${list(fds.map(String))} to the container's own /dev/null`,
-  terminal: ({ rows, columns }) =>
-    `open a terminal of ${columns}x${rows} in the container's own devpts and hand over its other side`,
+  terminal: ({ rows, columns, console }) =>
+    `open a terminal of ${columns}x${rows} in the container's own devpts${console ? ', which is /dev/console too,' : ''} and hand over its other side`,
   stdioOwner: ({ fds, uid, gid }) => `give descriptor ${list(fds.map(String))} to ${uid}:${gid}`,
   propagation: ({ propagation }) => `make every mount ${propagation}, so that nothing mounted here reaches the host`,
   mountScratch: ({ options, reuse }) =>

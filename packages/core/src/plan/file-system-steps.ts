@@ -38,6 +38,7 @@ export function fileSystemSteps(design: ContainerDesign): Step[] {
       nodes: devices,
       links: deviceLinks,
       directories: [...new Set(['pts', 'shm', 'mqueue', ...devices.flatMap(({ name }) => parentsOf(name))])],
+      ...(design.terminal?.console && { files: ['console'] }),
       bindNodes: userNamespace,
       // CAP_MKNOD is one of Docker's fourteen. With CAP_SYS_ADMIN it could mount a /dev of its own.
       sealed: (design.capabilities & CAP_SYS_ADMIN) === 0n,

@@ -32,7 +32,7 @@ export interface PayloadDesign {
   /** Standard streams that are /dev/null, and those that are pipes of ours. */
   readonly nullFds: readonly number[];
   readonly pipeFds: readonly number[];
-  readonly terminal: Pick<Extract<Step, { op: 'terminal' }>, 'rows' | 'columns' | 'orNode'> | undefined;
+  readonly terminal: Pick<Extract<Step, { op: 'terminal' }>, 'rows' | 'columns' | 'orNode' | 'console'> | undefined;
 }
 
 /** With the root of the container as its own: what its standard streams refer to is the container's, and its user's. */

@@ -28,6 +28,8 @@ export type DevStep =
     readonly nodes: readonly DeviceNode[];
     readonly links: Readonly<Record<string, string>>;
     readonly directories: readonly string[];
+    /** Empty ones, for something to be mounted on later. */
+    readonly files?: readonly string[];
     /** Bind the host's nodes instead of making new ones, which a user namespace may not. */
     readonly bindNodes: boolean;
     /**
@@ -38,11 +40,12 @@ export type DevStep =
   };
 
 export const devLowerings: Lowerings<DevStep> = {
-  mountDev({ options, nodes, links, directories, bindNodes, sealed }, to) {
+  mountDev({ options, nodes, links, directories, files = [], bindNodes, sealed }, to) {
     const { asm } = to;
     const dev = to.handle('dev');
     newMount(to, 'tmpfs', options, MOUNT_ATTR.NOSUID | MOUNT_ATTR.NOEXEC | MOUNT_ATTR.STRICTATIME, dev);
     for (const name of directories) asm.call('mkdirat', [dev, asm.string(name), 0o755]);
+    for (const name of files) asm.call('mknodat', [dev, asm.string(name), S.IFREG | 0o600, 0]);
     for (const [name, destination] of Object.entries(links))
       asm.call('symlinkat', [asm.string(destination), dev, asm.string(name)]);
     for (const { name, type, major, minor, mode, uid, gid } of nodes) {

@@ -1,8 +1,22 @@
-import { AF, AT_EMPTY_PATH, AT_FDCWD, CLONE, MAGIC, O, POLLIN, PR, RESOLVE, SOCK } from '@ns/libc';
+import {
+  AF,
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  CLONE,
+  MAGIC,
+  O,
+  OPEN_TREE_CLOEXEC,
+  OPEN_TREE_CLONE,
+  POLLIN,
+  PR,
+  RESOLVE,
+  SOCK,
+} from '@ns/libc';
 import type { Lowering, Lowerings } from '../lowering.ts';
 import { type CallOptions, Label, Slot } from '../program.ts';
 import { sendRecord } from '../send-record.ts';
 import { SIGNAL_PARENT_DIED, SIGNALS } from '../signals.ts';
+import { attachTo } from './attach.ts';
 import { openProcfs, writeProc } from './write-proc.ts';
 
 // <linux/keyctl.h>, <linux/key.h>
@@ -121,7 +135,8 @@ export type ProcessStep =
   /**
    * A pseudoterminal of the container's own devpts as controlling terminal and standard streams; the caller gets the
    * other side. Only the leader of a session may. With `goOnInside` it is that of the process which goes on. With `orNode` it
-   * may be of a devpts that nobody but root may ask for one (`ptmxmode=000`), as a host's: by the device node beside it.
+   * may be of a devpts that nobody but root may ask for one (`ptmxmode=000`), as a host's: by the device node beside it. With
+   * `console` it is mounted on /dev/console, too.
    */
   | {
       readonly op: 'terminal';
@@ -130,6 +145,7 @@ export type ProcessStep =
       readonly uid: number;
       readonly goOnInside?: boolean;
       readonly orNode?: boolean;
+      readonly console?: boolean;
     }
   /** Give the pipes of the standard streams to the payload's user, who may then open /dev/stdout. */
   | { readonly op: 'stdioOwner'; readonly fds: readonly number[]; readonly uid: number; readonly gid: number };
@@ -331,11 +347,12 @@ export const processLowerings: Lowerings<ProcessStep> = {
     asm.call('close', [file]);
   },
 
-  terminal({ rows, columns, uid, goOnInside, orNode }, to) {
+  terminal({ rows, columns, uid, goOnInside, orNode, console }, to) {
     const { asm } = to;
     const [master, peer] = [asm.slot(), asm.slot()];
-    const [refused, genuine] = [new Label(), new Label()];
+    const [refused, opened, foreign, genuine] = [new Label(), new Label(), new Label(), new Label()];
     const fileSystem = asm.bytes(120); // struct statfs, f_type first
+    const file = asm.bytes(256); // struct statx
     const open = (path: string, options: CallOptions = {}) =>
       asm.call('openat', [AT_FDCWD, asm.string(path), O.RDWR | O.NOCTTY | O.NOFOLLOW | O.CLOEXEC], {
         store: master,
@@ -344,24 +361,23 @@ export const processLowerings: Lowerings<ProcessStep> = {
     open('/dev/pts/ptmx', orNode ? { tolerate: ['EACCES'], otherwise: refused } : {});
     // A container could have put another file there for an exec to open (CVE-2025-52565).
     asm.call('fstatfs', [master, fileSystem]);
-    asm.jumpIfEqual(new Slot(fileSystem), MAGIC.DEVPTS, genuine);
-    asm.fail('ENOTTY');
+    asm.jumpIfUnequal(new Slot(fileSystem), MAGIC.DEVPTS, foreign);
+    asm.jump(opened);
     asm.place(refused);
-    if (orNode) {
-      const [notThis, file] = [new Label(), asm.bytes(256)]; // struct statx
-      open('/dev/ptmx');
-      asm.call('statx', [master, asm.string(''), AT_EMPTY_PATH, 0, file]);
-      asm.jumpIfUnequal(new Slot(file + STX_RDEV_MAJOR), PTMX.major, notThis, 0xffff_ffff);
-      asm.jumpIfEqual(new Slot(file + STX_RDEV_MAJOR + 4), PTMX.minor, genuine, 0xffff_ffff);
-      asm.place(notThis);
-      asm.fail('ENOTTY');
-    }
+    if (orNode) open('/dev/ptmx');
+    asm.place(opened);
+    asm.call('statx', [master, asm.string(''), AT_EMPTY_PATH, 0, file]);
+    asm.jumpIfUnequal(new Slot(file + STX_RDEV_MAJOR), PTMX.major, foreign, 0xffff_ffff);
+    asm.jumpIfEqual(new Slot(file + STX_RDEV_MAJOR + 4), PTMX.minor, genuine, 0xffff_ffff);
+    asm.place(foreign);
+    asm.fail('ENOTTY');
     asm.place(genuine);
     asm.call('ioctl', [master, TIOCSPTLCK, asm.bytes(4)]);
     // Never by the name /dev/pts/N, which somebody may have swapped.
     asm.call('ioctl', [master, TIOCGPTPEER, O.RDWR | O.NOCTTY | O.CLOEXEC], { store: peer });
     asm.call('ioctl', [peer, TIOCSWINSZ, asm.bytes(Buffer.from(Uint16Array.of(rows, columns, 0, 0).buffer))]);
     if (uid !== 0) asm.call('fchown', [peer, uid, -1]);
+    if (console) mountConsole(to, peer);
     if (!goOnInside) asm.call('ioctl', [peer, TIOCSCTTY, 0]);
     for (const fd of [0, 1, 2]) asm.call('dup3', [peer, fd, 0]);
     sendRecord(to, { kind: 'terminal' }, master);
@@ -374,3 +390,15 @@ export const processLowerings: Lowerings<ProcessStep> = {
     for (const fd of fds) asm.call('fchown', [fd, uid, gid], { tolerate: ['EPERM', 'EROFS'] });
   },
 };
+
+/** By descriptors alone: a name may mean another file a moment later (CVE-2025-52565). */
+function mountConsole(to: Lowering, terminal: Slot): void {
+  const { asm } = to;
+  const [place, mount] = [asm.slot(), asm.slot()];
+  asm.call('openat', [AT_FDCWD, asm.string('/dev/console'), O.PATH | O.NOFOLLOW | O.CLOEXEC], { store: place });
+  asm.call('open_tree', [terminal, asm.string(''), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH], {
+    store: mount,
+  });
+  attachTo(to, mount, place);
+  for (const fd of [place, mount]) asm.call('close', [fd]);
+}
