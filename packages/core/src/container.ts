@@ -707,12 +707,13 @@ export class Container implements AsyncDisposable {
   /**
    * Changes the size of its terminal, for its next runs too; needs `tty: true`.
    *
-   * @throws ContainerStateError `ERR_NS_CONTAINER_NOT_RUNNING`
+   * @throws ContainerStateError `ERR_NS_CONTAINER_NOT_RUNNING`; `ERR_NS_CONTAINER_NOT_OURS`: another process has that terminal
    * @throws SpecError `ERR_NS_INVALID_SPEC`: `columns` and `rows` are from 1 to 65,535
    */
   resize(size: TerminalSize): void {
     checkCall('resize', size);
     const { streams } = this.#life.alive('resize its terminal');
+    if (this.#life.spec.tty) this.#life.assertOurs('resize its terminal');
     if (streams instanceof TerminalStreams) streams.resize(size);
   }
 

@@ -209,6 +209,13 @@ rootTest('who has found a container is told who writes to it', async () => {
   expect(await refused).toMatchObject([{ code: 'ERR_NS_NO_STDIN', hint }]);
 });
 
+rootTest('its size is for the process that has it to change', async () => {
+  await using container = await Container.create({ command: ['sleep', 'infinity'], tty: true });
+  await container.start();
+  const found = await Container.get(container.id);
+  expect(() => found.resize(size)).toThrow(expect.objectContaining({ code: 'ERR_NS_CONTAINER_NOT_OURS' }));
+});
+
 rootTest('who goes away leaves the program alone, and those who stay', async () => {
   await using container = await Container.create({ command: ['cat'], stdin: 'pipe' });
   await container.start();
