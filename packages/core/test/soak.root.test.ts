@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventually, kernelState, leftSince, needs, notRoot } from '@ns/testing';
-import { Container, prune } from '../src/index.ts';
+import { Container, prune, run } from '../src/index.ts';
 import { useOwnStateRoot } from './leaves-nothing.ts';
 import { NodeProgram } from './node-program.ts';
 
@@ -102,8 +102,9 @@ needs(notRoot)(
     const complaints: string[] = [];
     let seed = firstSeed;
     await prune();
-    // Node's own, opened once.
+    // Opened once: Node's own, and the stage.
     watch(root.path).close();
+    await run('true');
     const before = kernelState();
     for (const until = Date.now() + seconds * 1000; Date.now() < until; ) {
       const owners = Array.from({ length: 2 }, () => live(owner, seed++, ids));
