@@ -62,6 +62,8 @@ export class ContainerNetwork implements AsyncDisposable {
   #egress: EgressOptions | undefined;
   readonly #entrusted = new Set<Disposable>();
   #outlivesUs = false;
+  /** The kernel takes it apart by itself. */
+  readonly lifeline = undefined;
   #onRefused: (refused: RefusedConnection) => void = () => {};
 
   private constructor(id: string, spec: ContainerSpec, netns: NetNamespace, adopted?: ProcessIdentity) {
@@ -122,9 +124,6 @@ export class ContainerNetwork implements AsyncDisposable {
   }
 
   /** Descriptor of the namespace. */
-  /** The kernel takes it apart by itself. */
-  readonly lifeline = undefined;
-
   get fd(): number {
     return this.#netns.fd;
   }
