@@ -40,9 +40,10 @@ const newDirectoryMs = 60_000;
  * known by pid and start time; what belongs to a living one is left alone, and so is a detached container that has
  * ended: its result waits for somebody to ask. Anybody may call it at any time, several at once.
  *
- * Of a process that dies by SIGKILL the monitors and its caretaker clear up, whatever it was doing; only the places in networks of
- * containers that outlived it stay, until somebody who has found one looks at its end, or calls this after it. So this is for
- * machines that lost power, and helpers that were killed too. Once begun it is carried through, also for somebody who lost patience.
+ * Of a process that dies by SIGKILL the monitors and its caretaker clear up, whatever it was doing. Only this stays until somebody
+ * calls this: a network that was half made, a name that another process has given, and the places in networks of containers that
+ * outlived it and ended, unless somebody who has found one looks at its end. So this is for machines that lost power, and helpers
+ * that were killed too. Once begun it is carried through, also for somebody who lost patience.
  *
  * @throws NsError `ERR_NS_TIMEOUT`, or the reason of `signal`: patience was lost
  *
