@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { readSubordinateIds } from '@ns/namespaces';
 import { needs, notRoot } from '@ns/testing';
 import { doctorTable } from '../src/doctor-table.ts';
@@ -76,4 +79,10 @@ rootTest('explains itself, also to who mistypes', async () => {
       stdout: '',
       stderr: expect.stringMatching(/^Usage: /),
     });
+});
+
+test('npm finds it in a checkout, too', async () => {
+  const directory = fileURLToPath(new URL('../../..', import.meta.url));
+  const { stdout } = await promisify(execFile)('npx', ['--no', '@ns/core', 'doctor', '--help'], { cwd: directory });
+  expect(stdout).toMatch(/^Usage: npx @ns\/core doctor/);
 });

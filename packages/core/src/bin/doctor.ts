@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { parseArgs, styleText } from 'node:util';
 import { doctorTable, missingFeatures, type Paint } from '../doctor-table.ts';
 import { probe } from '../probe.ts';
