@@ -464,7 +464,7 @@ test('nothing stays of one whose start fails between the two', async () => {
 });
 
 describe('an ordinary user', () => {
-  const all = ['0', 'first', 'ns-init ps sh sleep sort uniq xargs', 'here'];
+  const all = ['0', 'first', 'ns-init sleep', 'here'];
   let seen: Record<string, unknown> = {};
   beforeAll(async () => {
     if (notRoot) return;
@@ -484,11 +484,11 @@ describe('an ordinary user', () => {
 
   rootTest('shares what is his own', () => {
     expect(seen['only its user namespace']).toMatchObject({
-      lines: ['0', 'second', 'ns-init ps sh sort uniq xargs'],
+      lines: ['0', 'second', 'ns-init'],
       stderr: '',
     });
     expect(seen['its user namespace and its processes']).toMatchObject({
-      lines: ['0', 'second', 'ns-init ps sh sleep sort uniq xargs'],
+      lines: ['0', 'second', 'ns-init sleep'],
       stderr: '',
     });
     expect(seen['its user namespace and its mounts']).toMatchObject({ lines: ['0', 'second', '', 'here'] });

@@ -110,14 +110,11 @@ test('what a step may not leave to chance comes in order', () => {
 });
 
 test('where no overlay may look, the plan says what is mounted instead', () => {
-  const step = {
-    ...everyStep.mountOverlay,
-    target: '/tmp',
-    instead: { op: 'mount', type: 'tmpfs', target: '/tmp', options: { mode: '1777' }, attributes: ['nodev'] },
-  } as const;
+  const overlay = { ...everyStep.mountOverlay, target: '/tmp' };
+  const step = { ...overlay, lower: ['/tmp'], instead: { ...overlay, lower: ['tree/tmp'] } };
   const text = explain([step], everyLayout, 'x64').toString();
-  expect(text).toContain('; where mounts below must be kept, mount tmpfs on /tmp (nodev) with mode=1777');
-  expect(text).toMatch(/FSCONFIG_CMD_CREATE, NULL, NULL, 0\) \(may fail: EINVAL\)[\s\S]*fsopen\("tmpfs"/);
+  expect(text).toContain('; where mounts below must be kept, mount overlay of tree/tmp on /tmp');
+  expect(text).toMatch(/FSCONFIG_CMD_CREATE, NULL, NULL, 0\) \(may fail: EINVAL\)[\s\S]*fsopen\("overlay"/);
 });
 
 test('ids that the kernel would read as another number are refused', () => {

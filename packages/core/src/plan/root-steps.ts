@@ -238,16 +238,15 @@ function assembledHostRoot(
     },
     { ...overlay, target: '/', lower: ['tree'], upper: keptWhole(root, { scratch: 'root' }) },
     ...directories.flatMap((path): Step[] => {
-      if (isReadonly(path)) return mayBeEmpty(path) ? [] : [boundReadonly(path)];
-      return [
-        {
-          ...overlay,
-          target: path,
-          lower: [path],
-          upper: keptWhole(root, scratchUpper(path, host)),
-          ...(mayBeEmpty(path) ? { optional: ['EINVAL'] } : { instead: boundReadonly(path) }),
-        },
-      ];
+      const over = (lower: string) => ({
+        ...overlay,
+        target: path,
+        lower: [lower],
+        upper: keptWhole(root, scratchUpper(path, host)),
+      });
+      // The same writes, whatever it shows: that may be another thing at the next start.
+      const shown = mayBeEmpty(path) ? over(`tree${path}`) : boundReadonly(path);
+      return [isReadonly(path) ? shown : { ...over(path), instead: shown }];
     }),
     ...files.map(
       ({ path, content }): Step => ({

@@ -10,7 +10,7 @@ const [inTmp, inVar, inOpt] = ['/tmp', '/var', '/opt'].map((path) => mkdtempSync
   string,
 ];
 const script = `
-  test -e ${inTmp} && echo seen; echo made > /tmp/made && cat /tmp/made
+  test -e ${inTmp} && echo seen; echo made >> /tmp/made && cat /tmp/made
   touch /var/made 2>/dev/null || echo read-only; cat ${inVar}/sys/kernel/ostype 2>/dev/null
   touch /opt/made 2>/dev/null || echo read-only; test -d ${inOpt}/below && echo below; true`;
 

@@ -13,7 +13,7 @@ async function see(name: string, look: () => Promise<unknown>): Promise<void> {
   }
 }
 
-const script = 'id -u; hostname; ps -o comm= | sort | uniq | xargs; echo $(ls /srv)';
+const script = 'id -u; hostname; echo $(ps -o comm= | grep -x "ns-init\\|sleep" | sort -u); echo $(ls /srv)';
 const told = ({ exitCode, stdout, stderr }: { exitCode: number | null; stdout: string; stderr: string }) => ({
   exitCode,
   lines: stdout.trim().split('\n'),

@@ -3,7 +3,6 @@ import type { Lowerings } from '../lowering.ts';
 import { Label } from '../program.ts';
 import { attach, attachLayer } from './attach.ts';
 import { type BindStep, bindLowerings } from './bind.ts';
-import { type FileSystemStep, fileSystemLowerings } from './file-system.ts';
 import { bits, type MountAttribute } from './mount-attributes.ts';
 import { newMount } from './new-mount.ts';
 
@@ -95,8 +94,8 @@ export function overlayDirectories(upper: OverlayUpper): { readonly upper: strin
   return { upper: `${name}.upper`, work: `${name}.work` };
 }
 
-/** A step that does without an overlay. */
-export type InsteadOfOverlay = BindStep | Extract<FileSystemStep, { op: 'mount' }>;
+/** A step that does without that layer. */
+export type InsteadOfOverlay = BindStep | Extract<OverlayStep, { op: 'mountOverlay' }>;
 
 export const overlayLowerings: Lowerings<OverlayStep> = {
   emptyLayer({ directories, links }, { asm }) {
@@ -170,7 +169,7 @@ export const overlayLowerings: Lowerings<OverlayStep> = {
     if (instead) asm.jump(end);
     asm.place(withoutOverlay);
     if (instead?.op === 'bind') bindLowerings.bind(instead, to);
-    if (instead?.op === 'mount') fileSystemLowerings.mount(instead, to);
+    if (instead?.op === 'mountOverlay') overlayLowerings.mountOverlay(instead, to);
     asm.place(end);
   },
 };
