@@ -83,6 +83,11 @@ rootTest('explains itself, also to who mistypes', async () => {
 
 test('npm finds it in a checkout, too', async () => {
   const directory = fileURLToPath(new URL('../../..', import.meta.url));
-  const { stdout } = await promisify(execFile)('npx', ['--no', '@ns/core', 'doctor', '--help'], { cwd: directory });
+  // npm keeps compiled code in the temporary directory where Node.js can.
+  const env = { ...process.env, NODE_DISABLE_COMPILE_CACHE: '1' };
+  const { stdout } = await promisify(execFile)('npx', ['--no', '@ns/core', 'doctor', '--help'], {
+    cwd: directory,
+    env,
+  });
   expect(stdout).toMatch(/^Usage: npx @ns\/core doctor/);
 });
