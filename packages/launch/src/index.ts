@@ -27,5 +27,6 @@ export { OUTPUT_TIME_SIZE, type OutputFiles, outputTimesPath } from './steps/out
 export { type LayerDirectory, type OverlayUpper, overlayDirectories } from './steps/overlay.ts';
 export { type NamespaceKind, namespaceFlags, type ProcessStep, type RlimitName, rlimits } from './steps/process.ts';
 export type { SecurityStep } from './steps/security.ts';
+export type { StandardStreamStep } from './steps/standard-streams.ts';
 export type { SupervisionStep } from './steps/supervision.ts';
 export { endZygote } from './zygote.ts';

@@ -5,11 +5,12 @@ import { type MountStep, mountLowerings } from './steps/mount.ts';
 import type { Pipe } from './steps/pipe.ts';
 import { type ProcessStep, processLowerings } from './steps/process.ts';
 import { type SecurityStep, securityLowerings } from './steps/security.ts';
+import { type StandardStreamStep, standardStreamLowerings } from './steps/standard-streams.ts';
 import { type SupervisionStep, supervisionLowerings } from './steps/supervision.ts';
 import { VariableTexts } from './variable-texts.ts';
 
 /** One intent in the setup of a process. The union is discriminated by `op`. */
-export type Step = ProcessStep | MountStep | DetachedMountStep | SecurityStep | SupervisionStep;
+export type Step = ProcessStep | StandardStreamStep | MountStep | DetachedMountStep | SecurityStep | SupervisionStep;
 
 /** A table of functions, one per `op`: a step that nothing lowers is a type error. */
 export type Lowerings<S extends { op: string }> = {
@@ -18,6 +19,7 @@ export type Lowerings<S extends { op: string }> = {
 
 const lowerings: Lowerings<Step> = {
   ...processLowerings,
+  ...standardStreamLowerings,
   ...mountLowerings,
   ...detachedMountLowerings,
   ...securityLowerings,

@@ -22,7 +22,7 @@ export async function checkpointContainer(life: ContainerLife, options: DumpOpti
     const criu = await findCriu();
     checkCgroups(run);
     checkPrivileges(criu, spec);
-    await dumpContainer(criu, { spec, run, overlays, beforeEnd: async () => void (await life.holdBack()) }, options);
+    await dumpContainer(criu, { spec, run, overlays, beforeEnd: () => life.holdBack() }, options);
   });
   if (!options.leaveRunning) await life.end(life.run!);
 }

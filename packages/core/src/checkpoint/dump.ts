@@ -38,7 +38,7 @@ export interface Dumped {
   readonly run: RunHandle;
   readonly overlays: readonly ContainerOverlay[];
   /** The last moment at which anything can be said about its end. */
-  readonly beforeEnd: () => Promise<void>;
+  readonly beforeEnd: () => Promise<unknown>;
 }
 
 /**

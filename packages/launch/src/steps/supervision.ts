@@ -12,8 +12,9 @@ import type { Leftovers } from './leftovers.ts';
 import { superviseAsMonitor } from './monitor.ts';
 import type { OutputFiles } from './output-files.ts';
 import { newPipe, type Pipe } from './pipe.ts';
-import { type NamespaceKind, namespaceFlags, TIOCSCTTY } from './process.ts';
+import { type NamespaceKind, namespaceFlags } from './process.ts';
 import { superviseAsRestorer } from './restorer.ts';
+import { TIOCSCTTY } from './standard-streams.ts';
 import { openProc, procName } from './write-proc.ts';
 
 /** Steps that start and watch processes. */
