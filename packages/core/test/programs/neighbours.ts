@@ -13,7 +13,8 @@ async function see(name: string, look: () => Promise<unknown>): Promise<void> {
   }
 }
 
-const script = 'id -u; hostname; echo $(ps -o comm= | grep -x "ns-init\\|sleep" | sort -u); echo $(ls /srv)';
+// All it sees but itself, at whatever point its own programs are.
+const script = 'id -u; hostname; echo $(ps -o comm= | grep -vxE "sh|ps|grep|sort" | sort -u); echo $(ls /srv)';
 const told = ({ exitCode, stdout, stderr }: { exitCode: number | null; stdout: string; stderr: string }) => ({
   exitCode,
   lines: stdout.trim().split('\n'),
